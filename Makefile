@@ -1,0 +1,48 @@
+# The list of what a developer can do. Needs python3.11+, venv and make; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock faults bench audit sbom clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: .venv/run.stamp ## the demo: a sandbox COC, the adapter, sample webhooks, a table of what arrived
+	$(BIN)/coc-adapter demo
+
+test: .venv/test.stamp ## all tests; those that need Debian parts skip with a reason unless REQUIRE_ALL=1
+	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+check: .venv/test.stamp ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/test.stamp ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/build.stamp ## resolve requirements/*.in anew, hash-locked, no host names
+	$(COMPILE) $(LOCK_ARGS) requirements/build.in -o requirements/build.txt
+	$(COMPILE) $(LOCK_ARGS) requirements/run.in -o requirements/run.txt
+	$(COMPILE) $(LOCK_ARGS) requirements/test.in -o requirements/test.txt
+
+clean: ## remove the environment
+	rm -rf .venv
+
+.venv/build.stamp: requirements/build.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt
+	touch $@
+
+.venv/run.stamp: .venv/build.stamp requirements/run.txt pyproject.toml
+	$(BIN)/uv pip install -q --require-hashes -r requirements/run.txt
+	$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements/test.txt
+	$(BIN)/uv pip install -q --require-hashes -r requirements/test.txt
+	touch $@

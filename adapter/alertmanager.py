@@ -1,0 +1,258 @@
+"""Their payload: bytes -> Webhook, alert by alert, tolerant of everything a sender is known to do.
+
+Any bytes give either a Webhook or a PayloadError, nothing else. One unusable alert becomes a Reject and leaves its
+siblings alone. Sources: Alertmanager `notify/webhook/webhook.go` (version "4"), Grafana's contact point (version "1").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from adapter.clock import Micros
+from adapter.errors import PayloadError
+
+HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FNV_OFFSET: Final = 14695981039346656037
+_FNV_PRIME: Final = 1099511628211
+
+
+class Alert(NamedTuple):
+    """One alert of a webhook. Times as received (RFC 3339), and as microseconds UTC where 0 means absent."""
+
+    fingerprint: str
+    status: Literal["firing", "resolved"]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    startsAt: str
+    endsAt: str
+    generatorURL: str
+    starts: Micros
+    ends: Micros
+
+    @property
+    def content(self) -> bytes:
+        """A digest of what may change while the identity stays: annotations and generatorURL."""
+        text = to_json([sorted(self.annotations.items()), self.generatorURL])
+        return hashlib.blake2b(text, digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What a webhook says about all of its alerts."""
+
+    receiver: str
+    groupKey: str
+    groupLabels: Mapping[str, str]
+    commonLabels: Mapping[str, str]
+    commonAnnotations: Mapping[str, str]
+    externalURL: str
+
+    def as_json(self) -> bytes:
+        return to_json(
+            {
+                "receiver": self.receiver,
+                "groupKey": self.groupKey,
+                "groupLabels": self.groupLabels,
+                "commonLabels": self.commonLabels,
+                "commonAnnotations": self.commonAnnotations,
+                "externalURL": self.externalURL,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """What could not be used, kept for a person: why, and the first 64 KiB of it."""
+
+    reason: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One POST of Alertmanager's."""
+
+    group: Group
+    truncated: int  # alerts that Alertmanager cut off (`max_alerts`) and we never see
+    alerts: tuple[Alert, ...]
+    rejects: tuple[Reject, ...]
+    size: int  # bytes of the body, decompressed
+
+
+def pack(alert: Alert, group_json: bytes) -> bytes:
+    """An alert with its group as the bytes a report keeps until it is rendered; `group_json` from Group.as_json."""
+    text = to_json(
+        {
+            "status": alert.status,
+            "labels": alert.labels,
+            "annotations": alert.annotations,
+            "startsAt": alert.startsAt,
+            "endsAt": alert.endsAt,
+            "generatorURL": alert.generatorURL,
+            "fingerprint": alert.fingerprint,
+        }
+    )
+    return b'{"alert":' + text + b',"group":' + group_json + b"}"
+
+
+def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `pack` made: the alert and its group as plain dicts, the names a template sees."""
+    both = from_json(raw)
+    return both["alert"], both["group"]
+
+
+def parse_webhook(body: bytes) -> Webhook:
+    """Parse one webhook body; PayloadError says in one line why it is none."""
+    try:
+        data, clean = from_json(body), True
+    except ValueError:
+        data, clean = _parse_leniently(body), False
+    if not isinstance(data, dict):
+        raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
+    entries = data.get("alerts")
+    if not isinstance(entries, list):
+        raise PayloadError('the body has no list "alerts"; is it an Alertmanager webhook with the standard payload?')
+    if not clean:
+        data, entries = _scrub(data), _scrub(entries)
+    alerts: list[Alert] = []
+    rejects: list[Reject] = []
+    for entry in entries:
+        try:
+            alerts.append(_parse_alert(entry, data.get("status")))
+        except PayloadError as reason:
+            rejects.append(Reject(reason=str(reason), head=to_json(entry, inf_nan_mode="constants")[:HEAD_BYTES]))
+    return Webhook(
+        group=Group(
+            receiver=_text(data.get("receiver")),
+            groupKey=_text(data.get("groupKey")),
+            groupLabels=_texts(data.get("groupLabels")),
+            commonLabels=_texts(data.get("commonLabels")),
+            commonAnnotations=_texts(data.get("commonAnnotations")),
+            externalURL=_text(data.get("externalURL")),
+        ),
+        truncated=_count(data.get("truncatedAlerts")),
+        alerts=tuple(alerts),
+        rejects=tuple(rejects),
+        size=len(body),
+    )
+
+
+def fingerprint_of(labels: Mapping[str, str]) -> str:
+    """The fingerprint Alertmanager gives to a label set: FNV-1a over sorted names and values.
+
+    Source: prometheus/common `model/signature.go`, `labelSetToFingerprint`.
+    """
+    digest = _FNV_OFFSET
+    for name in sorted(labels):
+        for byte in name.encode() + b"\xff" + labels[name].encode() + b"\xff":
+            digest = ((digest ^ byte) * _FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return f"{digest:016x}"
+
+
+def micros(text: str) -> Micros:
+    """RFC 3339 text to microseconds UTC; 0 for an absent, zero (year 1) or unreadable time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        since = moment - _EPOCH
+    except OverflowError:
+        return 0
+    return max(0, since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds)
+
+
+def _parse_alert(entry: object, group_status: object) -> Alert:
+    if not isinstance(entry, dict):
+        raise PayloadError(f"the alert is {_kind(entry)}, not an object")
+    labels = entry.get("labels")
+    if labels is None:
+        labels = {}
+    if not isinstance(labels, dict):
+        raise PayloadError(f"labels is {_kind(labels)}, not an object")
+    for name, value in labels.items():
+        if type(value) is not str:
+            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not a string")
+    fingerprint = entry.get("fingerprint")
+    if fingerprint is None or fingerprint == "":
+        if not labels:
+            raise PayloadError("the alert has neither labels nor a fingerprint, so nothing identifies it")
+        fingerprint = fingerprint_of(labels)
+    elif type(fingerprint) is not str:
+        raise PayloadError(f"fingerprint is {_kind(fingerprint)}, not a string")
+    starts_at, ends_at = _text(entry.get("startsAt")), _text(entry.get("endsAt"))
+    ends = micros(ends_at)
+    status = entry.get("status", group_status)
+    if status is None:
+        status = "resolved" if ends else "firing"
+    if status != "firing" and status != "resolved":
+        raise PayloadError(f"status is {_text(status)[:40]!r}, neither firing nor resolved")
+    return Alert(
+        fingerprint=fingerprint,
+        status=status,
+        labels=labels,
+        annotations=_texts(entry.get("annotations")),
+        startsAt=starts_at,
+        endsAt=ends_at,
+        generatorURL=_text(entry.get("generatorURL")),
+        starts=micros(starts_at),
+        ends=ends,
+    )
+
+
+def _parse_leniently(body: bytes) -> Any:
+    """For what the strict parser refuses: broken UTF-8, lone surrogates, a byte order mark, huge integers."""
+    try:
+        return json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
+    except (ValueError, RecursionError) as exc:
+        where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
+        raise PayloadError(f"the body is not JSON{where}") from exc
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 4300 else float(digits)
+
+
+def _scrub(value: Any) -> Any:
+    """Lone surrogates cannot be written as UTF-8: each becomes U+FFFD, in names and values alike."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_scrub(item) for item in value]
+    if isinstance(value, dict):
+        return {_scrub(name): _scrub(item) for name, item in value.items()}
+    return value
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {name: item if type(item) is str else _text(item) for name, item in value.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else to_json(value, inf_nan_mode="constants").decode()
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,83 @@
+"""The exception tree: each branch is a decision of the caller.
+
+AdapterError
+├── ConfigError          findings in adapter.yml or a web config: print all of them, exit 1
+├── MappingError         findings in mapping files: refuse the revision, keep the old one
+├── PayloadError         the webhook is not one: answer 400, keep its head as a reject
+├── RenderError          the rendering child cannot serve: fall back, or try again
+└── StoreError
+    ├── StoreUnavailable cannot commit now: answer 503, try again
+    │   └── BacklogFull  the bound is reached: answer 503 to whatever would add to it
+    └── StoreRefused     cannot be opened safely: say why in one line and do not start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing wrong in a file a person edits. Lines and columns count from 1; 0 means the whole file."""
+
+    file: str
+    line: int
+    col: int
+    message: str
+    hint: str = ""  # what to do instead, when it can be told
+    source: str = ""  # the line's text, for the caret
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.col}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+    def with_caret(self) -> str:
+        """The finding, and below it the source line with a caret under the column."""
+        if not self.source:
+            return str(self)
+        return f"{self}\n    {self.source}\n    {' ' * (self.col - 1)}^"
+
+
+class AdapterError(Exception):
+    """The adapter cannot do what was asked."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class _WithFindings(AdapterError):
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(sorted(findings))
+        super().__init__("\n".join(str(finding) for finding in self.findings))
+
+
+class ConfigError(_WithFindings):
+    """The configuration cannot be used."""
+
+
+class MappingError(_WithFindings):
+    """The mapping files cannot be used."""
+
+
+class PayloadError(AdapterError):
+    """The body is not an Alertmanager webhook."""
+
+
+class RenderError(AdapterError):
+    """The rendering child cannot serve."""
+
+
+class StoreError(AdapterError):
+    """The store cannot do it."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot commit now."""
+
+
+class BacklogFull(StoreUnavailable):
+    """The backlog bound is reached."""
+
+
+class StoreRefused(StoreError):
+    """The store cannot be opened safely."""

@@ -1,0 +1,103 @@
+"""PURE: (known alarm, alert, now) -> (alarm', the report owed). Every transition of an alarm lives in this file.
+
+    known              alert                                        owed
+    -----------------  -------------------------------------------  ---------------------------------------------
+    none or resolved   firing                                       alarm    a new episode; also at the same startsAt,
+                                                                             which a Prometheus outage really causes
+    firing             firing, content or mapping revision changed  update
+    firing             firing, nothing changed                      nothing; refresh when COC last heard of it longer
+                                                                             than refresh_interval ago and nothing is
+                                                                             pending
+    firing             resolved, endsAt not before newest startsAt  ok
+    firing             resolved, endsAt before it                   nothing: stale
+    resolved           resolved                                     nothing
+    none               resolved                                     ok       after a lost store the only way to close
+                                                                             a real alarm
+
+Rules for whoever edits it:
+1. A repeat returns the very `known` it was given, so that the store can tell by identity that nothing is to be written.
+2. A changed startsAt never starts an episode; only the newest is remembered, to tell a stale resolve.
+3. An alert without a readable endsAt is not stale: closing too early heals at the next repeat, an open alarm does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alertmanager import Alert
+from adapter.clock import Micros
+
+
+class Policy(NamedTuple):
+    """What the operator chose under `relay`."""
+
+    refresh_interval: Micros  # 0 = never
+    id_per_episode: bool  # alarm_id: episode
+
+
+class Look(NamedTuple):
+    """What looking at one alert came to."""
+
+    alarm: Alarm | None  # None only for nothing known and nothing owed
+    owed: Kind | None
+    news: News
+
+
+def look(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Look:
+    """Apply the table above."""
+    if alert.status == "resolved":
+        return _resolved(known, alert, revision=revision, policy=policy)
+    if known is None or known.status is Status.RESOLVED:
+        return Look(_episode(known, alert, Status.FIRING, revision, policy), Kind.ALARM, News.NEWS)
+    content = alert.content
+    starts = max(known.starts, alert.starts)
+    if content != known.content or revision != known.revision:
+        return Look(known._replace(content=content, revision=revision, starts=starts), Kind.UPDATE, News.NEWS)
+    if starts != known.starts:
+        known = known._replace(starts=starts)
+    if _refresh_due(known, now, policy):
+        return Look(known, Kind.REFRESH, News.REFRESH)
+    return Look(known, None, News.REPEAT)
+
+
+def _resolved(known: Alarm | None, alert: Alert, *, revision: str, policy: Policy) -> Look:
+    if known is None:
+        return Look(_episode(None, alert, Status.RESOLVED, revision, policy), Kind.OK, News.NEWS)
+    if known.status is Status.RESOLVED:
+        return Look(known, None, News.REPEAT)
+    if alert.ends and alert.ends < known.starts:
+        return Look(known, None, News.STALE)
+    return Look(known._replace(status=Status.RESOLVED, ends=alert.ends), Kind.OK, News.NEWS)
+
+
+def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, policy: Policy) -> Alarm:
+    return Alarm(
+        fingerprint=alert.fingerprint,
+        status=status,
+        episode=known.episode + 1 if known else 1,
+        coc_alarm_id=coc_alarm_id(alert, policy),
+        starts=alert.starts,
+        ends=alert.ends if status is Status.RESOLVED else 0,
+        content=alert.content,
+        revision=revision,
+        heard=known.heard if known else 0,
+        pending=known.pending if known else 0,
+    )
+
+
+def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
+    # A clock set back leaves `heard` in the future; one refresh then puts it right.
+    overdue = not 0 <= now - known.heard < policy.refresh_interval
+    return policy.refresh_interval > 0 and known.heard > 0 and known.pending == 0 and overdue
+
+
+def coc_alarm_id(alert: Alert, policy: Policy) -> str:
+    """COC's alarmId: the fingerprint itself, hashed only where it is not 1..255 ASCII letters and digits."""
+    name = alert.fingerprint
+    if policy.id_per_episode:
+        name += f"{alert.starts // 1000}"
+    if name.isascii() and name.isalnum() and len(name) <= 255:
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -1,0 +1,58 @@
+"""What goes into a rendering and what comes out: the only words shared with the room that delivers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a field is not as the mapping says. A closed list: it is a metric label."""
+
+    NO_RULE = "no rule"
+    EMPTY = "empty"  # required, but rendered to nothing
+    ERROR = "error"  # the template failed
+    TIMEOUT = "timeout"  # it was stopped at the deadline
+    MEMORY = "memory"  # it wanted more memory than the child may have
+    CRASH = "crash"  # it ended the child
+    NOT_A_LEVEL = "not a level"  # alarmLevel outside COC's enum
+    TOO_LONG = "too long"  # an optional field that must not be cut, such as a URL, was left out
+    REFUSED = "refused"  # COC refused the mapped body; this is the built-in one
+
+
+class Fallback(NamedTuple):
+    """One field that fell back. `field` is a COC field, `additional.KEY`, or `when` for a condition that failed."""
+
+    field: str
+    reason: Reason
+    detail: str = ""  # one line for a person, at most 200 characters
+
+
+class Contract(NamedTuple):
+    """The operator's choices about the body, per integration."""
+
+    clean_name: bool = True  # alarm_name: clean
+    require_application_id: bool = True
+
+
+class Job(NamedTuple):
+    """One alarm to render."""
+
+    raw: bytes  # alertmanager.pack
+    integration: str
+    alarm_id: str
+    time_ms: int
+    status: Literal["alarm", "ok"]
+    contract: Contract
+
+
+class Rendered(NamedTuple):
+    """One alarm rendered. `body` is complete and within COC's field contract; None when a rule drops the alarm."""
+
+    rule: str | None
+    mapping: str | None  # the file's name
+    revision: str
+    dropped: bool
+    fallbacks: tuple[Fallback, ...]
+    clipped: tuple[str, ...]
+    body: dict[str, Any] | None

@@ -1,0 +1,290 @@
+"""The contract of a store, as promises. A second backend can be written from this file without reading the first.
+
+1.  Durable. When `accept` returns, everything in its receipt survives `kill -9`, and power loss where the disk keeps
+    its word. When it raises, nothing of it was kept.
+2.  One transaction. The alarm's new state and the report it owes are committed together or not at all.
+3.  Lifecycle inside. `accept` applies `lifecycle.look` to each alert in the order of the webhook, under a lock of the
+    alarm, so that two webhooks with the same alert at once give the same result as one after the other.
+4.  In order. The reports of one alarm leave `claim` in the order they were owed, one at a time: while one is claimed
+    or waits for its delay, none behind it is given out.
+5.  Free repeats. An `accept` that owes nothing writes nothing; when an alert was last seen is kept in memory and
+    written in batches by `maintain`.
+6.  Nothing claimed is lost. A claim that is not settled (crash, cancelled task) is given out again: at the next start
+    for a store that one process owns, after the lease for one that several share.
+7.  Settled once. `settle` takes a report out of the pending ones at most once; for a lost lease it says so, keeps the
+    rest of the batch, and appends a `reassert` of the last accepted state if nothing else is pending.
+8.  Bounded. `accept` raises BacklogFull rather than let the pending reports grow over the bound; an `ok` of a firing
+    alarm is still taken until a tenth over it. What is pending is never pruned.
+9.  Unavailable is not broken. StoreUnavailable means: nothing was changed, ask again later. The store reconnects or
+    reopens by itself.
+10. Counts belong to commits: `pending` and `open_alarms` of receipts and settlements are those of the integration
+    right after that very step, and they are handed out in commit order.
+11. Times given in are wall times and only kept; every delay is measured by the store's own steady clock.
+12. After `close` every call raises StoreUnavailable; close waits for commits under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from adapter.alarm import Accepted, Alarm, Attempt, Kind, News, Outcome, Pause, Report, Status
+from adapter.alertmanager import Alert, Reject, Webhook, pack
+from adapter.clock import Micros
+from adapter.lifecycle import Look, Policy, look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """One parsed webhook on its way into the store."""
+
+    integration: str
+    webhook: Webhook
+    received: Micros
+    revision: str  # of the mappings in force
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a webhook. `owed` names each report that was enqueued, in order."""
+
+    webhook: int  # its id in the audit trail; 0 when nothing was written
+    news: Mapping[News, int]
+    owed: tuple[tuple[str, Kind], ...]
+    superseded: int
+    pending: int
+    open_alarms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A report to deliver now, with what delivery must know of its alarm."""
+
+    report: Report
+    accepted: Accepted | None  # what COC last accepted for the alarm, of any episode
+    earlier: Outcome | None  # of the last settled report of the same episode
+    doubt: bool  # an attempt of this episode was ambiguous: COC may have it
+    token: int = 0  # the lease, where there is one
+    send_before: float | None = None  # monotonic seconds; None without leases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What `claim` gave: at most `limit` claims, each of another alarm, longest due first."""
+
+    claims: tuple[Claim, ...]
+    next_due: float | None  # seconds until the next one is due when fewer than `limit` were given; None: nothing waits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How a body came about, kept for `explain`."""
+
+    rule: str | None
+    mapping: str | None
+    revision: str
+    fallbacks: tuple[tuple[str, str], ...]  # (field, reason)
+    clipped: tuple[str, ...]
+    body: bytes | None  # JSON as sent, or as it would have been
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What to write about one claim. Without an outcome the report stays pending and is due again after `delay`."""
+
+    claim: Claim
+    at: Micros
+    outcome: Outcome | None = None
+    delay: float = 0.0  # seconds
+    accepted: Accepted | None = None  # set when COC accepted a body
+    attempts: tuple[Attempt, ...] = ()
+    refused: bool = False  # remember that COC refused the mapped body
+    made: Made | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What `settle` did with one settlement."""
+
+    counted: bool  # False: the lease was lost or the report had left already; outcome not counted
+    reasserted: bool  # a `reassert` was enqueued
+    pending: int
+    open_alarms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Of one integration."""
+
+    pending: int
+    open_alarms: int
+    oldest: Micros | None  # when the oldest pending report was received
+    dead: int = 0  # dead letters that wait for a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """An alarm as an operator sees it."""
+
+    id: int
+    integration: str
+    alarm: Alarm
+    labels: Mapping[str, str]
+    first_seen: Micros
+    last_seen: Micros
+    repeats: int
+    stale: int
+    accepted: Accepted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """A report as an operator sees it, pending or not."""
+
+    report: Report
+    outcome: Outcome | None
+    replayed: bool  # a dead letter that was sent to the queue again
+    done: Micros  # 0 while pending
+    due_in: float | None  # seconds, for the head of its alarm's queue
+    made: Made | None
+    attempts: tuple[Attempt, ...]  # the last ten
+    sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectRow:
+    id: int
+    integration: str
+    received: Micros
+    reason: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmQuery:
+    """A page of alarms, ordered by id; every criterion given must hold."""
+
+    integration: str | None = None
+    status: Status | None = None
+    fingerprint: str | None = None
+    text: str = ""  # case-insensitive, in any label value or the fingerprint
+    labels: Mapping[str, str] = field(default_factory=dict)  # equal
+    after: int = 0  # id of the last row of the page before
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is done is kept, in microseconds."""
+
+    delivered: Micros
+    dead: Micros
+    resolved: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One alert's effect inside the intake transaction; `report` carries seq 0 until the store gives it one."""
+
+    alert: Alert
+    known: Alarm | None
+    step: Look
+    raw: bytes  # empty when nothing is owed
+
+
+def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
+    """What a webhook changes, in its order. Shared by every store; PURE.
+
+    `known` holds the alarms of the webhook's fingerprints as they are under lock. An alert that appears twice in a
+    webhook is looked at twice, the second time against what the first made of it.
+    """
+    group_json = intake.webhook.group.as_json()
+    current = dict(known)
+    made = []
+    for alert in intake.webhook.alerts:
+        before = current.get(alert.fingerprint)
+        step = look(before, alert, now=intake.received, revision=intake.revision, policy=intake.policy)
+        if step.alarm is not None:
+            current[alert.fingerprint] = step.alarm._replace(pending=step.alarm.pending + (step.owed is not None))
+        raw = pack(alert, group_json) if step.owed else b""
+        made.append(Change(alert=alert, known=before, step=step, raw=raw))
+    return made
+
+
+class IntakeStore(Protocol):
+    """What intake needs."""
+
+    async def accept(self, intake: Intake) -> Receipt: ...
+
+    async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+        """Keep what was no webhook at all (the rejects inside a webhook are kept by `accept`)."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """What delivery needs."""
+
+    async def claim(self, integration: str, limit: int) -> Claims: ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]: ...
+
+    async def pauses(self) -> dict[str, Pause]: ...
+
+    async def set_pause(self, integration: str, pause: Pause | None) -> None:
+        """Pause, or resume with None. Survives a restart and is seen by every replica."""
+        ...
+
+
+class AuditStore(Protocol):
+    """What the admin API needs."""
+
+    async def counts(self) -> dict[str, Counts]: ...
+
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]: ...
+
+    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
+        """The reports of one alarm, newest first."""
+        ...
+
+    async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
+        """Dead reports that were neither replayed nor discarded, by seq."""
+        ...
+
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        """Owe dead letters again as new reports at the end of their alarms' queues; the kinds enqueued, by seq.
+
+        With `as_sent` the new report carries the body COC refused, else it is rendered anew. A later report of the
+        alarm that was discarded or delivered meanwhile is owed again after it (`reassert` of the current state), so
+        that COC ends in the right state. Unknown or already replayed seqs are left out of the answer.
+        """
+        ...
+
+    async def discard(self, seqs: Sequence[int]) -> list[int]:
+        """Take dead letters off the list; those that were on it."""
+        ...
+
+    async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...
+
+
+class Store(IntakeStore, DeliveryStore, AuditStore, Protocol):
+    """The whole contract."""
+
+    async def maintain(self, now: Micros, retention: Retention) -> None:
+        """Write when alerts were last seen, prune what is over its retention in small steps, bound the log."""
+        ...
+
+    async def probe(self) -> None:
+        """StoreUnavailable when nothing could be committed now."""
+        ...
+
+    async def size(self) -> int:
+        """Bytes on disk, or as near as the backend can tell; 0 in memory."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """For `status`: backend, place without secrets, and warnings about settings that weaken the promise."""
+        ...
+
+    async def close(self) -> None: ...

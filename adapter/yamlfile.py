@@ -1,0 +1,168 @@
+"""Files a person edits: YAML text -> plain data that remembers where everything stood.
+
+Refused with a finding: duplicate keys, tags, merge keys, more than one document. What YAML 1.1 would turn into
+something nobody typed (`no`, `1:30`, `010`, dates) stays the text it is; only true/false, null, plain integers and
+floats are typed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from adapter.errors import Finding
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_NODES: Final = 200_000
+
+Loc = tuple[str | int, ...]
+
+
+class Mark(NamedTuple):
+    """A place in the file, counted from 1, and how the value was written: its first character of content."""
+
+    line: int
+    col: int
+    style: str | None = None  # '"', "'", "|", ">" or None for plain
+    key_line: int = 0
+    key_col: int = 0
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
+
+
+_TYPES: Final = (
+    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN\0"),
+    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), "-+0123456789"),
+    ("tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)\.[0-9]+$"), "-+0123456789"),
+)
+for _tag, _pattern, _first in _TYPES:
+    for _char in _first:
+        _Loader.yaml_implicit_resolvers.setdefault("" if _char == "\0" else _char, []).append((_tag, _pattern))
+
+
+class YamlFile:
+    """One file's data with the position of every key and value."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.lines = text.splitlines()
+        self.data: Any = None
+        self.findings: list[Finding] = []
+        self._marks: dict[Loc, Mark] = {}
+        self._nodes = 0
+        self._load(text)
+
+    def mark(self, loc: Loc) -> Mark:
+        """Where `loc` stands, or the nearest thing around it."""
+        for end in range(len(loc), -1, -1):
+            if loc[:end] in self._marks:
+                return self._marks[loc[:end]]
+        return Mark(1, 1)
+
+    def finding(self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False) -> Finding:
+        """A finding at a value, or at its key."""
+        mark = self.mark(loc)
+        if at_key and mark.key_line:
+            return self.finding_at(mark.key_line, mark.key_col, message, hint)
+        return self.finding_at(mark.line, mark.col, message, hint)
+
+    def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
+        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        return Finding(self.name, line, col, message, hint, source)
+
+    def _load(self, text: str) -> None:
+        if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+            self.findings.append(self.finding_at(1, 1, "the file is larger than 4 MiB"))
+            return
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                self.data = self._value(loader, node, ())
+        except yaml.MarkedYAMLError as exc:
+            mark = exc.problem_mark or exc.context_mark
+            line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            self.findings.append(self.finding_at(line, col, f"not YAML: {exc.problem or exc.context}"))
+        except (yaml.YAMLError, RecursionError) as exc:
+            reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
+            self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
+        finally:
+            loader.dispose()
+
+    def _value(self, loader: _Loader, node: yaml.Node, loc: Loc, key: yaml.Node | None = None) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise yaml.YAMLError("more than 200 000 values (aliases count each time)")
+        self._marks[loc] = Mark(
+            node.start_mark.line + 1,
+            node.start_mark.column + 1,
+            getattr(node, "style", None),
+            key.start_mark.line + 1 if key else 0,
+            key.start_mark.column + 1 if key else 0,
+        )
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(loader, item, (*loc, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, loc)
+        return self._scalar(loader, node)
+
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line, col = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.findings.append(self.finding_at(line, col, "a key must be a plain word"))
+                continue
+            key = key_node.value
+            if key == "<<" and key_node.style is None:
+                self.findings.append(self.finding_at(line, col, "merge keys are not known here", "write the keys out"))
+                continue
+            if key in data:
+                first = self._marks[(*loc, key)].key_line
+                self.findings.append(
+                    self.finding_at(line, col, f"duplicate key {key!r}", f"it stands in line {first} already")
+                )
+                continue
+            data[key] = self._value(loader, value_node, (*loc, key), key_node)
+        return data
+
+    def _scalar(self, loader: _Loader, node: yaml.Node) -> Hashable:
+        known = {tag for tag, _, _ in _TYPES} | {"tag:yaml.org,2002:str"}
+        if node.tag not in known:
+            line, col = node.start_mark.line + 1, node.start_mark.column + 1
+            self.findings.append(self.finding_at(line, col, f"the tag {node.tag!r} is not known here"))
+            return str(node.value)
+        value: Hashable = loader.construct_object(node)
+        return value
+
+
+def read(path: Path, name: str | None = None) -> YamlFile:
+    """Read one file; what cannot be read becomes a finding, like everything else wrong with it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as exc:
+        return _unreadable(name or str(path), f"cannot be read: {exc.strerror or exc}")
+    except UnicodeDecodeError as exc:
+        return _unreadable(name or str(path), f"not UTF-8: byte {exc.start} is not part of a character")
+    return YamlFile(name or str(path), text)
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint for a misspelt name, or nothing when none comes near."""
+    folded = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def _unreadable(name: str, message: str) -> YamlFile:
+    file = YamlFile(name, "")
+    file.findings.append(Finding(name, 0, 0, message))
+    return file

@@ -1,0 +1,42 @@
+"""Parts that PyPI cannot bring: a test that needs one skips with the reason, or fails where REQUIRE_ALL=1 says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+_DEBIAN = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+    "initdb": "postgresql-15",
+    "pg_ctl": "postgresql-15",
+    "tinyproxy": "tinyproxy",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+}
+
+
+def needs(program: str) -> str:
+    """The program's path; without it the test skips, or fails under REQUIRE_ALL=1."""
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *_postgres_folders()])
+    found = shutil.which(program, path=places)
+    if found is None:
+        unavailable(f"{program} is not installed; on Debian: apt-get install {_DEBIAN[program]}")
+    return found
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip, or fail under REQUIRE_ALL=1."""
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(f"REQUIRE_ALL=1, but {reason}")
+    pytest.skip(reason)
+
+
+def _postgres_folders() -> list[str]:
+    return [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal
@@ -17,13 +18,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from adapter.alarm import Kind, Outcome
+from adapter.alarm import Kind, Outcome, Report
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.verdict import Reason
 from adapter.mapping.job import Reason as FallbackReason
 from adapter.metrics.flow import Flow
-from adapter.metrics.series import CARRIED, CODES, FIELDS, OTHER, UNKNOWN, Series, each
+from adapter.metrics.series import CARRIED, CODES, DELIVERY, FIELDS, OTHER, UNKNOWN, Series, each
 from adapter.store.base import Counts, Receipt, Settled, Settlement
 
 Breaker = Literal["closed", "open", "half_open"]
@@ -44,6 +45,7 @@ class Metrics:
             collector(registry=self.registry)
         self._clock = clock or SystemClock()
         self._series = Series(self.registry)
+        self._shown = [0] * (len(DELIVERY) + 1)  # when each bucket of the latency got its exemplar
         self._flows: dict[str, Flow] = {}
         self._webhooks: dict[str, dict[str, Counter]] = {}
         self.configured(integrations)
@@ -94,13 +96,22 @@ class Metrics:
         if settlement.outcome is None or not settled.counted:
             return
         if settlement.outcome is Outcome.DELIVERED:
-            waited = max(0, settlement.at - report.received) / SECOND
-            self._series.latency.observe(waited, _exemplar(report.coc_alarm_id))
+            self._delivered(report, settlement.at)
         if settlement.made is not None:
             for field, reason in settlement.made.fallbacks:
                 self._series.fallbacks[_label(field), FallbackReason(reason).value].inc()
             for field in settlement.made.clipped:
                 self._series.clipped[_label(field)].inc()
+
+    def _delivered(self, report: Report, at: Micros) -> None:
+        waited = max(0, at - report.received) / SECOND
+        bucket = bisect_left(DELIVERY, waited)
+        exemplar = None
+        # An exemplar costs more than all else here: each bucket gets a new one at most once a second.
+        if abs(at - self._shown[bucket]) >= SECOND and len(report.coc_alarm_id) <= _EXEMPLAR_CHARACTERS:
+            self._shown[bucket] = at
+            exemplar = {"alarm_id": report.coc_alarm_id}
+        self._series.latency.observe(waited, exemplar)
 
     def replayed(self, integration: str, kinds: Sequence[Kind], pending: int) -> None:
         """Dead letters were owed again, as reports of these kinds."""
@@ -179,7 +190,3 @@ def _label(field: str) -> str:
     # `additional.KEY` carries the SRE's words, so only `additional` is kept.
     field = field.partition(".")[0]
     return field if field in FIELDS else OTHER
-
-
-def _exemplar(alarm_id: str) -> dict[str, str] | None:
-    return {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None

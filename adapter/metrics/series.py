@@ -39,7 +39,7 @@ _WEBHOOK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 # One POST across the internet; the usual timeout is 10 s.
 _REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # From at once to an outage of days.
-_DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200)
+DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200)
 # A call of the rendering child: tens of microseconds an alarm, stopped at 1 s.
 _RENDER: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 # A group commit is one fdatasync: 0.2 ms on a good disk, seconds on a drowned one.
@@ -118,7 +118,7 @@ class Series:
         self.open = self._gauge("open_alarms", "Alarms that fire as far as Alertmanager last said.", "integration")
         self.dead = self._gauge("dead_letters", "Reports COC refused for good that wait for a person.", "integration")
         self.latency = self._histogram(
-            "delivery_latency_seconds", "Time from the commit of a report to its acceptance by COC.", _DELIVERY
+            "delivery_latency_seconds", "Time from the commit of a report to its acceptance by COC.", DELIVERY
         )
 
     def _declare_coc(self) -> None:

@@ -1,0 +1,220 @@
+"""Log lines that cannot be forged: one line per event, logfmt or JSON, values escaped, clipped and free of secrets.
+
+A line is `ts`, `level`, `component`, `msg` and then the event's own fields in the order given. Whatever does not print
+(line ends, ANSI escapes, bidirectional controls, zero-width characters) stands there as an escape such as `\\u202e`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal, TextIO
+from urllib.parse import quote, quote_plus
+
+from adapter.clock import Clock
+from adapter.secret import Secret
+
+LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+MAX_FIELD: Final = 500  # characters of one value
+MAX_TRACEBACK: Final = 8000
+_SHORTEST_SECRET: Final = 4  # replacing anything shorter would only garble the lines
+_NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
+_PLAIN: Final = re.compile(r'[^\s"=\\]+')
+_PACKAGE: Final = "adapter"
+
+
+def setup(level: str, format: Literal["logfmt", "json"], stream: TextIO | None = None) -> None:
+    """Sends every logger of the process to `stream` (standard error when None). Other packages speak from warn up."""
+    handler = _Handler(stream or sys.stderr)
+    handler.setFormatter(_Formatter(format))
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """debug, info, warn or error, for the adapter's own events; ValueError for another word."""
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is not a log level; known: {', '.join(LEVELS)}")
+    logging.getLogger(_PACKAGE).setLevel(LEVELS[level])
+
+
+def event(logger: logging.Logger, level: int, message: str, /, **fields: object) -> None:
+    """One line: a few lower-case words, then the fields. Costs next to nothing while the level is off."""
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", message, extra={"event_fields": fields})
+
+
+def register_secret(secret: Secret) -> None:
+    """From now on the secret's value, and what a rotation makes of it, is `<secret>` in every line."""
+    _secrets.register(secret)
+
+
+class Quiet:
+    """The first failure and the recovery are loud, repetition is quiet but for a reminder now and then.
+
+    Keeps at most `keys` keys; the one that has been silent longest goes first.
+    """
+
+    def __init__(self, clock: Clock, *, every: float = 300.0, keys: int = 4096) -> None:
+        """`every`: seconds between reminders of a failure that goes on."""
+        self._clock = clock
+        self._every = every
+        self._keys = keys
+        self._failing: OrderedDict[Hashable, _Failing] = OrderedDict()
+
+    def failed(self, key: Hashable) -> int | None:
+        """None: say nothing. Otherwise speak; the number tells how many failures have passed in silence since."""
+        now = self._clock.monotonic()
+        known = self._failing.get(key)
+        if known is None:
+            self._failing[key] = _Failing(now, now, 1, 0)
+            if len(self._failing) > self._keys:
+                self._failing.popitem(last=False)
+            return 0
+        self._failing.move_to_end(key)
+        known.count += 1
+        if now - known.spoke < self._every:
+            known.silent += 1
+            return None
+        silent, known.silent, known.spoke = known.silent, 0, now
+        return silent
+
+    def recovered(self, key: Hashable) -> Outage | None:
+        """What is over, or None when nothing was wrong."""
+        known = self._failing.pop(key, None)
+        return Outage(known.count, self._clock.monotonic() - known.since) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    failures: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Failing:
+    since: float
+    spoke: float
+    count: int
+    silent: int
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that a second setup finds and replaces it."""
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, format: str) -> None:
+        super().__init__()
+        self._render = _json if format == "json" else _logfmt
+
+    def format(self, record: logging.LogRecord) -> str:
+        component = record.name.removeprefix(f"{_PACKAGE}.")
+        fields: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": _NAMES.get(record.levelno, record.levelname.lower()),
+            "component": _clip(component, MAX_FIELD),
+            "msg": _text(record.getMessage(), MAX_FIELD),
+        }
+        for name, value in getattr(record, "event_fields", {}).items():
+            fields[f"{name}_" if name in fields else name] = _value(value)
+        if record.exc_info and record.exc_info[0]:
+            fields["traceback"] = _text(self.formatException(record.exc_info), MAX_TRACEBACK)
+        return self._render(fields)
+
+
+def _value(value: object) -> object:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= 64 else f"a number of {value.bit_length()} bits"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # JSON knows no NaN
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    elif isinstance(value, BaseException):
+        value = f"{type(value).__name__}: {value}"
+    return _text(str(value), MAX_FIELD)
+
+
+def _text(text: str, most: int) -> str:
+    """Secrets go before the text is clipped, or half of one could be left at the end."""
+    return _clip(_secrets.scrub(text), most)
+
+
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _logfmt(fields: dict[str, object]) -> str:
+    return " ".join(f"{name}={_logfmt_value(value)}" for name, value in fields.items())
+
+
+def _logfmt_value(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if text.isprintable() and _PLAIN.fullmatch(text):
+        return text
+    return _printable(json.dumps(text, ensure_ascii=False))
+
+
+def _json(fields: dict[str, object]) -> str:
+    return _printable(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+
+
+def _printable(text: str) -> str:
+    """JSON text -> the same JSON, with what does not print as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+class _Secrets:
+    """Knows the values to keep out of the lines, and for a while those they replaced."""
+
+    def __init__(self) -> None:
+        self._registered: weakref.WeakSet[Secret] = weakref.WeakSet()
+        self._values: deque[str] = deque(maxlen=256)
+        self._pattern: re.Pattern[str] | None = None
+
+    def register(self, secret: Secret) -> None:
+        self._registered.add(secret)
+        self._learn()
+
+    def scrub(self, text: str) -> str:
+        self._learn()
+        return self._pattern.sub("<secret>", text) if self._pattern else text
+
+    def _learn(self) -> None:
+        """Takes in rotated values; compiles only when there is a new one."""
+        current = {secret.get() for secret in self._registered}
+        new = [value for value in current if value not in self._values and len(value) >= _SHORTEST_SECRET]
+        if not new:
+            return
+        self._values.extend(new)
+        written = {form for value in self._values for form in _forms(value)}
+        self._pattern = re.compile("|".join(re.escape(form) for form in sorted(written, key=len, reverse=True)))
+
+
+def _forms(value: str) -> set[str]:
+    """How a value looks when it has been put into a URL, a JSON text or a repr."""
+    quoted = {quote(value), quote(value, safe=""), quote_plus(value)}
+    return {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], *quoted} - {""}
+
+
+_secrets: Final = _Secrets()

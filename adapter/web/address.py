@@ -1,0 +1,56 @@
+"""Listen addresses: Prometheus-style text, and which of them may be served to whom."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Protocol
+
+
+class _Doors(Protocol):
+    @property
+    def authenticated(self) -> bool: ...
+
+
+def parse_listen_address(text: str) -> tuple[str | None, int]:
+    """`:9876`, `127.0.0.1:9876`, `[::1]:9876`, `localhost:0` -> host and port; no host (None) is every address.
+
+    ValueError says what is wrong in one line.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not an address to listen on; write HOST:PORT or :PORT, such as 127.0.0.1:9876")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError(f"{text!r} is not an address to listen on; brackets are for IPv6 addresses")
+    elif ":" in host:
+        raise ValueError(f"{text!r} is not an address to listen on; an IPv6 address needs brackets, such as [::1]:9876")
+    if not host.isprintable() or any(char in host for char in " /@"):
+        raise ValueError(f"{text!r} is not an address to listen on; write HOST:PORT or :PORT, such as 127.0.0.1:9876")
+    return host or None, int(port)
+
+
+def is_loopback(host: str | None) -> bool:
+    """True for 127.0.0.0/8, ::1 (the mapped form too) and localhost."""
+    if host is None:
+        return False
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def may_listen(address: str, access: _Doors, allow_unauthenticated: bool) -> str | None:
+    """None when `address` may be served; otherwise the one line that says why not and what to do."""
+    host, _ = parse_listen_address(address)
+    if is_loopback(host) or access.authenticated or allow_unauthenticated:
+        return None
+    return (
+        f"{address} can be reached from other machines and nothing asks them who they are: configure basic_auth_users "
+        "or client certificates in --web.config.file (for webhooks also webhook.bearer_token_file), listen on "
+        "127.0.0.1, or pass --web.allow-unauthenticated"
+    )

@@ -1,9 +1,20 @@
-"""PURE: what COC's answer means. One table; the reason is the metric label, the log field and the word in `explain`."""
+"""PURE: what COC's answer means. One table; the reason is the metric label, the log field and the word in `explain`.
+
+Each HTTP status from 100 to 599 stands in exactly one row of STATUSES, and docs/coc.md shows the same rows. The
+error_code in the body is looked at before the status where CODES says so, because a gateway and a back end answer for
+the same service and do not agree on statuses. Only 200 with COC's success code is a success.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+from adapter.coc.answer import Answer, clock_skew, header, read_answer, retry_after
 
 
 class Action(StrEnum):
@@ -28,13 +39,13 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     PROXY = "proxy"
     # an answer
-    NOT_COC = "not_coc"  # 2xx whose body does not carry COC's success code
+    NOT_COC = "not_coc"  # 2xx whose body does not carry COC's success code, or something that is not HTTP
     THROTTLED = "throttled"  # 429 and COC's or the gateway's throttling codes
     SERVER_ERROR = "server_error"  # 5xx, 408, 425
     CONTENT = "content"  # 400, 413, 422 or a 200 with a content error code
-    CREDENTIALS = "credentials"  # 401, 403
-    ENDPOINT = "endpoint"  # 404, 405, redirects
-    UNEXPECTED = "unexpected"  # any other status
+    CREDENTIALS = "credentials"  # 401, 402, 403, 407
+    ENDPOINT = "endpoint"  # 404, 405, 410, redirects, a link-local address
+    UNEXPECTED = "unexpected"  # any other status, any other exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +60,124 @@ class Verdict:
     hint: str = ""  # what an operator should look at
     retry_after: float | None = None  # seconds, as the answer asked for; already bounded to 600
     ambiguous: bool = False  # the request may have taken effect although no answer said so
+
+
+class Row(NamedTuple):
+    """What some statuses mean. `statuses` reads like `400, 413-415`."""
+
+    statuses: str
+    action: Action
+    reason: Reason
+    hint: str
+    ambiguous: bool = False
+
+
+CLOCK_HINT = "this machine's clock differs from COC's: requests signed more than 15 minutes off are refused"
+KEY_HINT = "check access key, secret key and project id, and that they belong to this site"
+TOKEN_HINT = "check auth: COC wants a signature (type: aksk) or a token of this site, valid for 24 h"  # noqa: S105
+WRONG_ENDPOINT = "wrong endpoint? check site or base_url"
+
+_RETRY, _REFUSED, _PAUSE = Action.RETRY, Action.REFUSED, Action.PAUSE
+
+STATUSES: tuple[Row, ...] = (
+    Row("100-199", _RETRY, Reason.UNEXPECTED, WRONG_ENDPOINT),
+    Row("200", _RETRY, Reason.NOT_COC, "wrong endpoint? what answered 200 did not say COC's success code"),
+    Row("201-299", _RETRY, Reason.NOT_COC, "wrong endpoint? COC answers 200"),
+    Row("300-399", _PAUSE, Reason.ENDPOINT, "wrong endpoint? redirects are never followed: check site or base_url"),
+    Row("400, 413-415, 422, 431", _REFUSED, Reason.CONTENT, "COC refuses this alarm: see its message"),
+    Row("401", _PAUSE, Reason.CREDENTIALS, "check auth, the integration key and the site"),
+    Row("402", _PAUSE, Reason.CREDENTIALS, "check the account: COC asks for payment"),
+    Row("403", _PAUSE, Reason.CREDENTIALS, "check the permission of the caller, the integration key and the site"),
+    Row("404-405, 410", _PAUSE, Reason.ENDPOINT, "wrong endpoint? check site or base_url, then the integration key"),
+    Row("406, 411, 421, 426", _PAUSE, Reason.ENDPOINT, WRONG_ENDPOINT),
+    Row("407", _PAUSE, Reason.CREDENTIALS, "the proxy wants credentials: check proxy_url"),
+    Row("408, 425", _RETRY, Reason.SERVER_ERROR, ""),
+    Row("409, 412, 416-420, 423-424, 427-428, 430, 432-499", _RETRY, Reason.UNEXPECTED, WRONG_ENDPOINT),
+    Row("429", _RETRY, Reason.THROTTLED, "COC limits the rate: lower rate_limit or max_in_flight"),
+    Row("500-503, 505-599", _RETRY, Reason.SERVER_ERROR, ""),
+    Row("504", _RETRY, Reason.SERVER_ERROR, "the gateway gave up waiting: COC may have taken it", ambiguous=True),
+)
+
+
+class CodeRule(NamedTuple):
+    """What an error_code means whatever the status of its row; `statuses` says where it may overrule the status."""
+
+    pattern: re.Pattern[str]
+    statuses: str
+    action: Action
+    reason: Reason
+    hint: str
+
+
+CODES: tuple[CodeRule, ...] = (
+    CodeRule(re.compile(r"(APIGW|APIG)\.0308"), "200-599", _RETRY, Reason.THROTTLED, "COC limits the rate"),
+    CodeRule(re.compile(r"(APIGW|APIG)\.03\d\d"), "200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, KEY_HINT),
+    CodeRule(re.compile(r"common\.010100\d+"), "200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, TOKEN_HINT),
+    CodeRule(re.compile(r"(APIGW|APIG)\.0101"), "200, 400-406, 408-499", _PAUSE, Reason.ENDPOINT, WRONG_ENDPOINT),
+    CodeRule(re.compile(r"(COC|GOM)\.\d+"), "200", _REFUSED, Reason.CONTENT, "COC refuses this alarm: see its message"),
+)
+
+SUCCESS = re.compile(r"([A-Za-z]+\.)?0+")
+"""COC.00000000 in the examples, GOM.00000000 in the 2024 definition, 0 in the tables."""
+
+
+def statuses(spec: str) -> tuple[int, ...]:
+    """`400, 413-415` -> (400, 413, 414, 415)."""
+    found: list[int] = []
+    for part in spec.split(","):
+        first, _, last = part.strip().partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
+
+
+_BY_STATUS = {status: row for row in STATUSES for status in statuses(row.statuses)}
+_CODES = tuple((rule, frozenset(statuses(rule.statuses))) for rule in CODES)
+_OUTSIDE = Row("", _RETRY, Reason.UNEXPECTED, WRONG_ENDPOINT)
+
+
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, scrub: Callable[[str], str] = str
+) -> Verdict:
+    """What an answer means. `body` may be cut off; `scrub` takes the secrets out of COC's words before they are cut."""
+    answer = read_answer(body, scrub)
+    if status == 200 and answer.success_field and SUCCESS.fullmatch(answer.code) and _may_be_json(headers):
+        return Verdict(
+            action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=status, code=answer.code, message=answer.message
+        )
+    row = _rule(status, answer.code)
+    return Verdict(
+        action=row.action,
+        reason=row.reason,
+        status=status,
+        code=answer.code,
+        message=answer.message,
+        hint=_hint(status, row, answer, headers, now),
+        retry_after=retry_after(headers, now) if row.action is Action.RETRY else None,
+        ambiguous=row.ambiguous if isinstance(row, Row) else False,
+    )
+
+
+def _may_be_json(headers: Mapping[str, str]) -> bool:
+    # A body that reads as COC's success is believed under a missing or careless type, not under one that denies it.
+    kind = header(headers, "Content-Type").partition(";")[0].strip().lower()
+    return "json" in kind or kind in ("", "text/plain", "application/octet-stream")
+
+
+def _rule(status: int, code: str) -> Row | CodeRule:
+    if code:
+        for rule, where in _CODES:
+            if status in where and rule.pattern.fullmatch(code) and not SUCCESS.fullmatch(code):
+                return rule
+    return _BY_STATUS.get(status, _OUTSIDE)
+
+
+_ABOUT_TIME = re.compile(r"x-sdk-date|timestamp|clock|time ?skew|signature (has )?expired", re.IGNORECASE)
+
+
+def _hint(status: int, row: Row | CodeRule, answer: Answer, headers: Mapping[str, str], now: datetime) -> str:
+    if row.reason is not Reason.CREDENTIALS or status == 407:
+        return row.hint
+    skew = clock_skew(headers, now)
+    if abs(skew) > 300:
+        return f"{CLOCK_HINT}; it is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+    return CLOCK_HINT if _ABOUT_TIME.search(answer.message) else row.hint

@@ -1,0 +1,108 @@
+"""PURE: reading an answer's body and headers, whoever wrote them. Nothing here raises.
+
+COC and the gateway say `{"error_code", "error_msg"}`; IAM and some proxies wrap them in `error` or spell them in
+other ways.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+LONGEST_MESSAGE = 500  # characters; COC's error_msg may have 10240
+LONGEST_CODE = 64
+LONGEST_WAIT = 600.0  # seconds
+
+_CODE_NAMES = ("error_code", "errorCode", "code")
+_MESSAGE_NAMES = ("error_msg", "errorMsg", "error_message", "message", "msg")
+
+
+class Answer(NamedTuple):
+    """What a body says. `success_field`: the code stood at top level under COC's own name, where a success has to."""
+
+    code: str
+    message: str
+    success_field: bool = False
+
+
+def read_answer(body: bytes, scrub: Callable[[str], str]) -> Answer:
+    """Code and words of a body: of a JSON object by its fields, of anything else the text without its tags."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return Answer("", _as_text(body, scrub))
+    if not isinstance(found, dict):
+        return Answer("", _as_text(body, scrub))
+    inner = found.get("error")
+    holder = inner if isinstance(inner, dict) else found
+    code, message = _first(holder, _CODE_NAMES), _first(holder, _MESSAGE_NAMES)
+    if not code and not message:
+        message = body.decode("utf-8", "replace")
+    return Answer(one_line(scrub(code), LONGEST_CODE), one_line(scrub(message)), "error_code" in found)
+
+
+def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = holder.get(name)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    return ""
+
+
+_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+def _as_text(body: bytes, scrub: Callable[[str], str]) -> str:
+    # Scrubbed before and after: a tag in the middle could hide a secret from the first.
+    text = scrub(body.decode("utf-8", "replace"))
+    return one_line(scrub(_TAG.sub(" ", text))) if text else "empty body"
+
+
+_NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """One line without control characters or lone surrogates, which not every store and terminal can take."""
+    # Cut first, generously: an answer of megabytes needs no more than its head cleaned.
+    line = _NOT_PRINTED.sub(" ", text[: longest * 20]).strip()
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def header(headers: Mapping[str, str], name: str) -> str:
+    """A header's value in whatever case the mapping keeps its names; empty when it is absent."""
+    value = headers.get(name)
+    if value is None:
+        value = next((v for k, v in headers.items() if k.lower() == name.lower()), "")
+    return value
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds the answer asks to wait, 0 to 600; None without a readable Retry-After (RFC 9110: seconds or a date)."""
+    value = header(headers, "Retry-After").strip()
+    if value.isascii() and value.isdigit():
+        return LONGEST_WAIT if len(value) > 6 else min(float(value), LONGEST_WAIT)
+    moment = _http_date(value)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), LONGEST_WAIT)
+
+
+def clock_skew(headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds by which `now` is ahead of the answer's Date; 0 when it has none that can be read."""
+    moment = _http_date(header(headers, "Date"))
+    return 0.0 if moment is None else (now - moment).total_seconds()
+
+
+def _http_date(value: str) -> datetime | None:
+    if not value:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+        # "-0000" and a missing zone come back naive; HTTP dates are UTC.
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,164 @@
+"""One integration's way to COC: where it is, who asks, through what. Plain data; nothing here opens a connection."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import getproxies, proxy_bypass
+
+from yarl import URL
+
+from adapter.coc.signing import AkSk
+from adapter.secret import Secret
+
+__all__ = ["SITES", "AkSk", "Endpoint", "NoAuth", "Token", "complaint", "is_forbidden_address"]
+
+SITES = {
+    "cn": "https://coc.myhuaweicloud.com",
+    "intl": "https://coc-intl.myhuaweicloud.com",
+    "eu": "https://coc-eu-west-101-open-api.myhuaweicloud.eu",
+}
+"""COC is one endpoint per site, not per region. Source: the official SDK's region table."""
+
+PATH = "/v1/event/huawei/custom/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An IAM token of project scope, valid for 24 h; its file is re-read on change."""
+
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAuth:
+    """Nothing but the integration key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """How one integration reaches COC. Times in seconds."""
+
+    name: str
+    base_url: str  # scheme, host, port and perhaps a path before /v1; see `complaint`
+    integration_key: Secret
+    auth: AkSk | Token | NoAuth
+    timeout: float = 10.0  # the whole request
+    connect_timeout: float = 5.0  # name look-up, TCP and TLS; never longer than `timeout`
+    max_in_flight: int = 32
+    ca_file: Path | None = None  # trusted instead of the system's authorities
+    cert_file: Path | None = None
+    key_file: Path | None = None  # when the key is not in cert_file
+    server_name: str | None = None  # the name the certificate must carry, when it is not the URL's host
+    proxy_url: Secret | str | None = None
+    trust_env: bool = False  # take https_proxy, http_proxy and no_proxy from the environment
+
+    def report_url(self) -> URL:
+        """The URL of the custom event call, the key percent-encoded as the official SDK does it. Holds the secret."""
+        base = URL(self.base_url)
+        path = f"{base.raw_path.rstrip('/')}{PATH}{quote(self.integration_key.get(), safe='~')}"
+        return URL(f"{base.origin()}{path}", encoded=True)
+
+    def proxy(self) -> URL | None:
+        """The proxy, credentials included. ValueError when its URL cannot be used."""
+        given = self.proxy_text()
+        if not given:
+            return None
+        try:
+            url = URL(given)
+        except ValueError:
+            url = URL()
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("proxy_url must read http://[user:password@]host:port or https://...")
+        return url
+
+    def proxy_text(self) -> str:
+        """The proxy's URL as it was given, from proxy_url or the environment; empty without one."""
+        given = self.proxy_url.get() if isinstance(self.proxy_url, Secret) else self.proxy_url
+        return given or (_environment_proxy(URL(self.base_url)) if self.trust_env else None) or ""
+
+    def secrets(self) -> Iterator[str]:
+        """Every text that must not appear in what the adapter says."""
+        yield self.integration_key.get()
+        if isinstance(self.auth, AkSk):
+            yield self.auth.access_key.get()
+            yield self.auth.secret_key.get()
+            if self.auth.security_token is not None:
+                yield self.auth.security_token.get()
+        elif isinstance(self.auth, Token):
+            yield self.auth.token.get()
+        try:
+            proxy = self.proxy()
+        except ValueError:
+            return
+        if proxy is not None and proxy.password:
+            yield proxy.password
+            yield f"{proxy.user}:{proxy.password}"
+
+    def refresh_secrets(self) -> None:
+        """Read every secret file again."""
+        found: list[Secret | str | None] = [self.integration_key, self.proxy_url]
+        if isinstance(self.auth, AkSk):
+            found += [self.auth.access_key, self.auth.secret_key, self.auth.security_token]
+        elif isinstance(self.auth, Token):
+            found.append(self.auth.token)
+        for secret in found:
+            if isinstance(secret, Secret):
+                secret.refresh()
+
+    def tls_context(self) -> ssl.SSLContext:
+        """A verifying context. OSError (ssl.SSLError is one) when a file cannot be read or is no certificate or key."""
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        if self.cert_file:
+            # A key that wants a pass phrase must fail, not ask on the terminal.
+            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None, password="")
+        return context
+
+    def tls_files(self) -> tuple[bytes, ...]:
+        """What the files of tls_config hold now, to notice a change; a missing one counts as empty."""
+        return tuple(_content(path) for path in (self.ca_file, self.cert_file, self.key_file) if path)
+
+
+def complaint(base_url: str) -> str | None:
+    """Why a base_url cannot be used, in words for whoever wrote it; None when it can."""
+    try:
+        url = URL(base_url)
+        host, port = url.host, url.port
+    except ValueError:
+        return "it is not a URL"
+    if url.scheme not in ("https", "http") or not host or not port:
+        return "it must read https://host[:port][/path]"
+    if url.user or url.password:
+        return "it must not hold credentials"
+    if url.raw_query_string or url.raw_fragment:
+        return "it must end before any ? or #"
+    if is_forbidden_address(host):
+        return "link-local and metadata addresses are refused"
+    return None
+
+
+def is_forbidden_address(host: str) -> bool:
+    """Link-local, where clouds keep their metadata service: nothing there can be COC. False for a name."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_link_local
+
+
+def _environment_proxy(url: URL) -> str | None:
+    # Taken from the environment here rather than by aiohttp, which asks a thread for each request and reads netrc too.
+    proxies = getproxies()
+    return None if proxy_bypass(f"{url.host}:{url.port}") else proxies.get(url.scheme) or proxies.get("all")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

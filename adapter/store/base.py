@@ -226,7 +226,9 @@ class IntakeStore(Protocol):
 class DeliveryStore(Protocol):
     """What delivery needs."""
 
-    async def claim(self, integration: str, limit: int) -> Claims: ...
+    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+        """Take up to `limit` due alarms; with `early` also those whose delay is not over (COC answers again)."""
+        ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]: ...
 

@@ -1,0 +1,306 @@
+"""Second half of the road, for one integration: claim -> render -> send -> judge -> settle.
+
+A Delivery keeps a few claims rendered ahead, sends as many at once as its gate allows, and hands what became of them
+to the settler. Whatever it holds unsettled when it ends is still pending in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+from pydantic_core import to_json
+
+from adapter.alarm import Accepted, Attempt, Outcome, Pause
+from adapter.clock import Clock
+from adapter.coc.verdict import Action, Verdict
+from adapter.decision import decide, job_of, with_fallback
+from adapter.errors import StoreUnavailable
+from adapter.gate import Gate, GateWatcher
+from adapter.logs import event
+from adapter.mapping.job import Contract, Job, Rendered
+from adapter.retry import back_off
+from adapter.settler import Settler
+from adapter.store.base import Claim, DeliveryStore, Made, Settled, Settlement
+
+POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """One way to COC."""
+
+    async def report(self, body: bytes) -> Verdict: ...
+
+
+class Renderer(Protocol):
+    """The mapping revision in force."""
+
+    async def render(self, jobs: Sequence[Job]) -> list[Rendered]: ...
+
+
+class Watcher(GateWatcher, Protocol):
+    """Who wants to know what happened; called on the event loop, must not block."""
+
+    def coc_answered(self, integration: str, reason: str, seconds: float) -> None: ...
+    def report_settled(self, settlement: Settlement, settled: Settled) -> None: ...
+    def rendered(self, alarms: int, seconds: float) -> None: ...
+
+
+class _Ready(NamedTuple):
+    """A claim that waits for its turn, its body made."""
+
+    claim: Claim
+    job: Job
+    rendered: Rendered | None  # None for a body that is sent exactly as it was
+    body: bytes
+
+
+class Delivery:
+    """Delivers the reports of one integration until `stop`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: DeliveryStore,
+        renderer: Renderer,
+        reporter: Reporter,
+        contract: Contract,
+        clock: Clock,
+        dice: Callable[[], float],
+        watcher: Watcher,
+        max_in_flight: int = 32,
+        rate_limit: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.gate = Gate(name, limit=max_in_flight, rate=rate_limit, clock=clock, dice=dice, watcher=watcher)
+        self._store, self._renderer, self._reporter = store, renderer, reporter
+        self._contract, self._clock, self._dice, self._watcher = contract, clock, dice, watcher
+        self._settler = Settler(store, clock, self._settled)
+        self._ready: deque[_Ready] = deque()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._early = False
+        self._stopping = False
+        self._nudge = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something new is owed, or something that held reports back has changed."""
+        if self._room() > 0:
+            self._nudge.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`; store trouble is waited out."""
+        while not self._stopping:
+            try:
+                await self._step()
+            except StoreUnavailable as exc:
+                event(logger, logging.WARNING, "store unavailable for delivery", integration=self.name, error=exc)
+                await self._clock.sleep(POLL_SECONDS)
+
+    async def stop(self, grace: float) -> None:
+        """Send nothing new; let what is in flight finish and be settled, at most `grace` seconds."""
+        self._stopping = True
+        self._nudge.set()
+        self._release()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=grace)
+        await self._settler.drained(max(grace, 1.0))
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        """Pause or resume; in the store first, so that it survives a restart. StoreUnavailable when it cannot."""
+        await self._store.set_pause(self.name, pause)
+        self.observe_pause(pause)
+
+    def observe_pause(self, pause: Pause | None) -> None:
+        """Take over what the store says, which another replica may have written."""
+        if self.gate.observe(pause):
+            self._release()
+            self._early = pause is None
+            self._nudge.set()
+
+    def probe_now(self) -> None:
+        """A secret or certificate changed: a paused integration is tried at once, not in a minute."""
+        self.gate.probe_now()
+        self._nudge.set()
+
+    # claim and render -----------------------------------------------------------------------------------------
+
+    async def _step(self) -> None:
+        self._nudge.clear()
+        self._pump()
+        room = self._room()
+        if room <= 0:
+            await self._wait(self.gate.hold() or POLL_SECONDS)
+            return
+        early, self._early = self._early, False
+        claimed = await self._store.claim(self.name, room, early=early)
+        self._early = self._early or (early and len(claimed.claims) == room)
+        if claimed.claims:
+            await self._render(claimed.claims)
+        if len(claimed.claims) < room:
+            due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
+            await self._wait(min(POLL_SECONDS, max(due, 0.001)))
+
+    def _room(self) -> int:
+        """How many more claims are wanted; 0 until there is room for a batch worth rendering."""
+        held = len(self._ready) + len(self._sending) + self._settler.unsettled
+        if not self.gate.wide_open:
+            return self.gate.allowed(len(self._sending)) - held
+        room = 2 * self.gate.limit - held
+        return room if room >= self.gate.limit // 4 or held == 0 else 0
+
+    async def _wait(self, seconds: float) -> None:
+        """Until nudged, or until `seconds` have passed."""
+        waiters = (asyncio.ensure_future(self._nudge.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+
+    async def _render(self, claims: Sequence[Claim]) -> None:
+        started = self._clock.monotonic()
+        jobs = [job_of(claim, self._contract) for claim in claims]
+        rendered = await self._renderer.render(jobs)
+        self._watcher.rendered(len(jobs), self._clock.monotonic() - started)
+        for claim, job, made in zip(claims, jobs, rendered, strict=True):
+            self._prepare(claim, job, made)
+        self._pump()
+
+    def _prepare(self, claim: Claim, job: Job, rendered: Rendered) -> None:
+        if claim.report.body is not None:
+            self._ready.append(_Ready(claim, job, None, claim.report.body))
+            return
+        body: dict[str, Any] | Outcome
+        if claim.report.refused:
+            rendered, body = with_fallback(claim, job, rendered.revision)
+        else:
+            body = decide(claim, job, rendered)
+        if isinstance(body, Outcome):
+            made = _made(rendered, to_json(rendered.body) if rendered.body else None)
+            self._settler.add(Settlement(claim=claim, at=self._clock.now(), outcome=body, made=made))
+        else:
+            self._ready.append(_Ready(claim, job, rendered, to_json(body)))
+
+    def _release(self) -> None:
+        """Give back what is rendered but not sent."""
+        while self._ready:
+            self._settler.add(Settlement(claim=self._ready.popleft().claim, at=self._clock.now()))
+
+    # send and judge -------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Start as many sends as are allowed now."""
+        while self._ready and not self._stopping and len(self._sending) < self.gate.allowed(len(self._sending)):
+            self.gate.sent()
+            task = asyncio.ensure_future(self._send(self._ready.popleft()))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and (exc := task.exception()):
+            logger.error("a report could not be handled", exc_info=exc)
+        self._pump()
+        self.wake()
+
+    def _settled(self, settlement: Settlement, settled: Settled) -> None:
+        self._watcher.report_settled(settlement, settled)
+        if self._settler.unsettled == 0 or settled.pending:
+            self.wake()
+
+    async def _send(self, ready: _Ready) -> None:
+        claim = ready.claim
+        if claim.send_before is not None and self._clock.monotonic() > claim.send_before:
+            self._settler.add(Settlement(claim=claim, at=self._clock.now()))
+            return
+        verdict, attempt = await self._post(ready.body)
+        attempts, refused = (attempt,), claim.report.refused
+        if verdict.action is Action.REFUSED and not refused and ready.rendered is not None:
+            rendered, plain = with_fallback(claim, ready.job, ready.rendered.revision)
+            ready, refused = ready._replace(rendered=rendered, body=to_json(plain)), True
+            verdict, attempt = await self._post(ready.body)
+            attempts = (*attempts, attempt)
+        made = _made(ready.rendered, ready.body) if ready.rendered else None
+        settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, made=made)
+        self._settler.add(await self._judge(settlement, verdict, ready))
+
+    async def _post(self, body: bytes) -> tuple[Verdict, Attempt]:
+        at, started = self._clock.now(), self._clock.monotonic()
+        verdict = await self._reporter.report(body)
+        seconds = self._clock.monotonic() - started
+        self._watcher.coc_answered(self.name, verdict.reason.value, seconds)
+        attempt = Attempt(
+            at=at,
+            seconds=seconds,
+            reason=verdict.reason.value,
+            status=verdict.status,
+            code=verdict.code,
+            message=verdict.message,
+            ambiguous=verdict.ambiguous,
+        )
+        return verdict, attempt
+
+    async def _judge(self, settlement: Settlement, verdict: Verdict, ready: _Ready) -> Settlement:
+        """What a verdict makes of the report, and what it says about the integration."""
+        report = settlement.claim.report
+        if verdict.action is Action.RETRY:
+            self.gate.failed(report.fingerprint, verdict)
+            if self.gate.probing:
+                self._release()
+                return settlement
+            return replace(settlement, delay=back_off(report.attempts + 1, self._dice()))
+        if self.gate.answered():
+            self._early = True
+        if verdict.action is Action.PAUSE:
+            await self._pause_for(verdict, verdict.reason.value)
+            return replace(settlement, refused=report.refused)
+        if verdict.action is Action.REFUSED:
+            return await self._refused(settlement, verdict)
+        self.gate.accepted(report.fingerprint)
+        if self.gate.pause is not None and self.gate.pause.automatic:
+            await self._write_pause(None)
+        accepted = Accepted(body=ready.body, status=ready.job.status, at=settlement.at)
+        return replace(settlement, outcome=Outcome.DELIVERED, accepted=accepted)
+
+    async def _refused(self, settlement: Settlement, verdict: Verdict) -> Settlement:
+        fingerprint = settlement.claim.report.fingerprint
+        if self.gate.refused(fingerprint):
+            await self._pause_for(verdict, "refusals")
+            return replace(settlement, refused=False)
+        event(
+            logger, logging.ERROR, "dead letter",
+            integration=self.name, fingerprint=fingerprint, status=verdict.status, code=verdict.code,
+            answer=verdict.message,
+        )  # fmt: skip
+        return replace(settlement, outcome=Outcome.DEAD)
+
+    async def _pause_for(self, verdict: Verdict, reason: str) -> None:
+        pause = self.gate.pause_for(verdict, reason)
+        if pause is not None:
+            await self._write_pause(pause)
+
+    async def _write_pause(self, pause: Pause | None) -> None:
+        """Without the store a pause still holds in this process; the verdict that asks for it will come again."""
+        try:
+            await self._store.set_pause(self.name, pause)
+        except StoreUnavailable as exc:
+            event(logger, logging.WARNING, "pause not written", integration=self.name, error=exc)
+        self.observe_pause(pause)
+
+
+def _made(rendered: Rendered, body: bytes | None) -> Made:
+    return Made(
+        rule=rendered.rule,
+        mapping=rendered.mapping,
+        revision=rendered.revision,
+        fallbacks=tuple((item.field, item.reason.value) for item in rendered.fallbacks),
+        clipped=rendered.clipped,
+        body=body,
+    )

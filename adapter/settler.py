@@ -1,0 +1,59 @@
+"""The end of the road: what became of claims is written in batches, in the order it became known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from adapter.clock import Clock
+from adapter.errors import StoreUnavailable
+from adapter.logs import event
+from adapter.retry import back_off
+from adapter.store.base import DeliveryStore, Settled, Settlement
+
+logger = logging.getLogger(__name__)
+
+
+class Settler:
+    """Collects settlements while one batch is being written, then writes them as the next.
+
+    While the store cannot write, `unsettled` grows and the claims stay taken, so that nothing is sent twice by this
+    process; delivery stops claiming when too many are unsettled.
+    """
+
+    def __init__(self, store: DeliveryStore, clock: Clock, on_settled: Callable[[Settlement, Settled], None]) -> None:
+        self.unsettled = 0
+        self._store, self._clock, self._on_settled = store, clock, on_settled
+        self._waiting: list[Settlement] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        self.unsettled += 1
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write())
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until everything is written, at most `seconds`."""
+        if self._writing is not None and not self._writing.done():
+            await asyncio.wait({self._writing}, timeout=seconds)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            settled = await self._settled(batch)
+            self.unsettled -= len(batch)
+            for settlement, result in zip(batch, settled, strict=True):
+                self._on_settled(settlement, result)
+
+    async def _settled(self, batch: list[Settlement]) -> list[Settled]:
+        failures = 0
+        while True:
+            try:
+                return await self._store.settle(batch)
+            except StoreUnavailable as exc:
+                failures += 1
+                if failures == 1:
+                    event(logger, logging.ERROR, "cannot settle, waiting for the store", error=exc, reports=len(batch))
+                await self._clock.sleep(back_off(min(failures, 3), 1.0))

@@ -1,0 +1,99 @@
+"""`make bench`: every case, or those of ONLY; the table on standard output, JSON in a file.
+
+python -m bench [--only B1,B3] [--repeats 3] [--json FILE] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvloop
+
+from bench import procfs, report
+from bench.cases import CASES
+from bench.figures import Row
+from bench.process import ROOT, cores
+from bench.setting import Bench
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the adapter beside its goals.")
+    parser.add_argument("--only", default="", metavar="B1,B3", help="these cases and no others")
+    parser.add_argument("--repeats", type=int, default=3, help="of every measurement; at least 1, default 3")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the JSON goes")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args(words)
+    chosen = [name.strip().upper() for name in options.only.split(",") if name.strip()]
+    if unknown := [name for name in chosen if name not in CASES]:
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    if options.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    options.cases = chosen or list(CASES)
+    return options
+
+
+def say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def own_cpu() -> float:
+    """Seconds of ours and of every child that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+async def run(names: list[str], repeats: int, folder: Path) -> tuple[list[Row], dict[str, float]]:
+    """The rows, and how many cores strangers used while each case ran."""
+    subject, tools = cores()
+    if tools is not None:
+        os.sched_setaffinity(0, {tools})
+    bench = Bench(repeats=repeats, folder=folder, subject_core=subject, tool_core=tools, say=say)
+    rows: list[Row] = []
+    strangers: dict[str, float] = {}
+    for name in names:
+        busy, own, started = procfs.machine_busy_seconds(), own_cpu(), time.monotonic()
+        rows += await CASES[name](bench)
+        seconds = time.monotonic() - started
+        strangers[name] = max(0.0, (procfs.machine_busy_seconds() - busy - (own_cpu() - own)) / seconds)
+        say(f"{name} took {seconds:.0f} s; others used {strangers[name]:.2f} cores")
+    return rows, strangers
+
+
+def main(words: list[str]) -> int:
+    options = arguments(words)
+    data = ROOT / "data"
+    data.mkdir(exist_ok=True)  # beside the sources: a temporary folder may be memory, where a commit costs nothing
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=data))
+    try:
+        rows, strangers = uvloop.run(run(options.cases, options.repeats, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    made = report.Report(
+        rows=rows,
+        strangers=strangers,
+        repeats=options.repeats,
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=report.machine(),
+    )
+    print(report.table(rows))
+    for remark in report.remarks(made):
+        print(f"- {remark}")
+    print(report.summary(rows))
+    if options.json:
+        options.json.write_text(report.as_json(made))
+    if options.write:
+        report.put_into(PAGE, report.markdown(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""B8 and B9: a backlog of a million changes neither the cost of a report nor the time to start."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from adapter.alarm import Accepted, Outcome
+from adapter.clock import SystemClock
+from adapter.store import open_store
+from adapter.store.base import Claim, DeliveryStore, Settlement
+from bench.figures import Goal, Row, compared, plain
+from bench.load import Client, drive, post
+from bench.payloads import fresh
+from bench.process import Adapter, Sink, free_port
+from bench.setting import WARM_UP, Bench, open_store, settled
+
+MANY: Final = 1_000_000
+FEW: Final = 1_000
+BATCH: Final = 64  # claims at once
+ROUNDS: Final = 10  # of claim and settle, fewer than FEW holds
+BODY: Final = (
+    b'{"alarmId":"0","alarmStatus":"alarm","alarmName":"KubePodCrashLooping","alarmDesc":"' + b"x" * 200 + b'"}'
+)
+
+
+async def claim_and_settle(bench: Bench) -> list[Row]:
+    """The store alone: 64 reports claimed and settled as delivered, again and again."""
+    many, few = await filled(bench, MANY), await filled(bench, FEW)
+    with_many, with_few = [], []
+    for _ in range(bench.repeats):
+        with_many.append(await _round_trip(many))
+        with_few.append(await _round_trip(Path(shutil.copytree(few, bench.new_folder() / "copy"))))
+        bench.say(f"B8: {with_many[-1]:.0f} µs with {MANY}, {with_few[-1]:.0f} µs with {FEW}")
+    name, goal = f"claim + settle of a report, {MANY} undelivered", Goal("at most", 2.0, "x")
+    return [compared("B8", name, "µs", with_many, (f"{FEW} undelivered", with_few), goal)]
+
+
+async def _round_trip(folder: Path) -> float:
+    """Wall microseconds per report. What was settled stays so; a fill is large enough for every repeat."""
+    store = await open_store(f"sqlite:{folder / 'data' / 'adapter.db'}", backlog=3 * MANY, clock=SystemClock())
+    try:
+        await _rounds(store, 1)
+        started = time.monotonic()
+        reports = await _rounds(store, ROUNDS)
+        return (time.monotonic() - started) / reports * 1e6
+    finally:
+        await store.close()
+
+
+async def _rounds(store: DeliveryStore, rounds: int) -> int:
+    reports = 0
+    for _ in range(rounds):
+        claims = (await store.claim("default", BATCH)).claims
+        if len(claims) < BATCH:
+            raise RuntimeError(f"{len(claims)} claims where {BATCH} were to be had")
+        await store.settle([_delivered(claim) for claim in claims])
+        reports += len(claims)
+    return reports
+
+
+def _delivered(claim: Claim) -> Settlement:
+    now = SystemClock().now()
+    accepted = Accepted(body=BODY, status="alarm", at=now)
+    return Settlement(claim=claim, at=now, outcome=Outcome.DELIVERED, accepted=accepted)
+
+
+async def start(bench: Bench) -> list[Row]:
+    """From the process's birth to the first 200, which means a commit."""
+    many = await filled(bench, MANY)
+    empty, full = [], []
+    for _ in range(bench.repeats):
+        full.append(await _first_commit(bench, many))
+        empty.append(await _first_commit(bench, bench.new_folder()))
+        bench.say(f"B9: {empty[-1]:.2f} s empty, {full[-1]:.2f} s with {MANY}")
+    more = [with_many - without for with_many, without in zip(full, empty, strict=True)]
+    return [
+        plain("B9", "start to the first durable 200, empty store", "s", empty, Goal("at most", 1.0, "s")),
+        plain("B9", f"the same with {MANY} undelivered", "s", full),
+        plain("B9", f"what {MANY} undelivered add", "s", more, Goal("at most", 0.1, "s")),
+    ]
+
+
+async def _first_commit(bench: Bench, folder: Path) -> float:
+    """Seconds. COC is out of reach, so that the undelivered stay so."""
+    nowhere = Sink(free_port())
+    unique = WARM_UP + time.monotonic_ns()
+    async with bench.adapter(nowhere, folder=folder) as process:
+        client = await Client.connect(process.port)
+        while (await client.send(post(fresh(1, per_webhook=1, first=unique)[0])))[0] != 200:
+            await asyncio.sleep(0.002)
+        taken = time.monotonic() - process.born
+        client.close()
+        return taken
+
+
+async def filled(bench: Bench, reports: int) -> Path:
+    """The folder of an adapter with so many undelivered reports, made once in a run: by webhooks, COC out of reach."""
+    if reports not in bench.filled:
+        folder, started = bench.new_folder(), time.monotonic()
+        async with bench.adapter(Sink(free_port()), Adapter(), folder) as process:
+            for first in range(0, reports, 50_000):
+                alerts = min(50_000, reports - first)
+                await drive(process.port, fresh(alerts, per_webhook=1000, first=first), 4)
+            await settled(process)
+        seconds = time.monotonic() - started
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        bench.say(f"a store of {reports} undelivered reports: {seconds:.0f} s, {size / reports:.0f} bytes a report")
+        bench.filled[reports] = folder
+    return bench.filled[reports]

@@ -1,0 +1,84 @@
+"""B11: a large webhook costs no more per alert than a small one, and does not hold up the others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from bench import procfs
+from bench.figures import Goal, Row, compared, percentile, plain
+from bench.load import drive
+from bench.payloads import fresh
+from bench.process import ROOT, Running, Sink
+from bench.setting import WARM_UP, Bench, settled
+
+SIZES: Final = {1: 3_000, 10: 10_000, 100: 10_000, 1000: 20_000, 5000: 20_000}  # per webhook: alerts in all
+SMALL: Final = 100
+LARGE: Final = 5000
+
+
+async def size_of_a_webhook(bench: Bench) -> list[Row]:
+    costs: dict[int, list[float]] = defaultdict(list)
+    blocked: list[float] = []
+    usual: list[float] = []
+    for _ in range(bench.repeats):
+        async with bench.sink() as sink, bench.adapter(sink) as process:
+            await drive(process.port, fresh(500, per_webhook=10, first=WARM_UP), 4)
+            first = 0
+            for size, alerts in SIZES.items():
+                cost, waits = await _cost(bench, process, sink, size, first, alerts)
+                costs[size].append(cost)
+                first += alerts
+                if size == LARGE:
+                    blocked.append(max(waits) * 1e3)
+                    usual.append(percentile(waits, 0.99) * 1e3)
+            bench.say(
+                f"B11: µs per alert {[round(costs[size][-1]) for size in SIZES]}, longest wait {blocked[-1]:.1f} ms"
+            )
+    rows = [plain("B11", f"CPU per alert @{size}", "µs", costs[size]) for size in SIZES if size != LARGE]
+    against = (f"@{SMALL}", costs[SMALL])
+    rows.append(compared("B11", f"CPU per alert @{LARGE}", "µs", costs[LARGE], against, Goal("at most", 1.25, "x")))
+    rows.append(
+        plain(
+            "B11",
+            f"longest wait for the event loop @{LARGE}",
+            "ms",
+            blocked,
+            Goal("at most", 20, "ms"),
+            [f"seen from outside, the scheduler's delays included; p99 {max(usual):.1f} ms"],
+        )
+    )
+    return rows
+
+
+async def _cost(
+    bench: Bench, process: Running, sink: Sink, size: int, first: int, alerts: int
+) -> tuple[float, list[float]]:
+    """(CPU µs per alert until the last of them is settled, waits for the event loop in seconds)."""
+    bodies = fresh(alerts, per_webhook=size, first=first)
+    await settled(process)
+    await sink.reset()
+    cpu = procfs.cpu_seconds(process.pid)
+    with _probing(process.port) as waits:
+        await drive(process.port, bodies, 1)
+        await sink.wait(alerts)
+    await settled(process)
+    return (procfs.cpu_seconds(process.pid) - cpu) / alerts * 1e6, waits
+
+
+@contextmanager
+def _probing(port: int) -> Iterator[list[float]]:
+    """Asks for /-/healthy all along; the list is filled at the end."""
+    waits: list[float] = []
+    command = [sys.executable, "-m", "bench.probe", f"{port}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield waits
+    finally:
+        output, _ = process.communicate(timeout=30)
+    waits += json.loads(output)

@@ -1,0 +1,138 @@
+"""The figures as a table for people, as JSON for machines, and written into the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.figures import CROWDED, NOISY, Row, Series, Verdict
+
+BEGIN: Final = "<!-- begin: written by `make bench WRITE=1` -->"
+END: Final = "<!-- end -->"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run of the benchmark. `strangers`: cores that processes not ours used while a case ran, by case."""
+
+    rows: Sequence[Row]
+    strangers: dict[str, float]
+    repeats: int
+    date: str
+    machine: str
+
+
+def machine() -> str:
+    """Cores, Python and kernel; no host name."""
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release().split('-')[0]}"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else f"{value:.6f}"
+
+
+def span(series: Series) -> str:
+    """The median, and the range where there is one."""
+    if series.low == series.high:
+        return number(series.median)
+    return f"{number(series.median)} ({number(series.low)}..{number(series.high)})"
+
+
+HEADER: Final = ("#", "figure", "measured", "beside", "ratio", "goal", "")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    beside = f"{row.against_name}: {span(row.against)}" if row.against else ""
+    unit = f" {row.unit}" if row.unit else ""
+    return (
+        row.case,
+        row.name,
+        span(row.measured) + unit,
+        beside,
+        span(row.figure) if row.against else "",
+        str(row.goal) if row.goal else "",
+        row.verdict.value + (" (noisy)" if row.noisy else ""),
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Columns for a terminal."""
+    lines = [HEADER, *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def markdown(report: Report) -> str:
+    """The block between the marks in docs/performance.md."""
+    lines = [
+        f"{report.date}, {report.machine}; {report.repeats} repeats, interleaved: the median, and (lowest..highest).",
+        "",
+        "| " + " | ".join(HEADER) + " |",
+        "|" + "---|" * len(HEADER),
+        *("| " + " | ".join(cells(row)) + " |" for row in report.rows),
+        "",
+        *(f"- {remark}" for remark in remarks(report)),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def remarks(report: Report) -> list[str]:
+    """What a reader must know before believing the table."""
+    found = [f"{row.case} {row.name}: {note}." for row in report.rows for note in row.notes]
+    noisy = [f"{row.case} {row.name}" for row in report.rows if row.noisy]
+    if noisy:
+        found.append(f"Spread over {NOISY:.0%} and across the goal, so not settled by this run: {', '.join(noisy)}.")
+    crowded = [f"{case} ({cores:.2f} cores)" for case, cores in report.strangers.items() if cores > CROWDED]
+    if crowded:
+        found.append(f"The machine was shared with other work during {', '.join(crowded)}; absolute figures are low.")
+    return found
+
+
+def summary(rows: Sequence[Row]) -> str:
+    judged = [row.verdict for row in rows if row.goal]
+    return f"{judged.count(Verdict.PASS)} of {len(judged)} goals met"
+
+
+def as_json(report: Report) -> str:
+    rows = [
+        {
+            "case": row.case,
+            "name": row.name,
+            "unit": row.unit,
+            "measured": _series(row.measured),
+            "beside": {"name": row.against_name, **_series(row.against)} if row.against else None,
+            "ratio": _series(row.figure) if row.against else None,
+            "goal": str(row.goal) if row.goal else None,
+            "verdict": row.verdict.value or None,
+            "noisy": row.noisy,
+            "notes": list(row.notes),
+        }
+        for row in report.rows
+    ]
+    head = {"date": report.date, "machine": report.machine, "repeats": report.repeats, "strangers": report.strangers}
+    return json.dumps({**head, "figures": rows}, indent=2) + "\n"
+
+
+def _series(series: Series) -> dict[str, Any]:
+    return {"median": series.median, "min": series.low, "max": series.high, "values": list(series.values)}
+
+
+def put_into(page: Path, block: str) -> None:
+    """Replace what is between the marks of a page."""
+    text = page.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{page}: the marks {BEGIN!r} and {END!r} are missing")
+    head, rest = text.split(BEGIN, 1)
+    page.write_text(f"{head}{BEGIN}\n{block}{END}{rest.split(END, 1)[1]}")

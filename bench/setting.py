@@ -1,0 +1,130 @@
+"""What every case works with: a folder on a real disk, two cores, and processes to start on them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import procfs
+from bench.figures import percentile
+from bench.load import Driven, drive
+from bench.payloads import fresh
+from bench.process import Adapter, Core, Running, Sink, adapter_arguments, free_port, running
+
+WARM_UP = 1_000_000_000  # identities from here on are not counted
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """One run of the benchmark."""
+
+    repeats: int
+    folder: Path
+    subject_core: Core
+    tool_core: Core
+    say: Callable[[str], None]
+    filled: dict[int, Path] = field(default_factory=dict)  # stores with so many undelivered reports, made once
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def new_folder(self) -> Path:
+        folder = self.folder / f"{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    @asynccontextmanager
+    async def sink(self, latency: float = 0.0) -> AsyncIterator[Sink]:
+        port = free_port()
+        async with running("sink", ["-m", "bench.sink", f"{port}"], port, core=self.tool_core, folder=self.folder):
+            sink = Sink(port)
+            await sink.reset(latency)
+            yield sink
+
+    @asynccontextmanager
+    async def adapter(
+        self, sink: Sink, adapter: Adapter | None = None, folder: Path | None = None
+    ) -> AsyncIterator[Running]:
+        """The real thing, `serve`. A folder given is kept, with its store; otherwise both are thrown away."""
+        place = folder or self.new_folder()
+        port = free_port()
+        (place / "adapter.yml").write_text((adapter or Adapter()).config(sink))
+        arguments = adapter_arguments(place, port, free_port())
+        async with running("adapter", arguments, port, core=self.subject_core, folder=place) as process:
+            yield process
+        if folder is None:
+            shutil.rmtree(place)
+
+    @asynccontextmanager
+    async def relay(self, sink: Sink) -> AsyncIterator[Running]:
+        async with self._script("bench.relay", sink, []) as process:
+            yield process
+
+    @asynccontextmanager
+    async def journal(self, sink: Sink) -> AsyncIterator[Running]:
+        async with self._script("bench.journal", sink, [str(self.new_folder() / "journal.db")]) as process:
+            yield process
+
+    @asynccontextmanager
+    async def _script(self, module: str, sink: Sink, arguments: list[str]) -> AsyncIterator[Running]:
+        port, folder = free_port(), self.new_folder()
+        command = ["-m", module, f"{port}", sink.url, *arguments]
+        async with running(module, command, port, core=self.subject_core, folder=folder) as process:
+            yield process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Alarms from the first webhook sent to the last alarm at the sink."""
+
+    alarms: int
+    seconds: float
+    cpu: float  # seconds, of the whole tree of what was measured
+    driven: Driven
+
+    @property
+    def rate(self) -> float:
+        return self.alarms / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """CPU microseconds per alarm."""
+        return self.cpu / self.alarms * 1e6
+
+    def ack(self, share: float) -> float:
+        """A percentile of the time to acknowledge a webhook, in seconds."""
+        return percentile(self.driven.latencies, share)
+
+
+async def flow(process: Running, sink: Sink, alarms: int, *, per_webhook: int, connections: int) -> Flow:
+    """Warm the process up, then push fresh alarms through it."""
+    await drive(process.port, fresh(500, per_webhook=per_webhook, first=WARM_UP), connections)
+    await sink.wait(500)
+    bodies = fresh(alarms, per_webhook=per_webhook)
+    await asyncio.sleep(0.2)  # settlements of the warm-up
+    await sink.reset()
+    cpu = procfs.cpu_seconds(process.pid)
+    driven = await drive(process.port, bodies, connections)
+    stats = await sink.wait(alarms)
+    if stats["requests"] != alarms:
+        raise RuntimeError(f"{process.name} sent {stats['requests']} requests for {alarms} alarms")
+    return Flow(
+        alarms=alarms,
+        seconds=max(stats["last"], driven.ended) - driven.started,
+        cpu=procfs.cpu_seconds(process.pid) - cpu,
+        driven=driven,
+    )
+
+
+async def settled(process: Running, quiet: float = 0.5, patience: float = 60.0) -> None:
+    """Until a tree hardly uses its CPU any more."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = procfs.cpu_seconds(process.pid)
+        await asyncio.sleep(quiet)
+        if procfs.cpu_seconds(process.pid) - before <= 0.1 * quiet:
+            return

@@ -1,11 +1,13 @@
-"""How much may be in flight at once: requests, and the bytes of their bodies."""
+"""How much is let in: requests and bytes in flight at once, and requests over time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adapter.clock import Clock
 from adapter.errors import AdapterError
+from adapter.web.webconfig import RateLimit
 
 
 class Overloaded(AdapterError):
@@ -51,3 +53,25 @@ class Hold:
         """`size` further bytes are about to be kept; Overloaded when all requests together would hold too many."""
         self._budget.take(size)
         self.size += size
+
+
+class Bucket:
+    """A token bucket; without a limit it never runs dry."""
+
+    def __init__(self, limit: RateLimit | None, clock: Clock) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._tokens = float(limit.burst) if limit else 0.0
+        self._filled = clock.monotonic()
+
+    def take(self) -> bool:
+        """True when one more request may pass."""
+        if self._limit is None:
+            return True
+        now = self._clock.monotonic()
+        gained = (now - self._filled) / self._limit.interval
+        self._tokens, self._filled = min(self._limit.burst, self._tokens + gained), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -80,13 +80,12 @@ class Passwords:
 
 
 def check(
-    hashed: bytes | None, password: bytes, highest: int, checkpw: Callable[[bytes, bytes], bool] | None = None
+    hashed: bytes | None, password: bytes, highest: int, verify: Callable[[bytes, bytes], bool] = bcrypt.checkpw
 ) -> bool:
     """True when `password` is that of `hashed`. A False has cost 2**highest rounds, whatever `hashed` costs.
 
     `hashed` is None for an unknown user. The rounds of costs c, c, c+1 .. highest-1 add up to those of `highest`.
     """
-    verify = checkpw or _checkpw
     if hashed is None:
         verify(password, _decoy(highest))
         return False
@@ -95,10 +94,6 @@ def check(
     for cost in range(_cost(hashed), highest):
         verify(password, _decoy(cost))
     return False
-
-
-def _checkpw(password: bytes, hashed: bytes) -> bool:
-    return bcrypt.checkpw(password, hashed)
 
 
 @functools.cache

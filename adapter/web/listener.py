@@ -1,0 +1,264 @@
+"""One listening socket: how many connections, how long a client may take, and no banner.
+
+Every accepted socket counts from the first packet on, TLS handshake included. A client has `header_seconds` for the
+handshake and as long again for each request's headers; a connection that has been served may then rest for
+`idle_seconds`. When all places are taken, the connection that has been waiting longest without a request gives up its
+place, so that slow or silent clients cannot keep others out; only when every connection is at work is a new one closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from aiohttp import web
+
+from adapter.clock import Clock, SystemClock
+from adapter.logs import Quiet, event
+from adapter.web.address import parse_listen_address
+
+_logger: Final = logging.getLogger("adapter.web.listener")
+_LINGER: Final = 2.0  # seconds in which the rest of a refused body is read and dropped, so that the answer arrives
+_SWEEP: Final = 0.5
+_BAD_REQUEST: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 12\r\n"
+    b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\nbad request\n"
+)
+
+
+async def listen(
+    app: web.Application,
+    address: str,
+    ssl_context: ssl.SSLContext | None,
+    *,
+    header_seconds: float = 10.0,
+    max_connections: int = 1000,
+    idle_seconds: float = 330.0,
+    drain_seconds: float = 15.0,
+    clock: Clock | None = None,
+) -> Listener:
+    """Serves `app` at `address` (":9876", "localhost:0", ...). OSError when the address cannot be had.
+
+    `idle_seconds` is a little more than Alertmanager's own five minutes, so that it is the client who hangs up.
+    `drain_seconds`: what requests in flight are given at close.
+    """
+    if _drop_banner not in app.on_response_prepare:
+        app.on_response_prepare.append(_drop_banner)
+    sock = await _bind(address)
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
+    try:
+        await runner.setup()
+    except BaseException:
+        sock.close()
+        raise
+    return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds, clock or SystemClock())
+
+
+class Listener:
+    """A socket being served. `port` is the real one when the address said 0."""
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        sock: socket.socket,
+        ssl_context: ssl.SSLContext | None,
+        header_seconds: float,
+        max_connections: int,
+        idle_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self.port: int = sock.getsockname()[1]
+        self._runner = runner
+        self._sock = sock
+        self._ssl = ssl_context
+        self._header_seconds = header_seconds
+        self._max_connections = max_connections
+        self._idle_seconds = idle_seconds
+        self._quiet = Quiet(clock, every=60.0)
+        self._loop = asyncio.get_running_loop()
+        self._greeting: dict[asyncio.Task[None], float] = {}  # in the TLS handshake or about to be served, since when
+        self._open: dict[_Connection, None] = {}
+        assert runner.server is not None
+        runner.server.request_handler = self._at_work(runner.server.request_handler)
+        self._tasks = [self._loop.create_task(self._accept()), self._loop.create_task(self._sweep())]
+
+    @property
+    def connections(self) -> int:
+        """Sockets that are open now, those in the TLS handshake included."""
+        return len(self._open) + len(self._greeting)
+
+    async def stop_accepting(self) -> None:
+        """Closes the listening socket; what is connected goes on being served."""
+        for task in self._tasks[:1]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[:1], return_exceptions=True)
+        self._sock.close()
+
+    async def close(self) -> None:
+        """Takes no more connections, lets requests in flight finish, runs the application's shutdown and cleanup."""
+        await self.stop_accepting()
+        for task in (*self._tasks, *self._greeting):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._greeting, return_exceptions=True)
+        await self._runner.cleanup()
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = await self._loop.sock_accept(self._sock)
+            except OSError as exc:  # out of file descriptors, or the client has gone already
+                if self._quiet.failed("accept") is not None:
+                    event(_logger, logging.ERROR, "cannot accept connections", error=exc)
+                await asyncio.sleep(0.1)
+                continue
+            if self.connections >= self._max_connections and not self._make_room():
+                if self._quiet.failed("full") is not None:
+                    event(
+                        _logger, logging.WARNING, "all connections are at work, closing new ones", open=len(self._open)
+                    )
+                sock.close()
+                continue
+            sock.setblocking(False)
+            task = self._loop.create_task(self._greet(sock))
+            self._greeting[task] = self._loop.time()
+            task.add_done_callback(self._greeting.pop)
+
+    async def _greet(self, sock: socket.socket) -> None:
+        peer = "unknown"
+        try:
+            peer = sock.getpeername()[0]
+            await self._loop.connect_accepted_socket(
+                self._connection, sock, ssl=self._ssl, ssl_handshake_timeout=self._header_seconds if self._ssl else None
+            )
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        except OSError as exc:
+            sock.close()
+            if self._quiet.failed(("handshake", peer)) is not None:
+                event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
+
+    def _connection(self) -> _Connection:
+        return _Connection(self, self._runner, self._loop)
+
+    def _at_work(self, handler: Any) -> Any:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            connection = request.protocol
+            assert isinstance(connection, _Connection)
+            connection.waiting_since = None
+            try:
+                response: web.StreamResponse = await handler(request)
+            finally:
+                connection.waiting_since = self._loop.time()
+                connection.served = True
+            return response
+
+        return handle
+
+    def _make_room(self) -> bool:
+        """Ends the oldest handshake or wait for a request; False when all connections are at work."""
+        waits: list[tuple[float, Callable[[], object]]] = [
+            (since, connection.hang_up) for connection in self._open if (since := connection.waiting_since) is not None
+        ]
+        waits += [(since, task.cancel) for task, since in self._greeting.items()]
+        if not waits:
+            return False
+        _, end = min(waits, key=lambda wait: wait[0])
+        end()
+        return True
+
+    async def _sweep(self) -> None:
+        """Hangs up on whoever has taken too long; one pass over all connections, no timer for each."""
+        while True:
+            await asyncio.sleep(min(_SWEEP, self._header_seconds / 4))
+            now = self._loop.time()
+            for connection in list(self._open):
+                since = connection.waiting_since
+                patience = self._idle_seconds if connection.served else self._header_seconds
+                if since is not None and now - since > patience:
+                    connection.hang_up()
+
+    def opened(self, connection: _Connection) -> None:
+        self._open[connection] = None
+
+    def closed(self, connection: _Connection) -> None:
+        self._open.pop(connection, None)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's protocol, telling the listener when it waits for a request and when it is at work.
+
+    waiting_since: loop time, None while a handler runs. served: the wait is the pause after an answer, and nothing of
+    the next request has come yet.
+    """
+
+    __slots__ = ("_listener", "served", "waiting_since")
+
+    def __init__(self, listener: Listener, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
+        assert runner.server is not None
+        super().__init__(
+            runner.server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]
+            logger=_quiet_logger,
+            lingering_time=_LINGER,
+        )
+        self._listener = listener
+        self.waiting_since: float | None = loop.time()
+        self.served = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._listener.closed(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.served and self.waiting_since is not None:
+            self.served = False
+            self.waiting_since = self._loop.time()
+        super().data_received(data)
+
+    def hang_up(self) -> None:
+        transport = self.transport
+        self._listener.closed(self)
+        self.force_close()
+        if transport is not None:
+            transport.abort()  # whoever is slow to send may be slow to read as well
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> NoReturn:
+        """Garbage on the wire: one fixed answer, nothing of what was sent. (Failing handlers never come this far.)"""
+        if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
+            self.transport.write(_BAD_REQUEST)
+        raise ConnectionError("answered already")  # how aiohttp is told that there is nothing left to send
+
+
+_quiet_logger: Final = logging.getLogger("adapter.web.protocol")
+_quiet_logger.setLevel(logging.CRITICAL)  # aiohttp's own words about a connection hold what the client has sent
+
+
+async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+
+
+async def _bind(address: str) -> socket.socket:
+    host, port = parse_listen_address(address)
+    family: int = socket.AF_INET6
+    target: Any = ("", port)
+    if host is not None or not socket.has_dualstack_ipv6():
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # localhost is 127.0.0.1 where it is both
+        family, target = found[0][0], found[0][4]
+    both = host is None and family == socket.AF_INET6
+    sock = socket.create_server(target, family=family, backlog=512, dualstack_ipv6=both)
+    sock.setblocking(False)
+    return sock

@@ -16,7 +16,7 @@ from bench.figures import Goal, Row, compared, plain
 from bench.load import Client, drive, post
 from bench.payloads import fresh
 from bench.process import Adapter, Sink, free_port
-from bench.setting import WARM_UP, Bench, open_store, settled
+from bench.setting import WARM_UP, Bench, settled
 
 MANY: Final = 1_000_000
 FEW: Final = 1_000

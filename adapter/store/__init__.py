@@ -1,0 +1,49 @@
+"""Which store is which: the only place that names a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from adapter.clock import Clock
+from adapter.errors import StoreRefused
+from adapter.store.base import Store
+from adapter.store.memory import MemoryStore
+from adapter.store.sqlite import SqliteStore
+
+
+async def open_store(
+    url: str,
+    *,
+    backlog: int,
+    clock: Clock,
+    on_commit: Callable[[float], None] = lambda seconds: None,
+    max_bytes: int | None = None,
+) -> Store:
+    """Open `sqlite:PATH`, `memory:` or `postgresql://...`; StoreRefused says in one line why it cannot be done.
+
+    `backlog` bounds the pending reports of all integrations together, `on_commit` hears how many seconds each durable
+    commit took (from any thread), `max_bytes` bounds the SQLite file.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        return MemoryStore(backlog=backlog, clock=clock)
+    if scheme == "sqlite" and rest:
+        return await SqliteStore.open(
+            Path(rest), backlog=backlog, clock=clock, on_commit=on_commit, max_bytes=max_bytes
+        )
+    if scheme in ("postgresql", "postgres"):
+        return await _open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit)
+    raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
+
+
+async def _open_postgres(url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None]) -> Store:
+    try:
+        from adapter.store import postgres
+    except ModuleNotFoundError as exc:
+        if exc.name != "asyncpg":
+            raise
+        raise StoreRefused(
+            'a PostgreSQL store needs asyncpg; install it with: pip install "coc-adapter[postgres]"'
+        ) from exc
+    return await postgres.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit)

@@ -1,0 +1,46 @@
+"""PURE: what replaying dead letters owes, so that COC ends in the right state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from adapter.alarm import Kind, Outcome
+
+_REACHED_COC = frozenset({None, Outcome.DELIVERED, Outcome.UNNEEDED, Outcome.DISCARDED})
+
+
+class Past(NamedTuple):
+    """One report of an alarm, as far as a replay looks at it."""
+
+    seq: int
+    kind: Kind
+    coc_alarm_id: str
+    outcome: Outcome | None
+
+
+class Owed(NamedTuple):
+    """A new report made from the report `source`; it is counted in the answer for the dead letter `asked`."""
+
+    asked: int
+    source: int
+    kind: Kind
+
+
+def replayed(letters: Sequence[Past], trail: Iterable[Past]) -> list[Owed]:
+    """The new reports of one alarm, in order, when these dead `letters` (by seq) are sent again.
+
+    Whatever was owed to the same COC alarm after a letter, and was not itself refused, describes a newer state; sent
+    before the letter, or discarded because of it, it must be said again behind it.
+    """
+    owed = [Owed(letter.seq, letter.seq, letter.kind) for letter in letters]
+    for coc_alarm_id in dict.fromkeys(letter.coc_alarm_id for letter in letters):
+        last = max(letter.seq for letter in letters if letter.coc_alarm_id == coc_alarm_id)
+        newer = [
+            past.seq
+            for past in trail
+            if past.coc_alarm_id == coc_alarm_id and past.seq > last and past.outcome in _REACHED_COC
+        ]
+        if newer:
+            owed.append(Owed(last, max(newer), Kind.REASSERT))
+    return owed

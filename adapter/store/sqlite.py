@@ -1,0 +1,232 @@
+"""The store for one process: SQLite with one writing thread, group commit, and claims kept in memory.
+
+Since the folder is locked, nobody else can claim: a claim is an entry in a dict, not a row. What was claimed at a
+crash is therefore due again at the next start, and due times need no wall clock: the steady clock of a new process
+starts at the latest due time of the one before, which makes everything due at once and keeps the order of the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from adapter.alarm import Kind, Pause
+from adapter.alertmanager import Reject
+from adapter.clock import SECOND, Clock, Micros
+from adapter.errors import StoreError, StoreRefused, StoreUnavailable
+from adapter.store import sqlite_files, sqlite_intake, sqlite_open, sqlite_rows, sqlite_settle, sqlite_upkeep
+from adapter.store.base import (
+    AlarmQuery,
+    AlarmRow,
+    Claims,
+    Counts,
+    Intake,
+    Receipt,
+    RejectRow,
+    ReportRow,
+    Retention,
+    Settled,
+    Settlement,
+)
+from adapter.store.sqlite_reader import Reader
+from adapter.store.sqlite_seen import SeenLater
+from adapter.store.sqlite_writer import Writer
+
+T = TypeVar("T")
+
+_NEVER = 2**62  # later than any due time
+
+
+class SqliteStore:
+    """A Store. Opened by `open`; every call from the loop it was opened in."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock: int,
+        backlog: int,
+        clock: Clock,
+        on_commit: Callable[[float], None],
+        connect: sqlite_open.Connect,
+        last_due: Micros,
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._bound = backlog
+        self._clock = clock
+        self._tick_offset = last_due - int(clock.monotonic() * SECOND)
+        self._in_flight: dict[int, int] = {}  # seq -> alarm
+        self._seen = SeenLater()
+        self._claiming = asyncio.Lock()
+        self._closed = False
+        self._writer = Writer(
+            lambda: sqlite_open.connect_writer(path, connect), on_commit=on_commit, on_failure=lambda error: None
+        )
+        self._claims = Reader("store-claim", lambda: sqlite_open.connect_reader(path, connect), lambda: 0)
+        self._audit = Reader("store-audit", lambda: sqlite_open.connect_reader(path, connect), lambda: 0)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        backlog: int,
+        clock: Clock,
+        on_commit: Callable[[float], None] = lambda seconds: None,
+        max_bytes: int | None = None,
+        connect: sqlite_open.Connect = sqlite3.connect,
+    ) -> Self:
+        """StoreRefused when the store cannot be opened safely; `connect` is for tests that make it fail."""
+        sqlite_files.prepare(path)
+        lock = sqlite_files.lock(path)
+        try:
+            last_due = await asyncio.to_thread(_start, path, connect)
+        except BaseException as exc:
+            os.close(lock)
+            if isinstance(exc, sqlite3.Error | OSError):
+                raise StoreRefused(f"the store {path} cannot be opened: {exc}") from exc
+            raise
+        return cls(
+            path, lock=lock, backlog=backlog, clock=clock, on_commit=on_commit, connect=connect, last_due=last_due
+        )
+
+    def _tick(self) -> int:
+        """Steady microseconds, comparable with alarm.due_at."""
+        return self._tick_offset + int(self._clock.monotonic() * SECOND)
+
+    # intake
+
+    async def accept(self, intake: Intake) -> Receipt:
+        tick = self._tick()
+        return await self._writer.call(
+            lambda db: sqlite_intake.accept(db, intake, bound=self._bound, tick=tick, busy=self._in_flight),
+            self._accepted,
+        )
+
+    def _accepted(self, taken: sqlite_intake.Taken) -> Receipt:
+        self._seen.add(taken.seen)
+        return taken.receipt
+
+    async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+        await self._write(lambda db: sqlite_intake.write_rejects(db, integration, received, rejects))
+
+    # delivery
+
+    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+        self._check_open()
+        # Whoever is in flight is noted before the snapshot is taken: a settlement commits first and leaves the dict
+        # afterwards, so no snapshot can show as due what has been settled since.
+        async with self._claiming:
+            busy, tick = set(self._in_flight.values()), _NEVER if early else self._tick()
+            due = await self._claims.call(lambda db: sqlite_rows.due(db, integration, limit, tick=tick, busy=busy))
+            for claim, alarm in zip(due.claims, due.alarms, strict=True):
+                self._in_flight[claim.report.seq] = alarm
+        next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
+        return Claims(claims=tuple(due.claims), next_due=next_due)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        tick = self._tick()
+
+        def settled(results: list[Settled]) -> list[Settled]:
+            for settlement in settlements:
+                self._in_flight.pop(settlement.claim.report.seq, None)
+            return results
+
+        return await self._writer.call(lambda db: sqlite_settle.settle(db, settlements, tick=tick), settled)
+
+    async def pauses(self) -> dict[str, Pause]:
+        return await self._read(sqlite_rows.pauses)
+
+    async def set_pause(self, integration: str, pause: Pause | None) -> None:
+        await self._write(lambda db: sqlite_settle.set_pause(db, integration, pause))
+
+    # audit
+
+    async def counts(self) -> dict[str, Counts]:
+        return await self._read(sqlite_rows.counts)
+
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
+        return self._seen.shown(await self._read(lambda db: sqlite_rows.alarms(db, query)))
+
+    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
+        return await self._read(lambda db: sqlite_rows.trail(db, integration, fingerprint, limit, self._tick()))
+
+    async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
+        return await self._read(lambda db: sqlite_rows.dead_letters(db, integration, after, limit, self._tick()))
+
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        now, tick = self._clock.now(), self._tick()
+        return await self._write(lambda db: sqlite_settle.replay(db, seqs, as_sent=as_sent, now=now, tick=tick))
+
+    async def discard(self, seqs: Sequence[int]) -> list[int]:
+        return await self._write(lambda db: sqlite_settle.discard(db, seqs))
+
+    async def rejects(self, after: int, limit: int) -> list[RejectRow]:
+        return await self._read(lambda db: sqlite_rows.rejects(db, after, limit))
+
+    # upkeep
+
+    async def maintain(self, now: Micros, retention: Retention) -> None:
+        await self._flush_seen()
+        for prune in sqlite_upkeep.prunings(now, retention):
+            more = True
+            while more:
+                more = await self._write(prune)
+        await self._write(sqlite_upkeep.probe)
+
+    async def _flush_seen(self) -> None:
+        while batch := self._seen.take():
+            try:
+                await self._write(partial(sqlite_upkeep.write_seen, seen=batch))
+            except StoreError:
+                self._seen.put_back(batch)
+                raise
+
+    async def probe(self) -> None:
+        await self._write(sqlite_upkeep.probe)
+
+    async def size(self) -> int:
+        self._check_open()
+        return sqlite_files.bytes_on_disk(self._path)
+
+    def describe(self) -> dict[str, Any]:
+        return {"backend": "sqlite", "place": str(self._path), "version": sqlite3.sqlite_version, "warnings": []}
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        with contextlib.suppress(StoreError):  # only when alerts were last seen; nothing that was promised
+            await self._flush_seen()
+        self._closed = True
+        # The readers first: the connection that closes last empties the log, and only the writer may.
+        await self._claims.close()
+        await self._audit.close()
+        await self._writer.close()
+        os.close(self._lock)
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
+        return await self._audit.call(read)
+
+    async def _write(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._writer.call(write, lambda result: result)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+
+def _start(path: Path, connect: sqlite_open.Connect) -> Micros:
+    connection = sqlite_open.connect_writer(path, connect)
+    try:
+        sqlite_open.migrate(connection, path)
+        return sqlite_rows.last_due(connection)
+    finally:
+        connection.close()

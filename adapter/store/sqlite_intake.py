@@ -1,0 +1,261 @@
+"""The intake transaction on SQLite: known alarms in, `changes`, rows out, chunk by chunk."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import zlib
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alertmanager import Alert, Reject
+from adapter.clock import Micros
+from adapter.store.backlog import Added, refuse_over
+from adapter.store.base import Change, Intake, Receipt, changes
+from adapter.store.jsonform import labels_to_json
+
+CHUNK: Final = 50  # alerts looked at in one go; between chunks other threads get their turn
+REJECTS_KEPT: Final = 1000
+
+_KNOWN: Final = """SELECT fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending,
+    id, head, due_at FROM alarm WHERE integration = ? AND fingerprint IN ({})"""
+_KNOWN_BY_SIZE: Final = {size: _KNOWN.format(", ".join("?" * size)) for size in (1, 10, CHUNK)}
+_INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
+    content, revision, pending, head, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_ALARM: Final = """UPDATE alarm SET status = ?, episode = ?, coc_alarm_id = ?, starts = ?, ends = ?, content = ?,
+    revision = ?, pending = ?, head = ?, due_at = ?, labels = ?, last_seen = ? WHERE id = ?"""
+_INSERT_REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook,
+    crc, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
+    ORDER BY seq DESC LIMIT 1"""
+_SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
+_INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STATUS: Final = {str(status): status for status in Status}
+
+
+class Seen(NamedTuple):
+    """An alert that changed nothing but when its alarm was last seen."""
+
+    alarm: int
+    at: Micros
+    stale: bool
+
+
+class Taken(NamedTuple):
+    """What the transaction gave; `seen` is to be counted in memory once it is committed."""
+
+    receipt: Receipt
+    seen: list[Seen]
+
+
+class _Row(NamedTuple):
+    id: int
+    head: int | None
+    due_at: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What one webhook has come to so far."""
+
+    seq: int
+    alarm: int
+    webhook: int
+    added: Added = field(default_factory=Added)
+    news: Counter[News] = field(default_factory=Counter)
+    owed: list[tuple[str, Kind]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    superseded: int = 0
+    opened: int = 0  # may be negative
+
+
+def accept(connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: int, busy: Container[int]) -> Taken:
+    """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed."""
+    rejects = intake.webhook.rejects
+    seq, alarm, webhook = connection.execute("SELECT seq, alarm, webhook FROM counter").fetchone()
+    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1)
+    total = connection.execute("SELECT coalesce(sum(pending), 0) FROM integration").fetchone()[0]
+    for part in _parts(intake):
+        known, rows = _known(connection, part)
+        made = changes(known, part)
+        superseded = _superseded(connection, made, rows, busy)
+        progress.added.count(made, len(superseded))
+        refuse_over(bound, total, progress.added)
+        _write(connection, part, made, rows, superseded, tick, progress)
+        time.sleep(0)
+    wrote = bool(progress.owed or rejects)
+    if wrote:
+        _write_intake(connection, intake, progress)
+        write_rejects(connection, intake.integration, intake.received, rejects)
+    progress.news[News.REJECTED] += len(rejects)
+    pending, open_alarms = _count(connection, intake.integration, progress)
+    receipt = Receipt(
+        webhook=progress.webhook if wrote else 0,
+        news=dict(progress.news),
+        owed=tuple(progress.owed),
+        superseded=progress.superseded,
+        pending=pending,
+        open_alarms=open_alarms,
+    )
+    return Taken(receipt, progress.seen)
+
+
+def _parts(intake: Intake) -> Iterator[Intake]:
+    """The webhook in parts of at most CHUNK alerts in which no fingerprint appears twice."""
+    alerts = intake.webhook.alerts
+    if len(alerts) <= CHUNK and len({alert.fingerprint for alert in alerts}) == len(alerts):
+        if alerts:
+            yield intake
+        return
+    part: list[Alert] = []
+    names: set[str] = set()
+    for alert in alerts:
+        if len(part) == CHUNK or alert.fingerprint in names:
+            yield replace(intake, webhook=replace(intake.webhook, alerts=tuple(part)))
+            part, names = [], set()
+        part.append(alert)
+        names.add(alert.fingerprint)
+    yield replace(intake, webhook=replace(intake.webhook, alerts=tuple(part)))
+
+
+def _known(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str, Alarm], dict[str, _Row]]:
+    names = [alert.fingerprint for alert in part.webhook.alerts]
+    size = next(size for size in _KNOWN_BY_SIZE if size >= len(names))
+    names += names[-1:] * (size - len(names))
+    known: dict[str, Alarm] = {}
+    rows: dict[str, _Row] = {}
+    for fingerprint, status, *more, id_, head, due_at in connection.execute(
+        _KNOWN_BY_SIZE[size], (part.integration, *names)
+    ):
+        known[fingerprint] = Alarm(fingerprint, _STATUS[status], *more)
+        rows[fingerprint] = _Row(id_, head, due_at)
+    return known, rows
+
+
+def _superseded(
+    connection: sqlite3.Connection, made: Sequence[Change], rows: dict[str, _Row], busy: Container[int]
+) -> dict[str, int]:
+    """By fingerprint, the untried update that a new one replaces."""
+    found = {}
+    for change in made:
+        if change.step.owed is Kind.UPDATE and change.known is not None and change.known.pending:
+            fingerprint = change.known.fingerprint
+            last = connection.execute(_LAST_PENDING, (rows[fingerprint].id,)).fetchone()
+            if last is not None and last[1] == Kind.UPDATE and last[2] == 0 and last[0] not in busy:
+                found[fingerprint] = last[0]
+    return found
+
+
+def _write(
+    connection: sqlite3.Connection,
+    part: Intake,
+    made: Sequence[Change],
+    rows: dict[str, _Row],
+    superseded: dict[str, int],
+    tick: int,
+    progress: _Progress,
+) -> None:
+    reports: list[tuple[Any, ...]] = []
+    inserted: list[tuple[Any, ...]] = []
+    updated: list[tuple[Any, ...]] = []
+    at, integration = part.received, part.integration
+    for alert, known, step, raw in ((c.alert, c.known, c.step, c.raw) for c in made):
+        progress.news[step.news] += 1
+        alarm, owed = step.alarm, step.owed
+        if alarm is None:
+            continue
+        if owed is None:
+            progress.seen.append(Seen(rows[alarm.fingerprint].id, at, step.news is News.STALE))
+            if alarm is known:
+                continue
+        was_open = known is not None and known.status is Status.FIRING
+        progress.opened += (alarm.status is Status.FIRING) - was_open
+        row = rows.get(alarm.fingerprint)
+        if row is None:
+            progress.alarm += 1
+            row = _Row(progress.alarm, None, 0)
+        id_, head, due_at = row
+        pending = alarm.pending
+        if owed is not None:
+            progress.seq += 1
+            seq = progress.seq
+            progress.owed.append((alarm.fingerprint, owed))
+            old = superseded.get(alarm.fingerprint)
+            pending += old is None
+            if head is None:
+                head, due_at = seq, tick
+            elif head == old:
+                head = seq
+            crc = zlib.crc32(raw)
+            reports.append(
+                (seq, integration, id_, alarm.episode, owed.value, alarm.coc_alarm_id, at, progress.webhook, crc, raw)
+            )
+        content = (alarm.status.value, alarm.episode, alarm.coc_alarm_id, *alarm[4:8])
+        state = (pending, head, due_at, labels_to_json(alert.labels))
+        if known is None:
+            inserted.append((id_, integration, alarm.fingerprint, *content, *state, at, at))
+        else:
+            updated.append((*content, *state, at, id_))
+    connection.executemany(_SUPERSEDE, [(at, seq) for seq in superseded.values()])
+    connection.executemany(_INSERT_ALARM, inserted)
+    connection.executemany(_UPDATE_ALARM, updated)
+    connection.executemany(_INSERT_REPORT, reports)
+    progress.superseded += len(superseded)
+
+
+def _write_intake(connection: sqlite3.Connection, intake: Intake, progress: _Progress) -> None:
+    webhook, group = intake.webhook, intake.webhook.group
+    connection.execute(
+        _INSERT_INTAKE,
+        (
+            progress.webhook,
+            intake.integration,
+            intake.received,
+            group.receiver,
+            group.groupKey,
+            group.externalURL,
+            len(webhook.alerts),
+            len(progress.owed),
+            webhook.truncated,
+            webhook.size,
+        ),
+    )
+    connection.execute(
+        "UPDATE counter SET seq = ?, alarm = ?, webhook = ?", (progress.seq, progress.alarm, progress.webhook)
+    )
+
+
+def write_rejects(connection: sqlite3.Connection, integration: str, at: Micros, rejects: Sequence[Reject]) -> None:
+    """Keep rejects; only the newest ones stay."""
+    if not rejects:
+        return
+    last = connection.execute("SELECT reject FROM counter").fetchone()[0]
+    kept = rejects[-REJECTS_KEPT:]
+    connection.executemany(
+        "INSERT INTO reject VALUES (?, ?, ?, ?, ?)",
+        [(last + n, integration, at, reject.reason, reject.head) for n, reject in enumerate(kept, start=1)],
+    )
+    last += len(kept)
+    connection.execute("UPDATE counter SET reject = ?", (last,))
+    connection.execute("DELETE FROM reject WHERE id <= ?", (last - REJECTS_KEPT,))
+
+
+def _count(connection: sqlite3.Connection, integration: str, progress: _Progress) -> tuple[int, int]:
+    """The integration's pending reports and open alarms after this webhook."""
+    row = connection.execute("SELECT pending, open_alarms FROM integration WHERE name = ?", (integration,)).fetchone()
+    pending, open_alarms = row or (0, 0)
+    pending += len(progress.owed) - progress.superseded
+    open_alarms += progress.opened
+    if row is None and progress.owed:
+        connection.execute(
+            "INSERT INTO integration (name, pending, open_alarms) VALUES (?, ?, ?)", (integration, pending, open_alarms)
+        )
+    elif (pending, open_alarms) != row and row is not None:
+        connection.execute(
+            "UPDATE integration SET pending = ?, open_alarms = ? WHERE name = ?", (pending, open_alarms, integration)
+        )
+    return pending, open_alarms

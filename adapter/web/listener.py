@@ -238,6 +238,7 @@ class _Connection(web.RequestHandler):
         """Garbage on the wire: one fixed answer, nothing of what was sent. (Failing handlers never come this far.)"""
         if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
             self.transport.write(_BAD_REQUEST)
+            self.transport.close()  # what is written still goes out
         raise ConnectionError("answered already")  # how aiohttp is told that there is nothing left to send
 
 

@@ -1,0 +1,126 @@
+"""The mapping revision in force and the child that renders by it; a new one is proven before it takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from adapter.errors import Finding, MappingError
+from adapter.mapping import rules
+from adapter.mapping.child import Child, ChildDied, CompileError, Limits
+from adapter.mapping.compiled import places
+from adapter.mapping.fence import Fence
+from adapter.mapping.job import Job, Rendered
+from adapter.mapping.model import RuleSet
+from adapter.mapping.source import snapshot
+
+MEMORY: Final = 400 * 1024 * 1024
+
+
+class Mappings:
+    """Renders by one revision at a time.
+
+    - A call of `render` uses one revision throughout, the one in force when it began.
+    - `reload` changes the revision in force only for one that was read whole, checked, compiled and tried in a child of
+      its own; the old one serves until then, and its child ends when the last call that uses it returns.
+    """
+
+    def __init__(self, directory: Path, limits: Limits, fence: Fence) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._fence = fence
+        self._refused = ""  # the digest of a set known to be broken
+        self._findings: tuple[Finding, ...] = ()
+        self._reloading = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, watch: Path | None = None
+    ) -> Mappings:
+        """The directory's rules, proven. `deadline`: CPU seconds an alert may take; `memory`: bytes the child may have.
+
+        `watch`: the directory `reload` looks at, when these rules only stand in for broken ones there. MappingError with
+        everything wrong.
+        """
+        limits = Limits(deadline, memory)
+        ruleset = await asyncio.to_thread(rules.load, directory)
+        return cls(watch or directory, limits, await _prove(ruleset, limits))
+
+    @property
+    def revision(self) -> str:
+        """The digest of the set in force."""
+        return self._fence.revision
+
+    @property
+    def rules(self) -> RuleSet:
+        """The set in force."""
+        return self._fence.rules
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Why the last reload was refused; empty when the last one was good."""
+        return self._findings
+
+    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+        """Render all, in order, by one revision. Never fails for a template: what does falls back."""
+        return await self._fence.render(jobs)
+
+    async def reload(self) -> bool:
+        """Take over what the directory holds now: True when it was swapped in, False when nothing changed.
+
+        MappingError when it is refused, again for as long as the directory stays as it is; the old one goes on.
+        """
+        async with self._reloading:
+            try:
+                return await self._reload()
+            except MappingError as exc:
+                self._findings = exc.findings
+                raise
+
+    async def _reload(self) -> bool:
+        taken = await asyncio.to_thread(snapshot, self._directory)
+        if taken.revision == self._fence.revision:
+            self._findings, self._refused = (), ""
+            return False
+        if taken.revision == self._refused:
+            raise MappingError(self._findings)
+        try:
+            fence = await _prove(await asyncio.to_thread(rules.parse, taken), self._limits)
+        except MappingError:
+            self._refused = taken.revision
+            raise
+        old, self._fence = self._fence, fence
+        self._findings, self._refused = (), ""
+        await old.retire()
+        return True
+
+    async def close(self) -> None:
+        """End the child. Calls under way finish first."""
+        await self._fence.retire()
+
+
+async def _prove(ruleset: RuleSet, limits: Limits) -> Fence:
+    """A child that has compiled every template and survived each rule once; MappingError tells the one that failed."""
+    data = ruleset.as_data()
+    child = None
+    try:
+        child = await Child.start(data, {}, limits)
+        await child.rehearse()
+    except CompileError as exc:
+        raise MappingError([_finding(ruleset, exc.place, f"the template cannot be compiled: {exc}")]) from exc
+    except ChildDied as exc:
+        place = -1 if exc.under.place is None else exc.under.place
+        raise MappingError([_finding(ruleset, place, f"tried on a plain alert, the child died: {exc}")]) from exc
+    except BaseException:
+        if child is not None:
+            await child.stop()
+        raise
+    return Fence(ruleset, data, child, limits)
+
+
+def _finding(ruleset: RuleSet, index: int, message: str) -> Finding:
+    if index < 0:
+        return Finding(ruleset.files[0].source.name, 0, 0, message)
+    return ruleset.finding(*places(ruleset.as_data())[index], message)

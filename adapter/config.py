@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from adapter import mapping
 from adapter.clock import SECOND, Micros
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, complaint
 from adapter.errors import ConfigError, Finding
 from adapter.lifecycle import Policy
 from adapter.mapping.job import Contract
@@ -54,6 +54,7 @@ class Config:
     backlog: int
     store_size: int  # bytes, 0 = no bound
     retention: Retention
+    log_level: str | None  # wins over --log.level; read again by a reload
     shown: Mapping[str, Any]
     secrets: tuple[Secret, ...]
 
@@ -115,6 +116,7 @@ class _Resolver:
                 dead=_micros(settings.retention.dead),
                 resolved=_micros(settings.retention.resolved),
             ),
+            log_level=settings.log.level,
             shown=_masked(self.file.data),
             secrets=tuple(self.secrets),
         )
@@ -129,6 +131,8 @@ class _Resolver:
         key = self._secret(loc, "integration_key", item.integration_key, item.integration_key_file)
         auth = self._auth(loc, item)
         proxy = self._secret(loc, "proxy_url", item.proxy_url, item.proxy_url_file)
+        if item.base_url and (reason := complaint(item.base_url)):
+            self.findings.append(self.file.finding((*loc, "base_url"), f"base_url cannot be used: {reason}"))
         tls = {part: self._existing((*loc, "tls_config", part), getattr(item.tls_config, part)) for part in _TLS_FILES}
         if len(self.findings) > before or key is None:
             return None

@@ -212,7 +212,7 @@ class Delivery:
 
     def _settled(self, settlement: Settlement, settled: Settled) -> None:
         self._watcher.report_settled(settlement, settled)
-        if self._settler.unsettled == 0 or settled.pending:
+        if settled.pending:
             self.wake()
 
     async def _send(self, ready: _Ready) -> None:
@@ -221,7 +221,8 @@ class Delivery:
             self._settler.add(Settlement(claim=claim, at=self._clock.now()))
             return
         verdict, attempt = await self._post(ready.body)
-        attempts, refused = (attempt,), claim.report.refused
+        attempts: tuple[Attempt, ...] = (attempt,)
+        refused = claim.report.refused
         if verdict.action is Action.REFUSED and not refused and ready.rendered is not None:
             rendered, plain = with_fallback(claim, ready.job, ready.rendered.revision)
             ready, refused = ready._replace(rendered=rendered, body=to_json(plain)), True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adapter.alarm import Pause
 from adapter.clock import Clock
@@ -24,7 +24,7 @@ class GateWatcher(Protocol):
     """Who wants to know when a gate changes; must not block."""
 
     def paused(self, integration: str, reason: str | None) -> None: ...
-    def breaker(self, integration: str, state: str) -> None: ...
+    def breaker(self, integration: str, state: Literal["closed", "open", "half_open"]) -> None: ...
 
 
 class Gate:

@@ -88,8 +88,8 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
 
 
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
-    # A clock set back leaves `heard` in the future; one refresh then puts it right.
-    overdue = not 0 <= now - known.heard < policy.refresh_interval
+    # Either way: after a clock set back far, `heard` lies in the future, and one refresh puts that right.
+    overdue = abs(now - known.heard) >= policy.refresh_interval
     return policy.refresh_interval > 0 and known.heard > 0 and known.pending == 0 and overdue
 
 

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 STEPS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 PROBE_STEPS: Final = (1.0, 2.0, 4.0)
@@ -39,7 +39,7 @@ class Breaker(NamedTuple):
     ramp: int = 0  # in-flight limit of a slow start; 0 = no limit
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["closed", "open", "half_open"]:
         if self.open:
             return "open"
         return "half_open" if self.ramp else "closed"

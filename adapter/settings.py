@@ -133,6 +133,10 @@ class LimitSettings(Model):
     store_size: Annotated[Size, Field(ge=0)] = 0
 
 
+class LogSettings(Model):
+    level: Literal["debug", "info", "warn", "error"] | None = None
+
+
 class RetentionSettings(Model):
     delivered: Annotated[Duration, Field(gt=0)] = 7 * 86_400.0
     dead: Annotated[Duration, Field(gt=0)] = 90 * 86_400.0
@@ -148,3 +152,4 @@ class Settings(Model):
     webhook: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
+    log: LogSettings = LogSettings()

@@ -19,11 +19,13 @@ async def open_store(
     clock: Clock,
     on_commit: Callable[[float], None] = lambda seconds: None,
     max_bytes: int | None = None,
+    lease: float = 25.0,
 ) -> Store:
     """Open `sqlite:PATH`, `memory:` or `postgresql://...`; StoreRefused says in one line why it cannot be done.
 
     `backlog` bounds the pending reports of all integrations together, `on_commit` hears how many seconds each durable
-    commit took (from any thread), `max_bytes` bounds the SQLite file.
+    commit took (from any thread), `max_bytes` bounds the SQLite file, `lease`
+    is how many seconds a replica may hold a claim.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
@@ -33,11 +35,13 @@ async def open_store(
             Path(rest), backlog=backlog, clock=clock, on_commit=on_commit, max_bytes=max_bytes
         )
     if scheme in ("postgresql", "postgres"):
-        return await _open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit)
+        return await _open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
 
 
-async def _open_postgres(url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None]) -> Store:
+async def _open_postgres(
+    url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None], lease: float
+) -> Store:
     try:
         from adapter.store import postgres
     except ModuleNotFoundError as exc:
@@ -46,4 +50,4 @@ async def _open_postgres(url: str, *, backlog: int, clock: Clock, on_commit: Cal
         raise StoreRefused(
             'a PostgreSQL store needs asyncpg; install it with: pip install "coc-adapter[postgres]"'
         ) from exc
-    return await postgres.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit)
+    return await postgres.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)

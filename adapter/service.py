@@ -1,0 +1,198 @@
+"""What runs: deliveries, listeners and periodic looks over parts that `app` has built; and whether it does so well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from adapter.clock import Clock
+from adapter.coc.client import CocClient
+from adapter.config import Config
+from adapter.delivery import Delivery
+from adapter.errors import StoreUnavailable
+from adapter.logs import event
+from adapter.mapping.revision import Mappings
+from adapter.metrics import Metrics
+from adapter.reload import Reloader
+from adapter.store.base import Store
+from adapter.web.access import Access
+from adapter.web.api import AdminApi
+from adapter.web.listener import listen
+from adapter.web.management import Management, reload_route
+from adapter.web.webhook import WebhookDoor
+
+RELOAD_SECONDS = 5.0
+LOOK_SECONDS = 5.0  # between looks at the backlog
+MAINTAIN_SECONDS = 60.0
+LAG_SECONDS = 1.0
+DRAIN_SECONDS = 20.0
+READY_SECONDS = 1.0  # how long an answer about readiness holds
+OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The flags of `serve`."""
+
+    config_file: Path
+    listen_address: str = "127.0.0.1:9876"
+    admin_address: str = "127.0.0.1:9877"
+    web_config_file: Path | None = None
+    allow_unauthenticated: bool = False
+    log_level: str = "info"
+
+
+class Service:
+    """Everything that runs, made by `running`."""
+
+    def __init__(self, config: Config, options: Options, clock: Clock, store: Store, metrics: Metrics) -> None:
+        self.config, self.options, self.clock = config, options, clock
+        self.store, self.metrics = store, metrics
+        self.deliveries: dict[str, Delivery] = {}
+        self.clients: dict[str, CocClient] = {}
+        self.ports: tuple[int, ...] = ()
+        self.draining = False
+        self.mappings: Mappings
+        self.reloader: Reloader
+        self.door: WebhookDoor
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready_seen: tuple[float, str | None] = (-READY_SECONDS, None)
+
+    def drain(self) -> None:
+        """Not ready, and no webhook is taken from now on; what is in flight goes on."""
+        self.draining = True
+        self.door.close()
+
+    async def open_deliveries(self, stack: AsyncExitStack) -> None:
+        pauses = await self.store.pauses()
+        for name, integration in self.config.integrations.items():
+            client = self.clients[name] = CocClient(integration.endpoint, self.clock)
+            await client.open()
+            stack.push_async_callback(client.close)
+            delivery = self.deliveries[name] = Delivery(
+                name,
+                store=self.store,
+                renderer=self.mappings,
+                reporter=client,
+                contract=integration.contract,
+                clock=self.clock,
+                dice=random.random,
+                watcher=self.metrics,
+                max_in_flight=integration.endpoint.max_in_flight,
+                rate_limit=integration.rate_limit,
+            )
+            delivery.observe_pause(pauses.get(name))
+            running = self._start(delivery.run(), f"delivery {name}", stack)
+            stack.push_async_callback(self._stop_delivery, delivery, running, integration.endpoint.timeout)
+
+    async def open_loops(self, stack: AsyncExitStack) -> None:
+        for seconds, action in (
+            (RELOAD_SECONDS, self.reloader.poll),
+            (LOOK_SECONDS, self._look),
+            (MAINTAIN_SECONDS, self._maintain),
+            (LAG_SECONDS, self._watch_lag),
+        ):
+            self._start(self._forever(seconds, action), action.__name__.strip("_"), stack)
+
+    async def open_listeners(self, accesses: tuple[Access, Access], stack: AsyncExitStack) -> None:
+        options, limits = self.options, self.config.webhook
+        management = Management(
+            registry=self.metrics.registry,
+            healthy=self.unhealthy,
+            ready=self.unready,
+            integrations=lambda: list(self.config.integrations),
+        )
+        webhook = [*self.door.routes(), *management.routes()]
+        admin = [*AdminApi(self).routes(), reload_route(self.reloader.reload), *management.routes()]
+        addresses = (options.listen_address, options.admin_address)
+        for address, access, routes in zip(addresses, accesses, (webhook, admin), strict=True):
+            door = access.middleware(open_paths=OPEN_PATHS, bearer_paths=_is_webhook, admin=routes is admin)
+            app = web.Application(middlewares=[door], client_max_size=limits.max_body)
+            app.add_routes(routes)
+            listener = await listen(
+                app,
+                address,
+                access.ssl_context(),
+                header_seconds=limits.header_timeout,
+                max_connections=limits.max_connections,
+                drain_seconds=DRAIN_SECONDS,
+                clock=self.clock,
+            )
+            stack.push_async_callback(listener.close)
+            self.ports = (*self.ports, listener.port)
+            scheme = "https" if access.ssl_context() else "http"
+            event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
+
+    def unhealthy(self) -> str | None:
+        """A delivery that ended by itself is a defect that only a restart mends."""
+        dead = [task.get_name() for task in self._tasks if task.done() and not self.draining]
+        return f"not running: {', '.join(dead)}" if dead else None
+
+    async def unready(self) -> str | None:
+        """None while webhooks can be accepted, else why not."""
+        if self.draining:
+            return "shutting down"
+        now = self.clock.monotonic()
+        if now - self._ready_seen[0] >= READY_SECONDS:
+            try:
+                await self.store.probe()
+                self._ready_seen = (now, None)
+            except StoreUnavailable as exc:
+                self._ready_seen = (now, f"the store cannot commit: {exc}".splitlines()[0])
+        return self._ready_seen[1]
+
+    def _start(self, work: Coroutine[None, None, None], name: str, stack: AsyncExitStack) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        stack.push_async_callback(cancelled, task)
+        return task
+
+    async def _stop_delivery(self, delivery: Delivery, running: asyncio.Task[None], grace: float) -> None:
+        await delivery.stop(min(grace, DRAIN_SECONDS))
+        await cancelled(running)
+
+    async def _forever(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self.clock.sleep(seconds)
+            try:
+                await action()
+            except StoreUnavailable as exc:
+                event(logger, logging.WARNING, "store unavailable", error=exc)
+            except Exception:
+                logger.exception("%s", "a periodic task failed; this is a defect of the adapter")
+
+    async def _look(self) -> None:
+        shared = bool(self.store.describe().get("shared"))
+        self.metrics.backlog(await self.store.counts(), self.clock.now(), shared=shared)
+        self.metrics.store_size(await self.store.size(), self.store.describe().get("free_bytes"))
+        pauses = await self.store.pauses()
+        for name, delivery in self.deliveries.items():
+            delivery.observe_pause(pauses.get(name))
+
+    async def _maintain(self) -> None:
+        await self.store.maintain(self.clock.now(), self.config.retention)
+
+    async def _watch_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + 0.05
+        await asyncio.sleep(0.05)
+        self.metrics.loop_lagged(loop.time() - due)
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _is_webhook(path: str) -> bool:
+    return path == "/webhook" or path.startswith("/webhook/")

@@ -1,0 +1,76 @@
+"""`/-/healthy`, `/-/ready`, `/metrics`, `/`, `POST /-/reload`: what Kubernetes, Prometheus and operators ask first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from html import escape
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from adapter import __version__
+from adapter.errors import ConfigError, MappingError
+
+LINKS = (
+    ("/metrics", "metrics"),
+    ("/-/healthy", "health: the process works"),
+    ("/-/ready", "readiness: webhooks are accepted"),
+)
+
+
+class Management:
+    """Reports what others judge: `ready` gives None, or the one line that says why not."""
+
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        healthy: Callable[[], str | None],
+        ready: Callable[[], Awaitable[str | None]],
+        integrations: Callable[[], list[str]],
+    ) -> None:
+        self._metrics = make_aiohttp_handler(registry)
+        self._healthy, self._ready, self._integrations = healthy, ready, integrations
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/-/healthy", self._get_healthy),
+            web.get("/-/ready", self._get_ready),
+            web.get("/metrics", self._metrics),
+            web.get("/", self._get_links),
+        ]
+
+    async def _get_healthy(self, request: web.Request) -> web.Response:
+        return _state(self._healthy(), "healthy")
+
+    async def _get_ready(self, request: web.Request) -> web.Response:
+        return _state(await self._ready(), "ready")
+
+    async def _get_links(self, request: web.Request) -> web.Response:
+        items = "".join(f'<li><a href="{path}">{path}</a>: {what}</li>' for path, what in LINKS)
+        names = "".join(f"<li><code>/webhook/{escape(name)}</code></li>" for name in self._integrations())
+        page = (
+            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>coc-adapter</title>"
+            f"<h1>coc-adapter {__version__}</h1><p>Prometheus Alertmanager to Huawei Cloud COC.</p>"
+            f"<ul>{items}</ul><p>Webhooks go by POST to:</p><ul>{names}</ul></html>"
+        )
+        return web.Response(text=page, content_type="text/html")
+
+
+def reload_route(reload: Callable[[], Awaitable[str]]) -> web.RouteDef:
+    """`POST /-/reload`: 200 with the revision in force, 422 with every finding."""
+
+    async def post_reload(request: web.Request) -> web.Response:
+        try:
+            return web.Response(text=await reload() + "\n")
+        except (ConfigError, MappingError) as exc:
+            return web.Response(status=422, text=f"{exc}\n")
+
+    return web.post("/-/reload", post_reload)
+
+
+def _state(complaint: str | None, good: str) -> web.Response:
+    if complaint is None:
+        return web.Response(text=good + "\n")
+    return web.Response(status=503, text=complaint + "\n")

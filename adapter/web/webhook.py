@@ -1,0 +1,164 @@
+"""`POST /webhook` and `POST /webhook/{integration}`: Alertmanager's door. The design's table of answers is made here.
+
+Only 5xx is tried again by Alertmanager, and the first part of our answer lands in its log: one line, no alert text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from adapter.alarm import News
+from adapter.alertmanager import HEAD_BYTES, Reject, Webhook
+from adapter.clock import Clock
+from adapter.config import Config
+from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailable
+from adapter.intake import take_in
+from adapter.logs import Quiet, event
+from adapter.metrics import Metrics
+from adapter.store.base import IntakeStore, Receipt
+from adapter.web.body import BodyBroken, BodySlow, BodyTooLarge, read_body
+from adapter.web.limits import Hold, InFlight, Overloaded
+
+UNKNOWN: Final = "unknown"
+OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
+
+logger = logging.getLogger(__name__)
+
+
+class WebhookDoor:
+    """Answers webhooks; `close` makes it answer 503 from then on."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store: IntakeStore,
+        clock: Clock,
+        metrics: Metrics,
+        revision: Callable[[], str],
+        owed: Callable[[str], None],
+    ) -> None:
+        """`revision`: of the mappings in force; `owed` is told the integration whenever something is owed."""
+        self._config, self._store, self._clock, self._metrics = config, store, clock, metrics
+        self._revision, self._owed = revision, owed
+        self._in_flight = InFlight(
+            max_requests=config.webhook.max_in_flight, max_bytes=config.webhook.max_in_flight_bytes
+        )
+        self._quiet = Quiet(clock)
+        self._closed = False
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/webhook", self.handle), web.post("/webhook/{integration}", self.handle)]
+
+    def close(self) -> None:
+        """Shutting down: what is in flight goes on, what comes is for the next process."""
+        self._closed = True
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight.requests
+
+    async def handle(self, request: web.Request) -> web.Response:
+        started = self._clock.monotonic()
+        integration = self._config.integration(request.match_info.get("integration"))
+        name = integration.name if integration else UNKNOWN
+        try:
+            response = await self._answer(request, name if integration else None)
+        except StoreUnavailable as exc:
+            response = _refusal(
+                503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit"
+            )
+            self._loud("webhook refused", name, exc)
+        self._metrics.webhook_answered(name, response.status, self._clock.monotonic() - started)
+        return response
+
+    async def _answer(self, request: web.Request, integration: str | None) -> web.Response:
+        if integration is None:
+            return _refusal(404, "no such integration; adapter.yml names those there are")
+        if self._closed:
+            return _refusal(503, "shutting down", close=True)
+        limits = self._config.webhook
+        try:
+            with self._in_flight.hold() as hold:
+                body = await read_body(request, limit=limits.max_body, seconds=limits.body_timeout, hold=hold)
+                return await self._take(request, integration, body, hold)
+        except Overloaded:
+            return _refusal(503, "too much is in flight")
+        except BodySlow:
+            return _refusal(503, f"the body did not arrive within {limits.body_timeout:g} s", close=True)
+        except BodyBroken as exc:
+            return _refusal(400, str(exc), close=True)
+        except BodyTooLarge as exc:
+            reason = f"the body is larger than {limits.max_body} bytes (webhook.max_body)"
+            await self._keep(integration, reason, exc.head)
+            return _refusal(413, reason, close=True)
+
+    async def _take(self, request: web.Request, integration: str, body: bytes, hold: Hold) -> web.Response:
+        if request.transport is None or request.transport.is_closing():
+            # The sender gave up and will send again; committing now could overtake what it sends next.
+            return _refusal(503, "the client has gone")
+        try:
+            webhook, receipt = await take_in(
+                body,
+                integration=integration,
+                store=self._store,
+                clock=self._clock,
+                revision=self._revision(),
+                policy=self._config.policy,
+            )
+        except PayloadError as exc:
+            self._loud("webhook is none", integration, exc)
+            return _refusal(400, str(exc))
+        self._metrics.webhook_accepted(integration, webhook, receipt)
+        if receipt.owed:
+            self._owed(integration)
+        self._say(integration, webhook, receipt)
+        return web.json_response(
+            {
+                "accepted": len(webhook.alerts),
+                "news": receipt.news.get(News.NEWS, 0),
+                "repeats": len(webhook.alerts) - receipt.news.get(News.NEWS, 0),
+                "rejected": len(webhook.rejects),
+            }
+        )
+
+    async def _keep(self, integration: str, reason: str, head: bytes) -> None:
+        """A body that no repetition can mend: keep its head for a person, even if the store is away just now."""
+        try:
+            await self._store.reject(integration, self._clock.now(), [Reject(reason=reason, head=head[:HEAD_BYTES])])
+        except StoreError as exc:
+            self._loud("reject not kept", integration, exc)
+
+    def _say(self, integration: str, webhook: Webhook, receipt: Receipt) -> None:
+        for first in range(0, len(receipt.owed), OWED_PER_LINE):
+            part = receipt.owed[first : first + OWED_PER_LINE]
+            owed = " ".join(f"{kind}:{fingerprint}" for fingerprint, kind in part)
+            event(logger, logging.INFO, "owed", integration=integration, reports=len(part), owed=owed)
+        if webhook.rejects:
+            reason = webhook.rejects[0].reason
+            self._loud("alert rejected", integration, PayloadError(f"{len(webhook.rejects)} of them; first: {reason}"))
+        if webhook.truncated:
+            self._loud(
+                "webhook truncated", integration,
+                PayloadError(f"Alertmanager cut off {webhook.truncated} alerts; set max_alerts: 0 in its receiver"),
+            )  # fmt: skip
+        event(
+            logger, logging.DEBUG, "webhook", integration=integration, receiver=webhook.group.receiver,
+            alerts=len(webhook.alerts), owed=len(receipt.owed), bytes=webhook.size,
+        )  # fmt: skip
+
+    def _loud(self, message: str, integration: str, exc: Exception) -> None:
+        silent = self._quiet.failed((message, integration))
+        if silent is not None:
+            event(logger, logging.WARNING, message, integration=integration, error=str(exc), silent=silent)
+
+
+def _refusal(status: int, line: str, *, close: bool = False) -> web.Response:
+    response = web.Response(status=status, text=line + "\n")
+    if close:
+        response.force_close()
+    return response

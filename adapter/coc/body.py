@@ -71,7 +71,7 @@ def clip(text: str, limit: int, mark: str = ELLIPSIS) -> str:
 
 
 def tidy(text: str, *, lines: bool) -> str:
-    """Stripped, lone surrogates made U+FFFD, control characters removed; without `lines`, breaks and tabs become a space."""
+    """Stripped, lone surrogates made U+FFFD, control characters removed; without `lines`, a break or tab is a space."""
     if not text.isprintable():
         text = _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text))
         if not lines:

@@ -41,8 +41,8 @@ class Mappings:
     ) -> Mappings:
         """The directory's rules, proven. `deadline`: CPU seconds an alert may take; `memory`: bytes the child may have.
 
-        `watch`: the directory `reload` looks at, when these rules only stand in for broken ones there. MappingError with
-        everything wrong.
+        `watch`: the directory `reload` looks at, when these rules only stand in for broken ones there.
+        MappingError with everything wrong.
         """
         limits = Limits(deadline, memory)
         ruleset = await asyncio.to_thread(rules.load, directory)

@@ -1,0 +1,194 @@
+"""The way to PostgreSQL: a pool of connections, one shape of transaction, and what each failure means.
+
+Rules for whoever edits it, all of them for transaction poolers and for failovers:
+1. No session state: no LISTEN, no SET without LOCAL, no session lock, no named prepared statement. Every statement
+   runs inside a transaction, because a pooler may move the next one to another server process.
+2. A commit is never cancelled, only abandoned: PostgreSQL answers a cancelled wait for its standby with success.
+3. A connection that failed in any unclear way is thrown away, not given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from adapter.clock import Clock
+from adapter.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+SCHEMA: Final = "coc_adapter"
+POOL_SIZE: Final = 10
+CONNECT_SECONDS: Final = 5.0
+ACQUIRE_SECONDS: Final = 8.0  # below Alertmanager's peer timeout of 15 s, after which its twin sends too
+STATEMENT_SECONDS: Final = 8.0
+COMMIT_SECONDS: Final = 8.0
+
+_LIMITS: Final = (
+    f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = {{durable}};"
+    f" SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f}; SET LOCAL lock_timeout = 4000;"
+    " SET LOCAL idle_in_transaction_session_timeout = 15000"
+)
+_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + _LIMITS.format(durable="on")
+_HINT: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + _LIMITS.format(durable="off")
+_READ: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + _LIMITS.format(durable="on")
+# statement_timeout would cancel the wait for a standby, see rule 2.
+_COMMIT: Final = "SET LOCAL statement_timeout = 0; COMMIT"
+
+
+class TryAgain(StoreUnavailable):
+    """Nothing was changed, and the same transaction may well succeed at once (deadlock, serialization)."""
+
+
+class CommitUnknown(StoreUnavailable):
+    """The connection was lost during the commit: it may have happened or not."""
+
+
+class Link:
+    """A pool of connections to one database. Reconnects by itself."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], clock: Clock, on_commit: Callable[[float], None]) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._on_commit = on_commit
+        self._closed = False
+        self._shards = itertools.count(os.getpid())
+
+    def shard(self, shards: int) -> int:
+        """Which row of a sharded sum this transaction adds to: another one each time."""
+        return next(self._shards) % shards
+
+    def write(self) -> AbstractAsyncContextManager[Connection]:
+        """A durable transaction: committed at the end of the block, rolled back by any exception in it."""
+        return self._transaction(_WRITE)
+
+    def hint(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction whose loss in a crash of the server does no harm; it waits for no disk."""
+        return self._transaction(_HINT)
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction that only reads."""
+        return self._transaction(_READ)
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                try:
+                    await connection.execute(begin)
+                    yield connection
+                    if begin is _READ:
+                        await connection.execute("COMMIT")
+                    else:
+                        await self._commit(connection)
+                except BaseException as exc:
+                    await _roll_back(connection, exc)
+                    raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            raise await self._meaning(exc) from exc
+
+    async def _commit(self, connection: Connection) -> None:
+        warnings: list[str] = []
+
+        def warned(_: object, message: Any) -> None:
+            if message.severity_en == "WARNING":
+                warnings.append(str(message))
+
+        connection.add_log_listener(warned)
+        started = self._clock.monotonic()
+        commit = asyncio.ensure_future(connection.execute(_COMMIT))
+        try:
+            done, _ = await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
+        except asyncio.CancelledError:
+            commit.add_done_callback(lambda done: done.exception())
+            connection.terminate()
+            raise
+        if not done:
+            connection.terminate()
+            await asyncio.wait({commit})
+        try:
+            tag = commit.result()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            connection.terminate()
+            raise CommitUnknown(f"the commit was not confirmed: {_one_line(exc)}") from exc
+        self._on_commit(self._clock.monotonic() - started)
+        if tag != "COMMIT":
+            raise StoreUnavailable(f"PostgreSQL answered {tag} to COMMIT")
+        if warnings:
+            raise CommitUnknown(f"the commit is not on the standby: {warnings[0]}")
+        connection.remove_log_listener(warned)
+
+    async def _meaning(self, exc: Exception) -> Exception:
+        """Our word for what PostgreSQL or the network said; what is our own mistake stays as it is."""
+        if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+            return TryAgain(f"PostgreSQL: {_one_line(exc)}")
+        if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
+            # A failover made this server a standby: connect anew, to the one that takes writes.
+            await self._pool.expire_connections()
+            return StoreUnavailable("the PostgreSQL server takes no writes; looking for the one that does")
+        if isinstance(exc, asyncpg.PostgresError) and (exc.sqlstate or "")[:2] in {"22", "23", "42"}:
+            return exc
+        return StoreUnavailable(f"PostgreSQL: {_one_line(exc)}")
+
+    async def close(self) -> None:
+        """Wait for transactions under way, at most ten seconds."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(10):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+
+async def connect(dsn: str, *, clock: Clock, on_commit: Callable[[float], None]) -> Link:
+    """StoreUnavailable when no server that takes writes answers."""
+    try:
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=POOL_SIZE,
+            statement_cache_size=0,
+            target_session_attrs=SessionAttribute.read_write,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS + 2,
+            reset=_nothing_to_reset,
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ssl.SSLError, ValueError) as exc:
+        raise StoreUnavailable(f"PostgreSQL cannot be reached: {_one_line(exc)}") from exc
+    return Link(pool, clock, on_commit)
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """No session state is ever made, so the round trip that asyncpg would spend is saved."""
+
+
+async def _roll_back(connection: Connection, exc: BaseException) -> None:
+    """Leave a usable connection behind, or none."""
+    if connection.is_closed():
+        return
+    if isinstance(exc, asyncio.CancelledError | TimeoutError | OSError | asyncpg.InterfaceError | GeneratorExit):
+        connection.terminate()
+        return
+    try:
+        await connection.execute("ROLLBACK", timeout=2)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+
+
+def _one_line(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    return " ".join(str(exc).split())[:300] or type(exc).__name__

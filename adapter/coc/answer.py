@@ -22,11 +22,12 @@ _MESSAGE_NAMES = ("error_msg", "errorMsg", "error_message", "message", "msg")
 
 
 class Answer(NamedTuple):
-    """What a body says. `success_field`: the code stood at top level under COC's own name, where a success has to."""
+    """What a body says."""
 
-    code: str
+    code: str  # as it stood there, to be judged by
+    shown_code: str  # to be shown
     message: str
-    success_field: bool = False
+    at_top: bool = False  # the code stood where COC's own stands, not inside a wrapper
 
 
 def read_answer(body: bytes, scrub: Callable[[str], str]) -> Answer:
@@ -34,15 +35,16 @@ def read_answer(body: bytes, scrub: Callable[[str], str]) -> Answer:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer("", _as_text(body, scrub))
+        return Answer("", "", _as_text(body, scrub))
     if not isinstance(found, dict):
-        return Answer("", _as_text(body, scrub))
+        return Answer("", "", _as_text(body, scrub))
     inner = found.get("error")
     holder = inner if isinstance(inner, dict) else found
     code, message = _first(holder, _CODE_NAMES), _first(holder, _MESSAGE_NAMES)
     if not code and not message:
         message = body.decode("utf-8", "replace")
-    return Answer(one_line(scrub(code), LONGEST_CODE), one_line(scrub(message)), "error_code" in found)
+    at_top = holder is found and "error_code" in found
+    return Answer(code, one_line(scrub(code), LONGEST_CODE), one_line(scrub(message)), at_top)
 
 
 def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:

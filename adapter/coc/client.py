@@ -109,7 +109,7 @@ class CocClient:
                 lost = judge_failure(exc, sent=True)
                 return replace(lost, status=200, message=one_line(way.scrub(lost.message)))
             # A refusal is a refusal even when its words were cut off.
-        return judge(answer.status, answer.headers, b"".join(parts), now, scrub=way.scrub)
+        return judge(answer.status, answer.headers, b"".join(parts), now, scrub=way.scrub, whole=room > 0)
 
     def _prepare(self, snapshot: object) -> bool:
         try:

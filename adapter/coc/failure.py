@@ -19,6 +19,7 @@ No exception's own text is used where aiohttp puts the URL into it, since the UR
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 
@@ -94,9 +95,12 @@ def _proxy_refused(exc: aiohttp.ClientHttpProxyError) -> Verdict:
 
 
 def _os_words(exc: BaseException) -> str:
-    # strerror alone: str() of aiohttp's exceptions may show URLs and keys of the connection pool.
-    inner = getattr(exc, "os_error", exc)
-    return str(getattr(inner, "strerror", None) or type(inner).__name__)
+    inner = getattr(exc, "os_error", None)
+    if isinstance(inner, OSError):
+        return inner.strerror or type(inner).__name__
+    # aiohttp's own strerror may hold the URL; the kernel's words for the number do not.
+    number = getattr(exc, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else type(exc).__name__
 
 
 def _tls_words(exc: ssl.SSLError) -> str:

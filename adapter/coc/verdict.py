@@ -136,21 +136,30 @@ _OUTSIDE = Row("", _RETRY, Reason.UNEXPECTED, WRONG_ENDPOINT)
 
 
 def judge(
-    status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, scrub: Callable[[str], str] = str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: datetime,
+    *,
+    scrub: Callable[[str], str] = str,
+    whole: bool = True,
 ) -> Verdict:
-    """What an answer means. `body` may be cut off; `scrub` takes the secrets out of COC's words before they are cut."""
+    """What an answer means. `scrub` takes the secrets out of COC's words before they are cut to length.
+
+    `whole`: `body` is all there was; the head of something longer is never a success.
+    """
     answer = read_answer(body, scrub)
-    if status == 200 and answer.success_field and SUCCESS.fullmatch(answer.code) and _may_be_json(headers):
-        return Verdict(
-            action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=status, code=answer.code, message=answer.message
-        )
+    code, message = answer.shown_code, answer.message
+    success = whole and answer.at_top and SUCCESS.fullmatch(answer.code)
+    if status == 200 and success and _may_be_json(headers):
+        return Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=status, code=code, message=message)
     row = _rule(status, answer.code)
     return Verdict(
         action=row.action,
         reason=row.reason,
         status=status,
-        code=answer.code,
-        message=answer.message,
+        code=code,
+        message=message,
         hint=_hint(status, row, answer, headers, now),
         retry_after=retry_after(headers, now) if row.action is Action.RETRY else None,
         ambiguous=row.ambiguous if isinstance(row, Row) else False,

@@ -15,7 +15,7 @@ COPY mappings mappings
 COPY adapter adapter
 RUN ["/build/bin/python3", "-m", "hatchling", "build", "-t", "wheel", "-d", "/wheel"]
 RUN ["/build/bin/pip", "--python", "/opt/coc-adapter/bin/python3", "install", "--no-cache-dir", "--no-index", "--no-deps", "--find-links=/wheel", "coc-adapter"]
-RUN ["install", "-d", "-o", "10001", "-g", "10001", "-m", "0750", "/data"]
+RUN ["mkdir", "/data"]
 
 FROM ${BASE}
 ARG VERSION=0.1.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ _CLIENT_AUTH: Final = {
     "VerifyClientCertIfGiven": "optional",
     "RequireAndVerifyClientCert": "required",
 }
+_CERTIFICATES: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _UNVERIFIED: Final = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
 
 
@@ -137,18 +139,22 @@ def _load_authority(context: ssl.SSLContext, tls: Tls) -> None:
     context.verify_mode = _MODES[tls.client_auth]
     if tls.client_ca is None:
         return
+    blocks = _CERTIFICATES.findall(tls.client_ca)
+    if not blocks:
+        raise TlsProblem("client_ca", "holds no certificate in PEM form")
     try:
-        context.load_verify_locations(cadata=tls.client_ca.decode("ascii", "replace"))
-    except ssl.SSLError as exc:
-        raise TlsProblem("client_ca", f"holds no certificate that can be used: {_reason(exc)}") from None
+        context.load_verify_locations(cadata=b"\n".join(blocks).decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError) as exc:
+        raise TlsProblem("client_ca", f"holds a certificate that cannot be used: {_reason(exc)}") from None
     # As in Go, whatever stands in the file is trusted, an intermediate authority too.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if tls.allowed_sans is not None:
         context.sslobject_class = _only_names(tls.allowed_sans)
 
 
-def _reason(exc: ssl.SSLError) -> str:
-    return (exc.reason or str(exc.args[-1])).replace("_", " ").lower()
+def _reason(exc: Exception) -> str:
+    reason = getattr(exc, "reason", None) or str(exc)
+    return str(reason).replace("_", " ").lower()
 
 
 def _only_names(allowed: frozenset[str]) -> type[ssl.SSLObject]:

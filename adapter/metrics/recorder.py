@@ -1,4 +1,4 @@
-"""The verbs: each is something that happened, told in one call. All calls come from the event loop."""
+"""The verbs: each is something that happened, told in one call, from the event loop (`committed`: any thread)."""
 
 from __future__ import annotations
 
@@ -82,10 +82,11 @@ class Metrics:
 
     # Delivery
 
-    def carried(self, integration: str, counts: Counts) -> None:
-        """At start, for a store of one process: what it found pending counts as enqueued."""
+    def carried(self, integration: str, counts: Counts, *, shared: bool = False) -> None:
+        """At start: what it found pending counts as enqueued, unless `shared` replicas have counted it already."""
         flow = self._flow(integration)
-        flow.enqueued[CARRIED].inc(counts.pending)
+        if not shared:
+            flow.enqueued[CARRIED].inc(counts.pending)
         flow.stand(counts.pending, counts.open_alarms)
         flow.look(counts, self._clock.now())
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from adapter import __version__
 from adapter.alarm import Kind
+from adapter.coc.body import ADDITIONAL, MAPPED
 from adapter.mapping.job import Reason as FallbackReason
 
 UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none of ours
@@ -27,12 +28,10 @@ KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")
 BREAKER_STATES: Final = ("closed", "open", "half_open")
 BACKENDS: Final = ("sqlite", "postgresql", "memory")
-REFUSALS: Final = ("missing", "wrong", "cross_site", OTHER)
-FIELDS: Final = (
-    *("alarmName", "alarmLevel", "nameSpace", "regionId", "applicationId", "resourceName", "resourceId"),
-    *("alarmDesc", "URL", "alarmSource", "additional"),
-    *("when", OTHER),  # `when`: a rule's condition failed
-)
+# As web.access names them: no credentials, unreadable ones, wrong ones; a browser sent by another site, or by a name
+# that is not ours; the rate limit; too many passwords waiting.
+REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "rate", "busy", OTHER)
+FIELDS: Final = (*MAPPED, ADDITIONAL, "when", OTHER)  # `when`: a rule's condition failed
 
 # A webhook is answered after one commit, in milliseconds; Alertmanager gives up after 10 s or more.
 _WEBHOOK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

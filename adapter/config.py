@@ -133,7 +133,10 @@ class _Resolver:
         proxy = self._secret(loc, "proxy_url", item.proxy_url, item.proxy_url_file)
         if item.base_url and (reason := complaint(item.base_url)):
             self.findings.append(self.file.finding((*loc, "base_url"), f"base_url cannot be used: {reason}"))
-        tls = {part: self._existing((*loc, "tls_config", part), getattr(item.tls_config, part)) for part in _TLS_FILES}
+        ca_file, cert_file, key_file = (
+            self._existing((*loc, "tls_config", part), getattr(item.tls_config, part))
+            for part in ("ca_file", "cert_file", "key_file")
+        )
         if len(self.findings) > before or key is None:
             return None
         endpoint = Endpoint(
@@ -146,7 +149,9 @@ class _Resolver:
             server_name=item.tls_config.server_name or None,
             proxy_url=proxy,
             trust_env=item.proxy_from_environment,
-            **tls,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
         )
         contract = Contract(item.alarm_name == "clean", item.require_application_id)
         return Integration(endpoint=endpoint, contract=contract, rate_limit=item.rate_limit)
@@ -204,9 +209,6 @@ class _Resolver:
         if not path.is_file():
             self.findings.append(self.file.finding(loc, f"{path} does not exist"))
         return path
-
-
-_TLS_FILES: Final = ("ca_file", "cert_file", "key_file")
 
 
 def _micros(seconds: float) -> Micros:

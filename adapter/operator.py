@@ -1,4 +1,233 @@
-"""Operator commands."""
-from typing import Any
+"""The operator commands: `alarms`, `dead-letters`, `integrations`. They ask the admin API and print tables or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from adapter.errors import AdapterError
+
+SECONDS: Final = 30.0
+MOST_EXPLAINED: Final = 5
+
+_ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
+_DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
+_INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
+
+
 def add_commands(commands: Any, url: str) -> None:
-    pass
+    """Add them to the parser; `url` is where the admin listener is unless told otherwise."""
+    alarms = _group(commands, "alarms", "what the adapter knows of alarms, and why COC heard what it heard")
+    listing = _verb(alarms, "list", "alarms, one per line", url, _list_alarms)
+    listing.add_argument("--integration", metavar="NAME")
+    listing.add_argument("--status", choices=["firing", "resolved"])
+    listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
+    listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
+    why = _verb(alarms, "explain", "why did nobody get paged", url, _explain)
+    why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
+    why.add_argument("--integration", metavar="NAME")
+
+    dead = _group(commands, "dead-letters", "reports COC refused for good")
+    _verb(dead, "list", "dead letters, one per line", url, _list_dead).add_argument("--integration", metavar="NAME")
+    replay = _verb(dead, "replay", "owe them again, rendered anew", url, _replay)
+    replay.add_argument("ids", nargs="+", type=int, metavar="ID")
+    replay.add_argument("--as-sent", action="store_true", help="send the very body COC refused")
+    _verb(dead, "discard", "take them off the list", url, _discard).add_argument(
+        "ids", nargs="+", type=int, metavar="ID"
+    )
+
+    integrations = _group(commands, "integrations", "integrations with state and backlog")
+    _verb(integrations, "list", "integrations, one per line", url, _list_integrations)
+    _verb(integrations, "pause", "report nothing until resumed", url, _pause).add_argument("name", metavar="NAME")
+    _verb(integrations, "resume", "report again", url, _resume).add_argument("name", metavar="NAME")
+
+
+def _group(commands: Any, name: str, text: str) -> Any:
+    group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    return group.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _verb(
+    group: Any, name: str, text: str, url: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, allow_abbrev=False)
+    verb.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=f"the admin listener ({url})")
+    verb.add_argument("--output", choices=["table", "json"], default="table")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _list_alarms(options: argparse.Namespace) -> int:
+    query = {
+        "integration": options.integration,
+        "status": options.status,
+        "text": options.text,
+        "matcher": options.matcher,
+    }
+    rows = _pages(options.url, "/api/v1/alarms", query)
+    shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
+    return _print(options, rows, _table(_ALARMS, shown, "no alarms"))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    query = {"integration": options.integration, "text": options.alarm}
+    found = _pages(options.url, "/api/v1/alarms", query)
+    exact = [row for row in found if row["fingerprint"] == options.alarm]
+    named = [(row["integration"], row["fingerprint"]) for row in exact or found]
+    if len(named) > MOST_EXPLAINED:
+        shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in found]
+        print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
+        return _print(options, found, _table(_ALARMS, shown, "")) or 1
+    if not named:
+        state = _ask(options.url, "GET", "/api/v1/integrations")
+        named = [(options.integration or state[0]["integration"], options.alarm)]
+    trails = [
+        _ask(options.url, "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
+        for integration, fingerprint in named
+    ]
+    return _print(options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True)))
+
+
+def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
+    """One screen: the sentences, then the last reports."""
+    integration, fingerprint = name
+    alarm = trail["alarm"] or {"labels": {}}
+    labels = ", ".join(f'{label}="{value}"' for label, value in alarm["labels"].items())
+    lines = [f"{fingerprint} in {integration} {{{labels}}}", ""]
+    lines += [f"  {sentence}" for sentence in trail["explanation"]]
+    reports = [
+        report
+        | {
+            "outcome": report["outcome"] or "pending",
+            "made by": f"{report['mapping'] or ''} {report['rule'] or ''}".strip(),
+            "answer": _answer(report),
+        }
+        for report in trail["reports"][:10]
+    ]
+    columns = ("id", "kind", "outcome", "received_at", "done_at", "attempts", "made by", "answer")
+    if reports:
+        lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
+        last = next((report for report in trail["reports"] if report["body"]), None)
+        if last:
+            lines += ["", f"  body of report {last['id']}: {json.dumps(last['body'], ensure_ascii=False)}"]
+    return "\n".join(lines)
+
+
+def _list_dead(options: argparse.Namespace) -> int:
+    rows = _pages(options.url, "/api/v1/dead-letters", {"integration": options.integration})
+    return _print(options, rows, _table(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters"))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    body = {"ids": options.ids, "as_sent": options.as_sent}
+    return _done(options, "replayed", _ask(options.url, "POST", "/api/v1/dead-letters/replay", body))
+
+
+def _discard(options: argparse.Namespace) -> int:
+    return _done(options, "discarded", _ask(options.url, "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
+
+
+def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    """1 when one of the ids was no dead letter."""
+    missing = sorted(set(options.ids) - {row["id"] for row in rows})
+    lines = [f"{verb} {row['id']}" for row in rows] + [f"{seq} is not on the list of dead letters" for seq in missing]
+    _print(options, rows, "\n".join(lines))
+    return 1 if missing else 0
+
+
+def _list_integrations(options: argparse.Namespace) -> int:
+    rows = _ask(options.url, "GET", "/api/v1/integrations")
+    shown = [
+        row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
+    ]
+    return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
+
+
+def _pause(options: argparse.Namespace) -> int:
+    return _set_state(options, "pause")
+
+
+def _resume(options: argparse.Namespace) -> int:
+    return _set_state(options, "resume")
+
+
+def _set_state(options: argparse.Namespace, verb: str) -> int:
+    row = _ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+
+
+def _answer(report: Mapping[str, Any]) -> str:
+    if not report["last_attempts"]:
+        return ""
+    last = report["last_attempts"][-1]
+    return " ".join(
+        str(part) for part in (last["verdict"], last["status"] or "", last["code"], last["message"]) if part
+    )
+
+
+def _pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every page of a list."""
+    rows: list[dict[str, Any]] = []
+    given = {name: value for name, value in query.items() if value}
+    after = 0
+    while True:
+        page = _ask(url, "GET", f"{path}?{urlencode({**given, 'limit': 1000, 'after': after}, doseq=True)}")
+        rows += page
+        if len(page) < 1000:
+            return rows
+        after = page[-1]["id"]
+
+
+def _ask(url: str, method: str, path: str, body: Any = None) -> Any:
+    """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
+    if not url.startswith(("http://", "https://")):
+        raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
+    data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
+    request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as exc:
+        raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "reason", exc)
+        raise AdapterError(
+            f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
+        ) from exc
+
+
+def _words(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace").strip()[:200]
+
+
+def _print(options: argparse.Namespace, data: Any, text: str) -> int:
+    print(json.dumps(data, ensure_ascii=False, indent=2) if options.output == "json" else text)
+    return 0
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str) -> str:
+    """Columns as wide as needed; the last one is cut at the terminal's edge, never in a pipe."""
+    if not rows:
+        return empty
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    heads = [column.upper().replace("_", " ") for column in columns]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)]
+    return "\n".join(line.rstrip()[:most] for line in lines)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

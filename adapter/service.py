@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
+from adapter.alarm import Kind
 from adapter.clock import Clock
 from adapter.coc.client import CocClient
 from adapter.config import Config
@@ -131,6 +132,21 @@ class Service:
             self.ports = (*self.ports, listener.port)
             scheme = "https" if access.ssl_context() else "http"
             event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
+
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        """Owe dead letters again; the kinds enqueued, by seq. Seqs that are no dead letters are left out."""
+        letters = {}
+        for seq in seqs:
+            for row in await self.store.dead_letters(None, seq - 1, 1):
+                letters[row.report.seq] = row.report.integration
+        replayed = await self.store.replay(seqs, as_sent=as_sent)
+        counts = await self.store.counts()
+        for seq, kinds in replayed.items():
+            name = letters[seq]
+            self.metrics.replayed(name, kinds, counts[name].pending)
+            if name in self.deliveries:
+                self.deliveries[name].wake()
+        return replayed
 
     def unhealthy(self) -> str | None:
         """A delivery that ended by itself is a defect that only a restart mends."""

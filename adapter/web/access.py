@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from adapter.clock import Clock
 from adapter.errors import ConfigError, Finding
@@ -38,7 +39,6 @@ site, or by a name that is not ours; the rate limit; too many passwords waiting.
 
 _logger: Final = logging.getLogger("adapter.web.access")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]
 
 
 class Access:

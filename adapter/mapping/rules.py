@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapter.errors import Finding, MappingError
 from adapter.mapping.model import MappingFile, Rule, RuleSet
+from adapter.mapping.review import Review
 from adapter.mapping.source import Snapshot, snapshot
 from adapter.mapping.structure import read_file
 from adapter.yamlfile import YamlFile
@@ -21,17 +22,20 @@ def load(directory: Path) -> RuleSet:
 def parse(taken: Snapshot) -> RuleSet:
     """Check a set of files that has been read."""
     files: list[MappingFile] = []
-    findings: list[Finding] = []
+    errors: list[Finding] = []
     for name, content in taken.files:
         shown = str(taken.directory / name)
         try:
             source = YamlFile(shown, content.decode("utf-8-sig"))
         except UnicodeDecodeError as exc:
-            findings.append(Finding(shown, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
+            errors.append(Finding(shown, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
             continue
         file, wrong = read_file(source, name)
         files.append(file)
-        findings += wrong
-    if findings:
-        raise MappingError(findings)
-    return RuleSet(revision=taken.revision, files=tuple(files), warnings=())
+        errors += wrong
+    review = Review()
+    review.files(files)
+    errors += review.errors
+    if errors:
+        raise MappingError([*errors, *review.warnings])
+    return RuleSet(revision=taken.revision, files=tuple(files), warnings=tuple(sorted(review.warnings)))

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -41,6 +40,7 @@ from adapter.store.postgres_settle import settle
 from adapter.store.sqlite_seen import SeenLater
 
 LEASE_SECONDS: Final = 25.0  # 2 x the default timeout + 5
+CLOSE_SECONDS: Final = 10.0
 _TRIES: Final = 3  # of a transaction that met another one
 
 T = TypeVar("T")
@@ -89,17 +89,20 @@ class PostgresStore:
         self._revision = ""
         self._surroundings = replicas.Surroundings()
         self._beating: asyncio.Task[None] | None = None
+        self._closed = False
+        self._calls = 0  # under way
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     # intake
 
     async def accept(self, intake: Intake) -> Receipt:
-        taken = await _again(lambda: intaking.accept(self._link, intake, self._backlog))
+        taken = await self._call(lambda: intaking.accept(self._link, intake, self._backlog))
         self._seen.add(taken.seen)
         return taken.receipt
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
-        async with self._link.write() as connection:
-            await intaking.reject(connection, integration, received, rejects)
+        await self._call(lambda: intaking.reject(self._link, integration, received, rejects))
 
     # delivery
 
@@ -107,12 +110,12 @@ class PostgresStore:
         # Taken before the lease begins; sending starts in the first half of it, so that COC's timeout ends inside.
         send_before = self._clock.monotonic() + self._lease / 2
         lease = Lease(self.replica, self._lease, send_before)
-        return await _again(lambda: claim(self._link, integration, limit, lease, early=early))
+        return await self._call(lambda: claim(self._link, integration, limit, lease, early=early))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         mine = {(settlement.claim.report.seq, settlement.claim.token) for settlement in settlements}
         try:
-            settled = await _again(lambda: settle(self._link, settlements, self._unsure))
+            settled = await self._call(lambda: settle(self._link, settlements, self._unsure))
         except CommitUnknown:
             self._unsure |= mine
             raise
@@ -124,55 +127,55 @@ class PostgresStore:
 
         `burst`: how many seconds of the rate may be saved up.
         """
-        return await _again(lambda: upkeep.spend(self._link, integration, rate, want, burst))
+        return await self._call(lambda: upkeep.spend(self._link, integration, rate, want, burst))
 
     async def pauses(self) -> dict[str, Pause]:
-        return await upkeep.pauses(self._link)
+        return await self._call(lambda: upkeep.pauses(self._link))
 
     async def set_pause(self, integration: str, pause: Pause | None) -> None:
-        await upkeep.set_pause(self._link, integration, pause)
+        await self._call(lambda: upkeep.set_pause(self._link, integration, pause))
 
     # audit
 
     async def counts(self) -> dict[str, Counts]:
-        return await audit.counts(self._link)
+        return await self._call(lambda: audit.counts(self._link))
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        return self._seen.shown(await audit.alarms(self._link, query))
+        return self._seen.shown(await self._call(lambda: audit.alarms(self._link, query)))
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
-        return await audit.trail(self._link, integration, fingerprint, limit)
+        return await self._call(lambda: audit.trail(self._link, integration, fingerprint, limit))
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
-        return await audit.dead_letters(self._link, integration, after, limit)
+        return await self._call(lambda: audit.dead_letters(self._link, integration, after, limit))
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         now = self._clock.now()
-        return await _again(lambda: audit.replay(self._link, seqs, as_sent=as_sent, now=now))
+        return await self._call(lambda: audit.replay(self._link, seqs, as_sent=as_sent, now=now))
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
-        return await _again(lambda: audit.discard(self._link, seqs))
+        return await self._call(lambda: audit.discard(self._link, seqs))
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
-        return await audit.rejects(self._link, after, limit)
+        return await self._call(lambda: audit.rejects(self._link, after, limit))
 
     # upkeep
 
     async def maintain(self, now: Micros, retention: Retention) -> None:
-        await self._write_seen()
-        await _again(lambda: upkeep.prune(self._link, now, retention))
+        await self._call(self._write_seen)
+        await self._call(lambda: upkeep.prune(self._link, now, retention))
 
     async def probe(self) -> None:
         await self.heartbeat(self._revision)
 
     async def size(self) -> int:
-        return await upkeep.size(self._link)
+        return await self._call(lambda: upkeep.size(self._link))
 
     async def heartbeat(self, revision: str) -> None:
         """Say that this replica lives and which mappings it uses; hear the same of the others."""
         self._revision = revision
         before = self._surroundings.as_dict()["warnings"]
-        self._surroundings = await replicas.beat(self._link, self.replica, revision)
+        self._surroundings = await self._call(lambda: replicas.beat(self._link, self.replica, revision))
         for warning in self._surroundings.as_dict()["warnings"]:
             if warning not in before:
                 event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
@@ -186,14 +189,34 @@ class PostgresStore:
         self._beating = asyncio.ensure_future(self._beat())
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         if self._beating is not None:
             self._beating.cancel()
-            await asyncio.wait({self._beating})
-            self._beating = None
-            with suppress(StoreUnavailable):
-                await self._write_seen()
-                await replicas.leave(self._link, self.replica)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._idle.wait()
+        with suppress(StoreUnavailable):
+            await self._write_seen()
+            await replicas.leave(self._link, self.replica)
         await self._link.close()
+
+    async def _call(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Promise 12; and once more when two transactions met in the wrong order, of which nothing was kept."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        self._calls += 1
+        self._idle.clear()
+        try:
+            for _ in range(_TRIES - 1):
+                with suppress(TryAgain):
+                    return await step()
+            return await step()
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
 
     async def _beat(self) -> None:
         while True:
@@ -206,22 +229,12 @@ class PostgresStore:
         while taken := self._seen.take():
             written: set[int] = set()
             try:
-                written = await _again(partial(upkeep.write_seen, self._link, taken))
+                written = await upkeep.write_seen(self._link, taken)
             finally:
                 busy = {alarm: tally for alarm, tally in taken.items() if alarm not in written}
                 self._seen.put_back(busy)
             if busy:
                 return
-
-
-async def _again(transaction: Callable[[], Awaitable[T]]) -> T:
-    """Once more when two transactions met in the wrong order: nothing of it was kept."""
-    for _ in range(_TRIES - 1):
-        try:
-            return await transaction()
-        except TryAgain:
-            continue
-    return await transaction()
 
 
 def _place(dsn: str) -> str:

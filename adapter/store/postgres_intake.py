@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from adapter.store.postgres_link import Connection
 
+REJECTS_KEPT: Final = 1000
 _QUICK: Final = 100  # alerts, about 2 ms
 
 _STATE: Final = "id, fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending"
@@ -78,8 +79,9 @@ ORDER BY u.place
 """
 _REJECT: Final = """
 INSERT INTO reject (integration, received, reason, head)
-SELECT $1::text, $2::bigint, u.* FROM unnest($3::bytea[], $4::bytea[]) AS u
+SELECT $1::text, $2::bigint, u.* FROM unnest($3::bytea[], $4::bytea[]) AS u RETURNING id
 """
+_FORGET: Final = "DELETE FROM reject WHERE id IN (SELECT id FROM reject WHERE id <= $1 FOR UPDATE SKIP LOCKED)"
 
 
 @dataclass(slots=True)
@@ -148,9 +150,16 @@ async def accept(link: Link, intake: Intake, backlog: int) -> Taken:
     return _taken(intake, plan, known, webhook, sums)
 
 
-async def reject(connection: Connection, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
-    reasons = [row.reason.encode(errors="replace") for row in rejects]
-    await connection.execute(_REJECT, integration, received, reasons, [row.head for row in rejects])
+async def reject(link: Link, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+    async with link.write() as connection:
+        await _reject(connection, integration, received, rejects)
+
+
+async def _reject(connection: Connection, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+    if rejects:
+        reasons = [row.reason.encode(errors="replace") for row in rejects]
+        rows = await connection.fetch(_REJECT, integration, received, reasons, [row.head for row in rejects])
+        await connection.execute(_FORGET, rows[-1]["id"] - REJECTS_KEPT)
 
 
 async def _changes(known: _Known, intake: Intake) -> list[Change]:
@@ -214,7 +223,7 @@ async def _write(
         places = [ids[name] for name in changed]
         await connection.execute(_CHANGED, intake.received, places, *_columns(list(changed.values())), labels)
     if intake.webhook.rejects:
-        await reject(connection, intake.integration, intake.received, intake.webhook.rejects)
+        await _reject(connection, intake.integration, intake.received, intake.webhook.rejects)
     return webhook
 
 

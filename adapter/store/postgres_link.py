@@ -62,7 +62,6 @@ class Link:
         self._pool = pool
         self._clock = clock
         self._on_commit = on_commit
-        self._closed = False
         self._shards = itertools.count(os.getpid())
 
     def shard(self, shards: int) -> int:
@@ -83,8 +82,6 @@ class Link:
 
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
         try:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 try:
@@ -144,10 +141,9 @@ class Link:
         return StoreUnavailable(f"PostgreSQL: {_one_line(exc)}")
 
     async def close(self) -> None:
-        """Wait for transactions under way, at most ten seconds."""
-        self._closed = True
+        """Once nobody uses it; what does after two seconds is cut off."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(2):
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()

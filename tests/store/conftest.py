@@ -1,20 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from adapter.store.base import Store
 from tests.store.places import MemoryPlace, Place, SqlitePlace
+from tests.store.postgres_place import PostgresPlace
+from tests.store.postgres_server import PostgresServer, postgres_server
 
-DURABLE: dict[str, Callable[[Path], Place]] = {"sqlite": SqlitePlace}
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": lambda folder: MemoryPlace(), **DURABLE}
+DURABLE = ("sqlite", "postgresql")
+PLACES = ("memory", *DURABLE)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process; each takes a new database of it."""
+    with postgres_server("-c fsync=off") as server:  # the machine does not crash here, only the server
+        yield server
 
 
 @pytest.fixture(params=PLACES)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    made = PLACES[request.param](tmp_path)
+    made = _make(request, tmp_path)
     yield made
     await made.leave()
 
@@ -27,6 +36,14 @@ async def store(place: Place) -> Store:
 @pytest.fixture(params=DURABLE)
 async def durable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """A place that keeps what was committed after the process is gone."""
-    made = DURABLE[request.param](tmp_path)
+    made = _make(request, tmp_path)
     yield made
     await made.leave()
+
+
+def _make(request: pytest.FixtureRequest, folder: Path) -> Place:
+    if request.param == "memory":
+        return MemoryPlace()
+    if request.param == "sqlite":
+        return SqlitePlace(folder)
+    return PostgresPlace(request.getfixturevalue("postgres"))

@@ -155,6 +155,9 @@ class Listener:
             finally:
                 connection.waiting_since = self._loop.time()
                 connection.served = True
+                if "Content-Encoding" in request.headers and not request.content.is_eof():
+                    # Reading on for politeness, as with plain bodies, would unpack the rest of a bomb.
+                    request.content.set_exception(ConnectionError("refused before its end"))
             return response
 
         return handle

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 import zlib
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
@@ -17,7 +16,7 @@ from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Change, Intake, Receipt, changes
 from adapter.store.jsonform import labels_to_json
 
-CHUNK: Final = 50  # alerts looked at in one go; between chunks other threads get their turn
+CHUNK: Final = 50  # alerts looked at in one go
 REJECTS_KEPT: Final = 1000
 
 _KNOWN: Final = """SELECT fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending,
@@ -86,7 +85,6 @@ def accept(connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: 
         progress.added.count(made, len(superseded))
         refuse_over(bound, total, progress.added)
         _write(connection, part, made, rows, superseded, tick, progress)
-        time.sleep(0)
     wrote = bool(progress.owed or rejects)
     if wrote:
         _write_intake(connection, intake, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from adapter.alarm import Accepted, Kind, Outcome, Pause
@@ -13,45 +14,70 @@ from adapter.store import again
 from adapter.store.base import Settled, Settlement
 from adapter.store.jsonform import attempts_to_json, made_to_json
 
-_REPORT: Final = "SELECT alarm, outcome, attempts, refused, log, made, made_body FROM report WHERE seq = ?"
+_REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
+    JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
 _UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, log = ?, made = ?,
     made_body = ? WHERE seq = ?"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
+_ACCEPTED: Final = "UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, heard = ? WHERE id = ?"
 _LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?, earlier_episode = ?
     WHERE id = ?"""
-_ACCEPTED: Final = "UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, heard = ? WHERE id = ?"
-_COUNTS: Final = "SELECT pending, open_alarms FROM integration WHERE name = ?"
+_LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?,
+    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, heard = ? WHERE id = ?"""
+_COUNTS: Final = "SELECT pending, open_alarms, dead FROM integration WHERE name = ?"
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Of one integration, while a batch is settled."""
+
+    pending: int
+    open_alarms: int
+    dead: int
 
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int) -> list[Settled]:
     """Apply them in order. `tick` is the steady time now."""
-    return [_settle(connection, settlement, tick) for settlement in settlements]
+    counts: dict[str, _Counts] = {}
+    done = []
+    for settlement in settlements:
+        name = settlement.claim.report.integration
+        if name not in counts:
+            counts[name] = _Counts(*(connection.execute(_COUNTS, (name,)).fetchone() or (0, 0, 0)))
+        done.append(_settle(connection, settlement, tick, counts[name]))
+    connection.executemany(
+        "UPDATE integration SET pending = ?, dead = ? WHERE name = ?",
+        [(count.pending, count.dead, name) for name, count in counts.items()],
+    )
+    return done
 
 
-def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int) -> Settled:
-    report = settlement.claim.report
+def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int, counts: _Counts) -> Settled:
+    report, accepted = settlement.claim.report, settlement.accepted
     row = connection.execute(_REPORT, (report.seq,)).fetchone()
     counted = row is not None and row[1] is None
     if row is not None:
-        alarm = row[0]
+        alarm, pending = row[0], row[-1]
+        due_at = tick + int(settlement.delay * SECOND)
         _note(connection, settlement, row)
-        if settlement.accepted is not None:
-            _accept(connection, alarm, settlement.accepted)
+        if counted and settlement.outcome is not None:
+            head = connection.execute(_NEXT, (alarm, report.seq)).fetchone()[0] if pending > 1 else None
+            _leave(connection, settlement, alarm, head, due_at)
+            counts.pending -= 1
+            counts.dead += settlement.outcome is Outcome.DEAD
+        else:
+            if counted:
+                connection.execute("UPDATE alarm SET due_at = ? WHERE id = ?", (due_at, alarm))
+            if accepted is not None:
+                connection.execute(_ACCEPTED, (*_columns(accepted), alarm))
         if any(attempt.ambiguous for attempt in settlement.attempts):
             connection.execute("UPDATE alarm SET doubt_episode = ? WHERE id = ?", (report.episode, alarm))
-        if counted:
-            due_at = tick + int(settlement.delay * SECOND)
-            if settlement.outcome is None:
-                connection.execute("UPDATE alarm SET due_at = ? WHERE id = ?", (due_at, alarm))
-            else:
-                _leave(connection, settlement, alarm, due_at)
-    pending, open_alarms = connection.execute(_COUNTS, (report.integration,)).fetchone() or (0, 0)
-    return Settled(counted=counted, reasserted=False, pending=pending, open_alarms=open_alarms)
+    return Settled(counted=counted, reasserted=False, pending=counts.pending, open_alarms=counts.open_alarms)
 
 
 def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any, ...]) -> None:
     """What was tried and made, whatever it came to."""
-    _, outcome, attempts, refused, log, made, made_body = row
+    _, outcome, attempts, refused, log, made, made_body, _ = row
     if outcome is None and settlement.outcome is not None:
         outcome = settlement.outcome.value
     if settlement.made is not None:
@@ -71,20 +97,18 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
     )
 
 
-def _accept(connection: sqlite3.Connection, alarm: int, accepted: Accepted) -> None:
-    connection.execute(_ACCEPTED, (accepted.body, accepted.status, accepted.at, accepted.at, alarm))
-
-
-def _leave(connection: sqlite3.Connection, settlement: Settlement, alarm: int, due_at: int) -> None:
+def _leave(connection: sqlite3.Connection, settlement: Settlement, alarm: int, head: int | None, due_at: int) -> None:
     """The report leaves the pending ones; the next of its alarm, if any, becomes the head."""
     assert settlement.outcome is not None
-    report = settlement.claim.report
-    head = connection.execute(_NEXT, (alarm, report.seq)).fetchone()[0]
-    connection.execute(_LEAVE, (head, due_at, settlement.outcome.value, report.episode, alarm))
-    connection.execute(
-        "UPDATE integration SET pending = pending - 1, dead = dead + ? WHERE name = ?",
-        (settlement.outcome is Outcome.DEAD, report.integration),
-    )
+    values = (head, due_at, settlement.outcome.value, settlement.claim.report.episode)
+    if settlement.accepted is None:
+        connection.execute(_LEAVE, (*values, alarm))
+    else:
+        connection.execute(_LEAVE_ACCEPTED, (*values, *_columns(settlement.accepted), alarm))
+
+
+def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, Micros]:
+    return accepted.body, accepted.status, accepted.at, accepted.at
 
 
 def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None) -> None:

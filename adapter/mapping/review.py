@@ -14,8 +14,8 @@ from jinja2 import nodes
 
 from adapter.coc.body import BY_NAME, LEVELS, units
 from adapter.errors import Finding
-from adapter.mapping.check import Looked, look_at, outcomes
 from adapter.mapping.compiled import WHEN, constant
+from adapter.mapping.inspector import Looked, look_at, outcomes
 from adapter.mapping.locate import position
 from adapter.mapping.model import MappingFile, Rule
 from adapter.mapping.syntax import Mistake

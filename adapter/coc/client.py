@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from yarl import URL
 
-from adapter import __version__
 from adapter.clock import SECOND, Clock
 from adapter.coc.answer import one_line
-from adapter.coc.endpoint import AkSk, Endpoint, Token, complaint, is_forbidden_address
+from adapter.coc.endpoint import Endpoint, is_forbidden_address
 from adapter.coc.failure import ForbiddenAddress, judge_failure
-from adapter.coc.scrub import Scrubber
-from adapter.coc.signing import sign
 from adapter.coc.verdict import Action, Reason, Verdict, judge
+from adapter.coc.way import Obstacle, Way, snapshot, way_to
 
 LONGEST_ANSWER = 64 * 1024  # bytes read of an answer; COC's have some hundred
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """What stays the same from POST to POST until a file changes."""
-
-    url: URL
-    headers: dict[str, str]
-    sign: Callable[[bytes, datetime], dict[str, str]] | None
-    connection: dict[str, Any]  # arguments of aiohttp: ssl, server_hostname, proxy
-    scrub: Scrubber
 
 
 class CocClient:
@@ -42,7 +27,7 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._way: _Way | None = None
+        self._way: Way | None = None
         self._obstacle = Verdict(action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open")
         self._seen: object = None
 
@@ -57,7 +42,7 @@ class CocClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept-Encoding",),
         )
-        self._prepare(_snapshot(endpoint))
+        self._prepare(snapshot(endpoint))
 
     async def close(self) -> None:
         """Close every connection; reports under way end with a verdict."""
@@ -70,7 +55,7 @@ class CocClient:
         Files that cannot be used leave everything as it was, to be read again at the next call.
         """
         self._endpoint.refresh_secrets()
-        now = _snapshot(self._endpoint)
+        now = snapshot(self._endpoint)
         return now != self._seen and self._prepare(now)
 
     async def report(self, body: bytes) -> Verdict:
@@ -84,10 +69,10 @@ class CocClient:
             verdict = await self._attempt(session, way, _Body(body))
         return verdict
 
-    async def _attempt(self, session: aiohttp.ClientSession, way: _Way, payload: _Body) -> Verdict:
+    async def _attempt(self, session: aiohttp.ClientSession, way: Way, payload: _Body) -> Verdict:
         try:
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            headers = way.headers if way.sign is None else way.headers | way.sign(payload.content, now)
+            headers = way.headers_for(payload.content, now)
             answer = await session.post(way.url, data=payload, headers=headers, allow_redirects=False, **way.connection)
             try:
                 return await self._judged(answer, way, now)
@@ -97,7 +82,7 @@ class CocClient:
             verdict = judge_failure(exc, sent=payload.sent)
             return replace(verdict, message=one_line(way.scrub(verdict.message)))
 
-    async def _judged(self, answer: aiohttp.ClientResponse, way: _Way, now: datetime) -> Verdict:
+    async def _judged(self, answer: aiohttp.ClientResponse, way: Way, now: datetime) -> Verdict:
         parts: list[bytes] = []
         room = LONGEST_ANSWER
         try:
@@ -113,20 +98,12 @@ class CocClient:
 
     def _prepare(self, snapshot: object) -> bool:
         try:
-            self._way = _way(self._endpoint)
-        except _Obstacle as exc:
+            self._way = way_to(self._endpoint)
+        except Obstacle as exc:
             self._obstacle = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
             return False
         self._seen = snapshot
         return True
-
-
-class _Obstacle(Exception):
-    """No request can be made with these settings."""
-
-    def __init__(self, message: str, hint: str, reason: Reason = Reason.ENDPOINT) -> None:
-        super().__init__(message)
-        self.hint, self.reason = hint, reason
 
 
 class _Body(aiohttp.BytesPayload):
@@ -143,63 +120,6 @@ class _Body(aiohttp.BytesPayload):
         self.stale = transport is None or transport.is_closing()
         self.sent = not self.stale
         await super().write_with_length(writer, content_length)
-
-
-def _way(endpoint: Endpoint) -> _Way:
-    if trouble := complaint(endpoint.base_url):
-        raise _Obstacle(f"base_url cannot be used: {trouble}", "check base_url")
-    try:
-        proxy = endpoint.proxy()
-    except ValueError as exc:
-        raise _Obstacle(str(exc), "check proxy_url") from None
-    connection: dict[str, Any] = {}
-    url = endpoint.report_url()
-    if url.scheme == "https":
-        try:
-            connection["ssl"] = endpoint.tls_context()
-        except (OSError, ValueError) as exc:
-            words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-            raise _Obstacle(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
-        connection["server_hostname"] = endpoint.server_name
-    if proxy is not None:
-        connection["proxy"] = proxy.with_user(None)
-        if proxy.user:
-            credentials = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-            connection["proxy_headers"] = {"Proxy-Authorization": credentials}
-    headers = {
-        "Host": url.host_port_subcomponent or "",
-        "Content-Type": "application/json; charset=utf-8",
-        "Accept": "*/*",
-        "User-Agent": f"coc-adapter/{__version__}",
-    }
-    auth = endpoint.auth
-    if isinstance(auth, Token):
-        headers["X-Auth-Token"] = auth.token.get()
-    elif isinstance(auth, AkSk):
-        headers |= auth.scope_headers()
-    if not all(value.isascii() and value.isprintable() for value in headers.values()):
-        raise _Obstacle("a token or id holds characters no header can carry", "check auth", Reason.CREDENTIALS)
-    return _Way(url, headers, _signer(url, headers, auth), connection, Scrubber(endpoint.secrets()))
-
-
-def _signer(url: URL, headers: dict[str, str], auth: object) -> Callable[[bytes, datetime], dict[str, str]] | None:
-    if not isinstance(auth, AkSk):
-        return None
-    # Not what a proxy or a firewall may rewrite on its way: User-Agent and Accept stay unsigned.
-    signed = {name: value for name, value in headers.items() if name not in ("User-Agent", "Accept")}
-    access_key, secret_key, path = auth.access_key.get(), auth.secret_key.get(), url.raw_path
-
-    def signature(body: bytes, at: datetime) -> dict[str, str]:
-        return sign(
-            method="POST", path=path, headers=signed, body=body, access_key=access_key, secret_key=secret_key, at=at
-        )
-
-    return signature
-
-
-def _snapshot(endpoint: Endpoint) -> object:
-    # Secret.refresh cannot tell: whoever else holds the same Secret may have refreshed it before us.
-    return tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files()
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

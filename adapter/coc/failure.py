@@ -8,7 +8,7 @@
     no connection in time                         connect_timeout     no
     proxy unreachable, refuses to connect         proxy               no
     link-local address                            endpoint (pause)    no
-    proxy wants credentials (407)                 credentials (pause) no
+    proxy wants credentials (407, 401)            credentials (pause) no
     reset or closed                               connection_lost     once sending has begun
     no answer in time                             timeout             once sending has begun
     an answer that is not HTTP                    not_coc             once sending has begun
@@ -65,6 +65,9 @@ def _by_kind(exc: BaseException, sent: bool) -> tuple[Reason, str, str]:
             return Reason.DNS, f"the name cannot be resolved: {_os_words(exc)}", "check site or base_url, and DNS"
         case aiohttp.ClientProxyConnectionError():
             return Reason.PROXY, f"the proxy cannot be reached: {_os_words(exc)}", "check proxy_url"
+        case aiohttp.ClientConnectorError(os_error=ConnectionResetError() | ConnectionAbortedError()):
+            # Connecting cannot be reset, only refused: this was the handshake.
+            return Reason.TLS, "the connection was reset in the TLS handshake", "check tls_config, proxy_url"
         case aiohttp.ClientConnectorError():
             return Reason.REFUSED_CONNECTION, f"cannot connect: {_os_words(exc)}", ""
         case aiohttp.ServerFingerprintMismatch():
@@ -88,9 +91,9 @@ def _by_kind(exc: BaseException, sent: bool) -> tuple[Reason, str, str]:
 
 def _proxy_refused(exc: aiohttp.ClientHttpProxyError) -> Verdict:
     message = f"the proxy answered {exc.status} {exc.message}"
-    if exc.status == 407:
+    if exc.status in (401, 407):  # tinyproxy answers 401 to wrong credentials, 407 to none
         hint = "the proxy wants credentials: check proxy_url"
-        return Verdict(action=Action.PAUSE, reason=Reason.CREDENTIALS, status=407, message=message, hint=hint)
+        return Verdict(action=Action.PAUSE, reason=Reason.CREDENTIALS, status=exc.status, message=message, hint=hint)
     return _lost(Reason.PROXY, message, "check proxy_url and whether the proxy may connect to COC")
 
 

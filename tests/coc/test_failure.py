@@ -41,6 +41,8 @@ CASES: list[tuple[BaseException, Reason]] = [
     (aiohttp.ClientConnectorDNSError(_KEY, socket.gaierror(-2, "Name or service not known")), Reason.DNS),
     (aiohttp.ClientConnectorError(_KEY, REFUSED), Reason.REFUSED_CONNECTION),
     (aiohttp.ClientConnectorError(_KEY, OSError(113, "No route to host")), Reason.REFUSED_CONNECTION),
+    (aiohttp.ClientConnectorError(_KEY, ConnectionResetError(104, "Connection reset by peer")), Reason.TLS),
+    (aiohttp.ClientConnectorError(_KEY, ConnectionAbortedError("SSL handshake is taking longer")), Reason.TLS),
     (aiohttp.client_exceptions.UnixClientConnectorError("/x", _KEY, REFUSED), Reason.REFUSED_CONNECTION),
     (aiohttp.ClientProxyConnectionError(_KEY, REFUSED), Reason.PROXY),
     (aiohttp.ClientHttpProxyError(_INFO, (), status=502, message="Bad Gateway"), Reason.PROXY),

@@ -1,0 +1,239 @@
+"""The official SDK as oracle: our client puts on the wire what the SDK puts there, and each believes the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.sdk_request import SdkRequest
+from huaweicloudsdkcore.signer.signer import Signer
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from adapter.clock import SystemClock
+from adapter.coc.client import CocClient
+from adapter.coc.endpoint import AkSk, Endpoint
+from adapter.coc.sandbox import SANDBOX, make_sandbox
+from adapter.coc.signing import canonical_path, sign
+from adapter.coc.verdict import Reason
+from adapter.secret import Secret
+from tests.coc.far_sides import Request, answer, far_side, saying
+
+ACCESS, SECRET = "AKTESTONLY0000000001", "sk-test-only-0000000000000000000000000001"
+SIGNATURE = re.compile(r"SDK-HMAC-SHA256 Access=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
+
+# What neither of two HTTP clients owes the other.
+ITS_OWN = {"connection", "content-length", "accept-encoding", "user-agent", "accept"}
+
+
+class Sdk:
+    """The process of sdk_peer."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def send(self, endpoint: str, key: str, body: dict[str, Any], auth: dict[str, str]) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"endpoint": endpoint, "key": key, "body": body, "auth": auth}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+    home = tmp_path_factory.mktemp("home")
+    proxies = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
+    environment = os.environ | proxies | {"HOME": str(home), "NO_PROXY": "*", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("sdk_peer.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    yield Sdk(process)
+    process.stdin.close()  # type: ignore[union-attr]
+    process.stdout.close()  # type: ignore[union-attr]
+    process.wait(10)
+
+
+def ours(base_url: str, key: str, auth: dict[str, str]) -> CocClient:
+    secrets = {
+        name: Secret(value=auth[name]) for name in ("access_key", "secret_key", "security_token") if name in auth
+    }
+    scope = {name: auth[name] for name in ("project_id", "domain_id") if name in auth}
+    credentials = AkSk(**secrets, **scope)  # type: ignore[arg-type]
+    endpoint = Endpoint(name="x", base_url=base_url, integration_key=Secret(value=key), auth=credentials)
+    return CocClient(endpoint, SystemClock())
+
+
+async def both(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -> tuple[Request, Request]:
+    """(as the SDK sent it, as we sent it)."""
+    async with far_side(saying(answer(200, b'{"error_code":"COC.00000000"}'))) as coc:
+        base_url = f"http://127.0.0.1:{coc.port}"
+        assert await asyncio.to_thread(sdk.send, base_url, key, body, auth) == "sent"
+        client = ours(base_url, key, auth)
+        await client.open()
+        verdict = await client.report(json.dumps(body, ensure_ascii=False).encode())
+        await client.close()
+    assert verdict.reason is Reason.ACCEPTED
+    theirs, own = coc.requests
+    return theirs, own
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=40)
+_ALARMS = st.fixed_dictionaries(
+    {
+        "alarmId": st.text("0123456789abcdef", min_size=1, max_size=16),
+        "alarmName": _TEXT,
+        "alarmLevel": st.sampled_from(["Critical", "Major", "Minor", "Info"]),
+        "time": st.integers(1, 2**63 - 1),
+        "nameSpace": _TEXT,
+        "applicationId": _TEXT,
+        "alarmDesc": _TEXT,
+        "alarmStatus": st.sampled_from(["alarm", "ok"]),
+        "alarmSource": _TEXT,
+    },
+    optional={
+        "regionId": _TEXT,
+        "resourceName": _TEXT,
+        "resourceId": _TEXT,
+        "URL": _TEXT,
+        "additional": st.dictionaries(_TEXT, _TEXT, max_size=3),
+    },
+)
+_KEYS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=32).filter(
+    lambda key: key not in (".", "..") and key == key.strip()
+)
+_AUTHS = st.sampled_from(
+    [
+        {"access_key": ACCESS, "secret_key": SECRET, "project_id": "p" * 32},
+        {"access_key": ACCESS, "secret_key": SECRET, "domain_id": "d" * 32},
+        {"access_key": ACCESS, "secret_key": SECRET, "project_id": "p" * 32, "security_token": "tmp+/="},
+    ]
+)
+MINIMAL = {"alarmId": "a", "time": 1709118444540, "alarmName": "Cpu 使用超额预警", "URL": "https://example.com"}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=_KEYS, body=_ALARMS, auth=_AUTHS)
+@example(key="a b/中?x", body=MINIMAL, auth={"access_key": ACCESS, "secret_key": SECRET, "project_id": "p"})
+@example(key="%2F+&=#~.!*'()", body=MINIMAL, auth={"access_key": ACCESS, "secret_key": SECRET, "domain_id": "d"})
+def test_our_request_is_the_sdks_request(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -> None:
+    theirs, own = asyncio.run(both(sdk, key, body, auth))
+    assert own.line == theirs.line
+    assert json.loads(own.body) == json.loads(theirs.body) == body
+    assert headers(own).keys() == headers(theirs).keys()
+    for name in headers(theirs).keys() - {"x-sdk-date", "authorization"}:
+        assert headers(own)[name] == headers(theirs)[name], name
+    for request in (theirs, own):
+        access, names, signature = SIGNATURE.fullmatch(request.header("Authorization")).groups()  # type: ignore[union-attr]
+        assert access == ACCESS
+        assert signature == sdk_signature(request, names.split(";"))
+
+
+def headers(request: Request) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers if name.lower() not in ITS_OWN}
+
+
+def sdk_signature(request: Request, names: list[str]) -> str:
+    """The signature of a request as the SDK's signer makes it of the headers that were signed."""
+    method, path, _ = request.line.split()
+    signed = {name: request.header(name) for name in names}
+    again = SdkRequest(
+        method=method, resource_path=path, query_params=[], header_params=signed, body=request.body, host=signed["host"]
+    )
+    Signer(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(again)
+    return str(again.header_params["Authorization"].rpartition("=")[2])
+
+
+@given(path=st.text(min_size=1, max_size=60).filter(lambda text: "?" not in text))
+def test_the_canonical_path_is_the_sdks(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return
+    request = SdkRequest(resource_path="/" + path)
+    expected = Signer(BasicCredentials(ak=ACCESS, sk=SECRET))._process_canonical_uri(request)
+    assert canonical_path("/" + path) == expected
+
+
+@settings(deadline=None)
+@given(
+    body=st.binary(min_size=1, max_size=200),
+    at=st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000),
+    value=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
+)
+def test_the_signature_is_the_sdks(body: bytes, at: datetime, value: str) -> None:
+    mine = sign(
+        method="POST",
+        path="/v1/x%20y",
+        headers={"Host": "h:8443", "Content-Type": "application/json; charset=utf-8", "X-Project-Id": f" {value} "},
+        body=body,
+        access_key=ACCESS,
+        secret_key=SECRET,
+        at=at,
+    )
+    request = SdkRequest(
+        method="POST",
+        resource_path="/v1/x%20y",
+        query_params=[],
+        header_params={
+            "Host": "h:8443",
+            "Content-Type": "application/json; charset=utf-8",
+            "X-Project-Id": f" {value} ",
+            "X-Sdk-Date": mine["X-Sdk-Date"],
+        },
+        body=body,
+    )
+    Signer(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(request)
+    assert mine["Authorization"] == request.header_params["Authorization"]
+
+
+GOOD = MINIMAL | {
+    "alarmName": "disk_full",
+    "alarmLevel": "Major",
+    "nameSpace": "shop",
+    "applicationId": "a",
+    "alarmDesc": "d",
+    "alarmSource": "prometheus",
+    "additional": {"k": "v"},
+}
+
+
+@pytest.mark.parametrize("client", ["sdk", "ours"])
+@pytest.mark.parametrize("wrong", ["", "access_key", "secret_key", "project_id", "key"])
+async def test_the_sandbox_believes_who_signs_rightly_and_nobody_else(sdk: Sdk, client: str, wrong: str) -> None:
+    auth = {"access_key": ACCESS, "secret_key": SECRET, "project_id": "p1"}
+    told = AkSk(access_key=Secret(value=ACCESS), secret_key=Secret(value=SECRET), project_id="p1")
+    app: web.Application = make_sandbox(integration_key="right", auth=told)
+    key = "wrong" if wrong == "key" else "right"
+    if wrong in auth:
+        auth[wrong] += "x"
+    async with TestServer(app) as server:
+        base_url = str(server.make_url("")).rstrip("/")
+        if client == "sdk":
+            said = await asyncio.to_thread(sdk.send, base_url, key, GOOD, auth)
+            assert said == ("refused 401" if wrong else "sent")
+        else:
+            mine = ours(base_url, key, auth)
+            await mine.open()
+            verdict = await mine.report(json.dumps(GOOD).encode())
+            await mine.close()
+            assert verdict.reason is (Reason.CREDENTIALS if wrong else Reason.ACCEPTED)
+        assert len(app[SANDBOX].received()) == (0 if wrong else 1)

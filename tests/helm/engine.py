@@ -1,4 +1,4 @@
-"""The Helm engine in a process of its own: `python -m tests.helm.engine CHART`, requests on stdin, answers on stdout, both JSON.
+"""The Helm engine in a process of its own: `python -m tests.helm.engine CHART`, JSON in, JSON out.
 
 A process of its own keeps Go's runtime, threads and signal handlers out of pytest's.
 """

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Rendered:
     def notes(self) -> str:
         return self.files["templates/NOTES.txt"]
 
-    @property
+    @cached_property
     def resources(self) -> list[Resource]:
         return list(self._resources())
 

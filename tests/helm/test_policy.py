@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -43,7 +44,9 @@ def test_no_pod_gets_a_token_of_kubernetes(rendered: Rendered) -> None:
         assert pod["automountServiceAccountToken"] is False
     for account in rendered.of("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
-    assert not {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"} & {part["kind"] for part in rendered.resources}
+    assert not {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"} & {
+        part["kind"] for part in rendered.resources
+    }
 
 
 def test_every_container_is_bounded_in_memory(rendered: Rendered) -> None:
@@ -98,7 +101,13 @@ def test_names_and_labels_fit_in_63_characters(over: Resource) -> None:
 
 
 def _secrets(values: Any) -> Iterator[str]:
-    for secret in ("trial-integration-key", "trial-access-key", "trial-secret-key", "trial-webhook-token", "trial-password"):
+    for secret in (
+        "trial-integration-key",
+        "trial-access-key",
+        "trial-secret-key",
+        "trial-webhook-token",
+        "trial-password",
+    ):
         if secret in json.dumps(values):
             yield secret
 
@@ -121,7 +130,9 @@ def test_a_generated_token_is_long_random_and_shown_to_nobody(renders: dict[str,
         token = base64.b64decode(rendered.one("Secret")["data"]["token"]).decode()
         assert len(token) == 43
         assert token.isalnum()
-        assert token not in json.dumps([part for part in rendered.resources if part["kind"] != "Secret"]) + rendered.notes
+        assert (
+            token not in json.dumps([part for part in rendered.resources if part["kind"] != "Secret"]) + rendered.notes
+        )
         tokens.append(token)
     assert tokens[0] != tokens[1]
 
@@ -146,7 +157,7 @@ def test_no_mount_lies_below_another(rendered: Rendered) -> None:
     for pod in _pods(rendered):
         for container in _containers(pod):
             paths = sorted(mount["mountPath"].rstrip("/") + "/" for mount in container.get("volumeMounts", []))
-            assert not [1 for above, below in zip(paths, paths[1:], strict=False) if below.startswith(above)]
+            assert not [1 for above, below in pairwise(paths) if below.startswith(above)]
 
 
 def test_a_sqlite_store_never_has_two_writers(rendered: Rendered) -> None:

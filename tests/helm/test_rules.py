@@ -64,7 +64,9 @@ def test_a_monitor_finds_the_service_and_its_port(renders: dict[str, Rendered]) 
     ]:
         spec = renders[name].one(kind)["spec"]
         service = renders[name].one("Service")
-        target = service["metadata"] if kind == "ServiceMonitor" else renders[name].workload["spec"]["template"]["metadata"]
+        target = (
+            service["metadata"] if kind == "ServiceMonitor" else renders[name].workload["spec"]["template"]["metadata"]
+        )
         assert spec["selector"]["matchLabels"].items() <= target["labels"].items()
         assert spec["namespaceSelector"] == {"matchNames": [service["metadata"]["namespace"]]}
         ports = service["spec"]["ports"] if kind == "ServiceMonitor" else renders[name].container["ports"]

@@ -25,8 +25,8 @@ _VALUES: Resource = yaml.safe_load((CHART / "values.yaml").read_text())
 
 
 def _resolved(schema: Resource) -> Resource:
-    name = schema.get("$ref", "").removeprefix("#/$defs/")
-    found: Resource = _SCHEMA["$defs"][name] if name else schema
+    name = schema.get("$ref", "").removeprefix("#/definitions/")
+    found: Resource = _SCHEMA["definitions"][name] if name else schema
     return found
 
 
@@ -57,7 +57,7 @@ _CLOSED = [path for path in _mappings(_VALUES) if path not in _FREE]
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(_SCHEMA)
+    jsonschema.Draft7Validator.check_schema(_SCHEMA)
 
 
 def test_the_shipped_values_are_valid() -> None:
@@ -92,7 +92,7 @@ def test_an_unknown_key_is_refused_at_every_level_with_its_path() -> None:
 
 
 def test_the_values_speak_the_words_of_adapter_yml() -> None:
-    """A setting that adapter.yml gains is known to the chart as well, secrets and what the chart writes itself apart."""
+    """A setting that adapter.yml gains is known to the chart too, secrets and what the chart writes itself apart."""
     written = {"store", "store_file", "mappings", "integrations", "log"}
     config = _schema_of(("config",))
     assert set(config["properties"]) == set(Settings.model_fields) - written

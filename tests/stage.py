@@ -1,0 +1,202 @@
+"""A stage for whole-process tests: a sandbox COC inside the test, the adapter as a real subprocess beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from adapter.coc.sandbox import SANDBOX, make_sandbox
+
+KEY = "0123456789abcdef0123456789abcdef"
+PATIENCE = 30.0
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+CONFIG = """\
+store: sqlite:data/adapter.db
+integrations:
+  default:
+    base_url: http://127.0.0.1:{coc}
+    allow_http: true
+    integration_key: "{key}"
+    timeout: 5s
+{more}
+"""
+
+
+def sample(name: str) -> bytes:
+    """A real Alertmanager body that ships with the package."""
+    return files("adapter").joinpath("samples", f"{name}.json").read_bytes()
+
+
+def webhook(*alerts: Mapping[str, Any], **top: Any) -> bytes:
+    """A version 4 body around the given alerts."""
+    body = {"version": "4", "status": "firing", "receiver": "coc", "alerts": list(alerts), "truncatedAlerts": 0}
+    return json.dumps(body | {"groupKey": "{}:{}", "externalURL": "http://alertmanager.example:9093"} | top).encode()
+
+
+def alert(name: str, status: str = "firing", **changes: Any) -> dict[str, Any]:
+    """One alert; its fingerprint follows from its labels, as Alertmanager's does."""
+    made = {
+        "status": status,
+        "labels": {"alertname": name, "severity": "warning", "namespace": "shop", **changes.pop("labels", {})},
+        "annotations": {"summary": f"{name} happened"},
+        "startsAt": "2026-11-23T15:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z" if status == "firing" else "2026-11-23T16:00:00Z",
+        "generatorURL": "http://prometheus.example/graph",
+    }
+    return made | changes
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until the condition gives something true, and return that; fail with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.02)
+    return value
+
+
+class Coc:
+    """The sandbox as a test sees it."""
+
+    def __init__(self, app: web.Application, port: int, session: aiohttp.ClientSession) -> None:
+        self._app, self.port, self._session = app, port, session
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """Every alarm taken, in order of arrival."""
+        return [item["body"] for item in self._app[SANDBOX].received()]
+
+    def states(self, alarm_id: str) -> list[str]:
+        return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]
+
+    async def fail(self, *faults: Mapping[str, Any]) -> None:
+        """Answer by these fault rules from now on; none clears them."""
+        async with self._session.put(f"http://127.0.0.1:{self.port}/faults", json=list(faults)) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def received(self, count: int, seconds: float = PATIENCE) -> list[dict[str, Any]]:
+        await until(lambda: len(self.bodies) >= count, f"{count} alarms at COC, there are {len(self.bodies)}", seconds)
+        return self.bodies
+
+
+@asynccontextmanager
+async def sandbox(port: int = 0, key: str = KEY) -> AsyncIterator[Coc]:
+    """A sandbox COC on loopback inside this process."""
+    app = make_sandbox(integration_key=key)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    async with aiohttp.ClientSession() as session:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            yield Coc(app, runner.addresses[0][1], session)
+        finally:
+            await runner.cleanup()
+
+
+class Adapter:
+    """`coc-adapter serve` as a subprocess. Ports are the system's choice and read off the log."""
+
+    def __init__(self, config_file: Path, flags: Iterable[str] = ()) -> None:
+        self.folder = config_file.parent
+        self.log = self.folder / f"adapter-{time.monotonic_ns()}.log"
+        command = [sys.executable, "-m", "adapter", "serve", f"--config.file={config_file}"]
+        given = list(flags)
+        for flag in ("--web.listen-address", "--web.admin-address"):
+            if not any(item.startswith(flag) for item in given):
+                given.append(f"{flag}=127.0.0.1:0")
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*command, *given], cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT
+            )
+        self.port = self.admin = 0
+
+    async def ready(self) -> Adapter:
+        await until(
+            lambda: "msg=ready" in self.said or self.process.poll() is not None, f"ready: {self.said}", PATIENCE
+        )
+        assert self.process.poll() is None, self.said
+        ports = re.findall(r"msg=listening .*?port=(\d+)", self.said)
+        self.port, self.admin = int(ports[0]), int(ports[1])
+        return self
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin}"
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    async def terminate(self, seconds: float = PATIENCE) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        await until(lambda: self.process.poll() is not None, f"exit: {self.said}", seconds)
+        return self.process.returncode
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+@asynccontextmanager
+async def adapter(config_file: Path, *flags: str) -> AsyncIterator[Adapter]:
+    """A ready adapter; killed at the end if it still runs."""
+    process = Adapter(config_file, flags)
+    try:
+        yield await process.ready()
+    finally:
+        process.end()
+
+
+def write_config(folder: Path, coc: int, more: str = "") -> Path:
+    """An adapter.yml that reports to a sandbox; `more` is appended as it is."""
+    path = folder / "adapter.yml"
+    path.write_text(CONFIG.format(coc=coc, key=KEY, more=more))
+    return path
+
+
+async def post(url: str, body: bytes, **options: Any) -> tuple[int, str]:
+    """POST a webhook; status and text of the answer."""
+    async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(body), **options) as answer:
+        return answer.status, await answer.text()
+
+
+async def fetch(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 200, f"{url}: {answer.status}"
+        return await answer.text()
+
+
+def values(scrape: str, name: str, **labels: str) -> float:
+    """The sum of a metric's samples whose labels are as given."""
+    total = 0.0
+    for line in scrape.splitlines():
+        if line.startswith(name) and line[len(name)] in " {" and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            total += float(line.rsplit(" ", 1)[1])
+    return total

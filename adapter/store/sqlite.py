@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, Self, TypeVar
 from adapter.alarm import Kind, Pause
 from adapter.alertmanager import Reject
 from adapter.clock import SECOND, Clock, Micros
-from adapter.errors import StoreError, StoreRefused, StoreUnavailable
+from adapter.errors import StoreError, StoreUnavailable
 from adapter.store import sqlite_files, sqlite_intake, sqlite_open, sqlite_rows, sqlite_settle, sqlite_upkeep
 from adapter.store.base import (
     AlarmQuery,
@@ -34,13 +35,29 @@ from adapter.store.base import (
     Settled,
     Settlement,
 )
+from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, check, is_damage, refused
 from adapter.store.sqlite_reader import Reader
+from adapter.store.sqlite_room import BALLAST, RESERVE, Level, Room, free_bytes
 from adapter.store.sqlite_seen import SeenLater
 from adapter.store.sqlite_writer import Writer
 
 T = TypeVar("T")
 
 _NEVER = 2**62  # later than any due time
+_LEAST_PAGES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a test makes smaller, or makes fail."""
+
+    connect: sqlite_open.Connect = sqlite3.connect
+    ballast: int = BALLAST
+    reserve: int = RESERVE
+    free: Callable[[Path], int] = free_bytes
+
+
+DEFAULT = Options()
 
 
 class SqliteStore:
@@ -49,28 +66,32 @@ class SqliteStore:
     def __init__(
         self,
         path: Path,
+        keeper: Keeper,
+        connection: sqlite3.Connection,
         *,
         lock: int,
         backlog: int,
         clock: Clock,
         on_commit: Callable[[float], None],
-        connect: sqlite_open.Connect,
-        last_due: Micros,
     ) -> None:
         self._path = path
+        self._keeper = keeper
         self._lock = lock
         self._bound = backlog
         self._clock = clock
-        self._tick_offset = last_due - int(clock.monotonic() * SECOND)
+        self._tick_offset = sqlite_rows.last_due(connection) - int(clock.monotonic() * SECOND)
         self._in_flight: dict[int, int] = {}  # seq -> alarm
         self._seen = SeenLater()
         self._claiming = asyncio.Lock()
         self._closed = False
-        self._writer = Writer(
-            lambda: sqlite_open.connect_writer(path, connect), on_commit=on_commit, on_failure=lambda error: None
+        self._writer = Writer(keeper.writer, connection=connection, on_commit=on_commit, on_failure=keeper.failed)
+        self._claims, self._audit = self._reader("store-claim"), self._reader("store-audit")
+        self._check = asyncio.create_task(self._check_later(), name="store-check")
+
+    def _reader(self, name: str) -> Reader:
+        return Reader(
+            name, self._keeper.reader, generation=lambda: self._keeper.generation, on_failure=self._reading_failed
         )
-        self._claims = Reader("store-claim", lambda: sqlite_open.connect_reader(path, connect), lambda: 0)
-        self._audit = Reader("store-audit", lambda: sqlite_open.connect_reader(path, connect), lambda: 0)
 
     @classmethod
     async def open(
@@ -81,21 +102,22 @@ class SqliteStore:
         clock: Clock,
         on_commit: Callable[[float], None] = lambda seconds: None,
         max_bytes: int | None = None,
-        connect: sqlite_open.Connect = sqlite3.connect,
+        options: Options = DEFAULT,
     ) -> Self:
-        """StoreRefused when the store cannot be opened safely; `connect` is for tests that make it fail."""
+        """StoreRefused when the store cannot be opened safely."""
         sqlite_files.prepare(path)
         lock = sqlite_files.lock(path)
+        max_pages = None if max_bytes is None else max(max_bytes // sqlite_open.PAGE_SIZE, _LEAST_PAGES)
+        room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
+        keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages)
         try:
-            last_due = await asyncio.to_thread(_start, path, connect)
+            connection = await asyncio.to_thread(_start, keeper)
         except BaseException as exc:
             os.close(lock)
             if isinstance(exc, sqlite3.Error | OSError):
-                raise StoreRefused(f"the store {path} cannot be opened: {exc}") from exc
+                raise refused(path, exc) from exc
             raise
-        return cls(
-            path, lock=lock, backlog=backlog, clock=clock, on_commit=on_commit, connect=connect, last_due=last_due
-        )
+        return cls(path, keeper, connection, lock=lock, backlog=backlog, clock=clock, on_commit=on_commit)
 
     def _tick(self) -> int:
         """Steady microseconds, comparable with alarm.due_at."""
@@ -106,7 +128,9 @@ class SqliteStore:
     async def accept(self, intake: Intake) -> Receipt:
         tick = self._tick()
         return await self._writer.call(
-            lambda db: sqlite_intake.accept(db, intake, bound=self._bound, tick=tick, busy=self._in_flight),
+            lambda db: sqlite_intake.accept(
+                db, intake, bound=self._bound, tick=tick, busy=self._in_flight, room=self._keeper.room
+            ),
             self._accepted,
         )
 
@@ -189,6 +213,22 @@ class SqliteStore:
                 self._seen.put_back(batch)
                 raise
 
+    async def _check_later(self) -> None:
+        """Check a file too large to be checked at the start; what is found is recovered by the writer."""
+        if self._path.stat().st_size <= CHECKED_AT_ONCE:
+            return
+        reader = self._reader("store-check")
+        try:
+            with contextlib.suppress(StoreError):
+                await reader.call(check)
+        finally:
+            await reader.close()
+
+    def _reading_failed(self, error: sqlite3.Error) -> None:
+        """In a reader's thread. Damage is handed to the writer, which checks the file and recovers it."""
+        if is_damage(error):
+            self._writer.fail_with(error)
+
     async def probe(self) -> None:
         await self._write(sqlite_upkeep.probe)
 
@@ -197,7 +237,20 @@ class SqliteStore:
         return sqlite_files.bytes_on_disk(self._path)
 
     def describe(self) -> dict[str, Any]:
-        return {"backend": "sqlite", "place": str(self._path), "version": sqlite3.sqlite_version, "warnings": []}
+        aside, level = self._keeper.put_aside(), self._keeper.room.level
+        warnings = [
+            f"the store was damaged; {name} holds what it was, move it away when you have seen to it" for name in aside
+        ]
+        if level is not Level.OPEN:
+            taken = "only resolves are taken" if level is Level.TIGHT else "nothing is taken"
+            warnings.append(f"there is little room left for the store: {taken} until there is more")
+        return {
+            "backend": "sqlite",
+            "place": str(self._path),
+            "version": sqlite3.sqlite_version,
+            "recovered": aside,
+            "warnings": warnings,
+        }
 
     async def close(self) -> None:
         if self._closed:
@@ -205,6 +258,8 @@ class SqliteStore:
         with contextlib.suppress(StoreError):  # only when alerts were last seen; nothing that was promised
             await self._flush_seen()
         self._closed = True
+        self._check.cancel()
+        await asyncio.wait([self._check])
         # The readers first: the connection that closes last empties the log, and only the writer may.
         await self._claims.close()
         await self._audit.close()
@@ -223,10 +278,7 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
 
 
-def _start(path: Path, connect: sqlite_open.Connect) -> Micros:
-    connection = sqlite_open.connect_writer(path, connect)
-    try:
-        sqlite_open.migrate(connection, path)
-        return sqlite_rows.last_due(connection)
-    finally:
-        connection.close()
+def _start(keeper: Keeper) -> sqlite3.Connection:
+    connection = keeper.writer()
+    keeper.room.start()
+    return connection

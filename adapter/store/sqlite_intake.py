@@ -15,6 +15,7 @@ from adapter.clock import Micros
 from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Change, Intake, Receipt, changes
 from adapter.store.jsonform import labels_to_json
+from adapter.store.sqlite_room import Level, Room
 
 CHUNK: Final = 50  # alerts looked at in one go
 REJECTS_KEPT: Final = 1000
@@ -72,9 +73,12 @@ class _Progress:
     opened: int = 0  # may be negative
 
 
-def accept(connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: int, busy: Container[int]) -> Taken:
+def accept(
+    connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: int, busy: Container[int], room: Room
+) -> Taken:
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed."""
-    rejects = intake.webhook.rejects
+    level = room.look(connection)
+    rejects = intake.webhook.rejects if level is Level.OPEN else _without_heads(intake.webhook.rejects)
     seq, alarm, webhook = connection.execute("SELECT seq, alarm, webhook FROM counter").fetchone()
     progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1)
     total = connection.execute("SELECT coalesce(sum(pending), 0) FROM integration").fetchone()[0]
@@ -83,8 +87,12 @@ def accept(connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: 
         made = changes(known, part)
         superseded = _superseded(connection, made, rows, busy)
         progress.added.count(made, len(superseded))
-        refuse_over(bound, total, progress.added)
+        if progress.added.reports > 0:
+            refuse_over(bound, total, progress.added)
+            room.refuse(level, progress.added.other)
         _write(connection, part, made, rows, superseded, tick, progress)
+    if progress.added.reports > 0:
+        room.keep(connection, progress.added.other)
     wrote = bool(progress.owed or rejects)
     if wrote:
         _write_intake(connection, intake, progress)
@@ -240,6 +248,11 @@ def write_rejects(connection: sqlite3.Connection, integration: str, at: Micros, 
     last += len(kept)
     connection.execute("UPDATE counter SET reject = ?", (last,))
     connection.execute("DELETE FROM reject WHERE id <= ?", (last - REJECTS_KEPT,))
+
+
+def _without_heads(rejects: Sequence[Reject]) -> list[Reject]:
+    """What there is room for when there is little."""
+    return [Reject(reason=reject.reason, head=b"") for reject in rejects]
 
 
 def _count(connection: sqlite3.Connection, integration: str, progress: _Progress) -> tuple[int, int]:

@@ -25,7 +25,7 @@ _LOG_LIMIT: Final = 32 * 2**20
 def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:
     """The one connection that writes and checkpoints."""
     new = not path.exists()
-    connection: sqlite3.Connection = connect(path, isolation_level=None, timeout=0.25)
+    connection: sqlite3.Connection = connect(path, isolation_level=None, timeout=0.25, check_same_thread=False)
     try:
         _pragmas(
             connection,

@@ -15,10 +15,18 @@ T = TypeVar("T")
 
 
 class Reader:
-    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection], generation: Callable[[], int]) -> None:
-        """`generation` changes when the file at the path is another one than before."""
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        generation: Callable[[], int],
+        on_failure: Callable[[sqlite3.Error], None],
+    ) -> None:
+        """`generation` changes when the file at the path is another one than before; both run in the thread."""
         self._connect = connect
         self._generation = generation
+        self._on_failure = on_failure
         self._opened = -1
         self._connection: sqlite3.Connection | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -40,6 +48,7 @@ class Reader:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             self._drop()
+            self._on_failure(error)
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     def _ready(self) -> sqlite3.Connection:

@@ -53,16 +53,20 @@ class Writer:
         self,
         connect: Connect,
         *,
+        connection: sqlite3.Connection,
         on_commit: Callable[[float], None],
         on_failure: Callable[[sqlite3.Error], None],
     ) -> None:
-        """`on_commit` hears how many seconds each commit took, `on_failure` what the database said; in the thread."""
+        """`connection` is the first one and `connect` makes the next.
+
+        `on_commit` hears how many seconds each commit took, `on_failure` what the database said; in the thread.
+        """
         self._connect = connect
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = connection
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._closed = False
@@ -76,6 +80,20 @@ class Writer:
         future: asyncio.Future[R] = self._loop.create_future()
         self._queue.put(_Operation(run, then, future))
         return await future
+
+    def fail_with(self, error: sqlite3.Error) -> None:
+        """From any thread: let the connection be given up and opened anew because of what somebody else found."""
+
+        def fail(connection: sqlite3.Connection) -> None:
+            raise error
+
+        def put() -> None:
+            future = self._loop.create_future()
+            future.add_done_callback(lambda done: done.exception())
+            self._queue.put(_Operation(fail, lambda result: result, future))
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(put)
 
     async def close(self) -> None:
         """After the commits under way."""

@@ -18,7 +18,7 @@ _ABSENT: Final = ("", None)
 
 
 async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, out: TextIO) -> int:
-    """Run the cases of `files`, or of DIR/tests/ when none are named; 1 unless all pass. `junit`: XML, too, goes there."""
+    """Run the cases of `files`, or of DIR/tests/ when none are named; 1 unless all pass. `junit`: XML goes there."""
     cases: list[Case] = []
     findings: list[Finding] = []
     for path in files or _beside(directory):

@@ -1,6 +1,6 @@
 """PURE: a rule set as plain data -> compiled templates. Runs in the child only.
 
-All fields of a rule are one fused template, so that an alert costs one call; so are all conditions of a file. They
+All fields of a rule are one fused template, so that an alert costs one call; so are all conditions. They
 are joined as syntax trees: a `set` in one field is not seen by the next, and no text of an alert can pass for the
 separator, which is random. Before a field or condition runs its place is marked, for whoever finds the child dead.
 """
@@ -57,6 +57,7 @@ class Part(NamedTuple):
     place: int  # its index among places()
     name: str
     source: str
+    file: int  # whose `lookup` it means
 
 
 class Compiler:
@@ -69,7 +70,7 @@ class Compiler:
 
     def constant(self, part: Part) -> str | None:
         """The text of a field that is no template at all."""
-        return constant(parse(self.env, part.source, expression=False))
+        return constant(self._tree(part, expression=False))
 
     def field(self, part: Part) -> Template:
         return self._template(part.place, self._field(part))
@@ -108,13 +109,20 @@ class Compiler:
                 alone(part)
             raise
 
+    def _tree(self, part: Part, *, expression: bool) -> nodes.Template:
+        tree = parse(self.env, part.source, expression=expression)
+        for name in tree.find_all(nodes.Name):
+            if name.name == "lookup":
+                name.name = lookup_of(part.file)
+        return tree
+
     def _field(self, part: Part) -> list[nodes.Node]:
-        tree = parse(self.env, part.source, expression=False)
+        tree = self._tree(part, expression=False)
         mark: nodes.Node = nodes.ExprStmt(_marking(part.place), lineno=1)
         return [nodes.Scope([mark, *tree.body], lineno=1)]
 
     def _branch(self, part: Part, text: str) -> nodes.If:
-        tree = parse(self.env, part.source, expression=True)
+        tree = self._tree(part, expression=True)
         (output,) = tree.find_all(nodes.Output)
         test = nodes.And(_marking(part.place), output.nodes[0], lineno=1)
         return nodes.If(test, [nodes.Output([nodes.TemplateData(text)], lineno=1)], [], [], lineno=1)
@@ -146,9 +154,19 @@ def _marking(index: int) -> nodes.Filter:
 class Rule:
     """One rule ready to run. `suspect`: something in it was slow, so its parts are run one by one and timed."""
 
-    def __init__(self, name: str, drop: bool, parts: Sequence[Part], compiler: Compiler, bad: Container[int]) -> None:
-        self.name = name
-        self.drop = drop
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        mapping: str,
+        when: Part | None,
+        parts: Sequence[Part],
+        compiler: Compiler,
+        bad: Container[int],
+    ) -> None:
+        self.name: str = data["name"]
+        self.drop: bool = data["drop"]
+        self.mapping = mapping
+        self.when = when
         self.suspect = False
         self.constants: dict[str, str] = {}
         self.parts: list[Part] = []
@@ -167,36 +185,27 @@ class Rule:
         self.fused = self._compiler.fused(self.live) if self.live else None
 
 
-class File:
-    """One mapping file ready to run. `choose` is its fused conditions, None when one of them is quarantined."""
-
-    def __init__(
-        self,
-        data: Mapping[str, Any],
-        rules: Sequence[Rule],
-        whens: Sequence[Part | None],
-        compiler: Compiler,
-        bad: Container[int],
-    ) -> None:
-        self.name: str = data["name"]
-        self.names = {**compiler.env.globals, "lookup": lookup_names(data["lookup"])}
-        self.rules = rules
-        self.whens = whens
-        self.suspect = any(part is not None and part.place in bad for part in whens)
-        self.choose = None if self.suspect else compiler.choice(whens)
-
-
-def build(data: Mapping[str, Any], compiler: Compiler, bad: Container[int]) -> list[File]:
-    """Compile a rule set but for the places in `bad`; CannotCompile names the template that cannot be."""
-    index = 0
-    files = []
-    for file in data["files"]:
-        rules: list[Rule] = []
-        whens: list[Part | None] = []
+def build(data: Mapping[str, Any], compiler: Compiler, bad: Container[int]) -> list[Rule]:
+    """Compile the rules of all files but for the places in `bad`; CannotCompile names a template that cannot be."""
+    place = 0
+    rules = []
+    for number, file in enumerate(data["files"]):
         for rule in file["rules"]:
-            whens.append(None if rule["when"] is None else Part(index, WHEN, rule["when"]))
-            parts = [Part(index + n, name, source) for n, (name, source) in enumerate(rule["fields"].items(), 1)]
-            index += 1 + len(parts)
-            rules.append(Rule(rule["name"], rule["drop"], parts, compiler, bad))
-        files.append(File(file, rules, whens, compiler, bad))
-    return files
+            when = None if rule["when"] is None else Part(place, WHEN, rule["when"], number)
+            parts = [
+                Part(place + n, name, source, number) for n, (name, source) in enumerate(rule["fields"].items(), 1)
+            ]
+            place += 1 + len(parts)
+            rules.append(Rule(rule, file["name"], when, parts, compiler, bad))
+    return rules
+
+
+def base_names(data: Mapping[str, Any], compiler: Compiler) -> dict[str, Any]:
+    """The names that are the same for every alert."""
+    tables = {lookup_of(number): lookup_names(file["lookup"]) for number, file in enumerate(data["files"])}
+    return {**compiler.env.globals, **tables}
+
+
+def lookup_of(file: int) -> str:
+    """What `lookup` is called in the templates of one file, so that one context serves all files."""
+    return f"lookup_{file}"

@@ -21,6 +21,8 @@ VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
 TOTAL_UNITS: Final = 240 * 1024  # all of them: at most 3 bytes each, so that the body stays under 1 MiB
 
 _DEFAULT_SOURCE: Final = "prometheus"
+_MAPPED: Final = tuple(field for field in FIELDS if not field.own)
+_PREFIX: Final = len(ADDITIONAL) + 1
 _FALLS_BACK: Final = ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
 
 Problems = Mapping[str, tuple[Reason, str]]
@@ -54,30 +56,29 @@ class Composed(NamedTuple):
 
 def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Problems) -> Composed:
     """`values` holds the rendered fields, those of `additional` as `additional.KEY`."""
-    body: dict[str, Any] = {}
-    own = {"alarmId": subject.alarm_id, "time": subject.time_ms, "alarmStatus": subject.status}
+    body: dict[str, Any] = {"alarmId": subject.alarm_id, "alarmStatus": subject.status, "time": subject.time_ms}
     fallbacks: list[Fallback] = []
     full: dict[str, str] = {}
-    for field in FIELDS:
+    for field in _MAPPED:
         name = field.name
-        if field.own:
-            body[name] = own[name]
+        text = values.get(name, "")
+        if text:
+            text = tidy(text, lines=field.lines)
+        elif not field.required and name not in problems:
             continue
-        text = tidy(values.get(name, ""), lines=field.lines)
-        reason, detail = problems.get(name) or (_problem(field, text, subject.contract, name in values), "")
-        if reason is not None:
-            fallbacks.append(Fallback(name, reason, detail))
-            if reason is Reason.TOO_LONG:
+        why = problems.get(name) or _problem(field, text, subject.contract, name in values)
+        if why is not None:
+            fallbacks.append(Fallback(name, *why))
+            if why[0] is Reason.TOO_LONG:
                 full[name] = text
-        if reason is not None or not text:
+        if why is not None or not text:
             text = tidy(_built_in(name, subject, body), lines=field.lines)
         if text:
             body[name] = _fit(field, text, subject.contract, full)
     clipped = [name for name in full if BY_NAME[name].cut]
-    fallbacks += [Fallback(name, *why) for name, why in problems.items() if name not in BY_NAME]
-    extras = {
-        name[len(ADDITIONAL) + 1 :]: tidy(text, lines=True) for name, text in values.items() if name not in BY_NAME
-    }
+    if problems:
+        fallbacks += [Fallback(name, *why) for name, why in problems.items() if name not in BY_NAME]
+    extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
     body[ADDITIONAL], cut = _additional(_notes(subject, origin, fallbacks), full, extras)
     if cut:
         clipped.append(ADDITIONAL)
@@ -89,15 +90,15 @@ def all_fall_back(reason: Reason, contract: Contract) -> dict[str, tuple[Reason,
     return {name: (reason, "") for name in _FALLS_BACK if name != "applicationId" or contract.require_application_id}
 
 
-def _problem(field: Field, text: str, contract: Contract, mapped: bool) -> Reason | None:
+def _problem(field: Field, text: str, contract: Contract, mapped: bool) -> tuple[Reason, str] | None:
     name = field.name
     if not text:
-        if not field.required or (name == "alarmSource" and not mapped):
-            return None
-        return None if name == "applicationId" and not contract.require_application_id else Reason.EMPTY
+        fine = not field.required or (name == "alarmSource" and not mapped)
+        fine = fine or (name == "applicationId" and not contract.require_application_id)
+        return None if fine else (Reason.EMPTY, "")
     if name == "alarmLevel":
-        return None if text in LEVELS else Reason.NOT_A_LEVEL
-    return Reason.TOO_LONG if not field.cut and units(text) > field.limit else None
+        return None if text in LEVELS else (Reason.NOT_A_LEVEL, "")
+    return (Reason.TOO_LONG, "") if not field.cut and units(text) > field.limit else None
 
 
 def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
@@ -145,15 +146,14 @@ def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[
 
 def _additional(*parts: Mapping[str, str]) -> tuple[dict[str, str], bool]:
     """The flat map, empty values left out, bounded; and whether anything had to be cut."""
+    whole = {key: text for part in parts for key, text in part.items() if text}
+    if sum(map(len, whole.values())) * 2 <= VALUE_UNITS:  # a character has two units at most
+        return whole, False
     kept: dict[str, str] = {}
-    room, cut = TOTAL_UNITS, False
-    for part in parts:
-        for key, text in part.items():
-            if not text:
-                continue
-            fitted = clip(text, min(VALUE_UNITS, room))
-            cut = cut or fitted != text
-            if fitted:
-                kept[key] = fitted
-                room -= units(fitted)
-    return kept, cut
+    room = TOTAL_UNITS
+    for key, text in whole.items():
+        fitted = clip(text, min(VALUE_UNITS, room))
+        if fitted:
+            kept[key] = fitted
+            room -= units(fitted)
+    return kept, kept != whole

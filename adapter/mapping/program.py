@@ -1,6 +1,6 @@
 """PURE: one alert through the compiled rules. Runs in the child only; the clock it needs is passed in.
 
-The quick road is one call for the conditions of a file and one for the fields of the rule. Where that fails or is slow,
+The quick road is one call for all conditions and one for the fields of the rule. Where that fails or is slow,
 each template runs alone, which tells the one at fault; what wanted too much memory or time is not run again.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Template
 from jinja2.runtime import Context
 
-from adapter.mapping.compiled import WHEN, Compiler, File, Mark, Part, Rule, Why, build
+from adapter.mapping.compiled import WHEN, Compiler, Mark, Part, Rule, Why, base_names, build
 from adapter.mapping.compose import Composed, Origin, Subject, all_fall_back, compose
 from adapter.mapping.job import Fallback, Reason
 from adapter.mapping.template import names_of
@@ -33,7 +33,10 @@ class Outcome(NamedTuple):
 
 
 class Program:
-    """A rule set ready to run. `cpu` tells CPU seconds; a template that takes more than `patience` is quarantined."""
+    """A rule set ready to run. A template that takes more than `patience` CPU seconds is quarantined.
+
+    `clock` tells seconds, cheaply; where they ran away, `cpu` tells those that were used.
+    """
 
     def __init__(
         self,
@@ -41,67 +44,82 @@ class Program:
         bad: Mapping[int, Why],
         *,
         mark: Mark,
+        clock: Callable[[], float],
         cpu: Callable[[], float],
         patience: float,
     ) -> None:
         self.bad: dict[int, Why] = dict(bad)
         self._revision: str = data["revision"]
+        self._clock = clock
         self._cpu = cpu
         self._patience = patience
         self._compiler = Compiler(mark)
-        self._files = build(data, self._compiler, self.bad)
+        self._names = base_names(data, self._compiler)
+        self.rules = build(data, self._compiler, self.bad)
+        self._choose_again()
         self._alone: dict[int, Template] = {}
 
     def render(self, subject: Subject, integration: str) -> Outcome:
         """The first rule that takes the alert, rendered within the contract; the built-in body when none does."""
-        names = names_of(subject.alert, subject.group, integration)
+        context = self._context(subject, integration)
         problems: dict[str, Why] = {}
-        for file in self._files:
-            context = Context(self._compiler.env, {**file.names, **names}, None, {})
-            number = self._choose(file, context, problems)
-            if number is not None:
-                return self._apply(file, file.rules[number], context, subject, problems)
+        rule = self._choose(context, problems)
+        if rule is not None:
+            return self._apply(rule, context, subject, problems)
         problems.update(all_fall_back(Reason.NO_RULE, subject.contract))
         return _outcome(None, None, compose(subject, Origin(None, None, self._revision), {}, problems))
 
-    def rehearse(self, subject: Subject, integration: str, file: File, rule: Rule, when: Part | None) -> None:
+    def rehearse(self, subject: Subject, integration: str, rule: Rule) -> None:
         """Run every template of one rule on an alert, whether it takes it or not."""
-        names = names_of(subject.alert, subject.group, integration)
-        context = Context(self._compiler.env, {**file.names, **names}, None, {})
-        if when is not None:
-            self._alone_run(when, self._compiler.condition, context, {})
+        context = self._context(subject, integration)
+        if rule.when is not None:
+            self._alone_run(rule.when, self._compiler.condition, context, {})
         self._fields(rule, context, {})
 
-    def rules(self) -> list[tuple[File, Rule, Part | None]]:
-        return [(file, rule, when) for file in self._files for rule, when in zip(file.rules, file.whens, strict=True)]
+    def _context(self, subject: Subject, integration: str) -> Context:
+        names = names_of(subject.alert, subject.group, integration)
+        return Context(self._compiler.env, {**self._names, **names}, None, {})
 
-    def _choose(self, file: File, context: Context, problems: dict[str, Why]) -> int | None:
-        if file.choose is not None and not file.suspect:
-            started = self._cpu()
+    def _choose_again(self) -> None:
+        """Compile the conditions into one template, unless one of them is quarantined."""
+        whens = [rule.when for rule in self.rules]
+        sound = not any(when is not None and when.place in self.bad for when in whens)
+        self._choice = self._compiler.choice(whens) if sound else None
+        self._suspect = False  # one of the conditions was slow: run them one by one and time them
+
+    def _choose(self, context: Context, problems: dict[str, Why]) -> Rule | None:
+        if self._choice is not None and not self._suspect:
+            started = self._clock()
             try:
-                chosen = next(iter(file.choose.root_render_func(context)), None)
+                chosen = next(iter(self._choice.root_render_func(context)), None)
             except Exception:
-                file.suspect = True
-            else:
-                file.suspect = self._cpu() - started > self._patience
-                return None if chosen is None else int(chosen)
-        file.suspect = file.choose is None
-        for number, part in enumerate(file.whens):
-            if part is None:
-                return number
-            found: dict[str, Why] = {}
-            if self._alone_run(part, self._compiler.condition, context, found):
-                return number
-            for reason, detail in found.values():
-                _note(problems, file.rules[number].name, reason, detail)
-        return None
+                chosen = ""
+            self._suspect = self._clock() - started > self._patience
+            if chosen != "":
+                return None if chosen is None else self.rules[int(chosen)]
+        return self._choose_apart(context, problems)
 
-    def _apply(self, file: File, rule: Rule, context: Context, subject: Subject, problems: dict[str, Why]) -> Outcome:
+    def _choose_apart(self, context: Context, problems: dict[str, Why]) -> Rule | None:
+        known = len(self.bad)
+        chosen = None
+        for rule in self.rules:
+            failed: dict[str, Why] = {}
+            if rule.when is None or self._alone_run(rule.when, self._compiler.condition, context, failed):
+                chosen = rule
+                break
+            for reason, detail in failed.values():
+                _note(problems, rule.name, reason, detail)
+        self._suspect = False
+        if len(self.bad) > known:
+            self._choose_again()
+        return chosen
+
+    def _apply(self, rule: Rule, context: Context, subject: Subject, problems: dict[str, Why]) -> Outcome:
         if rule.drop:
-            return Outcome(rule.name, file.name, True, [Fallback(n, *why) for n, why in problems.items()], [], None)
+            return Outcome(rule.name, rule.mapping, True, [Fallback(n, *why) for n, why in problems.items()], [], None)
         values = self._fields(rule, context, problems)
-        composed = compose(subject, Origin(rule.name, file.name, self._revision), values, problems)
-        return _outcome(rule.name, file.name, composed)
+        composed = compose(subject, Origin(rule.name, rule.mapping, self._revision), values, problems)
+        return _outcome(rule.name, rule.mapping, composed)
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, Why]) -> dict[str, str]:
         if rule.fused is None:
@@ -120,12 +138,12 @@ class Program:
     def _together(self, rule: Rule, context: Context) -> list[str] | None:
         if rule.suspect or rule.fused is None:
             return None
-        started = self._cpu()
+        started = self._clock()
         try:
             texts = "".join(rule.fused.root_render_func(context)).split(self._compiler.separator)
         except Exception:
             return None
-        rule.suspect = self._cpu() - started > self._patience
+        rule.suspect = self._clock() - started > self._patience
         return texts if len(texts) == len(rule.live) + 1 else None
 
     def _apart(self, rule: Rule, context: Context, problems: dict[str, Why]) -> dict[str, str]:

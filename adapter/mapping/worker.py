@@ -72,6 +72,7 @@ class Worker:
                 order["rules"],
                 wire.unpack_bad(order["bad"]),
                 mark=self._marker.place,
+                clock=time.monotonic,
                 cpu=time.thread_time,
                 patience=self._deadline * PATIENCE,
             )
@@ -81,15 +82,14 @@ class Worker:
 
     def _rehearse(self, program: Program, number: int) -> int | None:
         subject = Subject("rehearsal", 1, "alarm", Contract(), _PLAIN, _GROUP)
-        rules = program.rules()
         started = time.monotonic()
-        while number < len(rules):
+        while number < len(program.rules):
             self._begin(number)
-            program.rehearse(subject, "default", *rules[number])
+            program.rehearse(subject, "default", program.rules[number])
             number += 1
             if time.monotonic() - started > self._deadline / 4:
                 break
-        return number if number < len(rules) else None
+        return number if number < len(program.rules) else None
 
     def _render(self, program: Program, payload: bytes) -> bytes:
         started, size, known = time.monotonic(), 0, set(program.bad)

@@ -98,12 +98,14 @@ class Child:
         """Answers for the first jobs of wire.pack_jobs, one at least."""
         return await self._ask(wire.RENDER, payload, self._limits.deadline * WALL)
 
-    async def rehearse(self) -> None:
-        """Run every rule once; ChildDied with the rule's number as the job when one cannot be survived."""
+    async def rehearse(self) -> dict[int, Why]:
+        """Run every rule once: the templates that wanted too much. ChildDied when one could not be survived."""
         number: int | None = 0
+        bad: dict[int, Why] = {}
         while number is not None:
             answer = await self._ask(wire.REHEARSE, to_json({"from": number}), self._limits.deadline * WALL)
-            number = answer["next"]
+            number, bad = answer["next"], wire.unpack_bad(answer["bad"])
+        return bad
 
     async def stop(self) -> None:
         """End it now. Safe to call more than once."""

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from jinja2 import Undefined
+
 from adapter.coc import body
 from adapter.mapping.levels import level
 
@@ -75,6 +77,11 @@ def short_hash(value: object) -> str:
     return hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
+def default(value: object, default_value: object = "", boolean: bool = False) -> object:
+    """Jinja2's, for which empty text is absent too: an absent label is the empty string."""
+    return default_value if value == "" or isinstance(value, Undefined) or (boolean and not value) else value
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "level": level,
     "clip": clip,
@@ -83,4 +90,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "regex_replace": regex_replace,
     "regex_search": regex_search,
     "short_hash": short_hash,
+    "default": default,
+    "d": default,
 }

@@ -17,6 +17,7 @@ _KNOWN: Final = {*NAMES, *HELPERS}
 _RECORDS: Final = {"alert": ALERT_NAMES, "group": GROUP_NAMES}
 _TEXTS: Final = ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
 _METHODS: Final = ("items", "keys", "values", "get")
+_ABSENCE: Final = ("defined", "undefined", "none")
 
 
 class Looked(NamedTuple):
@@ -77,6 +78,8 @@ class _Inspector(NodeVisitor):
 
     def _member(self, node: nodes.Getattr | nodes.Getitem, name: str) -> None:
         owner = node.node.name if isinstance(node.node, nodes.Name) else ""
+        if name.startswith("__") and not _is_texts(node.node):
+            self._add(node.lineno + 1, f"{name!r} is out of reach of a template")
         if not owner or owner in self._local:
             self.generic_visit(node)
         elif owner == "lookup":
@@ -103,8 +106,8 @@ class _Inspector(NodeVisitor):
     def visit_Call(self, node: nodes.Call) -> None:
         called = node.node
         if isinstance(called, nodes.Getattr) and called.attr in _METHODS and _is_texts(called.node):
-            hint = "write `| items` for pairs, `| list` for names, or [name] for one of them"
-            self._add(called.lineno + 1, f".{called.attr} is the label named {called.attr!r}, not a method", hint)
+            hint = "write `| items` for pairs, `| list` for names, [name] for one of them"
+            self._add(called.lineno + 1, f".{called.attr} is the value named {called.attr!r}, not a method", hint)
         self.generic_visit(node)
 
     def visit_Filter(self, node: nodes.Filter) -> None:
@@ -112,6 +115,10 @@ class _Inspector(NodeVisitor):
         self.generic_visit(node)
 
     def visit_Test(self, node: nodes.Test) -> None:
+        member = node.node
+        if node.name in _ABSENCE and isinstance(member, nodes.Getattr | nodes.Getitem) and _is_texts(member.node):
+            what = f"{node.name!r} cannot tell: what is absent here is empty text"
+            self.mistakes.append(Mistake(node.lineno - 1, what, "write the name alone, or `not` before it", False))
         self._callable(node, "test", ENVIRONMENT.tests)
         self.generic_visit(node)
 
@@ -130,8 +137,10 @@ class _Inspector(NodeVisitor):
 
 
 def _is_texts(node: nodes.Expr) -> bool:
-    name = node.name if isinstance(node, nodes.Name) else node.attr if isinstance(node, nodes.Getattr) else ""
-    return name in _TEXTS
+    """Labels, annotations, what a group has of both, or a lookup table."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr in _TEXTS or (isinstance(node.node, nodes.Name) and node.node.name == "lookup")
+    return isinstance(node, nodes.Name) and node.name in _TEXTS
 
 
 def outcomes(body: Sequence[nodes.Node]) -> list[tuple[int, str]]:

@@ -116,12 +116,13 @@ class Review:
             self._mistakes(file, loc, text, [Mistake(0, "plain text, not a template", "put it in {{ }}")])
         if plain is not None and field in BY_NAME and units(plain.strip()) > BY_NAME[field].limit:
             what = f"longer than the {BY_NAME[field].limit} characters COC takes"
-            self.warnings.append(file.source.finding(loc, what, "it will be clipped" if BY_NAME[field].cut else ""))
+            hint = "it will be clipped" if BY_NAME[field].cut else "it will be left out"
+            self.warnings.append(file.source.finding(loc, what, hint))
         for data in tree.find_all(nodes.TemplateData):
             stray = _STRAY.search(data.data)
             if stray:
                 offset = data.lineno - 1 + stray.start()
-                self._mistakes(file, loc, text, [Mistake(offset, f"{stray[0]!r} without its beginning")])
+                self._mistakes(file, loc, text, [Mistake(offset, f"{stray[0]!r} without its beginning", refuses=False)])
         if field == "alarmLevel":
             wrong = [(at, word) for at, word in outcomes(tree.body) if word not in LEVELS]
             hint = f"one of {', '.join(LEVELS)}; for a severity word write {{{{ labels.severity | level }}}}"
@@ -130,6 +131,6 @@ class Review:
             )
 
     def _mistakes(self, file: MappingFile, loc: Loc, text: str, mistakes: Sequence[Mistake]) -> None:
-        for offset, message, hint in mistakes:
+        for offset, message, hint, refuses in mistakes:
             line, col = position(file.source, file.source.mark(loc), text, offset)
-            self.errors.append(file.source.finding_at(line, col, message, hint))
+            (self.errors if refuses else self.warnings).append(file.source.finding_at(line, col, message, hint))

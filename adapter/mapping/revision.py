@@ -10,12 +10,13 @@ from typing import Final
 from adapter.errors import Finding, MappingError
 from adapter.mapping import rules
 from adapter.mapping.child import Child, ChildDied, CompileError, Limits
-from adapter.mapping.compiled import places
+from adapter.mapping.compiled import Why, places
 from adapter.mapping.fence import Fence
 from adapter.mapping.job import Job, Rendered
 from adapter.mapping.model import RuleSet
 from adapter.mapping.source import snapshot
 
+_TRIED: Final = "tried on a plain alert, the template wants too much"
 MEMORY: Final = 400 * 1024 * 1024
 
 
@@ -107,17 +108,24 @@ async def _prove(ruleset: RuleSet, limits: Limits) -> Fence:
     child = None
     try:
         child = await Child.start(data, {}, limits)
-        await child.rehearse()
+        bad = await child.rehearse()
+        if bad:
+            raise MappingError([_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in bad.items()])
     except CompileError as exc:
         raise MappingError([_finding(ruleset, exc.place, f"the template cannot be compiled: {exc}")]) from exc
     except ChildDied as exc:
         place = -1 if exc.under.place is None else exc.under.place
-        raise MappingError([_finding(ruleset, place, f"tried on a plain alert, the child died: {exc}")]) from exc
+        raise MappingError([_finding(ruleset, place, f"{_TRIED}: {exc}")]) from exc
     except BaseException:
         if child is not None:
             await child.stop()
         raise
     return Fence(ruleset, data, child, limits)
+
+
+def _told(why: Why) -> str:
+    reason, detail = why
+    return f"{reason} ({detail})" if detail else str(reason)
 
 
 def _finding(ruleset: RuleSet, index: int, message: str) -> Finding:

@@ -32,6 +32,7 @@ class Mistake(NamedTuple):
     offset: int
     message: str
     hint: str = ""
+    refuses: bool = True  # False: only to be reported
 
 
 class _Located(MappingEnvironment):

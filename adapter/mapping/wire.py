@@ -1,7 +1,7 @@
 """PURE: what parent and child say to each other. Every frame is a length, a kind and a payload.
 
     LOAD      {rules, bad, deadline}      -> {"broken": null | [place, message]}
-    REHEARSE  {from}                      -> {"next": number | null}    every rule once on a plain alert
+    REHEARSE  {from}                      -> {"next": number | null, "bad": {...}}    every rule once on a plain alert
     RENDER    header, then the raw alerts -> {"answers": [...], "bad": {...}}    at least one answer, maybe not all
 
 A RENDER payload keeps the raw alerts as bytes, so that one which is not JSON spoils nothing but its own answer.

@@ -59,7 +59,8 @@ class Worker:
         assert self._program is not None, "LOAD comes first"
         try:
             if kind == wire.REHEARSE:
-                return to_json({"next": self._rehearse(self._program, from_json(payload)["from"])})
+                following = self._rehearse(self._program, from_json(payload)["from"])
+            return to_json({"next": following, "bad": wire.pack_bad(self._program.bad)})
             return self._render(self._program, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)

@@ -14,7 +14,7 @@ import itertools
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -34,6 +34,17 @@ CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 8.0  # below Alertmanager's peer timeout of 15 s, after which its twin sends too
 STATEMENT_SECONDS: Final = 8.0
 COMMIT_SECONDS: Final = 8.0
+
+# The last two are how asyncpg says that a connection broke under it.
+_UNCLEAR: Final = (
+    asyncio.CancelledError,
+    GeneratorExit,
+    TimeoutError,
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _LIMITS: Final = (
     f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = {{durable}};"
@@ -94,7 +105,7 @@ class Link:
                 except BaseException as exc:
                     await _roll_back(connection, exc)
                     raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except TROUBLE as exc:
             raise await self._meaning(exc) from exc
 
     async def _commit(self, connection: Connection) -> None:
@@ -118,7 +129,7 @@ class Link:
             await asyncio.wait({commit})
         try:
             tag = commit.result()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except TROUBLE as exc:
             connection.terminate()
             raise CommitUnknown(f"the commit was not confirmed: {_one_line(exc)}") from exc
         self._on_commit(self._clock.monotonic() - started)
@@ -162,7 +173,7 @@ async def connect(dsn: str, *, clock: Clock, on_commit: Callable[[float], None])
             command_timeout=STATEMENT_SECONDS + 2,
             reset=_nothing_to_reset,
         )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ssl.SSLError, ValueError) as exc:
+    except (*TROUBLE, ssl.SSLError, ValueError) as exc:
         raise StoreUnavailable(f"PostgreSQL cannot be reached: {_one_line(exc)}") from exc
     return Link(pool, clock, on_commit)
 
@@ -173,15 +184,15 @@ async def _nothing_to_reset(_: object) -> None:
 
 async def _roll_back(connection: Connection, exc: BaseException) -> None:
     """Leave a usable connection behind, or none."""
-    if connection.is_closed():
-        return
-    if isinstance(exc, asyncio.CancelledError | TimeoutError | OSError | asyncpg.InterfaceError | GeneratorExit):
-        connection.terminate()
-        return
-    try:
-        await connection.execute("ROLLBACK", timeout=2)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        connection.terminate()
+    # What was terminated already answers every call with InterfaceError, which must not hide why.
+    with suppress(asyncpg.InterfaceError):
+        if isinstance(exc, _UNCLEAR):
+            connection.terminate()
+        elif not connection.is_closed():
+            try:
+                await connection.execute("ROLLBACK", timeout=2)
+            except TROUBLE:
+                connection.terminate()
 
 
 def _one_line(exc: BaseException) -> str:

@@ -40,7 +40,6 @@ class CocClient:
                 total=endpoint.timeout, connect=min(endpoint.connect_timeout, endpoint.timeout)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept-Encoding",),
         )
         self._prepare(snapshot(endpoint))
 
@@ -86,9 +85,9 @@ class CocClient:
         parts: list[bytes] = []
         room = LONGEST_ANSWER
         try:
-            while room and (part := await answer.content.read(room)):
-                parts.append(part)
-                room -= len(part)
+            while room and not answer.content.at_eof():
+                parts.append(await answer.content.read(room))
+                room -= len(parts[-1])
         except (aiohttp.ClientError, OSError) as exc:
             if answer.status == 200:
                 lost = judge_failure(exc, sent=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from adapter.coc.endpoint import NoAuth, Token
-from adapter.coc.signing import ALGORITHM, DATE_FORMAT, AkSk, signature_of
+from adapter.coc.signing import ALGORITHM, DATE_FORMAT, AkSk, Signer
 
 LARGEST_SKEW = 900.0  # seconds; other services on the same gateway document 15 minutes
 
@@ -74,7 +74,9 @@ def _signature(
         return _incorrect("signature expired, check X-Sdk-Date")
     if any(headers.get(name, "") != value for name, value in auth.scope_headers().items()):
         return _incorrect("project, domain or security token do not fit")
-    _, wanted = signature_of(method=method, path=path, headers=signed, body=body, secret_key=auth.secret_key.get())
+    others = {name: value for name, value in signed.items() if name != "x-sdk-date"}
+    signer = Signer(method=method, path=path, headers=others, access_key=access_key, secret_key=auth.secret_key.get())
+    wanted = signer.signature(body, signed["x-sdk-date"])
     return None if _same(given, wanted) else _incorrect("verify aksk signature fail")
 
 

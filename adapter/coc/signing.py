@@ -43,31 +43,31 @@ def canonical_path(path: str) -> str:
     return encoded if encoded.endswith("/") else encoded + "/"
 
 
-def sign(
-    *, method: str, path: str, headers: Mapping[str, str], body: bytes, access_key: str, secret_key: str, at: datetime
-) -> dict[str, str]:
-    """X-Sdk-Date and Authorization for a request without a query. Every one of `headers` is signed; give Host too."""
-    date = at.astimezone(UTC).strftime(DATE_FORMAT)
-    names, signature = signature_of(
-        method=method, path=path, headers={**headers, "X-Sdk-Date": date}, body=body, secret_key=secret_key
-    )
-    return {
-        "X-Sdk-Date": date,
-        "Authorization": f"{ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature={signature}",
-    }
+class Signer:
+    """Signs requests that differ in body and time alone. Every one of `headers` is signed; give Host too."""
 
+    def __init__(self, *, method: str, path: str, headers: Mapping[str, str], access_key: str, secret_key: str) -> None:
+        """`path` as it stands in the request line; the request has no query."""
+        lines = {name.lower(): value.strip() for name, value in headers.items()} | {"x-sdk-date": "\n"}
+        names = ";".join(sorted(lines))
+        text = "".join(f"{name}:{lines[name]}\n" for name in sorted(lines))
+        # No header can hold a line end, so the one in place of the date tells where it goes.
+        before, _, after = text.partition("\n\n")
+        self._before = f"{method}\n{canonical_path(path)}\n\n{before}"
+        self._after = f"\n{after}\n{names}\n"
+        self._secret_key = secret_key.encode()
+        self._said = f"{ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature="
 
-def signature_of(
-    *, method: str, path: str, headers: Mapping[str, str], body: bytes, secret_key: str
-) -> tuple[str, str]:
-    """(the signed header names joined by `;`, the signature in hex). X-Sdk-Date must be among the headers."""
-    signed = sorted((name.lower(), value.strip()) for name, value in headers.items())
-    names = ";".join(name for name, _ in signed)
-    lines = "".join(f"{name}:{value}\n" for name, value in signed)
-    request = f"{method}\n{canonical_path(path)}\n\n{lines}\n{names}\n{_digest(body)}"
-    text = f"{ALGORITHM}\n{dict(signed)['x-sdk-date']}\n{_digest(request.encode())}"
-    return names, hmac.new(secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    def headers(self, body: bytes, at: datetime) -> dict[str, str]:
+        """X-Sdk-Date and Authorization."""
+        date = at.astimezone(UTC).strftime(DATE_FORMAT)
+        return {"X-Sdk-Date": date, "Authorization": self._said + self.signature(body, date)}
 
+    def signature(self, body: bytes, date: str) -> str:
+        """In hex."""
+        request = f"{self._before}{date}{self._after}{hashlib.sha256(body).hexdigest()}"
+        text = f"{ALGORITHM}\n{date}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        return hmac.digest(self._secret_key, text.encode(), "sha256").hex()
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    def __repr__(self) -> str:
+        return "<Signer>"

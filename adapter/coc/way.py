@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -15,11 +13,10 @@ from yarl import URL
 from adapter import __version__
 from adapter.coc.endpoint import AkSk, Endpoint, Token, complaint
 from adapter.coc.scrub import Scrubber
-from adapter.coc.signing import sign
+from adapter.coc.signing import Signer
 from adapter.coc.verdict import Reason
 
-Signer = Callable[..., dict[str, str]]
-"""(body=bytes, at=datetime) -> the headers that sign it."""
+_UNSIGNED = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall may rewrite them on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class Way:
 
     def headers_for(self, body: bytes, at: datetime) -> dict[str, str]:
         """The headers of one request."""
-        return self.headers if self.signer is None else self.headers | self.signer(body=body, at=at)
+        return self.headers if self.signer is None else self.headers | self.signer.headers(body, at)
 
     def __repr__(self) -> str:
         return "<Way>"
@@ -90,6 +87,7 @@ def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
         "Content-Type": "application/json; charset=utf-8",
         **scope,
         "Accept": "*/*",
+        "Accept-Encoding": "identity",
         "User-Agent": f"coc-adapter/{__version__}",
     }
 
@@ -98,10 +96,9 @@ def _signer(endpoint: Endpoint, url: URL, headers: dict[str, str]) -> Signer | N
     auth = endpoint.auth
     if not isinstance(auth, AkSk):
         return None
-    # Not what a proxy or a firewall may rewrite on its way.
-    signed = {name: value for name, value in headers.items() if name not in ("Accept", "User-Agent")}
+    signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
     access_key, secret_key = auth.access_key.get(), auth.secret_key.get()
-    return partial(sign, method="POST", path=url.raw_path, headers=signed, access_key=access_key, secret_key=secret_key)
+    return Signer(method="POST", path=url.raw_path, headers=signed, access_key=access_key, secret_key=secret_key)
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

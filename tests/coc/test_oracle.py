@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
-from huaweicloudsdkcore.signer.signer import Signer
+from huaweicloudsdkcore.signer.signer import Signer as SdkSigner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ from adapter.clock import SystemClock
 from adapter.coc.client import CocClient
 from adapter.coc.endpoint import AkSk, Endpoint
 from adapter.coc.sandbox import SANDBOX, make_sandbox
-from adapter.coc.signing import canonical_path, sign
+from adapter.coc.signing import Signer, canonical_path
 from adapter.coc.verdict import Reason
 from adapter.secret import Secret
 from tests.coc.far_sides import Request, answer, far_side, saying
@@ -158,7 +158,7 @@ def sdk_signature(request: Request, names: list[str]) -> str:
     again = SdkRequest(
         method=method, resource_path=path, query_params=[], header_params=signed, body=request.body, host=signed["host"]
     )
-    Signer(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(again)
+    SdkSigner(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(again)
     return str(again.header_params["Authorization"].rpartition("=")[2])
 
 
@@ -169,7 +169,7 @@ def test_the_canonical_path_is_the_sdks(path: str) -> None:
     except UnicodeEncodeError:
         return
     request = SdkRequest(resource_path="/" + path)
-    expected = Signer(BasicCredentials(ak=ACCESS, sk=SECRET))._process_canonical_uri(request)
+    expected = SdkSigner(BasicCredentials(ak=ACCESS, sk=SECRET))._process_canonical_uri(request)
     assert canonical_path("/" + path) == expected
 
 
@@ -180,15 +180,14 @@ def test_the_canonical_path_is_the_sdks(path: str) -> None:
     value=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
 )
 def test_the_signature_is_the_sdks(body: bytes, at: datetime, value: str) -> None:
-    mine = sign(
+    signer = Signer(
         method="POST",
         path="/v1/x%20y",
         headers={"Host": "h:8443", "Content-Type": "application/json; charset=utf-8", "X-Project-Id": f" {value} "},
-        body=body,
         access_key=ACCESS,
         secret_key=SECRET,
-        at=at,
     )
+    mine = signer.headers(body, at)
     request = SdkRequest(
         method="POST",
         resource_path="/v1/x%20y",
@@ -201,7 +200,7 @@ def test_the_signature_is_the_sdks(body: bytes, at: datetime, value: str) -> Non
         },
         body=body,
     )
-    Signer(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(request)
+    SdkSigner(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(request)
     assert mine["Authorization"] == request.header_params["Authorization"]
 
 

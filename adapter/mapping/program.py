@@ -70,11 +70,11 @@ class Program:
         return _outcome(None, None, compose(subject, Origin(None, None, self._revision), {}, problems))
 
     def rehearse(self, subject: Subject, integration: str, rule: Rule) -> None:
-        """Run every template of one rule on an alert, whether it takes it or not."""
+        """Run every template of one rule alone on an alert, whether the rule takes it or not."""
         context = self._context(subject, integration)
         if rule.when is not None:
             self._alone_run(rule.when, self._compiler.condition, context, {})
-        self._fields(rule, context, {})
+        self._apart(rule, context, {})
 
     def _context(self, subject: Subject, integration: str) -> Context:
         names = names_of(subject.alert, subject.group, integration)

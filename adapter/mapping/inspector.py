@@ -93,6 +93,7 @@ class _Inspector(NodeVisitor):
         if name in self._tables:
             self.used.add(name)
         else:
+            self.used.update(self._tables)  # the one that was meant is not to be called unused
             known = tuple(self._tables)
             hint = nearest(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
             self._add(lineno, f"this file has no lookup table {name!r}", hint)

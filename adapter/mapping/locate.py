@@ -34,11 +34,14 @@ class _Walk:
 
     def to(self, char: str) -> None:
         """Stand on `char`."""
-        if char.isspace():
-            return
         while self.line <= len(self._lines):
             raw = self._here()
-            if raw == "" or (self._style == '"' and raw == "\\" and self._at_end(1)):
+            if raw == "\\" and self._style == '"' and self._at_end(1):
+                self._next_line()
+                self.col = len(self._lines[self.line - 1]) - len(self._lines[self.line - 1].lstrip())
+            elif char.isspace():
+                return
+            elif raw == "":
                 self._next_line()
             elif raw.isspace():
                 self.col += 1

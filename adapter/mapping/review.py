@@ -95,7 +95,7 @@ class Review:
             self._taken_all = f"rule {rule.name!r} of {file.name}"
 
     def _required(self, file: MappingFile, rule: Rule) -> None:
-        if rule.drop:
+        if not rule.fields:  # it drops, or structure has said already that it does nothing
             return
         for field, instead in FALLS_BACK_TO.items():
             if field not in rule.fields:

@@ -21,7 +21,7 @@ _PLAIN: Final = {
     "'end of statement block'": "'%}'",
     "'end of template'": "the end",
     "end of template. Jinja was looking for the following tags": "end; missing is one of",
-    " The innermost block that needs to be closed is": " to close",
+    ". The innermost block that needs to be closed is": " to close",
 }
 """Jinja2's words for its tokens, in characters a person has typed."""
 
@@ -60,6 +60,9 @@ ENVIRONMENT: Final = environment(_Located)
 
 def tree_of(source: str, *, expression: bool) -> nodes.Template | Mistake:
     """The tree, or what keeps it from being one."""
+    start = source.lstrip()
+    if expression and start.startswith(("{{", "{%")):
+        return Mistake(len(source) - len(start), "a condition is an expression", "leave the braces out")
     try:
         return parse(ENVIRONMENT, source, expression=expression)
     except TemplateSyntaxError as exc:
@@ -67,16 +70,14 @@ def tree_of(source: str, *, expression: bool) -> nodes.Template | Mistake:
         for theirs, plain in _PLAIN.items():
             message = message.replace(theirs, plain)
         offset = min(max(0, exc.lineno - 1), max(0, len(source) - 1))
-        return Mistake(offset, message[0].lower() + message[1:], _hint(source, offset, message, expression=expression))
+        return Mistake(offset, message[0].lower() + message[1:], _hint(source, offset, message))
     except RecursionError:
         return Mistake(0, "nested too deeply")
 
 
-def _hint(source: str, offset: int, message: str, *, expression: bool) -> str:
+def _hint(source: str, offset: int, message: str) -> str:
     """What the person was probably used to from another language."""
     char, before = source[offset : offset + 1], source[max(0, offset - 1) : offset]
-    if expression and source.lstrip().startswith(("{{", "{%")):
-        return "a condition is an expression, without braces"
     for found, hint in (
         (char == "$", "Prometheus writes $labels; here it is labels"),
         (char == "." and before in (" ", "{", "-", ""), "this is Jinja2: labels.alertname, without a leading dot"),
@@ -84,6 +85,7 @@ def _hint(source: str, offset: int, message: str, *, expression: bool) -> str:
         (char == "=" or before == "=", "compare with =="),
         (char == "!", "write `not`"),
         (char in ("'", '"'), "the quote is not closed"),
+        (message == "unexpected '}'", "a brace is missing"),
         ("expected token '}}'" in message, "a closing }} or an operator is missing"),
     ):
         if found:

@@ -1,0 +1,132 @@
+"""Every mistake an SRE can make in a mapping file is told where it stands, before anything is rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapter.errors import Finding, MappingError
+from adapter.mapping.check import check
+from adapter.mapping.rules import load
+from tests.mapping.workshop import SOUND, one_rule, rules, write
+
+CORPUS = sorted((Path(__file__).parent.parent / "bad_mappings").glob("*.yaml"))
+
+
+def findings_of(directory: Path) -> list[Finding]:
+    try:
+        return list(load(directory).warnings)
+    except MappingError as exc:
+        return list(exc.findings)
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(CORPUS) >= 40
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_each_mistake_is_told_where_it_stands(path: Path, tmp_path: Path) -> None:
+    """The comment on top of each file is what `check` has to say about it, all of it."""
+    text = path.read_text()
+    expected = [line[2:] for line in text.splitlines() if line.startswith("# ") and ": " in line]
+    name = "bad"
+    found = findings_of(write(tmp_path, **{name: text}))
+    shown = str(tmp_path / "bad.yaml")
+    assert [str(finding).removeprefix(f"{shown}:") for finding in found] == expected
+    lines = text.splitlines()
+    for finding in found:
+        if finding.line > len(lines):  # YAML noticed at the very end that something is missing
+            continue
+        caret = finding.with_caret().splitlines()
+        assert caret[1].strip() == lines[finding.line - 1].strip()
+        assert len(caret[2]) - 4 == finding.col
+
+
+def test_findings_of_all_files_come_together(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule(resourceName="{{ podd }}"), b="rules: []", c=one_rule(URL="{{ url }}"))
+    with pytest.raises(MappingError) as caught:
+        load(tmp_path)
+    assert {Path(finding.file).name for finding in caught.value.findings} == {"a.yaml", "b.yaml", "c.yaml"}
+
+
+def test_a_rule_after_the_catch_all_of_another_file_is_unreachable(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule(), b=rules({"name": "late", "alarm": SOUND}))
+    assert [str(f).rsplit("/", 1)[1] for f in findings_of(tmp_path)] == [
+        "b.yaml:1:21: rule 'late' can never be reached (rule 'all' of a.yaml takes every alert)"
+    ]
+
+
+def test_warnings_do_not_refuse_a_set(tmp_path: Path) -> None:
+    write(tmp_path, a=rules({"name": "all", "alarm": SOUND}, lookup={"spare": {"a": "b"}}))
+    assert [finding.message for finding in load(tmp_path).warnings] == ["the lookup table 'spare' is not used"]
+
+
+def test_an_empty_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "cases.yaml").write_text("tests: []")
+    (finding,) = findings_of(tmp_path)
+    assert finding.message.startswith("no mapping file here")
+
+
+def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+    (finding,) = findings_of(tmp_path / "nowhere")
+    assert (finding.file, finding.message) == (
+        str(tmp_path / "nowhere"),
+        "cannot be read: No such file or directory",
+    )
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"rules: \xff\n")
+    (finding,) = findings_of(tmp_path)
+    assert finding.message == "not UTF-8: byte 7 is not part of a character"
+
+
+def test_yml_is_read_and_hidden_files_are_not(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule())
+    (tmp_path / "b.yml").write_text("rules: [x]")
+    (tmp_path / ".hidden.yaml").write_text("rules: [x]")
+    assert [Path(finding.file).name for finding in findings_of(tmp_path)] == ["b.yml"]
+
+
+def test_check_tries_every_rule_on_a_plain_alert(tmp_path: Path) -> None:
+    """Only running them tells that these can never be rendered."""
+    slow = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    write(
+        tmp_path,
+        a=rules(
+            {"name": "heavy", "when": "labels.heavy", "alarm": {**SOUND, "resourceName": "{{ 'a' * 10**9 }}"}},
+            {"name": "rest", "alarm": SOUND},
+        ),
+        b=rules({"name": "slow", "when": "labels.slow", "alarm": {**SOUND, "resourceName": slow}}),
+    )
+    messages = [finding.message for finding in check(tmp_path)]
+    assert messages == ["tried on a plain alert, the template wants too much: stopped after 1 s"]
+    (tmp_path / "b.yaml").unlink()
+    messages = [finding.message for finding in check(tmp_path)]
+    assert messages == ["tried on a plain alert, the template wants too much: memory"]
+
+
+def test_check_has_nothing_to_say_of_a_sound_set(tmp_path: Path) -> None:
+    assert list(check(write(tmp_path, a=one_rule()))) == []
+
+
+def test_every_name_of_the_language_is_known(tmp_path: Path) -> None:
+    text = (
+        "{{ labels.a ~ annotations.b ~ alert.status ~ alert.startsAt ~ alert.endsAt ~ alert.generatorURL"
+        " ~ alert.fingerprint ~ group.receiver ~ group.groupKey ~ group.groupLabels.a ~ group.commonLabels.b"
+        " ~ group.commonAnnotations.c ~ group.externalURL ~ integration ~ lookup.t.x }}"
+    )
+    write(tmp_path, a=rules({"name": "all", "alarm": {**SOUND, "resourceName": text}}, lookup={"t": {"x": "y"}}))
+    assert findings_of(tmp_path) == []
+
+
+def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
+    text = (
+        "{% set x = labels.a %}{% for name, value in labels | dictsort %}{{ loop.index }}{{ name }}{{ value }}"
+        "{% endfor %}{% macro m(a) %}{{ a }}{{ caller() }}{% endmacro %}{% with y = x %}{{ y }}{% endwith %}"
+        "{% call m(x) %}z{% endcall %}"
+    )
+    assert findings_of(write(tmp_path, a=one_rule(resourceName=text))) == []

@@ -1,0 +1,46 @@
+"""A place in a template is a place in the YAML file, however the text is written there."""
+
+from __future__ import annotations
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapter.mapping.locate import position
+from adapter.yamlfile import YamlFile
+
+WORDS = st.lists(
+    st.text(alphabet="abz主机éß'\"\\{}%#:-|", min_size=1, max_size=12), min_size=1, max_size=30
+)  # no word is white space only, and none looks like another escape
+
+
+@given(words=WORDS, style=st.sampled_from([None, "'", '"', "|", ">"]), ascii_only=st.booleans())
+def test_every_character_is_found_in_the_file(words: list[str], style: str | None, ascii_only: bool) -> None:
+    """Written by PyYAML in any of its styles, wrapped at 30 columns: the place of a character shows that character."""
+    text = "\n".join(" ".join(words[at : at + 5]) for at in range(0, len(words), 5))
+    written = yaml.dump({"key": {"field": text}}, default_style=style, width=30, allow_unicode=not ascii_only)
+    file = YamlFile("a.yaml", written)
+    assert file.data == {"key": {"field": text}}
+    mark = file.mark(("key", "field"))
+    at = -1
+    for offset, char in enumerate(text):
+        if char.isspace():
+            continue
+        line, col = position(file, mark, text, offset)
+        rest = file.lines[line - 1][col - 1 :]
+        escaped = mark.style == '"' and rest.startswith("\\")
+        assert rest.startswith(char) or escaped
+        place = line * 10_000 + col
+        assert place > at, "places follow one another"
+        at = place
+
+
+def test_an_offset_beyond_the_text_is_its_end() -> None:
+    file = YamlFile("a.yaml", "field: abc\n")
+    assert position(file, file.mark(("field",)), "abc", 99) == (1, 11)
+
+
+def test_a_continued_line_in_double_quotes_is_followed() -> None:
+    file = YamlFile("a.yaml", 'field: "ab\\\n   cd"\n')
+    assert file.data == {"field": "abcd"}
+    assert position(file, file.mark(("field",)), "abcd", 2) == (2, 4)

@@ -1,0 +1,87 @@
+"""Mapping files and jobs for tests: say only what matters to the case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from adapter.alertmanager import Group, pack
+from adapter.mapping.job import Contract, Job, Rendered
+from adapter.mapping.revision import Mappings
+from tests.builders import GROUP, an_alert
+
+SOUND = {
+    "alarmName": "{{ labels.alertname }}",
+    "alarmLevel": "{{ labels.severity | level }}",
+    "nameSpace": "{{ labels.namespace or 'default' }}",
+    "applicationId": "app-1",
+    "alarmDesc": "{{ annotations.summary or 'nothing' }}",
+}
+"""A template for each required field that never falls back."""
+
+
+def a_job(
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    *,
+    group: Group = GROUP,
+    contract: Contract | None = None,
+    integration: str = "default",
+    **alert: Any,
+) -> Job:
+    """A firing alert as delivery would hand it over; labels are added to a plain set."""
+    given = an_alert(
+        labels={"alertname": "PodDown", "severity": "warning", **(labels or {})},
+        annotations={"summary": "down"} if annotations is None else annotations,
+        **alert,
+    )
+    raw = pack(given, group.as_json())
+    return Job(raw, integration, given.fingerprint, 1_700_000_000_000, "alarm", contract or Contract())
+
+
+def one_rule(**fields: Any) -> str:
+    """A mapping file of one rule that takes every alert; the fields not named are sound."""
+    return rules({"name": "all", "alarm": {**SOUND, **fields}})
+
+
+def rules(*entries: dict[str, Any], **top: Any) -> str:
+    """A mapping file of these rules, as JSON, which is YAML too."""
+    return json.dumps({**top, "rules": list(entries)}, ensure_ascii=False)
+
+
+def write(directory: Path, **files: str) -> Path:
+    """Mapping files by name without suffix; the text may be indented."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / f"{name}.yaml").write_text(dedent(text))
+    return directory
+
+
+@asynccontextmanager
+async def opened(directory: Path, **options: Any) -> AsyncIterator[Mappings]:
+    mappings = await Mappings.open(directory, **options)
+    try:
+        yield mappings
+    finally:
+        await mappings.close()
+
+
+async def rendered(directory: Path, *jobs: Job, **options: Any) -> list[Rendered]:
+    async with opened(directory, **options) as mappings:
+        return await mappings.render(jobs)
+
+
+async def body_of(tmp_path: Path, text: str, job: Job) -> dict[str, Any]:
+    """The body one mapping file makes of one job."""
+    (made,) = await rendered(write(tmp_path / "mappings", only=text), job)
+    assert made.body is not None
+    return made.body
+
+
+def told(made: Rendered) -> dict[str, str]:
+    """Field -> reason of everything that fell back."""
+    return {field: str(reason) for field, reason, _ in made.fallbacks}

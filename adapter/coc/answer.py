@@ -61,9 +61,13 @@ _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DO
 
 
 def _as_text(body: bytes, scrub: Callable[[str], str]) -> str:
-    # Scrubbed before and after: a tag in the middle could hide a secret from the first.
+    if not body:
+        return "empty body"
     text = scrub(body.decode("utf-8", "replace"))
-    return one_line(scrub(_TAG.sub(" ", text))) if text else "empty body"
+    # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
+    joined = _TAG.sub("", text)
+    scrubbed = scrub(joined)
+    return one_line(_TAG.sub(" ", text) if scrubbed == joined else scrubbed)
 
 
 _NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from adapter.coc.verdict import Reason
 _UNSIGNED = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall may rewrite them on the way
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Way:
     """Everything a POST needs besides its body. Holds secrets: never shown."""
 
@@ -66,10 +67,11 @@ def way_to(endpoint: Endpoint) -> Way:
     return Way(url, headers, signer, connection, Scrubber(endpoint.secrets()))
 
 
-def snapshot(endpoint: Endpoint) -> object:
-    """Equal as long as nothing changed that a Way is made from."""
+def snapshot(endpoint: Endpoint) -> bytes:
+    """A digest, equal as long as nothing changed that a Way is made from."""
     # Secret.refresh cannot tell: whoever else holds the same Secret may have refreshed it before.
-    return tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files()
+    found = (tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files())
+    return hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).digest()
 
 
 def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:

@@ -1,0 +1,240 @@
+"""No secret leaves the client: every failure is played with canaries for secrets, then everything said is searched."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import html
+import json
+import logging
+import socket
+import ssl
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from adapter.coc.answer import read_answer
+from adapter.coc.endpoint import AkSk, Token
+from adapter.coc.scrub import MARK, Scrubber
+from adapter.coc.verdict import Action
+from adapter.secret import Secret
+from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, reset
+from tests.tls import Authority
+
+KEY = 'c4nary/KEY "1"&<é>'
+ACCESS, SECRET, SECURITY = "C4NARYACCESS", "c4nary-secret-key", "c4nary+security=token"
+TOKEN = "c4nary.token.value"
+PASSWORD = "c4nary@pass/word"
+MARKS = ("c4nary", "C4NARY", *(base64.b64encode(word.encode()).decode() for word in (KEY, SECRET, TOKEN, PASSWORD)))
+
+AUTHS: dict[str, Any] = {
+    "aksk": AkSk(
+        access_key=Secret(value=ACCESS),
+        secret_key=Secret(value=SECRET),
+        security_token=Secret(value=SECURITY),
+        project_id="p",
+    ),
+    "token": Token(token=Secret(value=TOKEN)),
+}
+
+
+def echo(request: Request) -> str:
+    """All that an indiscreet other side could know, in every spelling it could choose."""
+    words = [request.line, json.dumps(request.headers), *(f"{name}: {value}" for name, value in request.headers)]
+    known = (TOKEN,) if "x-auth-token" in words[1].lower() else (ACCESS, SECRET, SECURITY)
+    for secret in (KEY, *known):
+        words += [secret, quote(secret, safe=""), quote(secret, safe="").lower(), quote_plus(secret), repr(secret)]
+        words += [json.dumps(secret), json.dumps(secret).replace("/", "\\/"), html.escape(secret)]
+        words += [base64.b64encode(secret.encode()).decode()]
+    return " ; ".join(words)
+
+
+def says(make: Any) -> Any:
+    """A script that answers with what `make` makes of the echo, then closes."""
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(make(echo(request)))
+        await writer.drain()
+        writer.close()
+
+    return script
+
+
+def in_json(status: int, code: str) -> Any:
+    return lambda words: answer(status, json.dumps({"error_code": code, "error_msg": words}).encode())
+
+
+async def _reset(_: Request, writer: asyncio.StreamWriter) -> None:
+    reset(writer)
+
+
+async def _silent(_: Request, __: asyncio.StreamWriter) -> None:
+    return
+
+
+FAILURES: dict[str, Any] = {
+    "accepted": says(in_json(200, "COC.00000000")),
+    "400": says(in_json(400, "COC.00000001")),
+    "400 with the secrets as its code": says(lambda words: answer(400, json.dumps({"error_code": words}).encode())),
+    "401": says(in_json(401, "APIGW.0301")),
+    "403": says(in_json(403, "APIGW.0302")),
+    "404": says(lambda words: answer(404, b'{"error":{"code":"x","message":' + json.dumps(words).encode() + b"}}")),
+    "302": says(lambda words: answer(302, b"", "Location: /" + quote(words))),
+    "407": says(lambda words: answer(407, words.encode())),
+    "429": says(in_json(429, "APIGW.0308")),
+    "500": says(lambda words: answer(500, f"<html><h1>{html.escape(words)}</h1></html>".encode())),
+    "200 html": says(lambda words: answer(200, f"<a href='{words}'>{words}</a>".encode())),
+    "200 escaped": says(lambda words: answer(200, json.dumps([words]).encode())),
+    "500 cut off within a secret": says(lambda _: answer(500, b"POST /v1/event/huawei/custom/c4nary%2F", length=999)),
+    "headers": says(lambda words: answer(500, b"", f"X-Echo: {quote(words)}", f"Date: {quote(words)}")),
+    "status line": says(lambda words: f"HTTP/1.1 999 {quote(words)}\r\n\r\n".encode()),
+    "no http": says(lambda words: quote(words).encode() + b"\r\n\r\n"),
+    "half": says(lambda words: answer(200, words.encode(), length=10**6)),
+    "bad chunks": says(
+        lambda words: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + words.encode() + b"\r\n"
+    ),
+    "reset": _reset,
+    "silent": _silent,
+}
+
+
+class Said:
+    """Everything that was logged, warned of or left unhandled meanwhile."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def search(self, *more: object) -> None:
+        text = "\n".join([*self.words, *map(str, more), *map(repr, more)])
+        assert not [mark for mark in MARKS if mark in text]
+
+
+@pytest.fixture
+async def said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Said]:
+    caplog.set_level(logging.DEBUG)
+    said = Said()
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda _, context: said.words.append(repr(context)))
+    yield said
+    loop.set_debug(False)
+    said.words += [record.getMessage() + str(record.exc_text) for record in caplog.records]
+    said.search()
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_no_answer_brings_a_secret_out(said: Said, failure: str, auth: str) -> None:
+    async with (
+        far_side(FAILURES[failure]) as coc,
+        client_of(coc.port, integration_key=Secret(value=KEY), auth=AUTHS[auth], timeout=0.5) as client,
+    ):
+        verdict = await client.report(b"{}")
+        said.search(verdict, client, client._way)
+    assert verdict.message or verdict.code
+    assert len(coc.requests) == 1
+
+
+async def unreachable(stack: AsyncExitStack, kind: str, tmp_path: Path) -> tuple[str | int, dict[str, Any]]:
+    """(base_url, settings) for one way of not getting through."""
+    proxied = f"http://user:{quote(PASSWORD, safe='')}@127.0.0.1"
+    if kind == "dns":
+        return "https://no-such-host.invalid", {}
+    if kind in ("refused", "proxy refused"):
+        taken = stack.enter_context(contextlib.closing(socket.socket()))
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        return (port, {}) if kind == "refused" else ("https://127.0.0.1:9", {"proxy_url": f"{proxied}:{port}"})
+    if kind == "link-local":
+        return "http://0xa9fea9fe", {}
+    if kind == "tls":
+        pair = Authority.make(tmp_path).issue("server")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.cert, pair.key)
+        coc = await stack.enter_async_context(far_side(_silent, context))
+        return f"https://127.0.0.1:{coc.port}", {}
+    if kind == "bad proxy url":
+        return "https://127.0.0.1:9", {"proxy_url": Secret(value=f"socks5://user:{PASSWORD}@127.0.0.1:1")}
+    if kind == "key in base_url":
+        return f"https://user:{quote(SECRET)}@127.0.0.1:9", {}
+    proxy = await stack.enter_async_context(connect_proxy(refusing=int(kind)))
+    return "https://127.0.0.1:9", {"proxy_url": Secret(value=f"{proxied}:{proxy.port}")}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["dns", "refused", "proxy refused", "link-local", "tls", "bad proxy url", "key in base_url", "407", "503", "301"],
+)
+async def test_no_failure_to_get_through_brings_a_secret_out(said: Said, kind: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        base, settings = await unreachable(stack, kind, tmp_path)
+        settings |= {"integration_key": Secret(value=KEY), "auth": AUTHS["aksk"]}
+        client = await stack.enter_async_context(client_of(base, **settings))
+        verdict = await client.report(b"{}")
+        said.search(verdict, client, client._way)
+    assert verdict.action is not Action.ACCEPTED
+    assert verdict.message
+
+
+async def test_a_traceback_of_a_report_holds_no_secret(said: Said) -> None:
+    async with (
+        far_side(_silent) as coc,
+        client_of(coc.port, integration_key=Secret(value=KEY), auth=AUTHS["aksk"]) as client,
+    ):
+        task = asyncio.create_task(client.report(b"{}"))
+        while not coc.requests:
+            await asyncio.sleep(0.01)
+        stack = "".join(map(str, task.get_stack())) + repr(task)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            stack += traceback.format_exc()
+        said.search(stack)
+
+
+_SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=8, max_size=40)
+
+
+@given(secret=_SECRETS, before=st.text(max_size=20), after=st.text(max_size=20))
+@example(secret="\\/\\/\\/\\/", before="", after="")
+def test_a_secret_is_scrubbed_in_every_spelling(secret: str, before: str, after: str) -> None:
+    scrub = Scrubber([secret])
+    spellings = [secret, quote(secret, safe="~"), quote_plus(secret), json.dumps(secret)[1:-1], html.escape(secret)]
+    for spelling in spellings:
+        # What stands around it may itself complete or hold a spelling: then it is scrubbed just as well.
+        text = scrub(f"{before} {spelling} {after}")
+        assert spelling not in text.replace(MARK, "\0")
+        assert MARK in text
+
+
+@given(secret=_SECRETS, cut=st.integers(5, 39), before=st.text("xyz", max_size=20))
+def test_a_secret_that_the_end_cuts_off_is_scrubbed(secret: str, cut: int, before: str) -> None:
+    head = secret[:cut]
+    text = Scrubber([secret])(f"{before} {head}")
+    assert text.endswith(MARK)
+
+
+def test_a_message_is_scrubbed_before_it_is_cut_to_length() -> None:
+    body = json.dumps({"error_code": "x", "error_msg": "y" * 490 + SECRET}).encode()
+    assert SECRET[:8] not in read_answer(body, Scrubber([SECRET])).message
+
+
+def test_a_secret_that_a_page_breaks_by_tags_is_scrubbed() -> None:
+    page = b"<h1>Not found</h1><p>/custom/c4nary0c4<wbr>nary0c4nary</p>"
+    assert read_answer(page, Scrubber(["c4nary0c4nary0c4nary"])).message == f"Not found/custom/{MARK}"
+
+
+def test_without_secrets_nothing_is_changed_but_echoed_credentials() -> None:
+    scrub = Scrubber(["", ""])
+    assert scrub("as it was") == "as it was"
+    assert scrub("Authorization: Basic dXNlcjpwYXNz") == f"Authorization: Basic {MARK}"
+    assert scrub(f"SDK-HMAC-SHA256 Access=x, Signature={'ab' * 32}") == f"SDK-HMAC-SHA256 Access=x, Signature={MARK}"

@@ -21,6 +21,7 @@ OPEN_OVER: Final = 2
 WINDOW: Final = 50
 REFUSED_SHARE: Final = 0.2
 REFUSED_OVER: Final = 5
+_ROUNDING: Final = 1e-9  # a token that is there but for the rounding of floats is there
 
 
 def back_off(attempts: int, dice: float) -> float:
@@ -104,9 +105,10 @@ class Bucket(NamedTuple):
         return self._replace(tokens=self.tokens - count)
 
     def available(self, wanted: int) -> int:
-        return wanted if self.rate <= 0 else min(wanted, int(self.tokens))
+        return wanted if self.rate <= 0 else min(wanted, int(self.tokens + _ROUNDING))
 
     @property
     def wait(self) -> float:
         """Seconds until one token is there."""
-        return 0.0 if self.rate <= 0 or self.tokens >= 1 else (1 - self.tokens) / self.rate
+        missing = 1 - self.tokens
+        return 0.0 if self.rate <= 0 or missing <= _ROUNDING else missing / self.rate

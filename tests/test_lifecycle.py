@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +43,8 @@ def test_the_same_again_owes_nothing_and_gives_back_the_very_record() -> None:
 def test_a_changed_annotation_owes_an_update() -> None:
     step = looked(an_alarm(), an_alert(annotations={"summary": "still down"}))
     assert (step.owed, step.news) == (Kind.UPDATE, News.NEWS)
-    assert step.alarm and step.alarm.episode == 1
+    assert step.alarm
+    assert step.alarm.episode == 1
 
 
 def test_a_changed_mapping_revision_owes_an_update_once() -> None:
@@ -76,14 +79,16 @@ def test_a_clock_set_back_far_costs_one_refresh_rather_than_silence() -> None:
 def test_a_changed_start_stays_in_the_episode_and_is_remembered() -> None:
     step = looked(an_alarm(), an_alert(startsAt=LATER))
     assert step.owed is None
-    assert step.alarm and (step.alarm.episode, step.alarm.starts) == (1, micros(LATER))
+    assert step.alarm
+    assert (step.alarm.episode, step.alarm.starts) == (1, micros(LATER))
     assert looked(step.alarm, an_alert(startsAt=START)).alarm is step.alarm
 
 
 def test_a_resolve_owes_an_ok() -> None:
     step = looked(an_alarm(), an_alert("resolved"))
     assert (step.owed, step.news) == (Kind.OK, News.NEWS)
-    assert step.alarm and (step.alarm.status, step.alarm.ends) == (Status.RESOLVED, micros(END))
+    assert step.alarm
+    assert (step.alarm.status, step.alarm.ends) == (Status.RESOLVED, micros(END))
 
 
 def test_a_resolve_from_before_the_newest_start_is_stale() -> None:
@@ -124,7 +129,10 @@ def test_an_id_per_episode_differs_by_start_and_is_kept_for_the_ok() -> None:
     moved = looked(first, an_alert(startsAt=LATER), policy=policy).alarm
     closed = looked(moved, an_alert("resolved", startsAt=LATER), policy=policy).alarm
     again = looked(closed, an_alert(startsAt=LATER), policy=policy).alarm
-    assert first and moved and closed and again
+    assert first
+    assert moved
+    assert closed
+    assert again
     assert first.coc_alarm_id == moved.coc_alarm_id == closed.coc_alarm_id != again.coc_alarm_id
 
 
@@ -145,7 +153,7 @@ def test_alarms_and_oks_alternate_whatever_comes(history: list[tuple[Alert, str]
         if step.owed in (Kind.ALARM, Kind.OK):
             owed.append(step.owed)
         known = step.alarm
-    assert all(a is not b for a, b in zip(owed, owed[1:], strict=False))
+    assert all(a is not b for a, b in itertools.pairwise(owed))
     if known is not None:
         assert owed[-1] is (Kind.ALARM if known.status is Status.FIRING else Kind.OK)
 

@@ -1,0 +1,100 @@
+"""Stand-ins typed as the contracts they stand for; each says what it does not check."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+
+from adapter.coc.verdict import Action, Reason, Verdict
+from adapter.mapping.fallback import fallback
+from adapter.mapping.job import Job, Rendered
+from adapter.mapping.job import Reason as FallbackReason
+
+EPOCH = 1_800_000_000_000_000
+ACCEPTED = Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=200, code="COC.00000000")
+REFUSED = Verdict(action=Action.REFUSED, reason=Reason.CONTENT, status=400, code="COC.00000001", message="too long")
+DOWN = Verdict(action=Action.RETRY, reason=Reason.REFUSED_CONNECTION, message="connection refused")
+LOST = Verdict(action=Action.RETRY, reason=Reason.TIMEOUT, message="no answer", ambiguous=True)
+LOCKED_OUT = Verdict(action=Action.PAUSE, reason=Reason.CREDENTIALS, status=401, code="common.01010001")
+
+
+class FakeClock:
+    """Time that moves when told to. Sleepers wake in order; what they do next runs before `advance` returns."""
+
+    def __init__(self) -> None:
+        self.wall = EPOCH
+        self._now = 1000.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def now(self) -> int:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self._now + seconds, self._count, future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Move both clocks on, waking each sleeper at its own time."""
+        end = self._now + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, future = heapq.heappop(self._sleepers)
+            self._move(max(due, self._now))
+            if not future.done():
+                future.set_result(None)
+            await settle()
+        self._move(end)
+        await settle()
+
+    def _move(self, to: float) -> None:
+        self.wall += round((to - self._now) * 1_000_000)
+        self._now = to
+
+
+async def settle(rounds: int = 40) -> None:
+    """Let everything that can run now run; for parts that use no threads."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+class ScriptedCoc:
+    """A Reporter that answers by a function of the body. Judges nothing: tests/coc does that."""
+
+    def __init__(self, answer: Callable[[bytes], Verdict] = lambda body: ACCEPTED) -> None:
+        self.answer = answer
+        self.bodies: list[bytes] = []
+        self.active = self.most_active = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def report(self, body: bytes) -> Verdict:
+        self.bodies.append(body)
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+        try:
+            await self.gate.wait()
+            return self.answer(body)
+        finally:
+            self.active -= 1
+
+
+class PlainRenderer:
+    """A Renderer without templates: every body is the built-in one. Rendering proper is tested in tests/mapping."""
+
+    def __init__(self) -> None:
+        self.revision = "r1"
+        self.drop: set[str] = set()
+
+    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+        made = [fallback(job, self.revision, FallbackReason.NO_RULE) for job in jobs]
+        return [
+            item._replace(rule="rule", mapping="m.yaml", dropped=True, body=None) if job.alarm_id in self.drop else item
+            for job, item in zip(jobs, made, strict=True)
+        ]

@@ -3,7 +3,8 @@
 Every accepted socket counts from the first packet on, TLS handshake included. A client has `header_seconds` for the
 handshake and as long again for each request's headers; a connection that has been served may then rest for
 `idle_seconds`. When all places are taken, the connection that has been waiting longest without a request gives up its
-place, so that slow or silent clients cannot keep others out; only when every connection is at work is a new one closed.
+place, strangers before those who were served, so that slow or silent clients cannot keep others out; only when every
+connection is at work is a new one closed.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ class Listener:
             connection.waiting_since = None
             try:
                 response: web.StreamResponse = await handler(request)
+                connection.welcome = response.status < 400
             finally:
                 connection.waiting_since = self._loop.time()
                 connection.served = True
@@ -163,14 +165,16 @@ class Listener:
         return handle
 
     def _make_room(self) -> bool:
-        """Ends the oldest handshake or wait for a request; False when all connections are at work."""
-        waits: list[tuple[float, Callable[[], object]]] = [
-            (since, connection.hang_up) for connection in self._open if (since := connection.waiting_since) is not None
+        """Ends the oldest handshake or wait for a request, strangers first; False when all connections are at work."""
+        waits: list[tuple[bool, float, Callable[[], object]]] = [
+            (connection.welcome, since, connection.hang_up)
+            for connection in self._open
+            if (since := connection.waiting_since) is not None
         ]
-        waits += [(since, task.cancel) for task, since in self._greeting.items()]
+        waits += [(False, since, task.cancel) for task, since in self._greeting.items()]
         if not waits:
             return False
-        _, end = min(waits, key=lambda wait: wait[0])
+        _, _, end = min(waits, key=lambda wait: wait[:2])
         end()
         return True
 
@@ -196,10 +200,10 @@ class _Connection(web.RequestHandler):
     """aiohttp's protocol, telling the listener when it waits for a request and when it is at work.
 
     waiting_since: loop time, None while a handler runs. served: the wait is the pause after an answer, and nothing of
-    the next request has come yet.
+    the next request has come yet. welcome: the last answer was no refusal.
     """
 
-    __slots__ = ("_listener", "served", "waiting_since")
+    __slots__ = ("_listener", "served", "waiting_since", "welcome")
 
     def __init__(self, listener: Listener, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
         assert runner.server is not None
@@ -212,7 +216,7 @@ class _Connection(web.RequestHandler):
         )
         self._listener = listener
         self.waiting_since: float | None = loop.time()
-        self.served = False
+        self.served = self.welcome = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

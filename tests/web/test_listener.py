@@ -109,6 +109,20 @@ async def test_when_full_the_longest_wait_makes_room() -> None:
         silent[0][1].close()
 
 
+async def test_strangers_make_room_before_a_client_that_was_served() -> None:
+    async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
+        served = await asyncio.open_connection("127.0.0.1", listener.port)
+        served[1].write(GET)
+        await asyncio.wait_for(served[0].readuntil(b"\r\n\r\nok"), 10)
+        strangers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(30)]
+        for reader, _ in strangers[:20]:
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        served[1].write(GET)
+        assert (await asyncio.wait_for(served[0].readuntil(b"\r\n\r\nok"), 10)).startswith(b"HTTP/1.1 200")
+        for _, writer in (served, *strangers):
+            writer.close()
+
+
 async def test_handshakes_that_never_end_make_room_too(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     pair = authority.issue("server")

@@ -122,15 +122,15 @@ class Link:
             done, _ = await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
         except asyncio.CancelledError:
             commit.add_done_callback(lambda done: done.exception())
-            connection.terminate()
+            _drop(connection)
             raise
         if not done:
-            connection.terminate()
+            _drop(connection)
             await asyncio.wait({commit})
         try:
             tag = commit.result()
         except TROUBLE as exc:
-            connection.terminate()
+            _drop(connection)
             raise CommitUnknown(f"the commit was not confirmed: {_one_line(exc)}") from exc
         self._on_commit(self._clock.monotonic() - started)
         if tag != "COMMIT":
@@ -184,15 +184,19 @@ async def _nothing_to_reset(_: object) -> None:
 
 async def _roll_back(connection: Connection, exc: BaseException) -> None:
     """Leave a usable connection behind, or none."""
-    # What was terminated already answers every call with InterfaceError, which must not hide why.
+    if isinstance(exc, _UNCLEAR):
+        _drop(connection)
+        return
+    try:
+        await connection.execute("ROLLBACK", timeout=2)
+    except TROUBLE:
+        _drop(connection)
+
+
+def _drop(connection: Connection) -> None:
+    # One that is gone already answers with InterfaceError, which must not hide why it went.
     with suppress(asyncpg.InterfaceError):
-        if isinstance(exc, _UNCLEAR):
-            connection.terminate()
-        elif not connection.is_closed():
-            try:
-                await connection.execute("ROLLBACK", timeout=2)
-            except TROUBLE:
-                connection.terminate()
+        connection.terminate()
 
 
 def _one_line(exc: BaseException) -> str:

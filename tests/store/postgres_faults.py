@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
@@ -136,9 +135,11 @@ async def killed_backends(
 
 async def disagreements(server: PostgresServer, dsn: str) -> tuple[str, ...]:
     """Where the sums kept beside the rows are not the sums of the rows."""
+    pending = "SELECT count(*) FROM report WHERE outcome IS NULL"
     checks = {
-        "tally.pending": "SELECT coalesce(sum(pending), 0) - (SELECT count(*) FROM report WHERE outcome IS NULL) FROM tally",
-        "tally.firing": "SELECT coalesce(sum(firing), 0) - (SELECT count(*) FROM alarm WHERE status = 'firing') FROM tally",
+        "tally.pending": f"SELECT coalesce(sum(pending), 0) - ({pending}) FROM tally",
+        "tally.firing": "SELECT coalesce(sum(firing), 0) - (SELECT count(*) FROM alarm WHERE status = 'firing')"
+        " FROM tally",
         "alarm.pending": "SELECT count(*) FROM alarm a WHERE pending <>"
         " (SELECT count(*) FROM report r WHERE r.alarm = a.id AND outcome IS NULL)",
     }
@@ -224,6 +225,3 @@ async def _working(loops: Sequence[Awaitable[None]]) -> AsyncIterator[None]:
 async def _start(dsn: str, path: Path) -> asyncio.subprocess.Process:
     command = [sys.executable, "-m", "tests.store.postgres_worker", dsn, str(path), "2.0"]
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-
-
-Step = Callable[[PostgresStore], Awaitable[Any]]

@@ -81,14 +81,14 @@ class BreakingWire:
     async def _at_rest(self, port: int) -> None:
         """Until the server is done with what it was sent."""
         async with asyncio.timeout(10), self._server.admin() as connection:
-            busy = "SELECT count(*) FROM pg_stat_activity WHERE client_port = $1 AND state = 'active'"
-            while await connection.fetchval(busy, port):
+            busy = "SELECT count(*) FROM pg_stat_activity WHERE client_port = $1 AND wait_event IS DISTINCT FROM $2"
+            while await connection.fetchval(busy, port, "ClientRead"):
                 await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Once the clients are gone."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
 
 
 @asynccontextmanager

@@ -24,6 +24,9 @@ def fallback(job: Job, revision: str, reason: Reason) -> Rendered:
 def _unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         both = from_json(raw)
-        return _NO_ALERT | both["alert"], _NO_GROUP | both["group"]
+        alert, group = _NO_ALERT | both["alert"], _NO_GROUP | both["group"]
     except (ValueError, KeyError, TypeError):
         return _NO_ALERT, _NO_GROUP
+    if not isinstance(alert["labels"], dict) or not isinstance(alert["annotations"], dict):
+        return _NO_ALERT, _NO_GROUP
+    return alert, group

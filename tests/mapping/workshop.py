@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any
 
-from adapter.alertmanager import Group, pack
+from adapter.alertmanager import Group, pack, unpack
+from adapter.mapping.compose import Subject
 from adapter.mapping.job import Contract, Job, Rendered
+from adapter.mapping.model import RuleSet
+from adapter.mapping.program import Outcome, Program
 from adapter.mapping.revision import Mappings
+from adapter.mapping.rules import load
 from tests.builders import GROUP, an_alert
 
 SOUND = {
@@ -75,13 +81,40 @@ async def rendered(directory: Path, *jobs: Job, **options: Any) -> list[Rendered
         return await mappings.render(jobs)
 
 
-async def body_of(tmp_path: Path, text: str, job: Job) -> dict[str, Any]:
-    """The body one mapping file makes of one job."""
-    (made,) = await rendered(write(tmp_path / "mappings", only=text), job)
-    assert made.body is not None
-    return made.body
-
-
-def told(made: Rendered) -> dict[str, str]:
+def told(made: Rendered | Outcome) -> dict[str, str]:
     """Field -> reason of everything that fell back."""
     return {field: str(reason) for field, reason, _ in made.fallbacks}
+
+
+def program(text: str | Path) -> Program:
+    """Rules as the child has them, in this process: for templates that behave."""
+    if isinstance(text, Path):
+        return _program(load(text))
+    with TemporaryDirectory() as folder:
+        return _program(load(write(Path(folder), only=text)))
+
+
+def _program(ruleset: RuleSet) -> Program:
+    return Program(
+        ruleset.as_data(), {}, mark=lambda place: True, clock=time.monotonic, cpu=time.thread_time, patience=10
+    )
+
+
+def outcome(of: Program | str, job: Job) -> Outcome:
+    """What the rules make of a job."""
+    made = of if isinstance(of, Program) else program(of)
+    alert, group = unpack(job.raw)
+    return made.render(Subject(job.alarm_id, job.time_ms, job.status, job.contract, alert, group), job.integration)
+
+
+def fields(of: Program | str, job: Job | None = None) -> dict[str, Any]:
+    """The body the rules make of a job."""
+    body = outcome(of, job or a_job()).body
+    assert body is not None
+    return body
+
+
+def text_of(template: str, job: Job | None = None, **top: Any) -> str:
+    """What one template comes to, as resourceName; empty when it is left out."""
+    of = rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, **top)
+    return str(fields(of, job).get("resourceName", ""))

@@ -1,0 +1,235 @@
+"""The mapping language: names, rules, defaults, tables, and alert text that stays data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import GROUP
+from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, text_of, told
+
+
+def test_the_first_rule_whose_condition_is_true_takes_the_alert() -> None:
+    of = program(
+        rules(
+            {"name": "node", "when": "labels.node", "alarm": SOUND},
+            {"name": "pod", "when": "labels.pod", "alarm": SOUND},
+            {"name": "rest", "alarm": SOUND},
+        )
+    )
+    assert outcome(of, a_job({"pod": "p", "node": "n"})).rule == "node"
+    assert outcome(of, a_job({"pod": "p"})).rule == "pod"
+    assert outcome(of, a_job()).rule == "rest"
+
+
+def test_files_are_asked_in_name_order_and_keep_their_own_tables(tmp_path: Path) -> None:
+    for name, app in (("b", "second"), ("a", "first")):
+        text = rules(
+            {
+                "name": app,
+                "when": f"lookup.t[labels.team] == '{app}'",
+                "alarm": {**SOUND, "resourceName": "{{ lookup.t[labels.team] }}"},
+            },
+            lookup={"t": {name: app}},
+        )
+        (tmp_path / f"{name}.yaml").write_text(text)
+    of = program(tmp_path)
+    made = outcome(of, a_job({"team": "b"}))
+    assert (made.rule, made.mapping) == ("second", "b.yaml")
+    assert fields(of, a_job({"team": "a"}))["resourceName"] == "first"
+    assert outcome(of, a_job({"team": "c"})).rule is None
+
+
+def test_a_dropped_alert_has_no_body() -> None:
+    of = rules(
+        {"name": "watchdog", "when": "labels.alertname == 'Watchdog'", "drop": True}, {"name": "x", "alarm": SOUND}
+    )
+    made = outcome(of, a_job({"alertname": "Watchdog"}))
+    assert (made.rule, made.dropped, made.body) == ("watchdog", True, None)
+
+
+def test_an_alert_no_rule_takes_gets_the_built_in_mapping() -> None:
+    made = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_job({"namespace": "shop"}))
+    assert (made.rule, made.mapping, made.dropped) == (None, None, False)
+    assert set(told(made).values()) == {"no rule"}
+    assert set(told(made)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
+    assert made.body is not None
+    assert {
+        name: made.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
+    } == {
+        "alarmName": "PodDown",
+        "alarmLevel": "Minor",
+        "nameSpace": "shop",
+        "applicationId": "unmapped",
+        "alarmDesc": "down",
+    }
+
+
+def test_defaults_serve_every_field_a_rule_does_not_set() -> None:
+    of = rules(
+        {"name": "all", "alarm": {"resourceName": "own", "additional": {"a": "own", "c": "own"}}},
+        defaults={**SOUND, "resourceName": "default", "additional": {"a": "default", "b": "default"}},
+    )
+    body = fields(of)
+    assert body["resourceName"] == "own"
+    assert body["alarmName"] == "PodDown"
+    assert {key: body["additional"][key] for key in "abc"} == {"a": "own", "b": "default", "c": "own"}
+
+
+def test_what_is_absent_is_the_empty_string() -> None:
+    assert text_of("[{{ labels.nope }}{{ annotations.nope }}{{ labels['no pe'] }}]") == "[]"
+    assert text_of("{{ labels.nope == '' and not annotations.nope }}") == "True"
+    assert text_of("[{{ lookup.t[labels.nope] }}{{ lookup.t.nope }}]", lookup={"t": {"a": "b"}}) == "[]"
+    assert text_of("{{ labels.nope | default('absent') }}") == "absent"
+    assert text_of("[{{ none }}]") == "[]"
+
+
+@pytest.mark.parametrize(
+    "name", ["items", "keys", "get", "values", "update", "pop", "__class__", "if", "Ünïcode.name", "a b", ""]
+)
+def test_a_label_of_any_name_is_reachable(name: str) -> None:
+    assert text_of(f"{{{{ labels[{json.dumps(name, ensure_ascii=False)}] }}}}", a_job({name: "here"})) == "here"
+
+
+def test_a_dot_reaches_labels_that_are_called_like_methods() -> None:
+    template = "{{ labels.items }},{{ labels.keys }},{{ annotations.get }}"
+    assert text_of(template, a_job({"items": "i", "keys": "k"}, {"get": "g"})) == "i,k,g"
+    assert text_of(template) == ",,"
+
+
+def test_all_labels_can_be_gone_through() -> None:
+    template = "{% for name, value in labels | dictsort %}{{ name }}={{ value }} {% endfor %}{{ labels | length }}"
+    assert text_of(template) == "alertname=PodDown severity=warning 2"
+    assert text_of("{% for name, value in labels | items %}{{ name }} {% endfor %}") == "alertname severity"
+
+
+def test_every_name_means_what_the_design_says() -> None:
+    group = replace(
+        GROUP,
+        receiver="coc",
+        groupKey="k",
+        groupLabels={"items": "gl"},
+        commonLabels={"b": "cl"},
+        commonAnnotations={"c": "ca"},
+        externalURL="http://am",
+    )
+    job = a_job(
+        {"a": "la"}, {"a": "an"}, group=group, integration="team-a",
+        fingerprint="f1", startsAt="2026-01-01T00:00:00Z", generatorURL="http://g",
+    )  # fmt: skip
+    template = (
+        "{{ [labels.a, annotations.a, alert.status, alert.startsAt, alert.endsAt, alert.generatorURL,"
+        " alert.fingerprint, group.receiver, group.groupKey, group.groupLabels.items, group.commonLabels.b,"
+        " group.commonAnnotations.c, group.externalURL, integration] | join(' ') }}"
+    )
+    assert text_of(template, job) == (
+        "la an firing 2026-01-01T00:00:00Z 0001-01-01T00:00:00Z http://g f1 coc k gl cl ca http://am team-a"
+    )
+
+
+def test_a_name_that_is_not_of_the_language_fails_when_it_gets_that_far() -> None:
+    """`check` refuses it where it can be seen; where it cannot, the field falls back."""
+    made = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_job({"severity": "nope"}))
+    assert made.fallbacks == [("resourceName", "error", "there is no 'nope'")]
+
+
+def test_what_one_field_sets_is_not_seen_by_the_next() -> None:
+    body = fields(
+        one_rule(resourceName="{% set integration = 'mine' %}{{ integration }}", resourceId="{{ integration }}")
+    )
+    assert (body["resourceName"], body["resourceId"]) == ("mine", "default")
+
+
+def test_a_table_keeps_what_was_typed() -> None:
+    tables = {"t": {"text": "010", "no": "no", "number": 5, "list": ["a", "b"], "deep": {"er": "x"}, "items": "i"}}
+    template = (
+        "{{ lookup.t.text }},{{ lookup.t.no }},{{ lookup.t.number }},{{ lookup.t.list[1] }},{{ lookup.t.deep.er }},"
+        "{{ lookup.t.deep.none }},{{ lookup.t.items }}"
+    )
+    assert text_of(template, lookup=tables) == "010,no,5,b,x,,i"
+
+
+def test_a_failing_field_falls_back_alone() -> None:
+    made = outcome(
+        one_rule(nameSpace="{{ 1 / 0 }}", URL="{{ [].x.y }}", resourceName="{{ labels.pod }}"), a_job({"pod": "p"})
+    )
+    assert told(made) == {"nameSpace": "error", "URL": "error"}
+    assert made.body is not None
+    assert (made.body["nameSpace"], made.body["resourceName"], made.body["alarmName"]) == ("default", "p", "PodDown")
+    assert "URL" not in made.body
+    assert made.body["additional"]["fallback"].startswith("nameSpace: error (division by zero); URL: error (")
+
+
+def test_a_failing_additional_value_is_left_out() -> None:
+    made = outcome(one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_job())
+    assert told(made) == {"additional.bad": "error"}
+    assert made.body is not None
+    assert made.body["additional"]["good"] == "x"
+    assert not {"bad", "empty"} & set(made.body["additional"])
+
+
+def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
+    of = rules(
+        {"name": "broken", "when": "1 / 0", "drop": True},
+        {"name": "too", "when": "labels.alertname.nope.nope", "drop": True},
+        {"name": "rest", "alarm": SOUND},
+    )
+    made = outcome(of, a_job())
+    assert (made.rule, made.dropped) == ("rest", False)
+    ((field, reason, detail),) = made.fallbacks
+    assert (field, reason) == ("when", "error")
+    assert detail.startswith("rule broken: division by zero; rule too: ")
+
+
+def test_a_condition_after_the_match_is_not_tried() -> None:
+    of = rules(
+        {"name": "first", "when": "labels.pod", "alarm": SOUND}, {"name": "broken", "when": "1 / 0", "drop": True}
+    )
+    assert outcome(of, a_job({"pod": "p"})).fallbacks == []
+
+
+TEMPLATE_LIKE = st.one_of(
+    st.text(max_size=60),
+    st.lists(
+        st.sampled_from(
+            ["{{", "}}", "{%", "%}", "{#", "#}", " labels.alertname ", '"', "\\", "\n", "', ", "{{ 1/0 }}", "%s"]
+        ),
+        max_size=8,
+    ).map("".join),
+)
+
+
+@given(TEMPLATE_LIKE)
+def test_alert_text_is_data_and_never_a_template(text: str) -> None:
+    body = fields(PLAIN, a_job({"pod": text}, {"summary": text or "x", "description": text}))
+    stripped = body.get("resourceName", "")
+    assert "PodDown" not in stripped or "PodDown" in text
+    assert body["additional"].get("copy", "") == body["additional"].get("fused", "")
+    json.loads(json.dumps(body))
+
+
+PLAIN = program(
+    one_rule(
+        resourceName="{{ labels.pod }}",
+        additional={"copy": "{{ annotations.description }}", "fused": "{{ annotations.description }}"},
+    )
+)
+
+
+def test_text_like_braces_arrives_as_it_is() -> None:
+    text = '{{ labels.alertname }}{% raw %}"quoted" \\n'
+    assert fields(PLAIN, a_job({"pod": text}))["resourceName"] == text
+
+
+def test_rendered_values_are_stripped() -> None:
+    assert text_of("\n  {{ labels.pod }}\t\n", a_job({"pod": " x "})) == "x"
+
+
+def test_a_rule_of_texts_alone_needs_no_template() -> None:
+    body = fields(rules({"name": "all", "alarm": {**SOUND, "alarmName": "a", "nameSpace": "n", "resourceName": "r"}}))
+    assert (body["alarmName"], body["nameSpace"], body["resourceName"]) == ("a", "n", "r")

@@ -35,7 +35,9 @@ from adapter.store.base import (
     Settled,
     Settlement,
 )
-from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, check, is_damage, refused
+from adapter.store.sqlite_check import check_alarms, check_reports, check_structure
+from adapter.store.sqlite_damage import is_damage
+from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, refused
 from adapter.store.sqlite_reader import Reader
 from adapter.store.sqlite_room import BALLAST, RESERVE, Level, Room, free_bytes
 from adapter.store.sqlite_seen import SeenLater
@@ -45,6 +47,7 @@ T = TypeVar("T")
 
 _NEVER = 2**62  # later than any due time
 _LEAST_PAGES = 64
+_BETWEEN_CHECKS = 0.02  # seconds between 500 rows each, so that checking a large file is not felt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +76,14 @@ class SqliteStore:
         backlog: int,
         clock: Clock,
         on_commit: Callable[[float], None],
+        last_due: Micros,
     ) -> None:
         self._path = path
         self._keeper = keeper
         self._lock = lock
         self._bound = backlog
         self._clock = clock
-        self._tick_offset = sqlite_rows.last_due(connection) - int(clock.monotonic() * SECOND)
+        self._tick_offset = last_due - int(clock.monotonic() * SECOND)
         self._in_flight: dict[int, int] = {}  # seq -> alarm
         self._seen = SeenLater()
         self._claiming = asyncio.Lock()
@@ -107,17 +111,26 @@ class SqliteStore:
         """StoreRefused when the store cannot be opened safely."""
         sqlite_files.prepare(path)
         lock = sqlite_files.lock(path)
-        max_pages = None if max_bytes is None else max(max_bytes // sqlite_open.PAGE_SIZE, _LEAST_PAGES)
+        max_pages = None if max_bytes is None else max(max_bytes // sqlite_files.PAGE_SIZE, _LEAST_PAGES)
         room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
         keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages)
         try:
-            connection = await asyncio.to_thread(_start, keeper)
+            connection, last_due = await asyncio.to_thread(_start, keeper)
         except BaseException as exc:
             os.close(lock)
             if isinstance(exc, sqlite3.Error | OSError):
                 raise refused(path, exc) from exc
             raise
-        return cls(path, keeper, connection, lock=lock, backlog=backlog, clock=clock, on_commit=on_commit)
+        return cls(
+            path,
+            keeper,
+            connection,
+            lock=lock,
+            backlog=backlog,
+            clock=clock,
+            on_commit=on_commit,
+            last_due=last_due,
+        )
 
     def _tick(self) -> int:
         """Steady microseconds, comparable with alarm.due_at."""
@@ -220,7 +233,13 @@ class SqliteStore:
         reader = self._reader("store-check")
         try:
             with contextlib.suppress(StoreError):
-                await reader.call(check)
+                await reader.call(check_structure)
+                for check in (check_alarms, check_reports):
+                    last: int | None = 0
+                    while last is not None:
+                        last, bad = await reader.call(partial(check, after=last))
+                        self._keeper.bad_payload += bad
+                        await asyncio.sleep(_BETWEEN_CHECKS)
         finally:
             await reader.close()
 
@@ -241,6 +260,8 @@ class SqliteStore:
         warnings = [
             f"the store was damaged; {name} holds what it was, move it away when you have seen to it" for name in aside
         ]
+        if self._keeper.bad_payload:
+            warnings.append(f"{self._keeper.bad_payload} rows of the store hold bytes that were damaged on disk")
         if level is not Level.OPEN:
             taken = "only resolves are taken" if level is Level.TIGHT else "nothing is taken"
             warnings.append(f"there is little room left for the store: {taken} until there is more")
@@ -249,6 +270,7 @@ class SqliteStore:
             "place": str(self._path),
             "version": sqlite3.sqlite_version,
             "recovered": aside,
+            "damaged_rows": self._keeper.bad_payload,
             "warnings": warnings,
         }
 
@@ -278,7 +300,11 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
 
 
-def _start(keeper: Keeper) -> sqlite3.Connection:
+def _start(keeper: Keeper) -> tuple[sqlite3.Connection, Micros]:
     connection = keeper.writer()
-    keeper.room.start()
-    return connection
+    try:
+        keeper.room.start()
+        return connection, sqlite_rows.last_due(connection)
+    except BaseException:
+        connection.close()
+        raise

@@ -15,6 +15,7 @@ from adapter.clock import Micros
 from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Change, Intake, Receipt, changes
 from adapter.store.jsonform import labels_to_json
+from adapter.store.sqlite_damage import DamagedRow
 from adapter.store.sqlite_room import Level, Room
 
 CHUNK: Final = 50  # alerts looked at in one go
@@ -84,7 +85,12 @@ def accept(
     total = connection.execute("SELECT coalesce(sum(pending), 0) FROM integration").fetchone()[0]
     for part in _parts(intake):
         known, rows = _known(connection, part)
-        made = changes(known, part)
+        try:
+            made = changes(known, part)
+        except Exception as exc:
+            if all(_sound(alarm) for alarm in known.values()):
+                raise
+            raise DamagedRow("an alarm's row holds what was never written") from exc
         superseded = _superseded(connection, made, rows, busy)
         progress.added.count(made, len(superseded))
         if progress.added.reports > 0:
@@ -137,9 +143,16 @@ def _known(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str, Alar
     for fingerprint, status, *more, id_, head, due_at in connection.execute(
         _KNOWN_BY_SIZE[size], (part.integration, *names)
     ):
+        if status not in _STATUS:
+            raise DamagedRow("an alarm's row holds a status that was never written")
         known[fingerprint] = Alarm(fingerprint, _STATUS[status], *more)
         rows[fingerprint] = _Row(id_, head, due_at)
     return known, rows
+
+
+def _sound(alarm: Alarm) -> bool:
+    numbers = (alarm.episode, alarm.starts, alarm.ends, alarm.heard, alarm.pending)
+    return all(type(number) is int for number in numbers) and type(alarm.content) is bytes
 
 
 def _superseded(

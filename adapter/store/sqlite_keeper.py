@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import StoreRefused
-from adapter.store import sqlite_open, sqlite_salvage
+from adapter.store import sqlite_damage, sqlite_open, sqlite_salvage
+from adapter.store.sqlite_check import check_all, check_structure
+from adapter.store.sqlite_damage import DamagedRow, is_damage, is_damaged_row
 from adapter.store.sqlite_room import Room
 from adapter.store.sqlite_salvage import Salvaged
 
 CHECKED_AT_ONCE: Final = 64 * 2**20  # larger files are checked in the background, after the start
-
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MOST_RECOVERIES: Final = 5  # by damaged rows, in one process: a bound, should salvage ever let such a row through
 
 
 class Keeper:
@@ -25,10 +26,12 @@ class Keeper:
         self._path = path
         self._connect = connect
         self._max_pages = max_pages
-        self._suspect = False
+        self._suspect = False  # of damage: check before going on
+        self._certain = False  # of damage that a check of the structure does not see
         self._failed = False
         self.room = room
         self.generation = 0
+        self.bad_payload = 0  # rows whose checksum is wrong
         self.salvaged: Salvaged | None = None
 
     def writer(self) -> sqlite3.Connection:
@@ -38,8 +41,12 @@ class Keeper:
         try:
             connection = self._open(self._path)
             try:
-                if self._suspect or (small and not self._failed):
-                    check(connection)
+                if self._certain:
+                    raise DamagedRow("a row holds what was never written")
+                if small and (self._suspect or not self._failed):
+                    self.bad_payload = check_all(connection)
+                elif self._suspect:
+                    check_structure(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -47,7 +54,7 @@ class Keeper:
             if not is_damage(error):
                 raise
             connection = self._recovered()
-        self._suspect = False
+        self._suspect = self._certain = False
         if self._failed:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # gives back the room of the log
@@ -74,6 +81,7 @@ class Keeper:
         """What the database said when a commit failed: what to do before the next."""
         self._failed = True
         self._suspect = self._suspect or is_damage(error)
+        self._certain = is_damaged_row(error) and self.generation < _MOST_RECOVERIES
         self.room.failed(error)
 
     def put_aside(self) -> list[str]:
@@ -82,22 +90,9 @@ class Keeper:
         return sorted(file.name for file in files if not file.name.endswith(("-wal", "-shm")))
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _DAMAGED
-
-
-def check(connection: sqlite3.Connection) -> None:
-    """Raise what SQLite raises for a damaged file when its structure is not sound."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        error = sqlite3.DatabaseError(f"quick_check: {found}")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
-
-
 def refused(path: Path, error: Exception) -> StoreRefused:
     """Why a store cannot be opened, in one line."""
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    code = sqlite_damage.code(error) if isinstance(error, sqlite3.Error) else 0
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StoreRefused(f"the store {path} cannot be written to: {error}; check the owner and mode of its folder")
     if code == sqlite3.SQLITE_BUSY:

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from adapter.errors import StoreRefused
 from adapter.store import sqlite_rows
-from adapter.store.sqlite_files import sync_folder
+from adapter.store.sqlite_files import PAGE_SIZE, sync_folder
 
 Connect = Callable[..., sqlite3.Connection]
 """sqlite3.connect or something that fails on purpose."""
 
 APPLICATION_ID: Final = 0x434F4341  # "COCA"
-PAGE_SIZE: Final = 4096
 _CHECKPOINT_PAGES: Final = 4000  # 16 MB of log: small enough to be replayed at a start without being noticed
 _LOG_LIMIT: Final = 32 * 2**20
 

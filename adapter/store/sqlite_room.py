@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import StoreUnavailable
+from adapter.store.sqlite_damage import code
 from adapter.store.sqlite_files import sync_folder
 
 MIB: Final = 2**20
@@ -80,9 +81,8 @@ class Room:
 
     def failed(self, error: sqlite3.Error) -> None:
         """Give the ballast up when the database failed for want of room."""
-        code = error.sqlite_errorcode & 0xFF
         with contextlib.suppress(OSError):
-            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._free(self._folder) < self._reserve:
+            if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._free(self._folder) < self._reserve:
                 self._ballast.unlink(missing_ok=True)
                 self._held = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,8 @@ from adapter.store.jsonform import (
     made_from_json,
     rebuilt,
 )
-from adapter.store.sqlite_settle import checksum
+from adapter.store.sqlite_damage import DamagedRow
+from adapter.store.sqlite_settle import checksum, making_checksum
 
 _DUE: Final = """SELECT id, due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at <= ?
     ORDER BY due_at, id LIMIT ?"""
@@ -31,7 +33,7 @@ _REPORT: Final = """report.seq, report.integration, alarm.fingerprint, report.ep
     report.coc_alarm_id, report.raw, report.received, report.webhook, report.attempts, report.refused, report.body"""
 _ALARM: Final = "status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending"
 _ACCEPTED: Final = "accepted_body, accepted_status, accepted_at"
-_CLAIM: Final = f"""SELECT {_REPORT}, report.crc, {_ACCEPTED}, earlier, earlier_episode, doubt_episode
+_CLAIM: Final = f"""SELECT {_REPORT}, report.crc, {_ACCEPTED}, accepted_crc, earlier, earlier_episode, doubt_episode
     FROM alarm JOIN report ON report.seq = alarm.head WHERE alarm.id = ?"""  # noqa: S608
 _ROW: Final = f"""SELECT {_REPORT}, report.outcome, fate, done, log, made, made_body,
     CASE WHEN alarm.head = report.seq THEN alarm.due_at END, intake.receiver, intake.external_url, intake.alerts
@@ -65,7 +67,11 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     chosen = [id_ for id_, _ in rows if id_ not in busy][:limit]
     claims, damaged = [], []
     for alarm in chosen:
-        claim, sound = _claim(connection.execute(_CLAIM, (alarm,)).fetchone(), connection, alarm)
+        row = connection.execute(_CLAIM, (alarm,)).fetchone()
+        try:
+            claim, sound = _claim(row, connection, alarm)
+        except (TypeError, ValueError) as exc:
+            raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
         claims.append(claim)
         if not sound:
             damaged.append(claim.report.seq)
@@ -74,7 +80,9 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
 
 
 def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int) -> tuple[Claim, bool]:
-    crc, body, status, at, earlier, earlier_episode, doubt_episode = row[12:]
+    crc, body, status, at, accepted_crc, earlier, earlier_episode, doubt_episode = row[12:]
+    if body is not None and zlib.crc32(body) != accepted_crc:
+        body = _sent_before(connection, alarm)
     report = _report(row[:12])
     sound = checksum(report.raw, report.body) == crc
     if not sound:
@@ -86,6 +94,17 @@ def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int) -> 
         doubt=doubt_episode == report.episode,
     )
     return claim, sound
+
+
+def _sent_before(connection: sqlite3.Connection, alarm: int) -> bytes:
+    """The body of the last delivered report, in place of the alarm's own copy of it that was damaged on disk."""
+    row = connection.execute(
+        """SELECT log, made, made_body, made_crc FROM report WHERE alarm = ? AND outcome = 'delivered'
+           ORDER BY seq DESC LIMIT 1""",
+        (alarm,),
+    ).fetchone()
+    sound = row is not None and row[2] is not None and making_checksum(*row[:3]) == row[3]
+    return row[2] if sound else b"{}"
 
 
 def _rebuilt(report: Report, connection: sqlite3.Connection, id_: int) -> Report:

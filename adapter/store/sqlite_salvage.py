@@ -9,6 +9,7 @@ file to begin again with, or the new one to finish with.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,20 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from adapter.alarm import Alarm, Kind, Outcome, Status
-from adapter.alertmanager import unpack
 from adapter.clock import Micros
-from adapter.store.jsonform import labels_from_json, labels_to_json, rebuilt
-from adapter.store.sqlite_files import companions, sync_folder
-from adapter.store.sqlite_settle import checksum
+from adapter.store import sqlite_remake
+from adapter.store.sqlite_damage import sound_alarm, sound_report
+from adapter.store.sqlite_files import PAGE_SIZE, companions, sync_folder
 
 _CHUNK: Final = 256
 _GAP: Final = 2**32
 _FAILURES: Final = 20_000  # failed reads after which the rest of a table is given up
-
-_OUTCOMES: Final = {None, *(outcome.value for outcome in Outcome)}
-_KINDS: Final = {kind.value for kind in Kind}
-_STATUSES: Final = {status.value for status in Status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,9 @@ class Salvaged:
 
 def finish(path: Path) -> str | None:
     """Complete a recovery that a crash cut short; the name of the old file when one was put aside."""
-    _made(path, "salvage").unlink(missing_ok=True)
+    for what in ("salvage", "salvage-old"):
+        for file in companions(_made(path, what)):
+            file.unlink(missing_ok=True)
     new = _made(path, "recovered")
     if not new.exists():
         return None
@@ -63,19 +60,14 @@ def finish(path: Path) -> str | None:
 def recover(path: Path, create: Callable[[Path], sqlite3.Connection], now: Micros) -> Salvaged:
     """Salvage into a new file and put the old one aside; `create` makes an empty store at a path."""
     partial = _made(path, "salvage")
-    for file in companions(partial):
-        file.unlink(missing_ok=True)
+    finish(path)
     new = create(partial)
     try:
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         new.execute("BEGIN IMMEDIATE")
-        with contextlib.closing(_open_old(path)) as old:
+        with contextlib.closing(_readable(path, partial)) as old:
             _copy_all(old, new)
-        new.execute(_IDS)
-        _adopt_orphans(new)
-        new.execute(_IDS)
-        _remake_lost(new, now)
-        for statement in _COUNTS:
-            new.execute(statement)
+        sqlite_remake.make_whole(new, now)
         alarms, pending, dead = _count(new)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -89,6 +81,30 @@ def recover(path: Path, create: Callable[[Path], sqlite3.Connection], now: Micro
 
 def _made(path: Path, what: str) -> Path:
     return path.with_name(f"{path.name}.{what}")
+
+
+def _readable(path: Path, fresh: Path) -> sqlite3.Connection:
+    """The old file; when even its list of tables is gone, a copy of it with the first page of a fresh store.
+
+    Migrations put every table at the same place in every file, and the list of tables fits into that page.
+    """
+    old = _open_old(path)
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_old(fresh)) as model:
+        tables = "SELECT name, rootpage, sql FROM sqlite_schema"
+        if old.execute(tables).fetchall() == model.execute(tables).fetchall():
+            return old
+    old.close()
+    copy = _made(path, "salvage-old")
+    for file, target in zip(companions(path)[:2], companions(copy)[:2], strict=True):
+        target.unlink(missing_ok=True)
+        if file.exists():
+            shutil.copyfile(file, target)
+    with copy.open("r+b") as first:
+        page = bytearray(fresh.open("rb").read(PAGE_SIZE))
+        page[28:32] = (copy.stat().st_size // PAGE_SIZE).to_bytes(4)
+        page[32:40] = bytes(8)  # no list of free pages
+        first.write(page)
+    return _open_old(copy)
 
 
 def _open_old(path: Path) -> sqlite3.Connection:
@@ -153,104 +169,12 @@ def _last(old: sqlite3.Connection, table: str, key: str) -> int:
     return max(min(last, 2**40) for last in found) // _CHUNK * _CHUNK
 
 
-def _sound_alarm(row: dict[str, Any]) -> bool:
-    numbers = ("id", "episode", "starts", "ends", "heard", "first_seen", "last_seen", "repeats", "stale")
-    return (
-        row["status"] in _STATUSES
-        and all(type(row[name]) is int for name in numbers)
-        and all(type(row[name]) is str for name in ("integration", "fingerprint", "coc_alarm_id", "revision", "labels"))
-        and type(row["content"]) is bytes
-        and type(row["accepted_body"]) in (bytes, type(None))
-        and row["earlier"] in _OUTCOMES
-    )
-
-
-def _sound_report(row: dict[str, Any]) -> bool:
-    numbers = ("seq", "alarm", "episode", "received", "webhook", "crc", "attempts", "refused")
-    return (
-        row["kind"] in _KINDS
-        and row["outcome"] in _OUTCOMES
-        and all(type(row[name]) is int for name in numbers)
-        and all(type(row[name]) is str for name in ("integration", "coc_alarm_id"))
-        and type(row["raw"]) is bytes
-        and type(row["body"]) in (bytes, type(None))
-    )
-
-
 _TABLES: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
     "integration": lambda row: type(row["name"]) is str,
-    "alarm": _sound_alarm,
-    "report": _sound_report,
+    "alarm": sound_alarm,
+    "report": sound_report,
     "reject": lambda row: type(row["head"]) is bytes and type(row["reason"]) is str,
 }
-
-
-def _adopt_orphans(new: sqlite3.Connection) -> None:
-    """Reports whose alarm could not be read get it back from the alert they hold."""
-    orphans = new.execute(
-        """SELECT seq, integration, alarm, episode, kind, coc_alarm_id, raw, crc, body, received FROM report
-           WHERE alarm NOT IN (SELECT id FROM alarm) ORDER BY seq"""
-    ).fetchall()
-    for seq, integration, alarm, episode, kind, coc_alarm_id, raw, crc, body, received in orphans:
-        fingerprint, labels = coc_alarm_id, "{}"
-        if checksum(raw, body) == crc:
-            with contextlib.suppress(ValueError, KeyError):
-                alert, _ = unpack(raw)
-                fingerprint, labels = alert["fingerprint"], labels_to_json(alert["labels"])
-        status = Status.RESOLVED if kind == Kind.OK else Status.FIRING
-        values = (alarm, integration, fingerprint, status.value, episode, coc_alarm_id, labels, received, received)
-        new.execute(
-            """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends, content,
-                   revision, pending, due_at, labels, first_seen, last_seen)
-               VALUES (?, ?, ?, ?, ?, ?, 0, 0, x'', '', 0, 0, ?, ?, ?)
-               ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode
-               ON CONFLICT (integration, fingerprint) DO NOTHING""",
-            values,
-        )
-        new.execute(
-            "UPDATE report SET alarm = (SELECT id FROM alarm WHERE integration = ? AND fingerprint = ?) WHERE seq = ?",
-            (integration, fingerprint, seq),
-        )
-
-
-def _remake_lost(new: sqlite3.Connection, now: Micros) -> None:
-    """An alarm's row also tells which report must have been lost: COC was not told how it stands, and none waits."""
-    lost = new.execute(
-        """SELECT id, integration, labels, fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision,
-               heard, pending FROM alarm
-           WHERE CASE status WHEN 'firing' THEN ifnull(accepted_status, 'ok') = 'ok' ELSE accepted_status = 'alarm' END
-           AND NOT EXISTS (SELECT 1 FROM report WHERE alarm = alarm.id)"""
-    ).fetchall()
-    for id_, integration, labels, fingerprint, status, *more in lost:
-        alarm = Alarm(fingerprint, Status(status), *more)
-        resolved = alarm.status is Status.RESOLVED
-        names = {}
-        with contextlib.suppress(ValueError):
-            names = labels_from_json(labels)
-        raw = rebuilt(alarm, resolved, names)
-        kind = Kind.OK if resolved else Kind.ALARM
-        new.execute(
-            """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc, raw)
-               VALUES ((SELECT seq + 1 FROM counter), ?, ?, ?, ?, ?, ?, 0, ?, ?)""",
-            (integration, id_, alarm.episode, kind.value, alarm.coc_alarm_id, now, checksum(raw, None), raw),
-        )
-        new.execute("UPDATE counter SET seq = seq + 1")
-
-
-_IDS: Final = """UPDATE counter SET seq = max(seq, (SELECT ifnull(max(seq), 0) FROM report)),
-    alarm = max(alarm, (SELECT ifnull(max(id), 0) FROM alarm)),
-    webhook = max(webhook, (SELECT ifnull(max(webhook), 0) FROM report)),
-    reject = max(reject, (SELECT ifnull(max(id), 0) FROM reject))"""
-_COUNTS: Final = (
-    """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
-           head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
-    """INSERT OR IGNORE INTO integration (name) SELECT DISTINCT integration FROM alarm
-       UNION SELECT DISTINCT integration FROM report""",
-    """UPDATE integration SET
-           pending = (SELECT count(*) FROM report WHERE integration = name AND outcome IS NULL),
-           open_alarms = (SELECT count(*) FROM alarm WHERE integration = name AND status = 'firing'),
-           dead = (SELECT count(*) FROM report WHERE integration = name AND outcome = 'dead' AND fate IS NULL)""",
-)
 
 
 def _count(new: sqlite3.Connection) -> tuple[int, int, int]:

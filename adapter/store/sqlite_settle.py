@@ -17,13 +17,15 @@ from adapter.store.jsonform import attempts_to_json, made_to_json
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
     JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
 _UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, log = ?, made = ?,
-    made_body = ? WHERE seq = ?"""
+    made_body = ?, made_crc = ? WHERE seq = ?"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
-_ACCEPTED: Final = "UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, heard = ? WHERE id = ?"
+_ACCEPTED: Final = """UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?,
+    heard = ? WHERE id = ?"""
 _LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?, earlier_episode = ?
     WHERE id = ?"""
 _LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?,
-    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, heard = ? WHERE id = ?"""
+    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, heard = ?
+    WHERE id = ?"""
 _COUNTS: Final = "SELECT pending, open_alarms, dead FROM integration WHERE name = ?"
 
 
@@ -82,6 +84,7 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
         outcome = settlement.outcome.value
     if settlement.made is not None:
         made, made_body = made_to_json(settlement.made), settlement.made.body
+    log = attempts_to_json(log, settlement.attempts)
     connection.execute(
         _UPDATE_REPORT,
         (
@@ -89,9 +92,10 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
             settlement.at,
             attempts + len(settlement.attempts),
             refused or settlement.refused,
-            attempts_to_json(log, settlement.attempts),
+            log,
             made,
             made_body,
+            making_checksum(log, made, made_body),
             settlement.claim.report.seq,
         ),
     )
@@ -107,8 +111,8 @@ def _leave(connection: sqlite3.Connection, settlement: Settlement, alarm: int, h
         connection.execute(_LEAVE_ACCEPTED, (*values, *_columns(settlement.accepted), alarm))
 
 
-def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, Micros]:
-    return accepted.body, accepted.status, accepted.at, accepted.at
+def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, int, Micros]:
+    return accepted.body, accepted.status, accepted.at, zlib.crc32(accepted.body), accepted.at
 
 
 def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None) -> None:
@@ -204,3 +208,8 @@ def discard(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
 def checksum(raw: bytes, body: bytes | None) -> int:
     """What report.crc holds."""
     return zlib.crc32(body, zlib.crc32(raw)) if body else zlib.crc32(raw)
+
+
+def making_checksum(log: str | None, made: str | None, made_body: bytes | None) -> int:
+    """What report.made_crc holds."""
+    return zlib.crc32(made_body or b"", zlib.crc32(((log or "") + (made or "")).encode()))

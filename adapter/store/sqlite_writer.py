@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from adapter.errors import StoreError, StoreUnavailable
+from adapter.store.sqlite_damage import code
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,7 +44,7 @@ def is_outage(error: Exception) -> bool:
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     asked = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
-    return not asked and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+    return not asked and code(error) != sqlite3.SQLITE_ERROR
 
 
 class Writer:

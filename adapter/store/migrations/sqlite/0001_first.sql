@@ -47,6 +47,7 @@ CREATE TABLE alarm (
     accepted_body BLOB,
     accepted_status TEXT,
     accepted_at INTEGER,
+    accepted_crc INTEGER,                        -- CRC-32 of accepted_body
     earlier TEXT,                                -- outcome of the last settled report ...
     earlier_episode INTEGER NOT NULL DEFAULT 0,  -- ... and its episode
     doubt_episode INTEGER NOT NULL DEFAULT 0     -- the last one with an ambiguous attempt
@@ -73,6 +74,7 @@ CREATE TABLE report (
     log TEXT,                                    -- the last ten attempts, JSON
     made TEXT,
     made_body BLOB,
+    made_crc INTEGER,                            -- CRC-32 of log, made, made_body
     body BLOB,
     raw BLOB NOT NULL
 );

@@ -64,24 +64,26 @@ class CocClient:
         way, session = self._way, self._session
         if way is None or session is None:
             return self._obstacle
-        verdict = await self._attempt(session, way, payload := _Body(body))
-        if payload.stale:
+        verdict, stale = await self._attempt(session, way, body)
+        if stale:
             # A kept connection was found closed before a byte was written: nothing can have arrived.
-            verdict = await self._attempt(session, way, _Body(body))
+            verdict, _ = await self._attempt(session, way, body)
         return verdict
 
-    async def _attempt(self, session: aiohttp.ClientSession, way: Way, payload: _Body) -> Verdict:
+    async def _attempt(self, session: aiohttp.ClientSession, way: Way, body: bytes) -> tuple[Verdict, bool]:
+        payload: _Body | None = None
         try:
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            headers = way.headers_for(payload.content, now)
+            payload, headers = _Body(body), way.headers_for(body, now)
             answer = await session.post(way.url, data=payload, headers=headers, allow_redirects=False, **way.connection)
             try:
-                return await self._judged(answer, way, now)
+                return await self._judged(answer, way, now), False
             finally:
                 answer.close()  # of use only where something was left unread: a finished one has gone to the pool
         except Exception as exc:
-            verdict = judge_failure(exc, sent=payload.sent)
-            return replace(verdict, message=one_line(way.scrub(verdict.message)))
+            verdict = judge_failure(exc, sent=payload is not None and payload.sent)
+            stale = payload is not None and payload.stale
+            return replace(verdict, message=one_line(way.scrub(verdict.message))), stale
 
     async def _judged(self, answer: aiohttp.ClientResponse, way: Way, now: datetime) -> Verdict:
         parts: list[bytes] = []
@@ -119,7 +121,6 @@ class _Body(aiohttp.BytesPayload):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content, content_type="application/json")
-        self.content = content
         self.sent = False
         self.stale = False
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from adapter.clock import Clock
@@ -201,6 +202,8 @@ async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse
         return await handler(request)
     except (web.HTTPException, ConnectionError):
         raise  # an answer, or a client that has gone: aiohttp knows what to do
+    except (web.RequestPayloadError, HttpProcessingError):
+        return web.Response(status=400, text="the body cannot be read\n")
     except Exception:
         _logger.exception("%s", "a handler failed; this is a defect of the adapter")
         return web.Response(status=500, text="internal error, see the adapter's log\n")

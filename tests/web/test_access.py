@@ -212,6 +212,15 @@ async def test_a_defect_shows_no_detail_to_the_client_and_all_to_the_log(caplog:
     access.close()
 
 
+async def test_a_body_that_cannot_be_read_is_a_400_and_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    access = an_access()
+    async with TestClient(TestServer(an_app(access))) as client:
+        answer = await client.post("/api", data=b"not gzip", headers={"Content-Encoding": "gzip"})
+        assert answer.status == 400
+    assert "defect" not in caplog.text
+    access.close()
+
+
 async def test_the_rate_limit_answers_503_but_never_to_the_health_check(tmp_path: Path) -> None:
     (tmp_path / "web.yml").write_text("rate_limit: {interval: 1h, burst: 2}\n")
     refusals: list[str] = []

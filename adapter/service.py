@@ -27,7 +27,7 @@ from adapter.web.access import Access
 from adapter.web.api import AdminApi
 from adapter.web.listener import listen
 from adapter.web.management import Management, reload_route
-from adapter.web.webhook import WebhookDoor
+from adapter.web.webhook import WebhookDoor, is_webhook
 
 RELOAD_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # between looks at the backlog
@@ -116,8 +116,9 @@ class Service:
         admin = [*AdminApi(self).routes(), reload_route(self.reloader.reload), *management.routes()]
         addresses = (options.listen_address, options.admin_address)
         for address, access, routes in zip(addresses, accesses, (webhook, admin), strict=True):
-            door = access.middleware(open_paths=OPEN_PATHS, bearer_paths=_is_webhook, admin=routes is admin)
-            app = web.Application(middlewares=[door], client_max_size=limits.max_body)
+            door = access.middleware(open_paths=OPEN_PATHS, bearer_paths=is_webhook, admin=routes is admin)
+            doors = [door] if routes is admin else [self.door.counting(), door]
+            app = web.Application(middlewares=doors, client_max_size=limits.max_body)
             app.add_routes(routes)
             listener = await listen(
                 app,
@@ -208,7 +209,3 @@ async def cancelled(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait until it has ended."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _is_webhook(path: str) -> bool:
-    return path == "/webhook" or path.startswith("/webhook/")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from adapter.alarm import News
 from adapter.alertmanager import HEAD_BYTES, Reject, Webhook
@@ -27,6 +28,10 @@ UNKNOWN: Final = "unknown"
 OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
 
 logger = logging.getLogger(__name__)
+
+
+def is_webhook(path: str) -> bool:
+    return path == "/webhook" or path.startswith("/webhook/")
 
 
 class WebhookDoor:
@@ -62,19 +67,40 @@ class WebhookDoor:
     def in_flight(self) -> int:
         return self._in_flight.requests
 
+    def counting(self) -> Middleware:
+        """For the outermost place: counts every answer on a webhook path, also those given before `handle`, as 401."""
+
+        @web.middleware
+        async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if not is_webhook(request.path):
+                return await handler(request)
+            started = self._clock.monotonic()
+            try:
+                response = await handler(request)
+            except web.HTTPException as exc:
+                self._count(request, exc.status, started)
+                raise
+            except Exception:
+                self._count(request, 500, started)
+                raise
+            self._count(request, response.status, started)
+            return response
+
+        return counted
+
     async def handle(self, request: web.Request) -> web.Response:
-        started = self._clock.monotonic()
         integration = self._config.integration(request.match_info.get("integration"))
-        name = integration.name if integration else UNKNOWN
+        name = integration.name if integration else None
         try:
-            response = await self._answer(request, name if integration else None)
+            return await self._answer(request, name)
         except StoreUnavailable as exc:
-            response = _refusal(
-                503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit"
-            )
-            self._loud("webhook refused", name, exc)
-        self._metrics.webhook_answered(name, response.status, self._clock.monotonic() - started)
-        return response
+            self._loud("webhook refused", name or UNKNOWN, exc)
+            return _refusal(503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit")
+
+    def _count(self, request: web.Request, status: int, started: float) -> None:
+        integration = None if status == 404 else self._config.integration(request.match_info.get("integration"))
+        name = integration.name if integration else UNKNOWN
+        self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
 
     async def _answer(self, request: web.Request, integration: str | None) -> web.Response:
         if integration is None:

@@ -60,7 +60,7 @@ class Worker:
         try:
             if kind == wire.REHEARSE:
                 following = self._rehearse(self._program, from_json(payload)["from"])
-            return to_json({"next": following, "bad": wire.pack_bad(self._program.bad)})
+                return to_json({"next": following, "bad": wire.pack_bad(self._program.bad)})
             return self._render(self._program, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)

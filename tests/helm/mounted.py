@@ -6,9 +6,10 @@ import base64
 import re
 from pathlib import Path
 
-from tests.helm.rendering import Rendered, Resource
+from tests.helm.rendering import ROOT, Rendered, Resource
 
-# Stand-ins for what lies in Secrets the chart only refers to.
+# Stand-ins for what lies in ConfigMaps and Secrets the chart only refers to.
+_FOREIGN = {"ca.crt": "a certificate", "own.yaml": sorted((ROOT / "mappings").glob("*.yaml"))[-1].read_text()}
 _TEXTS = {"uri": "postgresql://coc:secret@database/coc", "proxy-url": "http://user:secret@proxy.example.com:3128"}
 
 
@@ -42,7 +43,7 @@ class Mounted:
                 path.write_text(self.relocate(data[item["key"]] if data is not None else _stand_in(item["key"])))
         if "configMap" in volume:
             found = self._data("configMap", volume["configMap"]["name"])
-            for name, text in (found or {"ca.crt": "a certificate"}).items():
+            for name, text in (found or _FOREIGN).items():
                 (folder / name).write_text(text)
 
     def _data(self, kind: str, name: str) -> dict[str, str] | None:

@@ -25,6 +25,7 @@ from adapter.coc.sandbox_door import Door
 from adapter.coc.sandbox_faults import read_faults
 from adapter.coc.sandbox_page import HEADERS, page
 from adapter.coc.sandbox_report import Sandbox
+from adapter.errors import AdapterError
 
 __all__ = ["SANDBOX", "Sandbox", "make_sandbox", "serve_sandbox"]
 
@@ -74,7 +75,7 @@ def make_sandbox(
 async def serve_sandbox(listen_address: str, integration_key: str | None) -> None:
     """Print the URL, then serve until SIGTERM or SIGINT. `HOST:PORT`; no host means loopback, port 0 a free one.
 
-    ValueError for an address that cannot be read, OSError when it is taken.
+    AdapterError for an address that cannot be read, OSError when it is taken.
     """
     host, port = split_address(listen_address)
     runner = web.AppRunner(make_sandbox(integration_key=integration_key), access_log=None)
@@ -93,7 +94,7 @@ def split_address(text: str) -> tuple[str, int]:
     """`127.0.0.1:9878`, `[::1]:9878` or `:9878` -> (host, port)."""
     host, colon, port = text.strip().rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise AdapterError(f"--listen-address {text!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 

@@ -24,6 +24,7 @@ from adapter.coc.sandbox import SANDBOX, make_sandbox, split_address
 from adapter.coc.sandbox_contract import violations
 from adapter.coc.sandbox_faults import read_faults
 from adapter.coc.verdict import Action, Reason
+from adapter.errors import AdapterError
 from adapter.secret import Secret
 from tests.coc.far_sides import client_of
 
@@ -347,7 +348,7 @@ def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> Non
 
 @pytest.mark.parametrize("text", ["", "9878", "127.0.0.1", "a:b", "a:65536", "a:-1", "a:"])
 def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PORT"):
+    with pytest.raises(AdapterError, match="HOST:PORT"):
         split_address(text)
 
 

@@ -88,6 +88,7 @@ class SqliteStore:
         self._seen = SeenLater()
         self._claiming = asyncio.Lock()
         self._closed = False
+        self._free_bytes: int | None = None
         self._writer = Writer(keeper.writer, connection=connection, on_commit=on_commit, on_failure=keeper.failed)
         self._claims, self._audit = self._reader("store-claim"), self._reader("store-audit")
         self._check = asyncio.create_task(self._check_later(), name="store-check")
@@ -252,7 +253,7 @@ class SqliteStore:
         await self._write(sqlite_upkeep.probe)
 
     async def size(self) -> int:
-        self._check_open()
+        self._free_bytes = await self._read(self._keeper.room.left)
         return sqlite_files.bytes_on_disk(self._path)
 
     def describe(self) -> dict[str, Any]:
@@ -269,6 +270,7 @@ class SqliteStore:
             "backend": "sqlite",
             "place": str(self._path),
             "version": sqlite3.sqlite_version,
+            "free_bytes": self._free_bytes,
             "recovered": aside,
             "damaged_rows": self._keeper.bad_payload,
             "warnings": warnings,

@@ -105,11 +105,23 @@ class Room:
             return False
         return True
 
+    def left(self, connection: sqlite3.Connection) -> int:
+        """Bytes that can still be kept: what the disk and the file's own limit allow, and pages that were freed."""
+        size, used, freed = (_pragma(connection, name) for name in ("page_size", "page_count", "freelist_count"))
+        grow = self._free(self._folder)
+        if self._max_pages is not None:
+            grow = min(grow, max(0, self._max_pages - used) * size)
+        return grow + freed * size
+
     def _pages(self, connection: sqlite3.Connection) -> Level:
         """By the file's own limit: an eighth of it is kept, and half of that for `ok`s."""
         if self._max_pages is None:
             return Level.OPEN
-        used = connection.execute("PRAGMA page_count").fetchone()[0]
-        left = self._max_pages - used + connection.execute("PRAGMA freelist_count").fetchone()[0]
+        left = self._max_pages - _pragma(connection, "page_count") + _pragma(connection, "freelist_count")
         kept = self._max_pages // 8
         return Level.OPEN if left > kept else Level.TIGHT if left > kept // 2 else Level.FULL
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    found: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return found

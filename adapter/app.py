@@ -79,10 +79,11 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
         max_bytes=config.store_size or None,
         lease=2 * max(item.endpoint.timeout for item in config.integrations.values()) + 5,
     )
-    metrics.store_opened(store.describe()["backend"])
+    told = store.describe()
+    metrics.store_opened(told["backend"])
     metrics.limited(config.backlog)
     for name, counts in (await store.counts()).items():
-        metrics.carried(name, counts)
+        metrics.carried(name, counts, shared=bool(told.get("shared")))
     return store
 
 

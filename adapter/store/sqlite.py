@@ -177,7 +177,9 @@ class SqliteStore:
                 self._in_flight.pop(settlement.claim.report.seq, None)
             return results
 
-        return await self._writer.call(lambda db: sqlite_settle.settle(db, settlements, tick=tick), settled)
+        return await self._writer.call(
+            lambda db: sqlite_settle.settle(db, settlements, tick=tick, room=self._keeper.room), settled
+        )
 
     async def pauses(self) -> dict[str, Pause]:
         return await self._read(sqlite_rows.pauses)

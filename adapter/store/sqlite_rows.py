@@ -84,6 +84,8 @@ def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int) -> 
     if body is not None and zlib.crc32(body) != accepted_crc:
         body = _sent_before(connection, alarm)
     report = _report(row[:12])
+    if type(report.fingerprint) is not str or type(report.raw) is not bytes:
+        raise TypeError
     sound = checksum(report.raw, report.body) == crc
     if not sound:
         report = _rebuilt(report, connection, alarm)

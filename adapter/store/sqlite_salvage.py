@@ -100,7 +100,7 @@ def _readable(path: Path, fresh: Path) -> sqlite3.Connection:
         if file.exists():
             shutil.copyfile(file, target)
     with copy.open("r+b") as first:
-        page = bytearray(fresh.open("rb").read(PAGE_SIZE))
+        page = bytearray(fresh.read_bytes()[:PAGE_SIZE])
         page[28:32] = (copy.stat().st_size // PAGE_SIZE).to_bytes(4)
         page[32:40] = bytes(8)  # no list of free pages
         first.write(page)

@@ -13,6 +13,7 @@ from adapter.clock import SECOND, Micros
 from adapter.store import again
 from adapter.store.base import Settled, Settlement
 from adapter.store.jsonform import attempts_to_json, made_to_json
+from adapter.store.sqlite_room import Level, Room
 
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
     JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
@@ -26,6 +27,8 @@ _LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?,
 _LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?,
     earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, heard = ?
     WHERE id = ?"""
+_MAKE_WAY: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
+    WHERE outcome IS NOT NULL AND outcome <> 'dead' ORDER BY done LIMIT ?)"""
 _COUNTS: Final = "SELECT pending, open_alarms, dead FROM integration WHERE name = ?"
 
 
@@ -38,8 +41,13 @@ class _Counts:
     dead: int
 
 
-def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int) -> list[Settled]:
+def settle(
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int, room: Room
+) -> list[Settled]:
     """Apply them in order. `tick` is the steady time now."""
+    if room.look(connection) is not Level.OPEN:
+        # What is settled grows by what was sent; the oldest history makes way, so that draining needs no room.
+        connection.execute(_MAKE_WAY, (2 * len(settlements),))
     counts: dict[str, _Counts] = {}
     done = []
     for settlement in settlements:

@@ -29,11 +29,14 @@ from tests.store.places import HandClock
 
 T = TypeVar("T")
 
-SMALL = {"ballast": MIB, "reserve": MIB}
-
 
 async def open_at(path: Path, **options: Any) -> SqliteStore:
-    return await SqliteStore.open(path, backlog=10_000_000, clock=HandClock(), options=Options(**SMALL | options))
+    return await SqliteStore.open(path, backlog=10_000_000, clock=HandClock(), options=small_options(**options))
+
+
+def small_options(**options: Any) -> Options:
+    """A ballast and a reserve that fit into a test."""
+    return Options(**({"ballast": MIB, "reserve": MIB} | options))
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
@@ -209,7 +212,7 @@ def _load_until_killed(path: Path, round_: int, seconds: float) -> Iterator[str]
 
 async def _load(path: Path, round_: str) -> None:
     """Accept and settle for ever, saying each only when it is done."""
-    store = await SqliteStore.open(path, backlog=10_000_000, clock=SystemClock(), options=Options(**SMALL))  # type: ignore[arg-type]
+    store = await SqliteStore.open(path, backlog=10_000_000, clock=SystemClock(), options=small_options())
 
     async def take(lane: int) -> None:
         for n in itertools.count():
@@ -262,6 +265,11 @@ class _Broken(sqlite3.Connection):
         return super().executemany(*args)
 
 
+def broken(countdown: list[int], code: int) -> type[sqlite3.Connection]:
+    """A connection that fails with `code` once, when `countdown[0]` statements have run; zero means never."""
+    return type("Broken", (_Broken,), {"countdown": countdown, "code": code})
+
+
 CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
 
 
@@ -282,7 +290,7 @@ def every_nth_fails(folder: Path, rounds: int) -> Failed:
 
 async def _one_fails(path: Path, n: int, code: int) -> Failed:
     countdown = [n]
-    factory = type("Broken", (_Broken,), {"countdown": countdown, "code": code})
+    factory = broken(countdown, code)
 
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         return sqlite3.connect(*args, factory=factory, **kwargs)

@@ -1,0 +1,595 @@
+"""What SQLite promises beyond the contract: its file, its folder, its room, and every fault we can cause to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from adapter.alarm import Kind, News, Pause
+from adapter.alertmanager import Reject, unpack
+from adapter.errors import StoreError, StoreRefused, StoreUnavailable
+from adapter.store import open_store, sqlite_files, sqlite_open, sqlite_rows
+from adapter.store.base import AlarmQuery, Retention, Store
+from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite_room import MIB
+from tests.needs import unavailable
+from tests.store import faults
+from tests.store.builders import FOREVER, NOON, an_alert, an_intake, delivered, firing, resolved, retried
+from tests.store.faults import open_at, patiently
+from tests.store.places import HandClock
+
+Open = Callable[..., Awaitable[SqliteStore]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "adapter.db"
+
+
+@pytest.fixture
+async def opened(path: Path) -> AsyncIterator[Open]:
+    """Opens the store at `path`; closes what was opened."""
+    stores: list[SqliteStore] = []
+
+    async def open_(**options: object) -> SqliteStore:
+        stores.append(await open_at(path, **options))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        await store.close()
+
+
+async def names_due(store: Store) -> list[str]:
+    return [claim.report.fingerprint for claim in (await patiently(lambda: store.claim("default", 1000))).claims]
+
+
+def sql(path: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+# Opening
+
+
+async def test_the_url_names_the_backend(path: Path) -> None:
+    for url, backend in ((f"sqlite:{path}", "sqlite"), ("memory:", "memory")):
+        store = await open_store(url, backlog=1, clock=HandClock())
+        assert store.describe()["backend"] == backend
+        await store.close()
+    for url in ("redis:x", "sqlite:", ""):
+        with pytest.raises(StoreRefused, match="use sqlite:PATH"):
+            await open_store(url, backlog=1, clock=HandClock())
+
+
+async def test_a_second_opener_is_told_which_folder_is_in_use(path: Path, opened: Open) -> None:
+    await opened()
+    with pytest.raises(StoreRefused, match=str(path.parent)):
+        await opened()
+
+
+async def test_a_closed_store_can_be_opened_again_at_once(opened: Open) -> None:
+    for _ in range(3):
+        await (await opened()).close()
+
+
+async def test_commits_are_written_through_and_the_log_is_gone_after_an_orderly_end(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    assert path.with_name("adapter.db-wal").stat().st_size > 0
+    await store.close()
+    assert not path.with_name("adapter.db-wal").exists()
+
+
+def test_the_writer_syncs_every_commit(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite_open.connect_writer(path)) as connection:
+        found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")}
+    assert found == {"synchronous": 2, "journal_mode": "wal"}
+
+
+async def test_a_reader_can_change_nothing(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    with closing(sqlite_open.connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError):
+        reader.execute("DELETE FROM report")
+
+
+async def test_a_newer_schema_is_refused_and_left_as_it_is(path: Path, opened: Open) -> None:
+    await (await opened()).close()
+    sql(path, "PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(StoreRefused, match="newer version"):
+        await opened()
+    assert path.read_bytes() == before
+
+
+async def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path, opened: Open) -> None:
+    path.parent.mkdir()
+    sql(path, "CREATE TABLE songs (title TEXT)")
+    with pytest.raises(StoreRefused, match="another program"):
+        await opened()
+    assert sql(path, "SELECT name FROM sqlite_schema") == [("songs",)]
+
+
+def test_migrations_are_numbered_without_a_gap_and_travel_with_the_package() -> None:
+    assert sorted(sqlite_open.migrations()) == list(range(1, len(sqlite_open.migrations()) + 1))
+
+
+def test_network_filesystems_are_refused_and_local_ones_are_not(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for kind, refused in (("nfs4", True), ("cifs", True), ("fuse.s3fs", True), ("ext4", False), ("overlay", False)):
+        mounts = tmp_path / kind
+        mounts.write_text(f"1 0 0:1 / / rw - rootfs rootfs rw\n2 1 {number} / {tmp_path} rw shared:1 - {kind} x rw\n")
+        if refused:
+            with pytest.raises(StoreRefused, match=kind):
+                sqlite_files.prepare(tmp_path / "adapter.db", mounts)
+        else:
+            sqlite_files.prepare(tmp_path / "adapter.db", mounts)
+
+
+def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"1 0 0:1 / / rw - nfs x rw\n2 1 0:2 / {tmp_path}/a\\040b rw - ext4 x rw\n")
+    inner = tmp_path / "a b" / "c"
+    inner.mkdir(parents=True)
+    assert sqlite_files.filesystem(inner, mounts) == "ext4"
+    assert sqlite_files.filesystem(tmp_path, mounts) == "nfs"
+
+
+# A process that cannot write
+
+
+def run_as_nobody(code: str, *arguments: str) -> str:
+    """Root may write everywhere, so the case needs another user."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() == 0 and setpriv is None:
+        unavailable("setpriv is not installed")
+    prefix = [str(setpriv), "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    ran = subprocess.run(
+        [*prefix, sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
+    if "No module named" in ran.stderr or "Permission denied: '/" in ran.stderr or "can't open" in ran.stderr:
+        unavailable("another user cannot read the interpreter here")
+    return ran.stdout + ran.stderr
+
+
+async def test_a_folder_that_cannot_be_written_is_refused_in_one_line(path: Path, opened: Open) -> None:
+    await (await opened()).close()
+    for folder in (path.parent, *path.parents[1:4]):
+        folder.chmod(0o755)
+    code = """
+import asyncio, sys
+from pathlib import Path
+from adapter.errors import StoreRefused
+from tests.store.faults import open_at
+try:
+    asyncio.run(open_at(Path(sys.argv[1])))
+except StoreRefused as exc:
+    print("REFUSED", exc)
+"""
+    said = run_as_nobody(code, str(path))
+    assert "REFUSED" in said
+    assert str(path.parent) in said
+
+
+# Damage
+
+
+async def a_store_left_behind(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1", "a2", "a3"))
+    await store.settle([delivered(claim) for claim in (await store.claim("default", 1)).claims])
+    await store.close()
+
+
+async def test_a_file_that_is_no_database_is_put_aside_and_kept(path: Path, opened: Open) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1000)
+    store = await opened()
+    await store.accept(firing("a1"))
+    (aside,) = store.describe()["recovered"]
+    assert path.with_name(aside).read_bytes() == b"not a database" * 1000
+    assert aside in store.describe()["warnings"][0]
+
+
+async def test_an_empty_file_is_a_new_store(path: Path, opened: Open) -> None:
+    path.parent.mkdir()
+    path.touch()
+    store = await opened()
+    await store.accept(firing("a1"))
+    assert store.describe()["recovered"] == []
+
+
+async def test_the_warning_of_a_recovery_stays_until_the_old_file_is_moved_away(path: Path, opened: Open) -> None:
+    await a_store_left_behind(opened)
+    with path.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    await (await opened()).close()
+    store = await opened()
+    (aside,) = store.describe()["recovered"]
+    path.with_name(aside).unlink()
+    assert (store.describe()["recovered"], store.describe()["warnings"]) == ([], [])
+
+
+@pytest.mark.parametrize("page", range(16))
+async def test_a_store_that_lost_any_one_of_its_first_pages_still_owes_what_it_owed(
+    path: Path, opened: Open, page: int
+) -> None:
+    await a_store_left_behind(opened)
+    with path.open("r+b") as file:
+        file.seek(4096 * page)
+        file.write(random.Random(page).randbytes(4096))
+    store = await opened()
+    assert await names_due(store) == ["a2", "a3"]
+    counts = (await store.counts())["default"]
+    assert (counts.pending, counts.open_alarms) == (2, 3) if page != 3 else (2, 2)
+
+
+async def test_a_pause_survives_the_salvage(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.set_pause("default", Pause(reason="operator", since=NOON, by="kim"))
+    await store.close()
+    sql(path, "PRAGMA user_version")
+    with path.open("r+b") as file:
+        file.seek(4096 * 7)
+        file.write(b"\xff" * 4096)
+    assert set(await (await opened()).pauses()) == {"default"}
+
+
+async def test_a_recovery_cut_short_is_completed_at_the_next_start(path: Path, opened: Open) -> None:
+    await a_store_left_behind(opened)
+    path.rename(path.with_name("adapter.db.recovered"))
+    path.write_bytes(b"the damaged one")
+    path.with_name("adapter.db-wal").write_bytes(b"its log")
+    store = await opened()
+    assert await names_due(store) == ["a2", "a3"]
+    (aside,) = store.describe()["recovered"]
+    assert path.with_name(aside).read_bytes() == b"the damaged one"
+    assert path.with_name(aside + "-wal").read_bytes() == b"its log"
+
+
+async def test_half_a_salvage_is_thrown_away(path: Path, opened: Open) -> None:
+    await a_store_left_behind(opened)
+    path.with_name("adapter.db.salvage").write_bytes(b"half")
+    store = await opened()
+    assert await names_due(store) == ["a2", "a3"]
+    assert not path.with_name("adapter.db.salvage").exists()
+
+
+async def test_a_report_whose_bytes_were_damaged_is_delivered_with_what_the_alarm_knows(
+    path: Path, opened: Open
+) -> None:
+    await a_store_left_behind(opened)
+    sql(path, "UPDATE report SET raw = x'00ff' WHERE seq = 2")
+    store = await opened()
+    claims = (await store.claim("default", 10)).claims
+    assert [claim.report.fingerprint for claim in claims] == ["a2", "a3"]
+    alert, group = unpack(claims[0].report.raw)
+    assert alert["labels"] == an_alert("a2").labels
+    assert alert["startsAt"] == "2026-01-01T12:00:00+00:00"
+    assert "damaged" in alert["annotations"]["description"]
+    assert group["receiver"] == ""
+    assert store.describe()["damaged_rows"] == 1
+    assert sql(path, "SELECT raw FROM report WHERE seq = 2") == [(b"\x00\xff",)]
+
+
+async def test_an_accepted_body_that_was_damaged_comes_from_the_last_delivered_report(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    (claim,) = (await store.claim("default", 1)).claims
+    await store.settle([delivered(claim)])
+    await store.accept(resolved("a1"))
+    await store.close()
+    sql(path, "UPDATE alarm SET accepted_body = x'00'")
+    (claim,) = (await (await opened()).claim("default", 1)).claims
+    assert claim.accepted is not None
+    assert claim.accepted.body == b'{"alarmName":"Full"}'
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["status = 'boiling'", "starts = 'x'", "fingerprint = x'ff'", "coc_alarm_id = CAST(x'ff' AS TEXT)"],
+    ids=["status", "number", "text", "utf-8"],
+)
+async def test_a_row_that_cannot_be_right_is_recovered_while_serving(path: Path, opened: Open, change: str) -> None:
+    store = await opened()
+    await store.accept(firing("a1", "a2"))
+    sql(path, f"UPDATE alarm SET {change} WHERE id = 1")
+    await patiently(lambda: store.accept(firing("a1", "a2", "a3")))
+    due = await names_due(store)
+    assert set(due) == {"a1", "a2", "a3"}
+    assert len(store.describe()["recovered"]) == 1
+
+
+async def test_overwritten_blocks_are_noticed_and_nothing_is_lost_by_them(tmp_path: Path) -> None:
+    found = await asyncio.to_thread(faults.corrupt_blocks, tmp_path, 20)
+    assert found.started == found.rounds
+    assert found.noticed + found.harmless == found.rounds
+    assert (found.wrong, found.lost) == (0, 0)
+    assert found.exact > 0.9 * found.owed
+
+
+@pytest.mark.parametrize("keep", [0, 20, 5000, -1000])
+async def test_a_truncated_log_gives_a_store_as_it_was_earlier(
+    path: Path, opened: Open, tmp_path: Path, keep: int
+) -> None:
+    store = await opened()
+    for n in range(20):
+        await store.accept(firing(f"a{n}"))
+    left = tmp_path / "left" / "adapter.db"
+    left.parent.mkdir()
+    shutil.copyfile(path, left)
+    log = path.with_name("adapter.db-wal").read_bytes()
+    left.with_name("adapter.db-wal").write_bytes(log[:keep])
+    again = await open_at(left)
+    due = await names_due(again)
+    assert due == [f"a{n}" for n in range(len(due))]
+    assert (await again.accept(firing("new"))).news[News.NEWS] == 1
+    await again.close()
+
+
+async def test_a_log_of_another_store_is_not_believed(path: Path, opened: Open, tmp_path: Path) -> None:
+    await a_store_left_behind(opened)
+    other = await open_at(tmp_path / "other" / "adapter.db")
+    await other.accept(firing("foreign"))
+    shutil.copyfile(tmp_path / "other" / "adapter.db-wal", path.with_name("adapter.db-wal"))
+    await other.close()
+    store = await opened()
+    assert (await store.accept(firing("a9"))).owed == (("a9", Kind.ALARM),)
+
+
+# Room
+
+
+async def test_little_room_turns_away_alarms_but_not_repeats_and_oks(opened: Open) -> None:
+    free = [100 * MIB]
+    store = await opened(free=lambda folder: free[0])
+    await store.accept(firing("a1", "a2"))
+    free[0] = MIB // 2
+    with pytest.raises(StoreUnavailable, match="free"):
+        await store.accept(firing("a3"))
+    assert (await store.accept(firing("a1", "a2"))).news[News.REPEAT] == 2
+    assert (await store.accept(resolved("a1"))).owed == (("a1", Kind.OK),)
+    assert "only resolves" in store.describe()["warnings"][0]
+    free[0] = 100 * MIB
+    assert (await store.accept(firing("a3"))).owed == (("a3", Kind.ALARM),)
+    assert store.describe()["warnings"] == []
+
+
+async def test_the_head_of_a_reject_is_left_out_when_there_is_little_room(opened: Open) -> None:
+    free = [100 * MIB]
+    store = await opened(free=lambda folder: free[0])
+    await store.accept(firing("a1"))
+    free[0] = 0
+    await store.accept(firing("a1", rejects=(Reject(reason="a list", head=b"[" * 1000),)))
+    (row,) = await store.rejects(0, 10)
+    assert (row.reason, row.head) == ("a list", b"")
+
+
+async def test_a_file_at_its_size_limit_drains_and_takes_alerts_again(path: Path) -> None:
+    store = await SqliteStore.open(
+        path, backlog=10**6, clock=HandClock(), max_bytes=2 * MIB, options=faults.small_options()
+    )
+    taken = 0
+    with suppress(StoreUnavailable):
+        while True:
+            await store.accept(firing(*(f"{taken + n}" for n in range(10)), text="x" * 2000))
+            taken += 10
+    with pytest.raises(StoreUnavailable, match="size limit"):
+        await store.accept(firing("one", "two", text="x" * 2000))
+    assert taken > 100
+    await store.accept(resolved("0"))
+    assert path.stat().st_size <= 2 * MIB
+    settled = 0
+    while claims := (await store.claim("default", 50)).claims:
+        await store.settle([delivered(claim) for claim in claims])
+        settled += len(claims)
+    assert settled == taken + 1
+    await store.maintain(NOON + 10, Retention(delivered=0, dead=0, resolved=0))
+    assert (await store.accept(firing("after"))).owed == (("after", Kind.ALARM),)
+    await store.close()
+
+
+FULL_DISK = """
+import asyncio, os, sys, time
+from pathlib import Path
+from adapter.errors import StoreUnavailable
+from tests.store.builders import delivered, firing
+from tests.store.faults import open_at, patiently
+
+async def main(folder):
+    store = await open_at(folder / "adapter.db")
+    await store.accept(firing("first"))
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass
+    taken, refused = 1, 0
+    while refused < 20:
+        try:
+            await store.accept(firing(*(f"{taken}x{n}" for n in range(10)), text="x" * 1000))
+            taken += 10
+        except StoreUnavailable:
+            refused += 1
+            await asyncio.sleep(0.01)
+    settled = 0
+    while claims := (await patiently(lambda: store.claim("default", 50))).claims:
+        await patiently(lambda claims=claims: store.settle([delivered(claim) for claim in claims]))
+        settled += len(claims)
+    filler.unlink()
+    began = time.monotonic()
+    await patiently(lambda: store.accept(firing("after")))
+    print("RESULT", taken, settled, round(time.monotonic() - began, 2), (folder / "adapter.db.ballast").exists())
+    await store.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_a_full_disk_refuses_drains_and_recovers_without_a_restart(tmp_path: Path) -> None:
+    unshare = shutil.which("unshare")
+    mount = f'mount -t tmpfs -o size=8m none {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
+    if unshare is None or subprocess.run([unshare, "-rm", "true"], capture_output=True).returncode:
+        unavailable("unshare -rm is not allowed here")
+    ran = subprocess.run(
+        [unshare, "-rm", "sh", "-c", mount, FULL_DISK],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=120,
+    )
+    assert "RESULT" in ran.stdout, ran.stderr
+    taken, settled, seconds, ballast = ran.stdout.split("RESULT")[1].split()
+    assert taken == settled
+    assert float(seconds) < 10
+    assert ballast == "True"
+
+
+# Faults
+
+
+def test_every_nth_operation_may_fail_and_nothing_is_lost_or_repeated(tmp_path: Path) -> None:
+    found = faults.every_nth_fails(tmp_path, 40)
+    assert found.violations == ()
+    assert found.unavailable + found.refused > 20
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    found = faults.kill_nine(tmp_path, 4)
+    assert found.acknowledged > 0
+    assert (found.lost, found.torn, found.settled_twice) == (0, 0, 0)
+
+
+async def test_an_operation_that_fails_by_itself_leaves_those_of_its_commit_alone(opened: Open) -> None:
+    store = await opened()
+    broken = an_intake(an_alert("bad", starts=2**70))
+    results = await asyncio.gather(
+        store.accept(firing("a1")), store.accept(broken), store.accept(firing("a2")), return_exceptions=True
+    )
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert await names_due(store) == ["a1", "a2"]
+
+
+async def test_a_cancelled_claim_is_given_out_again(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    for _ in range(20):
+        claiming = asyncio.ensure_future(store.claim("default", 1))
+        await asyncio.sleep(0)
+        claiming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+    assert await names_due(store) == ["a1"]
+
+
+async def test_a_cancelled_settlement_is_written_all_the_same(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    await store.accept(resolved("a1"))
+    (claim,) = (await store.claim("default", 1)).claims
+    settling = asyncio.ensure_future(store.settle([delivered(claim)]))
+    await asyncio.sleep(0)
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    await store.probe()
+    (claim,) = (await store.claim("default", 1)).claims
+    assert claim.report.kind is Kind.OK
+
+
+# Cost
+
+
+async def test_a_repeat_writes_nothing(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1", "a2"))
+    log = path.with_name("adapter.db-wal")
+    before = (log.stat().st_size, log.stat().st_mtime_ns, path.stat().st_mtime_ns)
+    for n in range(50):
+        await store.accept(firing("a1", "a2", received=NOON + n))
+    assert (log.stat().st_size, log.stat().st_mtime_ns, path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        ("_DUE", ("default", 1, 1)),
+        ("_LATER", ("default", 1)),
+        ("_OLDEST", ("default",)),
+        ("_LETTERS", (0, None, None, 10)),
+        ("_TRAIL", ("default", "a", 10)),
+    ],
+)
+def test_no_query_of_the_road_scans_or_sorts(path: Path, statement: str, parameters: tuple[object, ...]) -> None:
+    path.parent.mkdir()
+    with closing(sqlite_open.connect_writer(path)) as connection:
+        sqlite_open.migrate(connection, path)
+        query = getattr(sqlite_rows, statement)
+        plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters))
+    assert "TEMP B-TREE" not in plan
+    assert "SCAN alarm" not in plan
+    assert "SCAN report" not in plan or "INDEX" in plan
+
+
+async def test_the_log_stays_bounded_while_alerts_come_and_go(path: Path, opened: Open) -> None:
+    store = await opened()
+    largest = 0
+    for n in range(60):
+        await store.accept(firing(*(f"{n}x{k}" for k in range(100)), text="x" * 3000))
+        await store.settle([delivered(claim) for claim in (await store.claim("default", 100)).claims])
+        largest = max(largest, path.with_name("adapter.db-wal").stat().st_size)
+    await store.maintain(NOON, FOREVER)
+    assert largest < 48 * MIB
+
+
+async def test_the_due_times_of_the_run_before_hold_nothing_back(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1", "a2", "a3"))
+    first, second, _ = (await store.claim("default", 3)).claims
+    await store.settle([retried(first, delay=600), retried(second, delay=60)])
+    await store.close()
+    assert await names_due(await opened()) == ["a3", "a2", "a1"]
+
+
+async def test_a_store_of_many_alarms_is_paged_through(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing(*(f"a{n:04}" for n in range(1000))))
+    seen: list[str] = []
+    after = 0
+    while rows := await store.alarms(AlarmQuery(integration="default", text="FULL", after=after, limit=300)):
+        after = rows[-1].id
+        seen += [row.alarm.fingerprint for row in rows]
+    assert seen == [f"a{n:04}" for n in range(1000)]
+
+
+async def test_calls_go_on_after_an_unavailable_moment(opened: Open) -> None:
+    countdown = [0]
+    factory = faults.broken(countdown, sqlite3.SQLITE_IOERR_FSYNC)
+    store = await opened(connect=lambda *args, **kwargs: sqlite3.connect(*args, factory=factory, **kwargs))
+    await store.accept(firing("a1"))
+    countdown[0] = 1
+    with pytest.raises(StoreUnavailable):
+        await store.accept(firing("a2"))
+    with pytest.raises(StoreError):
+        await store.probe()
+    await patiently(lambda: store.accept(firing("a2")))
+    assert await names_due(store) == ["a1", "a2"]

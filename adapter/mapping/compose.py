@@ -85,9 +85,11 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
     return Composed(fallbacks, clipped, body)
 
 
-def all_fall_back(reason: Reason, contract: Contract) -> dict[str, tuple[Reason, str]]:
+def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, tuple[Reason, str]]:
     """The problems of a body that is the built-in fallback throughout."""
-    return {name: (reason, "") for name in _FALLS_BACK if name != "applicationId" or contract.require_application_id}
+    return {
+        name: (reason, detail) for name in _FALLS_BACK if name != "applicationId" or contract.require_application_id
+    }
 
 
 def _problem(field: Field, text: str, contract: Contract, mapped: bool) -> tuple[Reason, str] | None:

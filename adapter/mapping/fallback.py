@@ -13,11 +13,11 @@ _NO_ALERT = {"labels": {}, "annotations": {}, "fingerprint": "", "generatorURL":
 _NO_GROUP = {"externalURL": ""}
 
 
-def fallback(job: Job, revision: str, reason: Reason) -> Rendered:
+def fallback(job: Job, revision: str, reason: Reason, detail: str = "") -> Rendered:
     """The built-in body, every field fallen back with that reason; also for a job whose bytes cannot be read."""
     alert, group = _unpack(job.raw)
     subject = Subject(job.alarm_id, job.time_ms, job.status, job.contract, alert, group)
-    composed = compose(subject, Origin(None, None, revision), {}, all_fall_back(reason, job.contract))
+    composed = compose(subject, Origin(None, None, revision), {}, all_fall_back(reason, job.contract, detail))
     return Rendered(None, None, revision, False, tuple(composed.fallbacks), tuple(composed.clipped), composed.body)
 
 

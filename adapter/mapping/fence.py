@@ -20,6 +20,7 @@ from adapter.mapping.fallback import fallback
 from adapter.mapping.job import Job, Reason, Rendered
 from adapter.mapping.marker import Under
 from adapter.mapping.model import RuleSet
+from adapter.mapping.program import one_line
 
 CHUNK_JOBS: Final = 64
 CHUNK_BYTES: Final = 4 * 1024 * 1024
@@ -116,6 +117,7 @@ class _Call:
         self.left = list(range(len(jobs)))
         self._suspects: Counter[int] = Counter()  # how often the child died at this job
         self._deaths = 0
+        self._next = CHUNK_JOBS  # how many jobs to take at once
 
     @property
     def results(self) -> list[Rendered]:
@@ -131,11 +133,12 @@ class _Call:
         for number, rendered in zip(chunk, answers, strict=False):
             self._found[number] = rendered
         del self.left[: len(answers)]
+        self._next = CHUNK_JOBS
 
     def _chunk(self) -> list[int]:
         size = 0
         chunk: list[int] = []
-        for number in self.left[:CHUNK_JOBS]:
+        for number in self.left[: self._next]:
             size += len(self._jobs[number].raw)
             if chunk and size > CHUNK_BYTES:
                 break
@@ -146,18 +149,22 @@ class _Call:
         """Find the one to blame; every death brings the end of the call nearer."""
         self._deaths += 1
         job, place = death.under
-        if job is not None and job < len(chunk):
-            number = chunk[job]
-            self._suspects[number] += 1
-            if death.sure or self._suspects[number] > 1:
-                if place is not None:
-                    self._fence.quarantine(place, (death.reason, str(death)))
-                else:
-                    self._give_up([number], death.reason)
+        done = 0 if job is None or job >= len(chunk) else job
+        # What was rendered before it died is safe to render, but its answers were not sent: those go first.
+        self._next = done or CHUNK_JOBS
         if self._deaths >= MAX_DEATHS:
-            self._give_up(list(self.left), death.reason)
+            self._give_up(self.left[done:], death)
+        if job is None or job >= len(chunk):
+            return
+        number = chunk[job]
+        self._suspects[number] += 1
+        if death.sure or self._suspects[number] > 1:
+            if place is not None:
+                self._fence.quarantine(place, (death.reason, one_line(death)))
+            elif number in self.left:
+                self._give_up([number], death)
 
-    def _give_up(self, numbers: Sequence[int], reason: Reason) -> None:
+    def _give_up(self, numbers: Sequence[int], death: ChildDied) -> None:
         for number in numbers:
-            self._found[number] = fallback(self._jobs[number], self._fence.revision, reason)
+            self._found[number] = fallback(self._jobs[number], self._fence.revision, death.reason, one_line(death))
             self.left.remove(number)

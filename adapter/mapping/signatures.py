@@ -18,6 +18,7 @@ def argument_mistake(node: nodes.Filter | nodes.Test, function: Callable[..., An
     """What is wrong with the arguments, or nothing."""
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return ""
+    function = inspect.unwrap(function)  # Jinja2 wraps some for templates that await, and adds an argument there
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some tests are built-in operators without a signature

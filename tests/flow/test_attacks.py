@@ -24,7 +24,7 @@ from tests.flow.attacks import (
     pipelined_garbage,
     slow_sockets,
 )
-from tests.stage import Adapter, adapter, fetch, sandbox, write_config
+from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
 SCALE = float(os.environ.get("ATTACK_SCALE", "1"))
 MIB = 1024 * 1024
@@ -77,3 +77,36 @@ def told(quiet: Good, good: Good) -> str:
     low, high = quiet.quantile(0.99) * 1000, good.quantile(0.99) * 1000
     sent = f"{sum(good.statuses.values())} sent, {good.resent} resent"
     return f"honest p99 {low:.1f} ms quiet, {high:.1f} ms under attack (x{high / low:.1f}), {sent}"
+
+
+ODD_VALUES = (
+    None, True, 5, 10**400, 1e308, "", "x" * 100_000, [], {}, {"a": 10**400}, {"a\x00": "\ud800"}, "\x00", "\u202e",
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "99999-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "-1",
+    "../../etc/passwd", "{{ labels }}", "a\r\nX-Injected: 1", "'; drop table report; --",
+)  # fmt: skip
+ALERT_FIELDS = ("status", "labels", "annotations", "startsAt", "endsAt", "fingerprint", "generatorURL", "unknown")
+TOP_FIELDS = ("version", "status", "receiver", "groupLabels", "commonLabels", "groupKey", "externalURL",
+              "truncatedAlerts", "alerts")  # fmt: skip
+
+
+async def test_an_odd_value_in_any_field_is_answered_and_never_a_defect(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        number = 0
+        for value in ODD_VALUES:
+            for field in (*TOP_FIELDS, *(f"alert.{name}" for name in ALERT_FIELDS)):
+                number += 1
+                one = alert(f"Odd{number}")
+                top = {}
+                if field.startswith("alert."):
+                    one[field.removeprefix("alert.")] = value
+                else:
+                    top = {field: value}
+                status, answer = await post(f"{service.url}/webhook", webhook(one, **top))
+                expected = 400 if field == "alerts" and value != [] else 200
+                assert status == expected, (field, value, answer)
+        await until(lambda: "Odd" in str(coc.bodies), "an alarm at COC")
+        scrape = await fetch(f"{service.url}/metrics")
+        assert values(scrape, "coc_adapter_truncated_alerts_total") == 5
+        assert "defect" not in service.said
+        assert "Traceback" not in service.said
+        assert await service.terminate() == 0

@@ -1,0 +1,102 @@
+"""PURE: what a fleet of clusters sends, by formula and by playing it, so that docs/scale.md is more than a guess.
+
+Alertmanager looks at a group every `group_interval` and sends all of it when an alert of it changed, or when it was
+last sent `repeat_interval` ago. Each of the Alertmanagers of a cluster may send the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Times in seconds, rates per second."""
+
+    clusters: int
+    groups: int  # per cluster, that have open alerts
+    group_size: int  # open alerts in each
+    changes: float  # per alert and day: firing or resolving
+    group_interval: float = 300.0
+    repeat_interval: float = 14_400.0
+    senders: float = 1.0  # webhooks that arrive for each due: 2 when both of a pair always send
+
+    @property
+    def open_alarms(self) -> int:
+        return self.clusters * self.groups * self.group_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Per second, of the whole fleet."""
+
+    webhooks: float
+    alerts: float  # in those webhooks
+    news: float  # of those alerts: what COC must hear
+
+    @property
+    def share_of_news(self) -> float:
+        return self.news / self.alerts if self.alerts else 0.0
+
+
+def traffic(fleet: Fleet) -> Traffic:
+    """By formula: a group is sent at a tick with probability p of a change in it, else when the repeat is due."""
+    rate = fleet.group_size * fleet.changes / 86_400
+    p = 1 - math.exp(-rate * fleet.group_interval)
+    ticks = max(1, round(fleet.repeat_interval / fleet.group_interval))
+    # Ticks from one flush to the next: up to the first with a change, at most `ticks`; a cut-off geometric mean.
+    mean_ticks = (1 - (1 - p) ** ticks) / p if p > 0 else float(ticks)
+    groups = fleet.clusters * fleet.groups
+    flushes = groups / (mean_ticks * fleet.group_interval)
+    webhooks = flushes * fleet.senders
+    return Traffic(webhooks=webhooks, alerts=webhooks * fleet.group_size, news=groups * rate)
+
+
+def played(fleet: Fleet, *, groups: int, days: float, dice: Random) -> Traffic:
+    """By playing `groups` of its groups for some days, tick by tick, and scaling up to the fleet."""
+    rate = fleet.group_size * fleet.changes / 86_400
+    ticks = round(days * 86_400 / fleet.group_interval)
+    flushes = changes = 0
+    for _ in range(groups):
+        last, waiting = -dice.random() * fleet.repeat_interval, 0
+        for tick in range(ticks):
+            now = tick * fleet.group_interval
+            waiting += _poisson(rate * fleet.group_interval, dice)
+            if waiting or now - last >= fleet.repeat_interval:
+                flushes += 1
+                changes += waiting
+                last, waiting = now, 0
+    scale = fleet.clusters * fleet.groups / groups / (ticks * fleet.group_interval)
+    webhooks = flushes * scale * fleet.senders
+    return Traffic(webhooks=webhooks, alerts=webhooks * fleet.group_size, news=changes * scale)
+
+
+def _poisson(mean: float, dice: Random) -> int:
+    """How often something of this mean happened, by multiplying dice; for small means."""
+    count, product, limit = 0, dice.random(), math.exp(-mean)
+    while product > limit:
+        count += 1
+        product *= dice.random()
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What one replica was measured to spend, in CPU seconds."""
+
+    webhook: float
+    repeat: float
+    news: float  # an alarm from webhook to settled report
+
+
+def cores(load: Traffic, costs: Costs) -> float:
+    """CPU cores that a load keeps busy."""
+    repeats = load.alerts - load.news
+    return load.webhooks * costs.webhook + repeats * costs.repeat + load.news * costs.news
+
+
+def in_flight(rate: float, latency: float) -> float:
+    """Reports under way at once, by Little's law."""
+    return rate * latency

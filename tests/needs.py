@@ -16,6 +16,7 @@ _DEBIAN = {
     "amtool": "prometheus-alertmanager",
     "initdb": "postgresql-15",
     "pg_ctl": "postgresql-15",
+    "pgbouncer": "pgbouncer",
     "tinyproxy": "tinyproxy",
     "buildah": "buildah",
     "debootstrap": "debootstrap",

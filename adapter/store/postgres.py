@@ -181,7 +181,7 @@ class PostgresStore:
                 event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
 
     def describe(self) -> dict[str, Any]:
-        place = {"backend": "postgresql", "place": self._place, "replica": self.replica}
+        place = {"backend": "postgresql", "place": self._place, "replica": self.replica, "shared": True}
         return place | self._surroundings.as_dict()
 
     def start(self) -> None:

@@ -26,7 +26,7 @@ WHERE a.id > $1 AND ($2::text IS NULL OR a.integration = $2) AND ($3::text IS NU
 ORDER BY a.id LIMIT $5
 """  # noqa: S608
 _REPORT: Final = f"""
-SELECT {REPORT_COLUMNS}, r.outcome, r.handled, r.done, r.made, r.made_body, r.log, w.sender,
+SELECT {REPORT_COLUMNS}, r.outcome, r.handled, r.done, r.made, r.made_body, r.log, w.receiver, w.external_url, w.alerts,
        CASE WHEN r.outcome IS NULL AND r.seq = (SELECT min(seq) FROM report WHERE alarm = a.id AND outcome IS NULL)
             THEN extract(epoch FROM a.due - clock_timestamp())::float8 END AS due_in
 FROM report r JOIN alarm a ON a.id = r.alarm LEFT JOIN webhook w ON w.id = r.webhook

@@ -9,22 +9,19 @@ by id, tallies last.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from pydantic_core import to_json
-
-from adapter.alarm import Alarm, Kind, News, Outcome, Status
+from adapter.alarm import Alarm, Kind, News, Outcome
 from adapter.alertmanager import Reject
 from adapter.clock import Micros
 from adapter.store import postgres_tally as tally
 from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Change, Intake, Receipt, changes
-from adapter.store.jsonform import labels_to_json
 from adapter.store.postgres_link import Link, TryAgain
+from adapter.store.postgres_plan import Owed, Plan, plan_of
 from adapter.store.postgres_rows import alarm_of, key_of
 from adapter.store.sqlite_intake import Seen
 
@@ -68,7 +65,10 @@ WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
   AND (a.lease_until IS NULL OR a.lease_until < clock_timestamp() OR a.pending > 1)
 """
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = $1 WHERE seq = ANY($2::bigint[])"
-_WEBHOOK: Final = "INSERT INTO webhook (integration, received, sender) VALUES ($1, $2, $3) RETURNING id"
+_WEBHOOK: Final = """
+INSERT INTO webhook (integration, received, receiver, group_key, external_url, alerts, owed, truncated, size)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+"""
 _OWE: Final = """
 INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, crc, received, webhook, outcome, done)
 SELECT $1::text, u.alarm, u.episode, u.kind, u.coc_alarm_id, u.raw, u.crc, $2::bigint, $3::bigint, u.outcome,
@@ -92,32 +92,6 @@ class _Known:
     ids: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Owed:
-    fingerprint: str
-    alarm: Alarm
-    kind: Kind
-    raw: bytes
-    superseded: bool = False
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What a list of changes writes."""
-
-    final: dict[str, Alarm] = field(default_factory=dict)  # of each alarm that changes
-    labels: dict[str, bytes] = field(default_factory=dict)  # of each alarm that is owed a report
-    owed: list[_Owed] = field(default_factory=list)
-    superseded: list[int] = field(default_factory=list)  # seqs that were pending before
-    firing: int = 0  # difference
-    news: Counter[News] = field(default_factory=Counter)
-    quiet: list[tuple[str, bool]] = field(default_factory=list)  # alerts that changed nothing, and whether stale
-
-    @property
-    def superseding(self) -> int:
-        return len(self.superseded) + sum(row.superseded for row in self.owed)
-
-
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A receipt, and what `maintain` is to write later."""
@@ -132,13 +106,13 @@ async def accept(link: Link, intake: Intake, backlog: int) -> Taken:
     async with link.read() as connection:
         known = _known(await connection.fetch(_KNOWN, intake.integration, keys))
         sums = await tally.sums(connection)
-    plan = _plan(await _changes(known, intake), {})
+    plan = plan_of(await _changes(known, intake), {})
     if not plan.final and not intake.webhook.rejects:
         return _taken(intake, plan, known, 0, sums)
     async with link.write() as connection:
         known, fresh = await _lock(connection, intake, plan, known)
         made = await _changes(known, intake)
-        plan = _plan(made, await _untried(connection, made, known.ids))
+        plan = plan_of(made, await _untried(connection, made, known.ids))
         known.ids |= fresh
         webhook = await _write(connection, intake, plan, known.ids, fresh)
         difference = tally.Sum(len(plan.owed) - plan.superseding, plan.firing)
@@ -169,7 +143,7 @@ async def _changes(known: _Known, intake: Intake) -> list[Change]:
     return await asyncio.to_thread(changes, known.alarms, intake)
 
 
-async def _lock(connection: Connection, intake: Intake, plan: _Plan, known: _Known) -> tuple[_Known, dict[str, int]]:
+async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Known) -> tuple[_Known, dict[str, int]]:
     """Lock the alarms that change; all as they are now, without those that this transaction inserted, and their ids."""
     new = {name: alarm for name, alarm in plan.final.items() if name not in known.ids}
     fresh = await _insert(connection, intake, new, plan.labels) if new else {}
@@ -206,13 +180,11 @@ async def _untried(connection: Connection, made: list[Change], ids: dict[str, in
     return {row["fingerprint"].decode(): row["seq"] for row in rows}
 
 
-async def _write(
-    connection: Connection, intake: Intake, plan: _Plan, ids: dict[str, int], fresh: dict[str, int]
-) -> int:
+async def _write(connection: Connection, intake: Intake, plan: Plan, ids: dict[str, int], fresh: dict[str, int]) -> int:
     """Everything but the new alarms; the id of the webhook in the audit trail."""
     webhook = 0
     if plan.owed or intake.webhook.rejects:
-        webhook = await connection.fetchval(_WEBHOOK, intake.integration, intake.received, _sender(intake))
+        webhook = await connection.fetchval(_WEBHOOK, *_sender(intake, len(plan.owed)))
     if plan.owed:
         await _owe(connection, intake, plan.owed, ids, webhook)
     if plan.superseded:
@@ -227,7 +199,7 @@ async def _write(
     return webhook
 
 
-async def _owe(connection: Connection, intake: Intake, owed: list[_Owed], ids: dict[str, int], webhook: int) -> None:
+async def _owe(connection: Connection, intake: Intake, owed: list[Owed], ids: dict[str, int], webhook: int) -> None:
     await connection.execute(
         _OWE,
         intake.integration,
@@ -243,35 +215,7 @@ async def _owe(connection: Connection, intake: Intake, owed: list[_Owed], ids: d
     )
 
 
-def _plan(made: list[Change], untried: dict[str, int]) -> _Plan:
-    """PURE. `untried`: by fingerprint, the seq of the last pending report where an `update` replaces it."""
-    plan, newest = _Plan(), dict[str, _Owed]()
-    for change in made:
-        alarm, owed, name = change.step.alarm, change.step.owed, change.alert.fingerprint
-        plan.news[change.step.news] += 1
-        if change.step.news in (News.REPEAT, News.STALE):
-            plan.quiet.append((name, change.step.news is News.STALE))
-        if alarm is None or (owed is None and alarm is change.known):
-            continue
-        was_firing = change.known is not None and change.known.status is Status.FIRING
-        plan.firing += (alarm.status is Status.FIRING) - was_firing
-        pending = plan.final[name].pending if name in plan.final else alarm.pending
-        if owed is not None:
-            plan.labels[name] = labels_to_json(change.alert.labels).encode()
-            if owed is Kind.UPDATE and name in newest and newest[name].kind is Kind.UPDATE:
-                newest[name].superseded = True
-                pending -= 1
-            elif owed is Kind.UPDATE and name not in newest and name in untried:
-                plan.superseded.append(untried[name])
-                pending -= 1
-            newest[name] = _Owed(name, alarm, owed, change.raw)
-            plan.owed.append(newest[name])
-            pending += 1
-        plan.final[name] = alarm._replace(pending=pending)
-    return plan
-
-
-def _taken(intake: Intake, plan: _Plan, known: _Known, webhook: int, sums: dict[str, tally.Sum]) -> Taken:
+def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[str, tally.Sum]) -> Taken:
     plan.news[News.REJECTED] += len(intake.webhook.rejects)
     now = sums.get(intake.integration, tally.Sum(0, 0))
     receipt = Receipt(
@@ -312,7 +256,7 @@ def _keys(fingerprints: Iterable[str]) -> list[bytes]:
     return [key_of(name) for name in fingerprints]
 
 
-def _sender(intake: Intake) -> bytes:
-    group = intake.webhook.group
-    sender = {"receiver": group.receiver, "externalURL": group.externalURL, "alerts": len(intake.webhook.alerts)}
-    return to_json(sender)
+def _sender(intake: Intake, owed: int) -> tuple[object, ...]:
+    webhook, group = intake.webhook, intake.webhook.group
+    words = (text.encode() for text in (group.receiver, group.groupKey, group.externalURL))
+    return intake.integration, intake.received, *words, len(webhook.alerts), owed, webhook.truncated, webhook.size

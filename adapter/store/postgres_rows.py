@@ -6,8 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from pydantic_core import from_json
-
 from adapter.alarm import Accepted, Alarm, Kind, Outcome, Report, Status
 from adapter.store.base import AlarmRow, ReportRow
 from adapter.store.jsonform import attempts_from_json, labels_from_json, made_from_json, rebuilt
@@ -23,7 +21,7 @@ ALARM_COLUMNS: Final = (
 )
 REPORT_COLUMNS: Final = (
     "r.seq, r.integration, a.fingerprint, r.episode, r.kind, r.coc_alarm_id, r.raw, r.crc, r.received, r.webhook,"
-    " r.attempts, r.refused, r.body, a.labels"
+    " r.attempts, r.refused, r.body, a.labels, a.status, a.starts, a.ends, a.content, a.revision, a.heard, a.pending"
 )
 _LONGEST_KEY: Final = 255  # bytes; an index entry has room for 2,700
 
@@ -76,13 +74,13 @@ def alarm_row(row: Row) -> AlarmRow:
 
 def report_of(row: Row) -> Report:
     """The report; where its bytes no longer match their checksum, with what the alarm's row still knows."""
-    fingerprint, raw = row["fingerprint"].decode(), row["raw"]
+    raw = row["raw"]
     if crc32(raw) != row["crc"]:
-        raw = rebuilt(fingerprint, row["kind"] == Kind.OK, labels_from_json(row["labels"].decode()))
+        raw = rebuilt(alarm_of(row), row["kind"] == Kind.OK, labels_from_json(row["labels"].decode()))
     return Report(
         seq=row["seq"],
         integration=row["integration"],
-        fingerprint=fingerprint,
+        fingerprint=row["fingerprint"].decode(),
         episode=row["episode"],
         kind=Kind(row["kind"]),
         coc_alarm_id=row["coc_alarm_id"],
@@ -104,8 +102,15 @@ def report_row(row: Row) -> ReportRow:
         due_in=row["due_in"],
         made=made_from_json(row["made"], row["made_body"]),
         attempts=attempts_from_json(row["log"]),
-        sender=from_json(row["sender"]) if row["sender"] else {},
+        sender=_sender(row),
     )
+
+
+def _sender(row: Row) -> dict[str, str | int]:
+    if row["receiver"] is None:
+        return {}
+    receiver, external_url = row["receiver"].decode(), row["external_url"].decode()
+    return {"receiver": receiver, "externalURL": external_url, "alerts": row["alerts"]}
 
 
 def outcome_of(text: str | None) -> Outcome | None:

@@ -52,11 +52,16 @@ async def replicas(dsn: str, count: int, lease: float = 25.0) -> AsyncIterator[l
         yield stores
 
 
-async def two_alertmanagers(server: PostgresServer, *, count: int, alerts: int, transitions: int) -> Figures:
-    """Both send every transition of every alert, to different replicas at once; all replicas deliver meanwhile."""
+async def two_alertmanagers(
+    server: PostgresServer, *, count: int, alerts: int, transitions: int, port: int = 0
+) -> Figures:
+    """Both send every transition of every alert, to different replicas at once; all replicas deliver meanwhile.
+
+    `port`: of a pooler that the replicas go through.
+    """
     dsn = await server.new_database()
     journal: list[str] = []
-    async with replicas(dsn, count) as stores:
+    async with replicas(dsn.replace(f":{server.port}/", f":{port or server.port}/"), count) as stores:
         run = _Run(server, dsn, stores, alerts, transitions)
         async with _working([deliver(store, journal.append) for store in stores]):
             await run.send(twice=True)

@@ -18,15 +18,21 @@ import asyncpg
 
 from tests.needs import needs
 
+DATABASES = 4  # more than any test needs at a time
+_ALONE = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 
 class PostgresServer:
     """One server process; `stop` and `start` as often as a test likes."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = settings
-        self._names = itertools.count(1)
+        self._turns = itertools.count()
         self._run("initdb", "-D", f"{folder}/data", "-U", "app", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
 
     def start(self) -> None:
@@ -45,10 +51,14 @@ class PostgresServer:
         return f"postgresql://app@127.0.0.1:{self.port}/{database}"
 
     async def new_database(self) -> str:
-        """The DSN of a new, empty database."""
-        name = f"test_{next(self._names)}"
+        """The DSN of an empty database. They are few and used in turn: copying the template each time takes longer."""
+        name = f"test_{next(self._turns) % DATABASES}"
         async with self.admin() as connection:
-            await connection.execute(f"CREATE DATABASE {name}")
+            if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
+                await connection.execute(f"CREATE DATABASE {name}")
+        async with self.admin(self.dsn(name)) as connection:
+            await connection.execute(_ALONE)
+            await connection.execute("DROP SCHEMA IF EXISTS coc_adapter CASCADE")
         return self.dsn(name)
 
     @asynccontextmanager
@@ -102,6 +112,26 @@ async def eventually_connects(dsn: str, seconds: float = 20.0) -> None:
                 return
 
 
+@contextmanager
+def transaction_pooler(server: PostgresServer) -> Iterator[int]:
+    """PgBouncer that hands out its two server connections transaction by transaction; its port."""
+    port = free_port()
+    config = server.folder / "pgbouncer.ini"
+    config.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user=app\n"
+        f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\nauth_type=any\n"
+        "pool_mode=transaction\ndefault_pool_size=2\nserver_reset_query=\n"
+    )
+    command = [*_as_nobody(), needs("pgbouncer"), "-q", str(config)]
+    with (server.folder / "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=server.folder, stdout=log, stderr=log)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
 def _as_nobody() -> list[str]:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
@@ -110,7 +140,7 @@ def _as_nobody() -> list[str]:
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -66,10 +66,16 @@ CREATE INDEX report_dead ON report (seq) WHERE outcome = 'dead' AND handled IS N
 CREATE INDEX report_done ON report (done) WHERE outcome IS NOT NULL;
 
 CREATE TABLE webhook (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    integration text   NOT NULL,
-    received    bigint NOT NULL,
-    sender      bytea  NOT NULL
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    integration  text   NOT NULL,
+    received     bigint NOT NULL,
+    receiver     bytea  NOT NULL,
+    group_key    bytea  NOT NULL,
+    external_url bytea  NOT NULL,
+    alerts       bigint NOT NULL,
+    owed         bigint NOT NULL,
+    truncated    bigint NOT NULL,
+    size         bigint NOT NULL
 );
 CREATE INDEX webhook_received ON webhook (received);
 

@@ -1,0 +1,382 @@
+"""What is PostgreSQL's own: several replicas, leases, lost connections, migrations, settings of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapter.alarm import Kind, Outcome
+from adapter.alertmanager import unpack
+from adapter.clock import SystemClock
+from adapter.errors import StoreRefused, StoreUnavailable
+from adapter.store.base import AlarmQuery, Settlement
+from adapter.store.postgres import PostgresStore, open_postgres
+from adapter.store.postgres_link import connect
+from adapter.store.postgres_replicas import warnings
+from adapter.store.postgres_schema import migrate, migrations
+from tests.store.builders import NOON, an_alert, an_intake, firing, gone, resolved
+from tests.store.postgres_faults import (
+    Figures,
+    disagreements,
+    killed_backends,
+    killed_replicas,
+    replicas,
+    server_crashes,
+    two_alertmanagers,
+)
+from tests.store.postgres_points import CASES, PAUSE, break_everywhere
+from tests.store.postgres_proxy import Break
+from tests.store.postgres_server import PostgresServer, eventually_connects, transaction_pooler
+from tests.store.postgres_worker import sent
+
+GOOD = {
+    "synchronous_commit": "on",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_standby_names": "",
+    "standbys": 0,
+}
+UNHARMED = (0, 0, 0, ())
+
+Pair = tuple[PostgresStore, PostgresStore]
+
+
+@pytest.fixture
+async def dsn(postgres: PostgresServer) -> str:
+    return await postgres.new_database()
+
+
+@pytest.fixture
+async def pair(dsn: str) -> AsyncIterator[Pair]:
+    async with replicas(dsn, 2) as (one, other):
+        yield one, other
+
+
+async def end_leases(server: PostgresServer, dsn: str) -> None:
+    """What happens to a replica that is frozen for longer than its lease."""
+    async with server.admin(dsn) as connection:
+        await connection.execute("UPDATE alarm SET due = now(), lease_until = now() WHERE lease_until IS NOT NULL")
+
+
+# Several replicas
+
+
+async def test_two_alertmanagers_and_three_replicas_make_one_request_a_transition(postgres: PostgresServer) -> None:
+    figures = await two_alertmanagers(postgres, count=3, alerts=100, transitions=3)
+    assert (figures.harm, figures.duplicates, figures.sent) == (UNHARMED, 0, 300)
+
+
+async def test_the_same_alerts_at_two_replicas_at_once_are_one_episode(pair: Pair) -> None:
+    names = [f"a{number}" for number in range(40)]
+    orders = (names, names[::-1])  # the order of locks must not be that of the webhook
+    for step in (firing, resolved, firing):
+        receipts = await asyncio.gather(*(pair[n % 2].accept(step(*orders[n % 2])) for n in range(8)))
+        assert sum(len(receipt.owed) for receipt in receipts) == 40
+    assert {row.alarm.episode for row in await pair[0].alarms(AlarmQuery())} == {2}
+    assert (await pair[1].counts())["default"].pending == 120
+
+
+async def test_claims_are_never_shared_by_replicas(pair: Pair) -> None:
+    names = [f"a{number:03}" for number in range(100)]
+    await pair[0].accept(firing(*names))
+    claims = await asyncio.gather(*(pair[n % 2].claim("default", 7) for n in range(20)))
+    assert sorted(claim.report.fingerprint for some in claims for claim in some.claims) == names
+
+
+async def test_a_pause_of_one_replica_is_seen_by_the_other(pair: Pair) -> None:
+    await pair[0].set_pause("default", PAUSE)
+    assert await pair[1].pauses() == {"default": PAUSE}
+
+
+async def test_replicas_work_behind_a_transaction_pooler(postgres: PostgresServer) -> None:
+    with transaction_pooler(postgres) as port:
+        await eventually_connects(f"postgresql://app@127.0.0.1:{port}/postgres")
+        figures = await two_alertmanagers(postgres, count=3, alerts=100, transitions=3, port=port)
+    assert (figures.harm, figures.duplicates, figures.sent) == (UNHARMED, 0, 300)
+
+
+async def test_replicas_know_each_other_and_their_mappings(pair: Pair) -> None:
+    await pair[0].heartbeat("r1")
+    await pair[1].heartbeat("r2")
+    shown = {row["name"]: (row["revision"], row["alive"]) for row in pair[1].describe()["replicas"]}
+    assert shown == {"replica-0": ("r1", True), "replica-1": ("r2", True)}
+    await pair[0].close()
+    await pair[1].probe()
+    assert [row["name"] for row in pair[1].describe()["replicas"]] == ["replica-1"]
+
+
+async def test_the_rate_is_shared_by_all_replicas(pair: Pair) -> None:
+    rate, burst, started, granted = 400.0, 1.0, time.monotonic(), 0
+    while time.monotonic() < started + 1.5:
+        granted += sum(await asyncio.gather(*(store.spend("default", rate, 20, burst=burst) for store in pair)))
+        await asyncio.sleep(0.01)
+    most = rate * (time.monotonic() - started) * 1.1
+    assert most * 0.8 <= granted <= most
+
+
+# Leases
+
+
+async def test_a_worker_frozen_beyond_its_lease_makes_the_last_state_be_said_again(
+    postgres: PostgresServer, dsn: str, pair: Pair
+) -> None:
+    await pair[0].accept(firing("a1"))
+    (late,) = (await pair[0].claim("default", 1)).claims
+    await pair[0].accept(resolved("a1"))
+    await end_leases(postgres, dsn)
+    for kind in (Kind.ALARM, Kind.OK):
+        (claim,) = (await pair[1].claim("default", 1)).claims
+        assert claim.report.kind is kind
+        await pair[1].settle([sent(claim)])
+
+    (settled,) = await pair[0].settle([sent(late)])
+    assert (settled.counted, settled.reasserted, settled.pending) == (False, True, 1)
+
+    (again,) = (await pair[1].claim("default", 1)).claims
+    assert (again.report.kind, again.report.body) == (Kind.REASSERT, claim.report.raw)
+    assert unpack(again.report.raw)[0]["status"] == "resolved"
+    (settled,) = await pair[1].settle([sent(again)])
+    assert (settled.counted, settled.pending) == (True, 0)
+    assert await disagreements(postgres, dsn) == ()
+
+
+async def test_nothing_is_said_again_while_something_newer_waits(
+    postgres: PostgresServer, dsn: str, pair: Pair
+) -> None:
+    await pair[0].accept(firing("a1"))
+    (late,) = (await pair[0].claim("default", 1)).claims
+    await end_leases(postgres, dsn)
+    (claim,) = (await pair[1].claim("default", 1)).claims
+    await pair[1].settle([sent(claim)])
+    await pair[1].accept(resolved("a1"))
+    (settled,) = await pair[0].settle([sent(late)])
+    assert (settled.counted, settled.reasserted, settled.pending) == (False, False, 1)
+
+
+async def test_a_late_worker_that_sent_nothing_changes_nothing(postgres: PostgresServer, dsn: str, pair: Pair) -> None:
+    await pair[0].accept(firing("a1"))
+    (late,) = (await pair[0].claim("default", 1)).claims
+    await end_leases(postgres, dsn)
+    (claim,) = (await pair[1].claim("default", 1)).claims
+    (settled,) = await pair[0].settle([Settlement(claim=late, at=NOON)])
+    assert settled.counted is False
+    assert (await pair[0].claim("default", 1)).claims == ()  # still the other's
+    (settled,) = await pair[1].settle([sent(claim)])
+    assert settled.counted is True
+
+
+async def test_an_update_under_way_is_not_replaced_until_its_lease_is_over(
+    postgres: PostgresServer, dsn: str, pair: Pair
+) -> None:
+    await pair[0].accept(firing("a1"))
+    (claim,) = (await pair[0].claim("default", 1)).claims
+    await pair[0].settle([sent(claim)])
+    await pair[0].accept(firing("a1", text="1"))
+    await pair[0].claim("default", 1)
+    assert (await pair[1].accept(firing("a1", text="2"))).superseded == 0
+    assert (await pair[1].accept(firing("a1", text="3"))).superseded == 1
+    await end_leases(postgres, dsn)
+    (claim,) = (await pair[1].claim("default", 1)).claims
+    await pair[1].settle([sent(claim)])
+    assert (await pair[1].accept(firing("a1", text="4"))).superseded == 1
+
+
+async def test_sending_ends_well_before_the_lease_does(dsn: str) -> None:
+    async with replicas(dsn, 1, lease=25.0) as (store,):
+        await store.accept(firing("a1"))
+        before = time.monotonic()
+        (claim,) = (await store.claim("default", 1)).claims
+        assert claim.send_before is not None
+        assert before + 12.5 <= claim.send_before <= time.monotonic() + 12.5
+
+
+# Lost connections
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("accept", ("terminate",)),
+        ("settle", ("after",)),
+        ("claim", ("terminate",)),
+        ("pause", ("after",)),
+    ],
+)
+async def test_a_transaction_may_break_at_every_message(
+    postgres: PostgresServer, name: str, ways: tuple[Break, ...]
+) -> None:
+    points, wrong = await break_everywhere(postgres, CASES[name], ways)
+    assert points >= 4 * len(ways)
+    assert wrong == []
+
+
+async def test_terminated_server_processes_lose_nothing(postgres: PostgresServer) -> None:
+    figures = await killed_backends(postgres, kills=10, every=0.1, alerts=100, transitions=4)
+    assert figures.harm == UNHARMED
+
+
+async def test_a_crash_of_the_server_loses_nothing(postgres: PostgresServer) -> None:
+    figures = await server_crashes(postgres, crashes=2, every=0.3, alerts=100, transitions=4)
+    assert figures.harm == UNHARMED
+
+
+async def test_a_killed_replica_loses_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
+    figures: Figures = await killed_replicas(postgres, tmp_path, count=2, kills=1, every=1.0, alerts=100, transitions=4)
+    assert figures.harm == UNHARMED
+
+
+async def test_the_store_is_unavailable_while_the_server_is_away_and_comes_back_by_itself(
+    postgres: PostgresServer, dsn: str
+) -> None:
+    async with replicas(dsn, 1) as (store,):
+        await store.accept(firing("a1"))
+        postgres.stop()
+        try:
+            for call in (lambda: store.accept(firing("a2")), lambda: store.claim("default", 1), store.probe):
+                with pytest.raises(StoreUnavailable):
+                    await call()
+        finally:
+            postgres.start()
+        assert (await store.accept(firing("a2"))).pending == 2
+
+
+async def test_a_cancelled_call_ends_and_leaves_the_store_usable(dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,):
+        for turn in range(20):
+            task = asyncio.ensure_future(store.accept(firing(f"a{turn}")))
+            for _ in range(turn):
+                await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.wait({task}, timeout=10)
+            assert task.done()
+        assert (await store.accept(firing(*(f"a{turn}" for turn in range(20))))).pending == 20
+
+
+# What alerts may hold
+
+
+async def test_a_fingerprint_of_any_length_and_with_nul_is_taken(dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,):
+        names = ["a\0b", "x" * 100_000, "x" * 100_001]
+        assert len((await store.accept(firing(*names))).owed) == 3
+        assert (await store.accept(firing(*names))).owed == ()
+        claims = (await store.claim("default", 10)).claims
+        assert {claim.report.fingerprint for claim in claims} == set(names)
+        assert [settled.counted for settled in await store.settle([sent(claim) for claim in claims])] == [True] * 3
+
+
+async def test_labels_with_nul_are_found_by_text(dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,):
+        await store.accept(an_intake(an_alert("a1", labels={"x": "left\0Right"}), an_alert("a2")))
+        assert [row.alarm.fingerprint for row in await store.alarms(AlarmQuery(text="t\0r"))] == ["a1"]
+
+
+async def test_a_damaged_report_is_sent_with_what_is_still_known(postgres: PostgresServer, dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,):
+        await store.accept(firing("a1"))
+        async with postgres.admin(dsn) as connection:
+            await connection.execute("UPDATE report SET raw = set_byte(raw, 20, 0)")
+        (claim,) = (await store.claim("default", 1)).claims
+        alert, _ = unpack(claim.report.raw)
+        assert alert["labels"] == {"alertname": "Full", "instance": "a1"}
+
+
+# Schema and settings
+
+
+async def test_replicas_that_start_at_once_migrate_once(postgres: PostgresServer, dsn: str) -> None:
+    async def start(number: int) -> None:
+        store = await open_postgres(dsn, backlog=9, clock=SystemClock(), replica=f"replica-{number}")
+        await store.close()
+
+    await asyncio.gather(*(start(number) for number in range(5)))
+    async with postgres.admin(dsn) as connection:
+        assert await connection.fetchval("SELECT value FROM meta WHERE name = 'schema'") == str(max(migrations()))
+
+
+async def test_a_later_migration_is_applied_by_one_of_those_that_start(dsn: str) -> None:
+    steps = migrations()
+    more = steps | {max(steps) + 1: "CREATE TABLE later (id int); INSERT INTO later VALUES (1)"}
+    links = [await connect(dsn, clock=SystemClock(), on_commit=lambda seconds: None) for _ in range(3)]
+    try:
+        await migrate(links[0], steps)
+        await asyncio.gather(*(migrate(link, more) for link in links))
+        async with links[0].read() as connection:
+            assert await connection.fetchval("SELECT count(*) FROM later") == 1
+        with pytest.raises(StoreRefused, match="newer adapter"):
+            await migrate(links[0], steps)
+    finally:
+        for link in links:
+            await link.close()
+
+
+async def test_a_failed_migration_leaves_the_schema_as_it_was(dsn: str) -> None:
+    steps = migrations()
+    link = await connect(dsn, clock=SystemClock(), on_commit=lambda seconds: None)
+    try:
+        await migrate(link, steps)
+        with pytest.raises(Exception, match="syntax"):
+            await migrate(link, steps | {max(steps) + 1: "CREATE TABLE later (id int); oops"})
+        await migrate(link, steps)
+    finally:
+        await link.close()
+
+
+async def test_a_newer_schema_is_refused(postgres: PostgresServer, dsn: str) -> None:
+    async with replicas(dsn, 1):
+        pass
+    async with postgres.admin(dsn) as connection:
+        await connection.execute("UPDATE meta SET value = '999' WHERE name = 'schema'")
+    with pytest.raises(StoreRefused, match="version 999"):
+        await open_postgres(dsn, backlog=9, clock=SystemClock())
+
+
+async def test_no_server_is_unavailable_not_refused() -> None:
+    with pytest.raises(StoreUnavailable, match="PostgreSQL"):
+        await open_postgres("postgresql://app:canary@127.0.0.1:1/none", backlog=9, clock=SystemClock())
+
+
+async def test_the_password_is_shown_nowhere(dsn: str) -> None:
+    secret = dsn.replace("app@", "app:canary@")
+    async with replicas(secret, 1) as (store,):
+        assert "canary" not in str(store.describe())
+        assert store.describe()["place"] == dsn.replace("app@", "")
+
+
+async def test_a_server_without_fsync_is_warned_of(pair: Pair) -> None:
+    assert any("fsync is off" in warning for warning in pair[0].describe()["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"fsync": "off"}, "fsync is off"),
+        ({"full_page_writes": "off"}, "full_page_writes is off"),
+        ({"synchronous_commit": "local"}, "synchronous_commit is local"),
+        ({"standbys": 1}, "synchronous_standby_names is empty"),
+        ({"standbys": 1, "synchronous_standby_names": "b"}, None),
+    ],
+)
+def test_settings_that_weaken_the_promise_are_named(changed: dict[str, object], words: str | None) -> None:
+    found = warnings(GOOD | changed)
+    assert found == [] if words is None else [words in text for text in found] == [True]
+
+
+async def test_the_outcome_of_a_late_worker_is_not_counted_twice(
+    postgres: PostgresServer, dsn: str, pair: Pair
+) -> None:
+    await pair[0].accept(firing("a1"))
+    (late,) = (await pair[0].claim("default", 1)).claims
+    await end_leases(postgres, dsn)
+    (claim,) = (await pair[1].claim("default", 1)).claims
+    await pair[1].settle([gone(claim, Outcome.DEAD)])
+    (settled,) = await pair[0].settle([replace(sent(late), outcome=Outcome.DELIVERED)])
+    assert (settled.counted, settled.reasserted) == (False, False)
+    (row,) = await pair[0].alarms(AlarmQuery())
+    assert row.accepted is not None  # COC has it, whoever was late

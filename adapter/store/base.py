@@ -286,7 +286,11 @@ class Store(IntakeStore, DeliveryStore, AuditStore, Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """For `status`: backend, place without secrets, and warnings about settings that weaken the promise."""
+        """For `status`: backend, place without secrets, and warnings about settings that weaken the promise.
+
+        Where they apply: `shared` when other replicas change the counts too, `free_bytes` that can still be kept, as
+        of the last `size`.
+        """
         ...
 
     async def close(self) -> None: ...

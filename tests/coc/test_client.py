@@ -165,7 +165,7 @@ async def test_no_answer_in_time_leaves_it_open_whether_it_arrived() -> None:
 async def test_an_answer_that_drips_ends_at_the_timeout() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(answer(200, b"", length=1000))
-        for _ in range(1000):
+        for _number in range(1000):
             writer.write(b" ")
             await asyncio.sleep(0.01)
 

@@ -117,7 +117,7 @@ _ALARMS = st.fixed_dictionaries(
         "additional": st.dictionaries(_TEXT, _TEXT, max_size=3),
     },
 )
-_KEYS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=32).filter(
+_KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=32).filter(
     lambda key: key not in (".", "..") and key == key.strip()
 )
 _AUTHS = st.sampled_from(

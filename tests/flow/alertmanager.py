@@ -37,6 +37,7 @@ class Alertmanager:
 
     def __init__(self, port: int, log: Path) -> None:
         self.port, self._log = port, log
+        self._since = datetime.now(UTC) - timedelta(minutes=1)
 
     @property
     def log(self) -> str:
@@ -46,7 +47,12 @@ class Alertmanager:
         """Tell it of one alert, as Prometheus does."""
         now = datetime.now(UTC)
         ends = now - timedelta(milliseconds=1) if resolved else now + timedelta(minutes=5)
-        alert: dict[str, Any] = {"labels": dict(labels), "annotations": annotations, "endsAt": ends.isoformat()}
+        alert: dict[str, Any] = {
+            "labels": dict(labels),
+            "annotations": annotations,
+            "startsAt": self._since.isoformat(),
+            "endsAt": ends.isoformat(),
+        }
         async with aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{self.port}/api/v2/alerts"
             async with session.post(url, json=[alert]) as answer:

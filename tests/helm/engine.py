@@ -9,18 +9,32 @@ import json
 import sys
 from typing import Any
 
-from helm_python import HelmError, chart
+from helm_python import HelmError, chart, config
 
 
 def answer(loaded: chart.Chart, path: str, request: dict[str, Any]) -> dict[str, Any]:
-    """`{"files": {template: text}}` or `{"messages": [...]}` for a lint, or `{"error": text}`."""
+    """`{"files": {template: text}}` or `{"messages": [...]}` for a lint, or `{"error": text}`.
+
+    With a `kubeconfig` it is what an installation into that cluster would write, all in one file `manifest`.
+    """
     values = request["values"]
     try:
         if request.get("lint"):
             return dict(chart.lint(path, values, strict=True, kube_version=request["kube_version"]))
+        if "kubeconfig" in request:
+            return {"files": {f"{loaded.name}/manifest": dry_run(loaded, request)}}
         return {"files": loaded.render(values, name=request["name"], namespace=request["namespace"])}
     except HelmError as exc:
         return {"error": str(exc)}
+
+
+def dry_run(loaded: chart.Chart, request: dict[str, Any]) -> str:
+    """The manifest of an installation that asks the cluster (`lookup` works) and changes nothing in it."""
+    namespace = request["namespace"]
+    kubeconfig = request["kubeconfig"]
+    with config.Config(kubeconfig_content=kubeconfig, namespace=namespace, storage_driver="memory") as cluster:
+        options = {"namespace": namespace, "dry_run": "server", "timeout": 30}
+        return str(cluster.install(loaded, request["name"], request["values"], **options)["manifest"])
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ class Mounted:
         return self.root / path.lstrip("/")
 
     def relocate(self, text: str) -> str:
-        """Paths of the pod in a configuration, as paths here."""
-        return re.sub(r"(?<![^\s:])/(?=(etc|var)/)", f"{self.root}/", text)
+        """Paths of the pod in a configuration or an argument, as paths here."""
+        return re.sub(r"(?<![^\s:=])/(?=(etc|var)/)", f"{self.root}/", text)
 
     def _fill(self, folder: Path, volume: Resource) -> None:
         for source in volume.get("projected", {}).get("sources", []):

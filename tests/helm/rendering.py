@@ -35,7 +35,7 @@ class _Strict(yaml.SafeLoader):
 
 
 # `=` alone is text to Kubernetes; PyYAML keeps a type for it that nobody uses.
-_Strict.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+_Strict.add_constructor("tag:yaml.org,2002:value", lambda _, node: node.value)
 
 
 @dataclass(frozen=True, kw_only=True)

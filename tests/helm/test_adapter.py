@@ -11,6 +11,7 @@ import yaml
 
 from adapter import units
 from adapter.cli import main, parser
+from adapter.coc.endpoint import AkSk, Token
 from adapter.config import load_config
 from adapter.service import DRAIN_SECONDS
 from adapter.settings import Settings
@@ -91,12 +92,14 @@ def test_every_secret_file_named_is_mounted_and_every_one_mounted_is_named(rende
 def test_each_secret_reaches_the_setting_it_belongs_to(renders: dict[str, Rendered], tmp_path: Path) -> None:
     trial = load_config(Mounted(renders["trial"], tmp_path / "trial").host(_CONFIG))
     endpoint = trial.integrations["default"].endpoint
+    assert isinstance(endpoint.auth, AkSk)
     assert endpoint.integration_key.get() == "trial-integration-key"
     assert (endpoint.auth.access_key.get(), endpoint.auth.secret_key.get()) == ("trial-access-key", "trial-secret-key")
     assert trial.bearer is not None
     assert trial.bearer.get() == "trial-webhook-token"
     existing = load_config(Mounted(renders["existing"], tmp_path / "existing").host(_CONFIG))
     endpoint = existing.integrations["shop"].endpoint
+    assert isinstance(endpoint.auth, Token)
     assert endpoint.integration_key.get() == "the-key"
     assert endpoint.auth.token.get() == "the-iam-token"
     assert existing.bearer is not None

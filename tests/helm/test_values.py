@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from adapter.settings import (
     IntegrationSettings,
@@ -96,12 +97,13 @@ def test_the_values_speak_the_words_of_adapter_yml() -> None:
     written = {"store", "store_file", "mappings", "integrations", "log"}
     config = _schema_of(("config",))
     assert set(config["properties"]) == set(Settings.model_fields) - written
-    for section, model in {
+    sections: dict[str, type[BaseModel]] = {
         "relay": RelaySettings,
         "limits": LimitSettings,
         "retention": RetentionSettings,
         "webhook": WebhookSettings,
-    }.items():
+    }
+    for section, model in sections.items():
         known = {name for name in model.model_fields if not name.startswith("bearer_token")}
         assert set(_schema_of(("config", section))["properties"]) == known, section
     secrets = {"integration_key", "integration_key_file", "proxy_url_file"}

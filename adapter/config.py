@@ -107,7 +107,7 @@ class _Resolver:
             mappings=mappings,
             integrations={name: item for name, item in integrations.items() if item},
             policy=Policy(_micros(settings.relay.refresh_interval), settings.relay.alarm_id == "episode"),
-            webhook=webhook,
+            webhook=webhook.model_copy(update={"bearer_token": ""}),
             bearer=bearer,
             backlog=settings.limits.backlog,
             store_size=settings.limits.store_size,

@@ -1,0 +1,145 @@
+"""Any bytes give a Webhook or a PayloadError, nothing else; and what real senders send comes through whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from adapter.alertmanager import Webhook, fingerprint_of, micros, pack, parse_webhook, unpack
+from adapter.errors import PayloadError
+from tests.stage import alert, sample, webhook
+
+SAMPLES = sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "adapter" / "samples").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_captured_body_is_taken_whole(name: str) -> None:
+    body = json.loads(sample(name))
+    parsed = parse_webhook(sample(name))
+    assert not parsed.rejects
+    assert parsed.truncated == body["truncatedAlerts"]
+    assert parsed.group.receiver == body["receiver"]
+    for wanted, got in zip(body["alerts"], parsed.alerts, strict=True):
+        packed, group = unpack(pack(got, parsed.group.as_json()))
+        assert packed == wanted
+        assert group["groupKey"] == body["groupKey"]
+        assert fingerprint_of(got.labels) == got.fingerprint
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["firing", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["status", "labels", "annotations", "startsAt", "endsAt", "generatorURL", "fingerprint", "values", "x"]
+)
+
+
+@settings(max_examples=400)
+@given(st.binary(max_size=200))
+@example(b"")
+@example(b"\xef\xbb\xbf{}")
+@example(b"[" * 100_000)
+@example(b'{"alerts": [' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"]}")
+@example(b'{"alerts": [{"labels": {"a": "\\ud800"}}]}')
+@example('{"alerts": []}'.encode("utf-16"))
+@example(b'{"alerts": [], "truncatedAlerts": ' + b"9" * 5000 + b"}")
+@example(b'{"alerts": [], "truncatedAlerts": NaN}')
+def test_any_bytes_give_a_webhook_or_a_payload_error(body: bytes) -> None:
+    told: object
+    try:
+        told = parse_webhook(body)
+    except PayloadError as exc:
+        told = str(exc)
+    assert isinstance(told, Webhook) or (isinstance(told, str) and "\n" not in told)
+
+
+@settings(max_examples=300)
+@given(st.lists(ODD | st.dictionaries(KEYS, ODD, max_size=6), max_size=5))
+def test_any_alerts_are_taken_or_rejected_one_by_one_and_can_be_kept(alerts: list[Any]) -> None:
+    parsed = parse_webhook(json.dumps({"alerts": alerts}).encode())
+    assert len(parsed.alerts) + len(parsed.rejects) == len(alerts)
+    for item in parsed.alerts:
+        kept, _ = unpack(pack(item, parsed.group.as_json()))
+        assert kept["labels"] == dict(item.labels)
+    for reject in parsed.rejects:
+        assert reject.reason
+        assert len(reject.head) <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (7, "the alert is a number, not an object"),
+        (None, "the alert is null, not an object"),
+        ({}, "the alert has neither labels nor a fingerprint, so nothing identifies it"),
+        ({"labels": []}, "labels is a list, not an object"),
+        ({"labels": {"a": 1}}, "label 'a' is a number, not a string"),
+        ({"labels": {"a": "b"}, "status": "pending"}, "status is 'pending', neither firing nor resolved"),
+        ({"labels": {"a": "b"}, "fingerprint": 5}, "fingerprint is a number, not a string"),
+    ],
+)
+def test_an_unusable_alert_says_why_and_leaves_its_siblings_alone(entry: object, reason: str) -> None:
+    parsed = parse_webhook(json.dumps({"alerts": [alert("A"), entry, alert("B")]}).encode())
+    assert [item.labels["alertname"] for item in parsed.alerts] == ["A", "B"]
+    assert [reject.reason for reject in parsed.rejects] == [reason]
+
+
+def test_what_a_sender_leaves_out_is_filled_in_where_it_can_be() -> None:
+    body = {"alerts": [{"labels": {"a": "b"}}, {"labels": {"a": "c"}, "endsAt": "2026-01-01T00:00:00Z"}]}
+    firing, resolved = parse_webhook(json.dumps(body).encode()).alerts
+    assert (firing.status, resolved.status) == ("firing", "resolved")
+    assert firing.fingerprint == fingerprint_of({"a": "b"})
+    assert (firing.starts, firing.ends, dict(firing.annotations)) == (0, 0, {})
+
+
+def test_grafanas_variant_is_taken() -> None:
+    grafana = alert("DatasourceError", startsAt="2026-11-23T23:00:00+08:00") | {
+        "values": {"B": 1.5, "C": None}, "valueString": "[ var='B' ]", "orgId": 1, "imageURL": "https://grafana.example",
+    }  # fmt: skip
+    (parsed,) = parse_webhook(webhook(grafana, version="1", state="alerting", title="t", message="m", orgId=1)).alerts
+    assert parsed.starts == micros("2026-11-23T15:00:00Z")
+
+
+def test_broken_text_becomes_the_replacement_character_and_the_alert_is_kept() -> None:
+    body = b'{"alerts": [{"labels": {"a": "x\xffy"}, "annotations": {"s": "\\ud83d!"}}]}'
+    (parsed,) = parse_webhook(body).alerts
+    assert parsed.labels == {"a": "x\ufffdy"}
+    assert parsed.annotations == {"s": "\ufffd!"}
+
+
+def test_control_characters_and_nul_in_labels_are_data() -> None:
+    (parsed,) = parse_webhook(webhook(alert("A", labels={"odd": "a\x00\x1b[31m\n\u202e"}))).alerts
+    assert parsed.labels["odd"] == "a\x00\x1b[31m\n\u202e"
+
+
+def test_of_a_duplicate_key_the_last_one_counts() -> None:
+    (parsed,) = parse_webhook(b'{"alerts": [{"labels": {"a": "first", "a": "last"}}]}').alerts
+    assert parsed.labels == {"a": "last"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2026-11-23T15:25:43.131Z", 1795447543131000),
+        ("2026-11-23T15:25:43.131456789Z", 1795447543131456),
+        ("2026-11-23T23:25:43.131+08:00", 1795447543131000),
+        ("0001-01-01T00:00:00Z", 0),
+        ("", 0),
+        ("yesterday", 0),
+        ("0001-01-01T00:00:00+23:00", 0),
+    ],
+)
+def test_times_are_microseconds_utc_and_0_when_absent_or_unreadable(text: str, value: int) -> None:
+    assert micros(text) == value

@@ -64,8 +64,11 @@ class Child:
         return self._process.pid
 
     @classmethod
-    async def start(cls, rules: Mapping[str, Any], bad: Mapping[int, Why], limits: Limits) -> Child:
-        """A child that has compiled the rules. CompileError or ChildDied when it cannot, and then nothing is left."""
+    async def start(cls, rules: Mapping[str, Any], bad: Mapping[int, Why], limits: Limits, *, eager: bool) -> Child:
+        """A child that has the rules, and has compiled them if `eager`, else compiles each when it is first used.
+
+        CompileError or ChildDied when it cannot, and then nothing is left of it.
+        """
         marker = Marker.create()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
@@ -84,7 +87,7 @@ class Child:
             errors.close()
             raise ChildDied(Reason.CRASH, Under(None, None), f"cannot be started: {exc}", sure=False) from exc
         child = cls(process, marker, errors, limits)
-        order = {"rules": rules, "bad": wire.pack_bad(bad), "deadline": limits.deadline}
+        order = {"rules": rules, "bad": wire.pack_bad(bad), "deadline": limits.deadline, "eager": eager}
         try:
             answer = await child._ask(wire.LOAD, to_json(order), LOAD_SECONDS)
             if answer["broken"] is not None:

@@ -152,32 +152,34 @@ def _marking(index: int) -> nodes.Filter:
 
 
 class Rule:
-    """One rule ready to run. `suspect`: something in it was slow, so its parts are run one by one and timed."""
+    """One rule. `suspect`: something in it was slow, so its parts are run one by one and timed."""
 
     def __init__(
-        self,
-        data: Mapping[str, Any],
-        mapping: str,
-        when: Part | None,
-        parts: Sequence[Part],
-        compiler: Compiler,
-        bad: Container[int],
+        self, data: Mapping[str, Any], mapping: str, when: Part | None, parts: Sequence[Part], compiler: Compiler
     ) -> None:
         self.name: str = data["name"]
         self.drop: bool = data["drop"]
         self.mapping = mapping
         self.when = when
         self.suspect = False
+        self.ready = False
         self.constants: dict[str, str] = {}
-        self.parts: list[Part] = []
+        self.parts: list[Part] = []  # those that are templates
+        self.live: list[Part] = []  # and not quarantined
+        self.fused: Template | None = None  # the live ones
+        self._given = parts
         self._compiler = compiler
-        for part in parts:
-            text = compiler.constant(part)
+
+    def prepare(self, bad: Container[int]) -> None:
+        """Tell texts from templates and compile these."""
+        for part in self._given:
+            text = self._compiler.constant(part)
             if text is None:
                 self.parts.append(part)
             else:
                 self.constants[part.name] = text
         self.fuse(bad)
+        self.ready = True
 
     def fuse(self, bad: Container[int]) -> None:
         """Compile what is not quarantined into one template."""
@@ -185,18 +187,17 @@ class Rule:
         self.fused = self._compiler.fused(self.live) if self.live else None
 
 
-def build(data: Mapping[str, Any], compiler: Compiler, bad: Container[int]) -> list[Rule]:
-    """Compile the rules of all files but for the places in `bad`; CannotCompile names a template that cannot be."""
+def build(data: Mapping[str, Any], compiler: Compiler) -> list[Rule]:
+    """The rules of all files, none of them prepared."""
     place = 0
     rules = []
     for number, file in enumerate(data["files"]):
         for rule in file["rules"]:
             when = None if rule["when"] is None else Part(place, WHEN, rule["when"], number)
-            parts = [
-                Part(place + n, name, source, number) for n, (name, source) in enumerate(rule["fields"].items(), 1)
-            ]
+            fields = rule["fields"].items()
+            parts = [Part(place + n, name, source, number) for n, (name, source) in enumerate(fields, 1)]
             place += 1 + len(parts)
-            rules.append(Rule(rule, file["name"], when, parts, compiler, bad))
+            rules.append(Rule(rule, file["name"], when, parts, compiler))
     return rules
 
 

@@ -93,7 +93,7 @@ class Fence:
 
     async def _restarted(self) -> Child:
         try:
-            return await Child.start(self._data, self._bad, self._limits)
+            return await Child.start(self._data, self._bad, self._limits, eager=False)
         except CompileError as exc:
             raise ChildDied(Reason.CRASH, Under(None, None), str(exc), sure=False) from exc
 

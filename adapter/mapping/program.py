@@ -35,7 +35,8 @@ class Outcome(NamedTuple):
 class Program:
     """A rule set ready to run. A template that takes more than `patience` CPU seconds is quarantined.
 
-    `clock` tells seconds, cheaply; where they ran away, `cpu` tells those that were used.
+    `clock` tells seconds, cheaply; where they ran away, `cpu` tells those that were used. `eager` compiles every rule
+    at once, and CannotCompile tells the one that cannot be; else a rule is compiled when it first takes an alert.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Program:
         clock: Callable[[], float],
         cpu: Callable[[], float],
         patience: float,
+        eager: bool = True,
     ) -> None:
         self.bad: dict[int, Why] = dict(bad)
         self._revision: str = data["revision"]
@@ -55,7 +57,10 @@ class Program:
         self._patience = patience
         self._compiler = Compiler(mark)
         self._names = base_names(data, self._compiler)
-        self.rules = build(data, self._compiler, self.bad)
+        self.rules = build(data, self._compiler)
+        if eager:
+            for rule in self.rules:
+                rule.prepare(self.bad)
         self._choose_again()
         self._alone: dict[int, Template] = {}
 
@@ -122,10 +127,9 @@ class Program:
         return _outcome(rule.name, rule.mapping, composed)
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, Why]) -> dict[str, str]:
-        if rule.fused is None:
-            texts: list[str] | None = []
-        else:
-            texts = self._together(rule, context)
+        if not rule.ready:
+            rule.prepare(self.bad)
+        texts = self._together(rule, context) if rule.live else []
         if texts is None:
             return self._apart(rule, context, problems)
         values = dict(rule.constants)

@@ -107,7 +107,7 @@ async def _prove(ruleset: RuleSet, limits: Limits) -> Fence:
     data = ruleset.as_data()
     child = None
     try:
-        child = await Child.start(data, {}, limits)
+        child = await Child.start(data, {}, limits, eager=True)
         bad = await child.rehearse()
         if bad:
             raise MappingError([_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in bad.items()])

@@ -1,6 +1,6 @@
 """PURE: what parent and child say to each other. Every frame is a length, a kind and a payload.
 
-    LOAD      {rules, bad, deadline}      -> {"broken": null | [place, message]}
+    LOAD      {rules, bad, deadline, eager} -> {"broken": null | [place, message]}
     REHEARSE  {from}                      -> {"next": number | null, "bad": {...}}    every rule once on a plain alert
     RENDER    header, then the raw alerts -> {"answers": [...], "bad": {...}}    at least one answer, maybe not all
 

@@ -76,6 +76,7 @@ class Worker:
                 clock=time.monotonic,
                 cpu=time.thread_time,
                 patience=self._deadline * PATIENCE,
+                eager=order["eager"],
             )
         except CannotCompile as exc:
             return exc.index, str(exc)

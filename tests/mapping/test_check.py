@@ -130,3 +130,21 @@ def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
         "{% call m(x) %}z{% endcall %}"
     )
     assert findings_of(write(tmp_path, a=one_rule(resourceName=text))) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "range(3) | map('string') | list", "labels | list | sort | first", "labels.a | replace('a', 'b', 1)",
+        "labels.a | truncate(20, true, '...')", "labels.a | default('x', true)", "labels.a.split(',') | join('; ')",
+        "labels | dictsort | map(attribute=0) | list", "labels.a | int(0) | round(1, 'floor')", "labels.a | tojson",
+        "labels | items | list | length", "labels.a | title | trim | upper | urlencode", "'%s' | format(labels.a)",
+        "range(9) | select('gt', 3) | sum", "labels.a | wordwrap(20) | indent(2, first=true)", "labels.a | d('x')",
+        "labels.a is in ['x'] or labels.a is eq 'y' or labels.a is divisibleby(2) or labels.a is string",
+        "range(9) | batch(3, 'x') | list | length", "range(9) | groupby('real') | list", "labels.a | center(9)",
+        "labels.a | regex_replace('a', 'b') | regex_search('b') | clip(3) | short_hash | host | level",
+        "alert.startsAt | localtime('UTC', format='%H')", "labels.a | filesizeformat if labels.a else ''",
+    ],
+)  # fmt: skip
+def test_a_sound_expression_is_not_complained_about(expression: str, tmp_path: Path) -> None:
+    assert findings_of(write(tmp_path, a=one_rule(resourceName=f"{{{{ {expression} }}}}"))) == []

@@ -192,7 +192,9 @@ def test_the_built_in_body_says_why(reason: Reason) -> None:
     assert "applicationId" not in told(fallback(a_job(contract=Contract(require_application_id=False)), "r1", reason))
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"alert": 5, "group": {}}', b'{"alert": {"labels": 5}, "group": {}}'])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff", b"[]", b'{"alert": 5, "group": {}}', b'{"alert": {"labels": 5}, "group": {}}']
+)
 def test_an_alert_that_cannot_be_read_still_gives_a_body(raw: bytes) -> None:
     made = fallback(Job(raw, "default", "a1", 1, "alarm", Contract()), "r", Reason.ERROR)
     assert made.body is not None

@@ -110,3 +110,15 @@ async def test_an_odd_value_in_any_field_is_answered_and_never_a_defect(tmp_path
         assert "defect" not in service.said
         assert "Traceback" not in service.said
         assert await service.terminate() == 0
+
+
+async def test_alert_text_is_never_a_template_and_never_breaks_the_body(tmp_path: Path) -> None:
+    text = 'x{{7*7}}x {% set a=1 %} {{ integration }} "}],"alarmStatus":"ok" \\ \r\n'
+    hostile = alert("Template", labels={"namespace": text, "pod": text, text: text})
+    hostile["annotations"] = {"summary": text, "description": text, "runbook_url": text}
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        assert (await post(f"{service.url}/webhook", webhook(hostile)))[0] == 200
+        (body,) = await coc.received(1)
+        assert body["alarmStatus"] == "alarm"
+        assert text.strip() in body["alarmDesc"]
+        assert "x49x" not in str(body)

@@ -1,0 +1,72 @@
+"""What the running service writes: one line per event, nothing forged, levels that follow adapter.yml on SIGHUP."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.stage import KEY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+
+HOSTILE = "x\nts=2026-01-01T00:00:00Z level=error msg=forged\r\x1b[2K\u202e\u2028y"
+
+
+async def test_levels_follow_the_file_on_sighup(tmp_path: Path) -> None:
+    async with sandbox() as coc:
+        config = write_config(tmp_path, coc.port)
+        async with adapter(config) as service:
+            await post(f"{service.url}/webhook", webhook(alert("Quiet")))
+            await coc.received(1)
+            assert "level=debug" not in service.said
+            config.write_text(config.read_text() + "log: {level: debug}\n")
+            service.process.send_signal(signal.SIGHUP)
+            await until(lambda: "msg=reloaded" in service.said, "the reload")
+            await post(f"{service.url}/webhook", webhook(alert("Loud")))
+            await until(lambda: "level=debug component=web.webhook msg=webhook" in service.said, "a line per webhook")
+            assert service.said.count("level=debug component=web.webhook msg=webhook") == 1
+
+
+@pytest.mark.parametrize("format", ["logfmt", "json"])
+async def test_every_line_is_one_event_whatever_an_alert_says(format: str, tmp_path: Path) -> None:
+    one = alert(HOSTILE, labels={"namespace": HOSTILE, HOSTILE: HOSTILE})
+    one["annotations"] = {"summary": HOSTILE}
+    bad = alert("Bad") | {"labels": {"alertname": 5, HOSTILE: HOSTILE}, "fingerprint": HOSTILE}
+    async with sandbox() as coc:
+        await coc.fail({"status": 400, "body": HOSTILE, "times": 1})
+        config = write_config(tmp_path, coc.port)
+        service = Adapter(config, ["--log.level=debug", f"--log.format={format}"])
+        try:
+            port = await listening(service)
+            url = f"http://127.0.0.1:{port}/webhook"
+            await post(url, webhook(one, bad, receiver=HOSTILE))
+            await post(f"{url}/%0d%0aforged", webhook(one))
+            await post(url, b"not JSON\nforged")
+            await coc.received(1)
+            assert await service.terminate() == 0
+        finally:
+            service.end()
+        check(service.said.splitlines(keepends=True), format)
+        assert KEY not in service.said
+
+
+async def listening(service: Adapter) -> int:
+    """The port of the main listener, whatever the format of the log."""
+    await until(lambda: re.search(r'msg"?[=:]"?ready', service.said), f"ready: {service.said}")
+    found = re.search(r'msg"?[=:]"?listening.*?port"?[=:](\d+)', service.said)
+    assert found is not None
+    return int(found[1])
+
+
+def check(lines: list[str], format: str) -> None:
+    assert len(lines) > 5
+    for line in lines:
+        assert line.endswith("\n")
+        assert line[:-1].isprintable(), line
+        if format == "json":
+            assert {"ts", "level", "component", "msg"} <= json.loads(line).keys()
+        else:
+            assert re.match(r"ts=\S+ level=(debug|info|warn|error) component=[\w.]+ msg=", line), line
+        assert not line.startswith(("ts=2026-01-01T00:00:00Z", "forged"))

@@ -13,6 +13,7 @@ from adapter import units
 from adapter.cli import main, parser
 from adapter.coc.endpoint import AkSk, Token
 from adapter.config import load_config
+from adapter.mapping.revision import MEMORY
 from adapter.service import DRAIN_SECONDS
 from adapter.settings import Settings
 from tests.helm.mounted import Mounted
@@ -135,6 +136,12 @@ def test_the_grace_period_fits_the_drain(renders: dict[str, Rendered]) -> None:
     """Webhooks, then the admin listener, then requests to COC, then their settling, each at most DRAIN_SECONDS."""
     for rendered in renders.values():
         assert rendered.pod["terminationGracePeriodSeconds"] > 4 * DRAIN_SECONDS
+
+
+def test_the_memory_limit_leaves_room_for_a_template_that_takes_all_it_may(renders: dict[str, Rendered]) -> None:
+    """The rendering child is stopped at its own limit: the pod's must not be reached before it."""
+    limit: str = renders["minimal"].container["resources"]["limits"]["memory"]
+    assert units.size(f"{limit}B") >= MEMORY + 110 * 1024 * 1024
 
 
 def test_the_values_name_the_adapters_own_defaults() -> None:

@@ -188,9 +188,11 @@ class Service:
                 logger.exception("%s", "a periodic task failed; this is a defect of the adapter")
 
     async def _look(self) -> None:
-        shared = bool(self.store.describe().get("shared"))
-        self.metrics.backlog(await self.store.counts(), self.clock.now(), shared=shared)
-        self.metrics.store_size(await self.store.size(), self.store.describe().get("free_bytes"))
+        counts, size = await self.store.counts(), await self.store.size()
+        told = self.store.describe()
+        self.metrics.backlog(counts, self.clock.now(), shared=bool(told.get("shared")))
+        self.metrics.store_size(size, told.get("free_bytes"))
+        self.metrics.store_warned(len(told["warnings"]))
         pauses = await self.store.pauses()
         for name, delivery in self.deliveries.items():
             delivery.observe_pause(pauses.get(name))

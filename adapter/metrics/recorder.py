@@ -158,6 +158,10 @@ class Metrics:
         self._series.store_bytes.set(bytes)
         self._series.store_free.set(math.nan if free is None else free)
 
+    def store_warned(self, warnings: int) -> None:
+        """How many warnings the store has at present."""
+        self._series.store_warnings.set(warnings)
+
     def limited(self, backlog: int) -> None:
         """The bound on pending reports, all integrations together."""
         self._series.backlog_limit.set(backlog)

@@ -85,6 +85,7 @@ class Series:
             "store_free_bytes", "Bytes the store can still grow by; NaN where that cannot be told."
         )
         self.store_free.set(math.nan)
+        self.store_warnings = self._gauge("store_warnings", "Warnings the store has about damage, room or settings.")
         self.backend = each(self._gauge("store_info", "1 for the kind of store in use.", "backend").labels, BACKENDS)
         self.backlog_limit = self._gauge(
             "backlog_limit", "Pending reports of all integrations at which webhooks are answered 503; 0 until known."

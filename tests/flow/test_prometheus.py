@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -167,6 +168,19 @@ async def test_a_real_scrape_has_every_metric_that_any_page_rule_or_panel_names_
     documents |= {"alerts.yaml": ALERTS.read_text(), "dashboard.json": " ".join(dashboard_expressions())}
     assert {name: mentioned(text) - sampled for name, text in documents.items() if mentioned(text) - sampled} == {}
     assert kinds.keys() <= mentioned(METRICS_PAGE.read_text())
+
+
+async def test_every_address_the_pages_tell_to_ask_answers(tmp_path: Path) -> None:
+    pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        document = json.loads(await fetch(f"{service.admin_url}/api/v1/openapi.json"))
+        managed = {"/-/healthy", "/-/ready", "/-/reload", "/metrics"}
+        known = {path.partition("/{")[0] for path in document["paths"]} | managed | {"/api/v1/openapi.json"}
+        asked = {path for page in pages for path in re.findall(r"/(?:api/v1|-)/[a-z][a-z/.-]*[a-z]", page)}
+        assert asked <= known
+        for path in ("/api/v1/status", "/api/v1/rejects", "/-/ready", "/-/healthy"):
+            assert path in asked
+            assert await fetch(f"{service.admin_url}{path}")
 
 
 async def test_openmetrics_is_served_to_whoever_asks_with_the_alarm_id_of_a_delivery(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def snapshot(directory: Path) -> Snapshot:
             files = tuple((path.name, path.read_bytes()) for path, *_ in before)
             if _look(directory) == before:
                 break
+        else:
+            raise MappingError([Finding(str(directory), 0, 0, "the files keep changing while they are read")])
     except OSError as exc:
         what = f"cannot be read: {exc.strerror or exc}"
         raise MappingError([Finding(str(exc.filename or directory), 0, 0, what)]) from exc

@@ -1,0 +1,230 @@
+"""A revision is in force as a whole or not at all, and a broken one never."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from adapter.errors import MappingError
+from adapter.mapping.revision import Mappings
+from adapter.mapping.source import snapshot
+from tests.mapping.test_fence import HOSTILE, children, trap
+from tests.mapping.workshop import a_job, one_rule, opened, told, write
+
+BROKEN = one_rule(resourceName="{{ lables.pod }}")
+
+
+def two_fields(word: str) -> str:
+    """Two fields that say which file they come from."""
+    return one_rule(resourceName=f"{word} {{{{ labels.pod }}}}", resourceId=word)
+
+
+async def test_a_changed_file_is_taken_over(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        before = mappings.revision
+        write(tmp_path, a=two_fields("new"))
+        assert await mappings.reload() is True
+        assert mappings.revision != before
+        (made,) = await mappings.render([a_job()])
+        assert (made.body or {})["resourceId"] == "new"
+        assert made.revision == mappings.revision == (made.body or {})["additional"]["mappingRevision"]
+
+
+async def test_files_that_did_not_change_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        child = children()
+        os.utime(tmp_path / "a.yaml")
+        assert await mappings.reload() is False
+        assert children() == child
+
+
+async def test_a_renamed_file_is_another_revision(tmp_path: Path) -> None:
+    """The name decides the order and stands in `additional`."""
+    write(tmp_path, a=two_fields("x"))
+    async with opened(tmp_path) as mappings:
+        (tmp_path / "a.yaml").rename(tmp_path / "b.yaml")
+        assert await mappings.reload() is True
+
+
+async def test_a_broken_revision_is_refused_and_the_old_one_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        before = mappings.revision
+        write(tmp_path, a=BROKEN)
+        for _ in range(2):  # for as long as it is broken
+            with pytest.raises(MappingError, match="unknown name 'lables'"):
+                await mappings.reload()
+            assert [finding.message for finding in mappings.findings] == ["unknown name 'lables'"]
+            assert mappings.revision == before
+        (made,) = await mappings.render([a_job()])
+        assert (made.body or {})["resourceId"] == "old"
+        write(tmp_path, a=two_fields("mended"))
+        assert await mappings.reload() is True
+        assert mappings.findings == ()
+
+
+async def test_a_broken_change_taken_back_is_forgotten(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        write(tmp_path, a=BROKEN)
+        with pytest.raises(MappingError):
+            await mappings.reload()
+        write(tmp_path, a=two_fields("old"))
+        assert await mappings.reload() is False
+        assert mappings.findings == ()
+
+
+async def test_a_file_caught_half_written_is_refused(tmp_path: Path) -> None:
+    whole = two_fields("new")
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        for part in (0.2, 0.5, 0.9):
+            write(tmp_path, a=whole[: int(len(whole) * part)])
+            with pytest.raises(MappingError):
+                await mappings.reload()
+        write(tmp_path, a=whole)
+        assert await mappings.reload() is True
+
+
+async def test_a_directory_that_vanished_leaves_the_old_revision(tmp_path: Path) -> None:
+    directory = write(tmp_path / "mappings", a=two_fields("old"))
+    async with opened(directory) as mappings:
+        (directory / "a.yaml").unlink()
+        directory.rmdir()
+        with pytest.raises(MappingError, match="No such file or directory"):
+            await mappings.reload()
+        (made,) = await mappings.render([a_job()])
+        assert (made.body or {})["resourceId"] == "old"
+
+
+async def test_a_revision_that_would_stall_is_not_swapped_in(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path, deadline=0.2) as mappings:
+        child = children()
+        write(tmp_path, a=one_rule(resourceName=HOSTILE["endless"]))
+        with pytest.raises(MappingError, match="tried on a plain alert"):
+            await mappings.reload()
+        assert children() == child
+
+
+async def test_a_new_revision_may_run_what_the_old_one_may_not(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["huge_text"])))
+    async with opened(tmp_path) as mappings:
+        (made,) = await mappings.render([a_job({"trap": "yes"})])
+        assert told(made) == {"resourceName": "memory"}
+        write(tmp_path, a=one_rule(resourceName="mended"))
+        await mappings.reload()
+        (made,) = await mappings.render([a_job({"trap": "yes"})])
+        assert told(made) == {}
+
+
+def mount(directory: Path, generation: int, **files: str) -> None:
+    """As the kubelet writes a ConfigMap: links to a hidden folder through `..data`, which is swapped by a rename."""
+    directory.mkdir(exist_ok=True)
+    folder = write(directory / f"..2026_{generation}", **files)
+    (directory / "..data_tmp").symlink_to(folder.name)
+    (directory / "..data_tmp").rename(directory / "..data")
+    for name in files:
+        link = directory / f"{name}.yaml"
+        if not link.is_symlink():
+            link.symlink_to(f"..data/{name}.yaml")
+
+
+async def test_a_config_map_is_followed_twice_in_a_row(tmp_path: Path) -> None:
+    directory = tmp_path / "mounted"
+    mount(directory, 0, a=two_fields("first"))
+    async with opened(directory) as mappings:
+        for generation, word in enumerate(("second", "third"), 1):
+            mount(directory, generation, a=two_fields(word))
+            assert await mappings.reload() is True
+            (made,) = await mappings.render([a_job()])
+            assert (made.body or {})["resourceId"] == word
+
+
+def test_a_set_is_never_read_half_from_before_a_swap(tmp_path: Path) -> None:
+    """Two files that belong together, swapped by another thread while they are read."""
+    directory = tmp_path / "mounted"
+    mount(directory, 0, a="0", b="0")
+    stop = threading.Event()
+
+    def swap() -> None:
+        generation = 1
+        while not stop.wait(0.0005):
+            mount(directory, generation, a=str(generation), b=str(generation))
+            generation += 1
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    whole = 0
+    try:
+        for _ in range(300):
+            with contextlib.suppress(MappingError):  # it may be refused for changing all the time
+                (_, first), (_, second) = snapshot(directory).files
+                assert first == second
+                whole += 1
+    finally:
+        stop.set()
+        swapping.join()
+    assert whole > 0
+
+
+RELOADS = 25  # `make faults` runs as many as MAPPING_RELOADS says, a thousand
+
+
+async def test_reloads_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -> None:
+    """Some sets are broken; every render gives every alert, all of them by one revision, fields and all."""
+    chance = random.Random(7)
+    write(tmp_path, a=two_fields("w0"))
+    words: dict[str, str] = {}
+    done = False
+    calls = 0
+
+    async def render(mappings: Mappings) -> None:
+        nonlocal calls
+        while not done:
+            made = await mappings.render([a_job({"pod": f"p{number}"}) for number in range(130)])
+            calls += 1
+            (revision,) = {one.revision for one in made}
+            seen = {(one.body or {})["resourceId"] for one in made}
+            assert seen == {words[revision]}, "one revision, one set of templates"
+            assert [(one.body or {})["resourceName"] for one in made] == [
+                f"{words[revision]} p{number}" for number in range(130)
+            ]
+
+    async with opened(tmp_path) as mappings:
+        words[mappings.revision] = "w0"
+        load = [asyncio.create_task(render(mappings)) for _ in range(2)]
+        refused = 0
+        for number in range(1, int(os.environ.get("MAPPING_RELOADS", RELOADS)) + 1):
+            if chance.random() < 0.3:
+                write(tmp_path, a=BROKEN)
+                with pytest.raises(MappingError):
+                    await mappings.reload()
+                refused += 1
+                continue
+            write(tmp_path, a=two_fields(f"w{number}"))
+            words.update({snapshot(tmp_path).revision: f"w{number}"})
+            assert await mappings.reload() is True
+            assert not any(task.done() for task in load), [task.exception() for task in load if task.done()]
+        done = True
+        await asyncio.gather(*load)
+        assert calls > 2
+        assert refused > 0
+        assert len(children()) == 1
+    assert children() == []
+
+
+async def test_reloads_at_the_same_time_do_it_once(tmp_path: Path) -> None:
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        write(tmp_path, a=two_fields("new"))
+        assert sorted(await asyncio.gather(*[mappings.reload() for _ in range(3)])) == [False, False, True]
+        assert len(children()) == 1

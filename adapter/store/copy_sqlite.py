@@ -26,7 +26,11 @@ _RENAMED: Final = {
     "pause": {"name": "integration", "pause_reason": "reason", "pause_since": "since", "pause_by": "asked_by",
               "pause_detail": "detail"},
 }  # fmt: skip
-_OWN: Final = {"head", "due_at", "accepted_crc", "made_crc", "crc", "pending", "open_alarms", "dead"}
+_OWN: Final = {
+    "alarm": {"head", "due_at", "accepted_crc"},
+    "report": {"crc", "made_crc"},
+    "pause": {"pending", "open_alarms", "dead"},
+}
 """Columns that are worked out from the others."""
 
 
@@ -110,13 +114,12 @@ class SqliteEnd:
 
 
 def _read(table: str, row: Row) -> Row:
-    neutral = {_RENAMED.get(table, {}).get(name, name): value for name, value in row.items() if name not in _OWN}
-    if table == "alarm":
-        neutral["pending"] = row["pending"]
+    names, own = _RENAMED.get(table, {}), _OWN.get(table, ())
+    neutral = {names.get(name, name): value for name, value in row.items() if name not in own}
     if table == "report":
         neutral["sound"] = checksum(row["raw"], row["body"]) == row["crc"]
         neutral["refused"] = bool(row["refused"])
-        neutral["done"] = row["done"] or 0
+        neutral["done"] = row["done"] if row["outcome"] else 0
     return neutral
 
 

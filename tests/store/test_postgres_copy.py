@@ -1,0 +1,188 @@
+"""`store copy`: nothing pending is lost, whichever way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.alarm import Kind, Outcome, Pause
+from adapter.alertmanager import Reject, unpack
+from adapter.clock import SystemClock
+from adapter.errors import StoreRefused
+from adapter.store import open_store
+from adapter.store.base import AlarmQuery, Store
+from adapter.store.copy import copy_store
+from tests.store.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, firing, gone, resolved, retried
+from tests.store.postgres_faults import disagreements
+from tests.store.postgres_server import PostgresServer
+
+PAUSE = Pause(reason="credentials", since=NOON, by="adapter", detail="401")
+
+NewUrl = Callable[[str], Any]
+
+
+@pytest.fixture
+def new_url(postgres: PostgresServer, tmp_path: Path) -> NewUrl:
+    """A URL of an empty store of that backend."""
+    made: list[str] = []
+
+    async def new(backend: str) -> str:
+        made.append(backend)
+        if backend == "sqlite":
+            return f"sqlite:{tmp_path}/{len(made)}/adapter.db"
+        return await postgres.new_database()
+
+    return new
+
+
+async def opened(url: str) -> Store:
+    return await open_store(url, backlog=1000, clock=SystemClock())
+
+
+async def fill(store: Store) -> None:
+    """A little of everything."""
+    await store.accept(firing("open", "dead", "gone"))
+    for claim in (await store.claim("default", 10)).claims:
+        dead = claim.report.fingerprint == "dead"
+        await store.settle([gone(claim, Outcome.DEAD) if dead else delivered(claim)])
+    await store.accept(firing("open", text="1"))
+    await store.settle([retried(claim, delay=600) for claim in (await store.claim("default", 1)).claims])
+    for step in (resolved("open"), firing("open"), resolved("gone")):
+        await store.accept(step)
+    await store.accept(firing("a\0b", integration="other", rejects=(Reject(reason="a list", head=b"\xff\0"),)))
+    await store.accept(firing("gone", received=NOON + DAY))
+    await store.accept(firing("gone", received=NOON + DAY))
+    await store.maintain(NOON + DAY, FOREVER)
+    await store.set_pause("other", PAUSE)
+
+
+async def seen(store: Store) -> dict[str, Any]:
+    """All that a store tells, apart from when things are due."""
+    rows = await store.alarms(AlarmQuery())
+    trails = [await store.trail(row.integration, row.alarm.fingerprint) for row in rows]
+    return {
+        "alarms": rows,
+        "trails": [[replace(row, due_in=None) for row in trail] for trail in trails],
+        "dead": [row.report for row in await store.dead_letters(None, 0, 100)],
+        "rejects": await store.rejects(0, 100),
+        "pauses": await store.pauses(),
+        "counts": await store.counts(),
+    }
+
+
+async def left(store: Store) -> dict[str, list[tuple[Kind, str]]]:
+    """What leaves, in order, by alarm, with the alert's own words."""
+    out: dict[str, list[tuple[Kind, str]]] = {}
+    for integration in ("default", "other"):
+        while claims := (await store.claim(integration, 1, early=True)).claims:
+            report = claims[0].report
+            words = unpack(report.raw)[0]["annotations"]["summary"]
+            out.setdefault(report.fingerprint, []).append((report.kind, words))
+            await store.settle([delivered(claims[0])])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("postgresql", "postgresql"), ("sqlite", "sqlite")],
+)
+async def test_everything_arrives_and_leaves_in_order(
+    postgres: PostgresServer, new_url: NewUrl, source: str, target: str
+) -> None:
+    source_url, target_url = await new_url(source), await new_url(target)
+    store = await opened(source_url)
+    await fill(store)
+    before = await seen(store)
+    await store.close()
+
+    copied = await copy_store(source_url, target_url, SystemClock())
+    assert (copied.alarms, copied.pending, copied.dead, copied.pauses, copied.rejects) == (4, 6, 1, 1, 1)
+
+    store = await opened(target_url)
+    assert await seen(store) == before
+    if target == "postgresql":
+        assert await disagreements(postgres, target_url) == ()
+    assert await left(store) == {
+        "open": [(Kind.UPDATE, "1"), (Kind.OK, ""), (Kind.ALARM, "")],
+        "gone": [(Kind.OK, ""), (Kind.ALARM, "")],
+        "a\0b": [(Kind.ALARM, "")],
+    }
+    await store.close()
+
+
+async def test_the_copy_goes_on_with_new_ids(new_url: NewUrl) -> None:
+    source_url, target_url = await new_url("sqlite"), await new_url("postgresql")
+    store = await opened(source_url)
+    await fill(store)
+    newest = max(row.report.seq for row in await store.trail("default", "gone"))
+    await store.close()
+    await copy_store(source_url, target_url, SystemClock())
+    store = await opened(target_url)
+    receipt = await store.accept(firing("new"))
+    assert (receipt.pending, receipt.open_alarms) == (6, 4)
+    assert (await store.trail("default", "new"))[0].report.seq > newest
+    await store.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("role", ["source", "target"])
+async def test_a_store_that_is_served_is_not_touched(new_url: NewUrl, backend: str, role: str) -> None:
+    served, other = await new_url(backend), await new_url("sqlite")
+    store = await opened(served)
+    await store.accept(firing("a1"))
+    if role == "target":
+        await (await opened(other)).close()
+    with pytest.raises(StoreRefused, match=r"in use by another process|is being served: replica"):
+        await copy_store(*((served, other) if role == "source" else (other, served)), SystemClock())
+    await store.close()
+
+
+async def test_reports_under_way_of_a_killed_replica_stop_the_copy(postgres: PostgresServer, new_url: NewUrl) -> None:
+    url = await new_url("postgresql")
+    store = await opened(url)
+    await store.accept(firing("a1"))
+    await store.claim("default", 1)
+    await store.close()
+    with pytest.raises(StoreRefused, match="1 reports under way"):
+        await copy_store(url, await new_url("sqlite"), SystemClock())
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+async def test_a_target_that_holds_something_is_refused(new_url: NewUrl, backend: str) -> None:
+    urls = [await new_url("sqlite"), await new_url(backend)]
+    for url in urls:
+        store = await opened(url)
+        await store.accept(firing("a1"))
+        await store.close()
+    with pytest.raises(StoreRefused, match="not empty"):
+        await copy_store(*urls, SystemClock())
+
+
+async def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefused, match="does not exist"):
+        await copy_store(f"sqlite:{tmp_path}/none.db", f"sqlite:{tmp_path}/other.db", SystemClock())
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_memory_is_nothing_to_copy(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefused, match="memory"):
+        await copy_store("memory:", f"sqlite:{tmp_path}/other.db", SystemClock())
+
+
+async def test_a_damaged_report_stays_known_as_damaged(postgres: PostgresServer, new_url: NewUrl) -> None:
+    urls = [await new_url("postgresql"), await new_url("sqlite"), await new_url("postgresql")]
+    store = await opened(urls[0])
+    await store.accept(an_intake(an_alert("a1", text="secret")))
+    await store.close()
+    async with postgres.admin(urls[0]) as connection:
+        await connection.execute("UPDATE report SET crc = crc + 1")
+    await copy_store(urls[0], urls[1], SystemClock())
+    await copy_store(urls[1], urls[2], SystemClock())
+    store = await opened(urls[2])
+    (claim,) = (await store.claim("default", 1)).claims
+    assert "damaged" in unpack(claim.report.raw)[0]["annotations"]["description"]
+    await store.close()

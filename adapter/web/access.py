@@ -61,6 +61,7 @@ class Access:
         self._quiet = Quiet(clock, every=60.0)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._context: LiveContext | None = None
+        self._sound = True  # the last look at the files found nothing wrong
         self._config = WebConfig()
         self._passwords = Passwords({}, self._executor)
         self._bucket = Bucket(None, clock)
@@ -76,17 +77,18 @@ class Access:
         Whether TLS is spoken, and that somebody is asked for credentials, is settled at start.
         """
         changed = self._bearer.refresh() if self._bearer else False
-        if self._path is None:
+        if self._path is None or (self._sound and self._config.is_current()):
             return changed
+        self._sound = False
         new = load_web_config(self._path)
-        if new.digest == self._config.digest:
-            return changed
         if (new.tls is None) != (self._config.tls is None):
             raise self._refused("TLS cannot be switched on or off while running")
         if self.authenticated and not self._asks(new):
             raise self._refused("credentials cannot be switched off while running")
+        self._sound = True
+        changed |= new.digest != self._config.digest
         self._take(new)
-        return True
+        return changed
 
     @property
     def authenticated(self) -> bool:
@@ -182,7 +184,7 @@ class Access:
         return bool(config.users) or certificates or self._bearer is not None
 
     def _take(self, config: WebConfig) -> None:
-        if config.tls is not None:
+        if config.tls is not None and config.digest != self._config.digest:
             context = build(config.tls)
             if self._context is None:
                 self._context = LiveContext(context)

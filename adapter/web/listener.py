@@ -14,21 +14,17 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from aiohttp import web
 
 from adapter.clock import Clock, SystemClock
 from adapter.logs import Quiet, event
 from adapter.web.address import parse_listen_address
+from adapter.web.connection import Connection
 
 _logger: Final = logging.getLogger("adapter.web.listener")
-_LINGER: Final = 2.0  # seconds in which the rest of a refused body is read and dropped, so that the answer arrives
 _SWEEP: Final = 0.5
-_BAD_REQUEST: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 12\r\n"
-    b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\nbad request\n"
-)
 
 
 async def listen(
@@ -82,7 +78,7 @@ class Listener:
         self._quiet = Quiet(clock, every=60.0)
         self._loop = asyncio.get_running_loop()
         self._greeting: dict[asyncio.Task[None], float] = {}  # in the TLS handshake or about to be served, since when
-        self._open: dict[_Connection, None] = {}
+        self._open: dict[Connection, None] = {}
         assert runner.server is not None
         runner.server.request_handler = self._at_work(runner.server.request_handler)
         self._tasks = [self._loop.create_task(self._accept()), self._loop.create_task(self._sweep())]
@@ -143,13 +139,14 @@ class Listener:
             if self._quiet.failed(("handshake", peer)) is not None:
                 event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
 
-    def _connection(self) -> _Connection:
-        return _Connection(self, self._runner, self._loop)
+    def _connection(self) -> Connection:
+        assert self._runner.server is not None
+        return Connection(self._runner.server, self._loop, opened=self._opened, closed=self._closed)
 
     def _at_work(self, handler: Any) -> Any:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             connection = request.protocol
-            assert isinstance(connection, _Connection)
+            assert isinstance(connection, Connection)
             connection.waiting_since = None
             try:
                 response: web.StreamResponse = await handler(request)
@@ -189,68 +186,11 @@ class Listener:
                 if since is not None and now - since > patience:
                     connection.hang_up()
 
-    def opened(self, connection: _Connection) -> None:
+    def _opened(self, connection: Connection) -> None:
         self._open[connection] = None
 
-    def closed(self, connection: _Connection) -> None:
+    def _closed(self, connection: Connection) -> None:
         self._open.pop(connection, None)
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's protocol, telling the listener when it waits for a request and when it is at work.
-
-    waiting_since: loop time, None while a handler runs. served: the wait is the pause after an answer, and nothing of
-    the next request has come yet. welcome: the last answer was no refusal.
-    """
-
-    __slots__ = ("_listener", "served", "waiting_since", "welcome")
-
-    def __init__(self, listener: Listener, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
-        assert runner.server is not None
-        super().__init__(
-            runner.server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]
-            logger=_quiet_logger,
-            lingering_time=_LINGER,
-        )
-        self._listener = listener
-        self.waiting_since: float | None = loop.time()
-        self.served = self.welcome = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._listener.opened(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._listener.closed(self)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self.served and self.waiting_since is not None:
-            self.served = False
-            self.waiting_since = self._loop.time()
-        super().data_received(data)
-
-    def hang_up(self) -> None:
-        transport = self.transport
-        self._listener.closed(self)
-        self.force_close()
-        if transport is not None:
-            transport.abort()  # whoever is slow to send may be slow to read as well
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> NoReturn:
-        """Garbage on the wire: one fixed answer, nothing of what was sent. (Failing handlers never come this far.)"""
-        if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
-            self.transport.write(_BAD_REQUEST)
-            self.transport.close()  # what is written still goes out
-        raise ConnectionError("answered already")  # how aiohttp is told that there is nothing left to send
-
-
-_quiet_logger: Final = logging.getLogger("adapter.web.protocol")
-_quiet_logger.setLevel(logging.CRITICAL)  # aiohttp's own words about a connection hold what the client has sent
 
 
 async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -38,6 +38,10 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
 
+Stamp = tuple[int, int, int] | None
+"""Time of change, inode and size of a file; None when there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """A token bucket: one token every `interval` seconds, at most `burst` of them saved."""
@@ -55,15 +59,29 @@ class WebConfig:
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)  # user name -> bcrypt hash
     rate_limit: RateLimit | None = None
     digest: bytes = b""
+    stamps: tuple[tuple[Path, Stamp], ...] = ()  # every file that was read, as it was just before
+
+    def is_current(self) -> bool:
+        """True while no file has been touched since; far cheaper than reading them."""
+        return all(stamp(path) == before for path, before in self.stamps)
 
 
 def load_web_config(path: Path) -> WebConfig:
     """ConfigError with every finding when the file, or a certificate it names, cannot be used."""
+    before = stamp(path)
     reader = _Reader(read(path), path.parent)
-    config = reader.config()
+    config = replace(reader.config(), stamps=((path, before), *reader.stamps))
     if reader.findings:
         raise ConfigError(reader.findings)
     return config
+
+
+def stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 class _Reader:
@@ -72,6 +90,7 @@ class _Reader:
     def __init__(self, file: YamlFile, folder: Path) -> None:
         self._walk = Walk(file, hidden=(("basic_auth_users",), ("tls_server_config", "key")))
         self._folder = folder
+        self.stamps: list[tuple[Path, Stamp]] = []
         self._digest = hashlib.blake2b("\n".join(file.lines).encode(errors="surrogatepass"))
 
     @property
@@ -167,8 +186,10 @@ class _Reader:
 
     def _read(self, loc: Loc) -> bytes | None:
         name = self._walk.text(loc)
+        path = self._folder / name
+        self.stamps.append((path, stamp(path)))
         try:
-            data = (self._folder / name).read_bytes()
+            data = path.read_bytes()
         except OSError as exc:
             self._walk.note(loc, f"{name} cannot be read: {exc.strerror or exc}")
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,7 @@ from adapter.clock import SystemClock
 from adapter.errors import ConfigError
 from adapter.secret import Secret
 from adapter.web.access import REFUSALS, Access
+from tests.tls import Authority
 from tests.web.doors import an_access, an_app, hashed, serving, write_users
 
 GOOD = {"Authorization": encode_basic_auth("shop", "right")}
@@ -271,6 +273,33 @@ async def test_users_are_exchanged_without_a_restart_and_a_broken_file_changes_n
         assert (await client.get("/metrics", headers=GOOD)).status == 401
         auth = {"Authorization": encode_basic_auth("shop", "new")}
         assert (await client.get("/metrics", headers=auth)).status == 200
+    access.close()
+
+
+def test_a_look_at_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> None:
+    access = an_access(write_users(tmp_path / "web.yml", **{f"user{number}": "right" for number in range(20)}))
+    started = time.process_time()
+    for _ in range(200):
+        assert not access.refresh()
+    assert time.process_time() - started < 2.0  # reading them again would try 4000 bcrypt hashes
+    access.close()
+
+
+def test_a_broken_file_is_complained_of_until_it_is_mended_even_by_another_file(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    pair = authority.issue("server")
+    path = tmp_path / "web.yml"
+    good = f"tls_server_config:\n  cert_file: {pair.cert}\n  key_file: {pair.key}\n"
+    path.write_text(good)
+    access = an_access(path)
+    path.write_text(good + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: later.crt\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"later\.crt cannot be read"):
+            access.refresh()
+    (tmp_path / "later.crt").write_bytes(authority.cert.read_bytes())
+    assert access.refresh()
+    assert not access.refresh()
+    assert access.authenticated
     access.close()
 
 

@@ -206,6 +206,30 @@ async def test_requests_before_the_garbage_are_answered_and_none_after_it() -> N
     assert answer.endswith(b"bad request\n")
 
 
+@pytest.mark.parametrize("path", ["/raises", "/split"])
+async def test_a_defect_outside_the_doors_is_logged_and_shows_nothing(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def raises(request: web.Request) -> web.Response:
+        raise RuntimeError("a secret detail")
+
+    async def split(request: web.Request) -> web.Response:
+        return web.Response(headers={"X-A": "a secret detail\r\nX-B: b"})
+
+    app = web.Application()
+    app.router.add_get("/raises", raises)
+    app.router.add_get("/split", split)
+    listener = await listen(app, "127.0.0.1:0", None)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer, _ = await closed_after(reader)
+    writer.close()
+    await listener.close()
+    assert b"secret" not in answer
+    assert b"200 OK" not in answer
+    assert "a connection failed; this is a defect of the adapter" in caplog.text
+
+
 async def test_close_lets_a_request_in_flight_finish_and_takes_no_new_one() -> None:
     at_work, go_on = asyncio.Event(), asyncio.Event()
     cleaned = []

@@ -20,6 +20,7 @@ import yaml
 
 from tests.needs import needs
 from tests.rules.files import ALERTS
+from tests.stage import Adapter, post, sample
 
 FASTER = 150
 SCRAPE = "250ms"
@@ -91,7 +92,7 @@ class Prometheus:
 async def prometheus(
     folder: Path, adapter_port: int, *, alertmanager_port: int | None = None, rules: Mapping[str, str] | None = None
 ) -> AsyncIterator[Prometheus]:
-    """One that scrapes an adapter on this port and evaluates the shipped rules, and `rules`, by file name."""
+    """One that scrapes adapter and Alertmanager and evaluates the shipped rules, and `rules` by file name."""
     program, home, port = needs("prometheus"), folder / "prometheus", free_port()
     home.mkdir()
     for name, text in {"alerts.yaml": ALERTS.read_text(), **(rules or {})}.items():
@@ -106,6 +107,7 @@ async def prometheus(
     if alertmanager_port:
         target = {"static_configs": [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]}
         config["alerting"] = {"alertmanagers": [target]}
+        config["scrape_configs"].append({"job_name": "alertmanager", **target})
     (home / "prometheus.yml").write_text(yaml.safe_dump(config))
     command = [
         program,
@@ -135,6 +137,24 @@ async def alertmanager(folder: Path, config: Mapping[str, Any], port: int) -> As
     ]
     async with _running(command, home / "log", port):
         yield
+
+
+@asynccontextmanager
+async def beating(service: Adapter) -> AsyncIterator[None]:
+    """A Watchdog by hand, so that the rule about silence stays silent."""
+
+    async def beat() -> None:
+        while True:
+            with suppress(aiohttp.ClientError):
+                await post(f"{service.url}/webhook", sample("kube-watchdog"))
+            await asyncio.sleep(0.5)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def free_port() -> int:

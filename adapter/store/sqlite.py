@@ -35,11 +35,11 @@ from adapter.store.base import (
     Settled,
     Settlement,
 )
-from adapter.store.sqlite_check import check_alarms, check_reports, check_structure
+from adapter.store.sqlite_check import check_slowly
 from adapter.store.sqlite_damage import is_damage
 from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, refused
 from adapter.store.sqlite_reader import Reader
-from adapter.store.sqlite_room import BALLAST, RESERVE, Level, Room, free_bytes
+from adapter.store.sqlite_room import BALLAST, RESERVE, Room, free_bytes
 from adapter.store.sqlite_seen import SeenLater
 from adapter.store.sqlite_writer import Writer
 
@@ -47,7 +47,6 @@ T = TypeVar("T")
 
 _NEVER = 2**62  # later than any due time
 _LEAST_PAGES = 64
-_BETWEEN_CHECKS = 0.02  # seconds between 500 rows each, so that checking a large file is not felt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,20 +230,14 @@ class SqliteStore:
 
     async def _check_later(self) -> None:
         """Check a file too large to be checked at the start; what is found is recovered by the writer."""
-        if self._path.stat().st_size <= CHECKED_AT_ONCE:
-            return
-        reader = self._reader("store-check")
-        try:
-            with contextlib.suppress(StoreError):
-                await reader.call(check_structure)
-                for check in (check_alarms, check_reports):
-                    last: int | None = 0
-                    while last is not None:
-                        last, bad = await reader.call(partial(check, after=last))
+        if self._path.stat().st_size > CHECKED_AT_ONCE:
+            reader = self._reader("store-check")
+            try:
+                with contextlib.suppress(StoreError):
+                    async for bad in check_slowly(reader.call):
                         self._keeper.bad_payload += bad
-                        await asyncio.sleep(_BETWEEN_CHECKS)
-        finally:
-            await reader.close()
+            finally:
+                await reader.close()
 
     def _reading_failed(self, error: sqlite3.Error) -> None:
         """In a reader's thread. Damage is handed to the writer, which checks the file and recovers it."""
@@ -259,23 +252,14 @@ class SqliteStore:
         return sqlite_files.bytes_on_disk(self._path)
 
     def describe(self) -> dict[str, Any]:
-        aside, level = self._keeper.put_aside(), self._keeper.room.level
-        warnings = [
-            f"the store was damaged; {name} holds what it was, move it away when you have seen to it" for name in aside
-        ]
-        if self._keeper.bad_payload:
-            warnings.append(f"{self._keeper.bad_payload} rows of the store hold bytes that were damaged on disk")
-        if level is not Level.OPEN:
-            taken = "only resolves are taken" if level is Level.TIGHT else "nothing is taken"
-            warnings.append(f"there is little room left for the store: {taken} until there is more")
         return {
             "backend": "sqlite",
             "place": str(self._path),
             "version": sqlite3.sqlite_version,
             "free_bytes": self._free_bytes,
-            "recovered": aside,
+            "recovered": self._keeper.put_aside(),
             "damaged_rows": self._keeper.bad_payload,
-            "warnings": warnings,
+            "warnings": self._keeper.warnings(),
         }
 
     async def close(self) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import zlib
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from adapter.store.sqlite_damage import DamagedRow, sound_alarm, sound_report
 from adapter.store.sqlite_settle import checksum, making_checksum
 
 _ROWS: Final = 500
+_BETWEEN: Final = 0.02  # seconds
+
+T = TypeVar("T")
 
 
 class Checked(NamedTuple):
@@ -64,3 +70,17 @@ def check_all(connection: sqlite3.Connection) -> int:
             last, bad = check(connection, last)
             damaged += bad
     return damaged
+
+
+Read = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
+
+
+async def check_slowly(read: Read[Any]) -> AsyncIterator[int]:
+    """The same for a large file, with pauses so that it is not felt; yields how many rows have bad payload."""
+    await read(check_structure)
+    for check in (check_alarms, check_reports):
+        last: int | None = 0
+        while last is not None:
+            last, bad = await read(partial(check, after=last))
+            yield bad
+            await asyncio.sleep(_BETWEEN)

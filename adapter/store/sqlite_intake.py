@@ -5,25 +5,22 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from adapter.alarm import Alarm, Kind, News, Status
-from adapter.alertmanager import Alert, Reject
+from adapter.alarm import Kind, News, Status
+from adapter.alertmanager import Reject
 from adapter.clock import Micros
 from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Change, Intake, Receipt, changes
 from adapter.store.jsonform import labels_to_json
 from adapter.store.sqlite_damage import DamagedRow
+from adapter.store.sqlite_known import Row, is_sound, known_alarms, parts
 from adapter.store.sqlite_room import Level, Room
 
-CHUNK: Final = 50  # alerts looked at in one go
 REJECTS_KEPT: Final = 1000
 
-_KNOWN: Final = """SELECT fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending,
-    id, head, due_at FROM alarm WHERE integration = ? AND fingerprint IN ({})"""
-_KNOWN_BY_SIZE: Final = {size: _KNOWN.format(", ".join("?" * size)) for size in (1, 10, CHUNK)}
 _INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
     content, revision, pending, head, due_at, labels, first_seen, last_seen)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -35,7 +32,6 @@ _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ?
     ORDER BY seq DESC LIMIT 1"""
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_STATUS: Final = {str(status): status for status in Status}
 
 
 class Seen(NamedTuple):
@@ -51,12 +47,6 @@ class Taken(NamedTuple):
 
     receipt: Receipt
     seen: list[Seen]
-
-
-class _Row(NamedTuple):
-    id: int
-    head: int | None
-    due_at: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,12 +73,12 @@ def accept(
     seq, alarm, webhook = connection.execute("SELECT seq, alarm, webhook FROM counter").fetchone()
     progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1)
     total = connection.execute("SELECT coalesce(sum(pending), 0) FROM integration").fetchone()[0]
-    for part in _parts(intake):
-        known, rows = _known(connection, part)
+    for part in parts(intake):
+        known, rows = known_alarms(connection, part)
         try:
             made = changes(known, part)
         except Exception as exc:
-            if all(_sound(alarm) for alarm in known.values()):
+            if all(is_sound(alarm) for alarm in known.values()):
                 raise
             raise DamagedRow("an alarm's row holds what was never written") from exc
         superseded = _superseded(connection, made, rows, busy)
@@ -116,47 +106,8 @@ def accept(
     return Taken(receipt, progress.seen)
 
 
-def _parts(intake: Intake) -> Iterator[Intake]:
-    """The webhook in parts of at most CHUNK alerts in which no fingerprint appears twice."""
-    alerts = intake.webhook.alerts
-    if len(alerts) <= CHUNK and len({alert.fingerprint for alert in alerts}) == len(alerts):
-        if alerts:
-            yield intake
-        return
-    part: list[Alert] = []
-    names: set[str] = set()
-    for alert in alerts:
-        if len(part) == CHUNK or alert.fingerprint in names:
-            yield replace(intake, webhook=replace(intake.webhook, alerts=tuple(part)))
-            part, names = [], set()
-        part.append(alert)
-        names.add(alert.fingerprint)
-    yield replace(intake, webhook=replace(intake.webhook, alerts=tuple(part)))
-
-
-def _known(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str, Alarm], dict[str, _Row]]:
-    names = [alert.fingerprint for alert in part.webhook.alerts]
-    size = next(size for size in _KNOWN_BY_SIZE if size >= len(names))
-    names += names[-1:] * (size - len(names))
-    known: dict[str, Alarm] = {}
-    rows: dict[str, _Row] = {}
-    for fingerprint, status, *more, id_, head, due_at in connection.execute(
-        _KNOWN_BY_SIZE[size], (part.integration, *names)
-    ):
-        if status not in _STATUS:
-            raise DamagedRow("an alarm's row holds a status that was never written")
-        known[fingerprint] = Alarm(fingerprint, _STATUS[status], *more)
-        rows[fingerprint] = _Row(id_, head, due_at)
-    return known, rows
-
-
-def _sound(alarm: Alarm) -> bool:
-    numbers = (alarm.episode, alarm.starts, alarm.ends, alarm.heard, alarm.pending)
-    return all(type(number) is int for number in numbers) and type(alarm.content) is bytes
-
-
 def _superseded(
-    connection: sqlite3.Connection, made: Sequence[Change], rows: dict[str, _Row], busy: Container[int]
+    connection: sqlite3.Connection, made: Sequence[Change], rows: dict[str, Row], busy: Container[int]
 ) -> dict[str, int]:
     """By fingerprint, the untried update that a new one replaces."""
     found = {}
@@ -173,7 +124,7 @@ def _write(
     connection: sqlite3.Connection,
     part: Intake,
     made: Sequence[Change],
-    rows: dict[str, _Row],
+    rows: dict[str, Row],
     superseded: dict[str, int],
     tick: int,
     progress: _Progress,
@@ -196,7 +147,7 @@ def _write(
         row = rows.get(alarm.fingerprint)
         if row is None:
             progress.alarm += 1
-            row = _Row(progress.alarm, None, 0)
+            row = Row(progress.alarm, None, 0)
         id_, head, due_at = row
         pending = alarm.pending
         if owed is not None:

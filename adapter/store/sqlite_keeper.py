@@ -12,7 +12,7 @@ from adapter.errors import StoreRefused
 from adapter.store import sqlite_damage, sqlite_open, sqlite_salvage
 from adapter.store.sqlite_check import check_all, check_structure
 from adapter.store.sqlite_damage import DamagedRow, is_damage, is_damaged_row
-from adapter.store.sqlite_room import Room
+from adapter.store.sqlite_room import Level, Room
 from adapter.store.sqlite_salvage import Salvaged
 
 CHECKED_AT_ONCE: Final = 64 * 2**20  # larger files are checked in the background, after the start
@@ -83,6 +83,19 @@ class Keeper:
         self._suspect = self._suspect or is_damage(error)
         self._certain = is_damaged_row(error) and self.generation < _MOST_RECOVERIES
         self.room.failed(error)
+
+    def warnings(self) -> list[str]:
+        """What an operator should know."""
+        told = [
+            f"the store was damaged; {name} holds what it was, move it away when you have seen to it"
+            for name in self.put_aside()
+        ]
+        if self.bad_payload:
+            told.append(f"{self.bad_payload} rows of the store hold bytes that were damaged on disk")
+        if self.room.level is not Level.OPEN:
+            taken = "only resolves are taken" if self.room.level is Level.TIGHT else "nothing is taken"
+            told.append(f"there is little room left for the store: {taken} until there is more")
+        return told
 
     def put_aside(self) -> list[str]:
         """Damaged files that still lie beside the store; an operator acknowledges them by moving them away."""

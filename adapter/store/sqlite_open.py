@@ -52,8 +52,12 @@ def connect_reader(path: Path, connect: Connect = sqlite3.connect) -> sqlite3.Co
     """A connection that can neither write nor checkpoint."""
     uri = f"{path.resolve().as_uri()}?mode=ro"
     connection: sqlite3.Connection = connect(uri, uri=True, isolation_level=None, timeout=0.25, check_same_thread=False)
-    _pragmas(connection, query_only=1, cache_size=-8192, mmap_size=0, temp_store="MEMORY")
-    sqlite_rows.register(connection)
+    try:
+        _pragmas(connection, query_only=1, cache_size=-8192, mmap_size=0, temp_store="MEMORY")
+        sqlite_rows.register(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

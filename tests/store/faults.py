@@ -313,7 +313,7 @@ async def _one_fails(path: Path, n: int, code: int) -> Failed:
                 unavailable += 1
                 await asyncio.sleep(0.06)
         unavailable += await _deliver_some(store, left, step)
-    while (await store.counts())["default"].pending:
+    while (await patiently(store.counts))["default"].pending:
         unavailable += await _deliver_some(store, left, 0)
     violations = [
         f"{name}: taken {taken[name]}, left {left.get(name)}" for name in taken if taken[name] != left.get(name)

@@ -30,11 +30,12 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
     try:
         mappings = await Mappings.open(directory)
     except MappingError as exc:
-        findings += exc.findings
-    if findings:
-        print_findings(sorted(findings), out)
+        print_findings(sorted([*findings, *exc.findings]), out)
         return 1
     try:
+        if findings:
+            print_findings(sorted(findings), out)
+            return 1
         rendered = await mappings.render([job_of(case.alert, case.group, case.integration) for case in cases])
         ruleset = mappings.rules
     finally:

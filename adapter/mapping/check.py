@@ -18,12 +18,13 @@ def check(directory: Path) -> Sequence[Finding]:
     """
     try:
         warnings = rules.load(directory).warnings
-        asyncio.run(_try_out(directory))
+        tried = asyncio.run(_try_out(directory))
     except MappingError as exc:
         return exc.findings
-    return warnings
+    return (*warnings, *tried)
 
 
-async def _try_out(directory: Path) -> None:
+async def _try_out(directory: Path) -> Sequence[Finding]:
     mappings = await Mappings.open(directory)
     await mappings.close()
+    return mappings.findings

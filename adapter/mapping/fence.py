@@ -30,14 +30,17 @@ MAX_DEATHS: Final = 4  # of one call
 class Fence:
     """Renders by one rule set until retired."""
 
-    def __init__(self, ruleset: RuleSet, data: Mapping[str, Any], child: Child, limits: Limits) -> None:
+    def __init__(
+        self, ruleset: RuleSet, data: Mapping[str, Any], child: Child, limits: Limits, bad: Mapping[int, Why]
+    ) -> None:
+        """`bad`: the templates that are quarantined from the start; the child knows them already."""
         self.rules = ruleset
         self.revision = ruleset.revision
         self._data = data
         self._places = places(data)
         self._child: Child | None = child
         self._limits = limits
-        self._bad: dict[int, Why] = {}
+        self._bad = dict(bad)
         self._deaths: Counter[tuple[int, int]] = Counter()  # by file and rule
         self._turn = asyncio.Lock()
         self._calls = 0

@@ -112,7 +112,7 @@ def flat(rendered: Rendered) -> dict[str, Any]:
 def _differences(before: Rendered, after: Rendered) -> list[str]:
     old, new = flat(before), flat(after)
     lines = []
-    for name in dict.fromkeys([*old, *new]):
+    for name in dict.fromkeys([*new, *old]):
         if old.get(name) != new.get(name):
             lines.append(f"  {name}: {_shown(old.get(name))} -> {_shown(new.get(name))}")
     return lines

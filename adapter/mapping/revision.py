@@ -14,10 +14,12 @@ from adapter.mapping.compiled import Why, places
 from adapter.mapping.fence import Fence
 from adapter.mapping.job import Job, Rendered
 from adapter.mapping.model import RuleSet
+from adapter.mapping.program import one_line
 from adapter.mapping.source import snapshot
 
 _TRIED: Final = "tried on a plain alert, the template wants too much"
 MEMORY: Final = 400 * 1024 * 1024
+MAX_TRIED: Final = 8  # templates that end the child before the trial is given up; the fence meets the rest at work
 
 
 class Mappings:
@@ -28,12 +30,12 @@ class Mappings:
       its own; the old one serves until then, and its child ends when the last call that uses it returns.
     """
 
-    def __init__(self, directory: Path, limits: Limits, fence: Fence) -> None:
+    def __init__(self, directory: Path, limits: Limits, fence: Fence, findings: Sequence[Finding]) -> None:
         self._directory = directory
         self._limits = limits
         self._fence = fence
         self._refused = ""  # the digest of a set known to be broken
-        self._findings: tuple[Finding, ...] = ()
+        self._findings = tuple(findings)
         self._reloading = asyncio.Lock()
 
     @classmethod
@@ -42,12 +44,14 @@ class Mappings:
     ) -> Mappings:
         """The directory's rules, proven. `deadline`: CPU seconds an alert may take; `memory`: bytes the child may have.
 
-        `watch`: the directory `reload` looks at, when these rules only stand in for broken ones there.
-        MappingError with everything wrong.
+        A template that wants too much of a plain alert falls back from the start, and `findings` says so: with nothing
+        older to go on with, the rest of the rules is worth more than none. `watch`: the directory `reload` looks at,
+        when these rules only stand in for broken ones there. MappingError with everything wrong.
         """
         limits = Limits(deadline, memory)
         ruleset = await asyncio.to_thread(rules.load, directory)
-        return cls(watch or directory, limits, await _prove(ruleset, limits))
+        fence, findings = await _prove(ruleset, limits)
+        return cls(watch or directory, limits, fence, findings)
 
     @property
     def revision(self) -> str:
@@ -61,7 +65,7 @@ class Mappings:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Why the last reload was refused; empty when the last one was good."""
+        """Why the last reload was refused, or what the trial at the start found; empty when all is well."""
         return self._findings
 
     async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
@@ -83,12 +87,16 @@ class Mappings:
     async def _reload(self) -> bool:
         taken = await asyncio.to_thread(snapshot, self._directory)
         if taken.revision == self._fence.revision:
-            self._findings, self._refused = (), ""
+            if self._refused:
+                self._findings, self._refused = (), ""
             return False
         if taken.revision == self._refused:
             raise MappingError(self._findings)
         try:
-            fence = await _prove(await asyncio.to_thread(rules.parse, taken), self._limits)
+            fence, findings = await _prove(await asyncio.to_thread(rules.parse, taken), self._limits)
+            if findings:
+                await fence.retire()
+                raise MappingError(findings)
         except MappingError:
             self._refused = taken.revision
             raise
@@ -102,30 +110,37 @@ class Mappings:
         await self._fence.retire()
 
 
-async def _prove(ruleset: RuleSet, limits: Limits) -> Fence:
-    """A child that has compiled every template and survived each rule once; MappingError tells the one that failed."""
+async def _prove(ruleset: RuleSet, limits: Limits) -> tuple[Fence, list[Finding]]:
+    """A fence whose child has compiled every template and tried each rule once, and what the trial found.
+
+    What the trial found is quarantined. MappingError for what cannot be compiled.
+    """
     data = ruleset.as_data()
+    bad: dict[int, Why] = {}
     child = None
-    try:
-        child = await Child.start(data, {}, limits, eager=True)
-        bad = await child.rehearse()
-        if bad:
-            raise MappingError([_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in bad.items()])
-    except CompileError as exc:
-        raise MappingError([_finding(ruleset, exc.place, f"the template cannot be compiled: {exc}")]) from exc
-    except ChildDied as exc:
-        place = -1 if exc.under.place is None else exc.under.place
-        raise MappingError([_finding(ruleset, place, f"{_TRIED}: {exc}")]) from exc
-    except BaseException:
-        if child is not None:
-            await child.stop()
-        raise
-    return Fence(ruleset, data, child, limits)
+    while child is None:
+        try:
+            child = await Child.start(data, bad, limits, eager=not bad)
+            if len(bad) < MAX_TRIED:
+                bad.update(await child.rehearse())
+        except CompileError as exc:
+            raise MappingError([_finding(ruleset, exc.place, f"the template cannot be compiled: {exc}")]) from exc
+        except ChildDied as exc:
+            child, place = None, exc.under.place
+            if place is None or place in bad:
+                raise MappingError([_finding(ruleset, -1, f"{_TRIED}: {exc}")]) from exc
+            bad[place] = (exc.reason, one_line(exc))
+        except BaseException:
+            if child is not None:
+                await child.stop()
+            raise
+    findings = [_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in sorted(bad.items())]
+    return Fence(ruleset, data, child, limits, bad), findings
 
 
 def _told(why: Why) -> str:
     reason, detail = why
-    return f"{reason} ({detail})" if detail else str(reason)
+    return detail or str(reason)
 
 
 def _finding(ruleset: RuleSet, index: int, message: str) -> Finding:

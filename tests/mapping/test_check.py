@@ -102,11 +102,10 @@ def test_check_tries_every_rule_on_a_plain_alert(tmp_path: Path) -> None:
         ),
         b=rules({"name": "slow", "when": "labels.slow", "alarm": {**SOUND, "resourceName": slow}}),
     )
-    messages = [finding.message for finding in check(tmp_path)]
-    assert messages == ["tried on a plain alert, the template wants too much: stopped after 1 s"]
-    (tmp_path / "b.yaml").unlink()
-    messages = [finding.message for finding in check(tmp_path)]
-    assert messages == ["tried on a plain alert, the template wants too much: memory"]
+    assert [(Path(finding.file).name, finding.message) for finding in check(tmp_path)] == [
+        ("a.yaml", "tried on a plain alert, the template wants too much: memory"),
+        ("b.yaml", "tried on a plain alert, the template wants too much: stopped after 1 s"),
+    ]
 
 
 def test_check_has_nothing_to_say_of_a_sound_set(tmp_path: Path) -> None:

@@ -271,11 +271,26 @@ async def test_no_child_outlives_its_mappings(tmp_path: Path) -> None:
     assert children() == []
 
 
-async def test_a_revision_that_stalls_on_every_alert_is_refused(tmp_path: Path) -> None:
+async def test_a_field_that_stalls_on_every_alert_falls_back_from_the_start_and_is_a_finding(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(resourceName=HOSTILE["endless"]))
-    with pytest.raises(MappingError, match=r"a\.yaml:1:\d+: tried on a plain alert"):
-        await Mappings.open(tmp_path, deadline=DEADLINE)
+    async with opened(tmp_path, deadline=DEADLINE) as mappings:
+        (finding,) = mappings.findings
+        assert "tried on a plain alert" in finding.message
+        (made,) = await mappings.render([a_job()])
+        assert [(item.field, item.reason) for item in made.fallbacks] == [("resourceName", Reason.TIMEOUT)]
+        assert not await mappings.reload()
+        assert mappings.findings == (finding,)
     assert children() == []
+
+
+async def test_a_reload_that_stalls_on_every_alert_is_refused(tmp_path: Path) -> None:
+    async with opened(write(tmp_path, a=one_rule()), deadline=DEADLINE) as mappings:
+        before = mappings.revision
+        write(tmp_path, a=one_rule(resourceName=HOSTILE["endless"]))
+        with pytest.raises(MappingError, match=r"a\.yaml:1:\d+: tried on a plain alert"):
+            await mappings.reload()
+        assert mappings.revision == before
+        assert len(children()) == 1
 
 
 async def test_the_child_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

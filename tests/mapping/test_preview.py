@@ -1,0 +1,169 @@
+"""`render` and `diff`: what mappings make of a webhook body, told to a person or a program."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.mapping import shipped
+from adapter.mapping.preview import diff_payloads, render_payload
+from tests.mapping.workshop import SOUND, one_rule, rules, write
+
+SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"
+
+
+async def preview(directory: Path, payload: bytes | str, output: str = "json") -> tuple[int, str]:
+    body = (SAMPLES / f"{payload}.json").read_bytes() if isinstance(payload, str) else payload
+    out = io.StringIO()
+    return await render_payload(directory, "default", body, output, out), out.getvalue()
+
+
+async def test_json_has_an_object_for_each_alert() -> None:
+    code, text = await preview(shipped(), "kube-shop-mixed")
+    assert code == 0
+    firing, resolved = json.loads(text)
+    assert list(firing) == ["fingerprint", "rule", "mapping", "dropped", "fallbacks", "clipped", "body"]
+    assert {name: firing[name] for name in ("fingerprint", "rule", "mapping", "dropped", "fallbacks", "clipped")} == {
+        "fingerprint": "daa70f728f8b2797",
+        "rule": "workload",
+        "mapping": "30-kubernetes.yaml",
+        "dropped": False,
+        "fallbacks": [],
+        "clipped": [],
+    }
+    assert (firing["body"]["alarmStatus"], firing["body"]["time"]) == ("alarm", 1795446943208)
+    assert (resolved["body"]["alarmStatus"], resolved["body"]["time"]) == ("ok", 1795447850212)
+    assert resolved["body"]["alarmId"] == resolved["fingerprint"] == "b9d1a2b94ba0100b"
+
+
+async def test_json_of_a_dropped_alert_has_no_body() -> None:
+    _, text = await preview(shipped(), "kube-watchdog")
+    (told,) = json.loads(text)
+    assert (told["rule"], told["dropped"], told["body"]) == ("watchdog", True, None)
+
+
+async def test_json_says_what_fell_back_and_what_was_clipped(tmp_path: Path) -> None:
+    directory = write(tmp_path, a=one_rule(alarmDesc="{{ annotations.description }}", nameSpace="{{ 1 / 0 }}"))
+    code, text = await preview(directory, "long-annotations")
+    (told,) = json.loads(text)
+    assert code == 0, "fallbacks are no mistake of the command"
+    assert told["fallbacks"] == [{"field": "nameSpace", "reason": "error"}]
+    assert told["clipped"] == ["alarmDesc"]
+
+
+async def test_an_alert_without_a_rule_says_so(tmp_path: Path) -> None:
+    directory = write(tmp_path, a=rules({"name": "none", "when": "labels.nothing", "drop": True}))
+    _, text = await preview(directory, "single-firing")
+    assert json.loads(text)[0]["rule"] is None
+    _, text = await preview(directory, "single-firing", "table")
+    assert "InstanceDown d0293bc87cadec79 firing: no rule" in text
+
+
+async def test_the_table_shows_what_a_person_asks_for(tmp_path: Path) -> None:
+    directory = write(
+        tmp_path,
+        a=rules(
+            {"name": "watchdog", "when": "labels.alertname == 'Watchdog'", "drop": True},
+            {
+                "name": "rest",
+                "when": "1 / 0 or true",
+                "alarm": SOUND,
+            },
+            {
+                "name": "long",
+                "alarm": {**SOUND, "alarmDesc": "{{ annotations.description }}", "URL": "{{ annotations.nope.nope }}"},
+            },
+        ),
+    )
+    code, text = await preview(directory, "long-annotations", "table")
+    assert code == 0
+    assert "firing: rule long of a.yaml" in text
+    assert "<- clipped; the full text is in additional" in text
+    assert "URL" in text
+    assert "(left out)   <- fallback: error (" in text
+    assert "when: fallback: error (rule rest: division by zero)" in text
+    assert text.endswith("1 alerts: 0 dropped, 1 with fallbacks, 1 clipped\n")
+    _, text = await preview(directory, "kube-watchdog", "table")
+    assert "Watchdog e1749c6acab64267 firing: dropped by rule watchdog of a.yaml" in text
+
+
+async def test_mappings_with_findings_render_nothing(tmp_path: Path) -> None:
+    code, text = await preview(write(tmp_path, a=one_rule(resourceName="{{ podd }}")), "single-firing")
+    assert code == 1
+    assert "unknown name 'podd'" in text
+    assert text.splitlines()[-1].strip() == "^"
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b'{"alerts": 5}'])
+async def test_a_body_that_is_no_webhook_is_told_in_a_line(payload: bytes) -> None:
+    code, text = await preview(shipped(), payload)
+    assert code == 1
+    assert len(text.splitlines()) == 1
+
+
+async def test_an_unusable_alert_stands_beside_the_others() -> None:
+    payload = json.dumps({"alerts": [{"labels": {"alertname": "A"}, "status": "firing"}, 5]}).encode()
+    code, text = await preview(shipped(), payload, "table")
+    assert code == 0
+    assert "rejected: the alert is a number, not an object" in text
+
+
+async def compared(tmp_path: Path, old: str, new: str, *samples: str) -> tuple[int, str]:
+    directories = write(tmp_path / "new", a=new), write(tmp_path / "old", a=old)
+    payloads = [(f"{name}.json", (SAMPLES / f"{name}.json").read_bytes()) for name in samples]
+    out = io.StringIO()
+    return await diff_payloads(*directories, payloads, out), out.getvalue()
+
+
+async def test_no_difference_is_told_with_counts(tmp_path: Path) -> None:
+    """The revision differs whenever a file does; that alone is no change of any alarm."""
+    code, text = await compared(tmp_path, one_rule(), one_rule() + " ", "group3-firing", "single-firing")
+    assert (code, text) == (0, "0 of 4 alarms differ, 0 fields\n")
+
+
+async def test_a_difference_is_told_field_by_field(tmp_path: Path) -> None:
+    new = one_rule(
+        nameSpace="hosts", resourceName="{{ labels.instance | host }}", additional={"job": "{{ labels.job }}"}
+    )
+    code, text = await compared(tmp_path, one_rule(), new, "single-firing", "kube-watchdog")
+    assert code == 1
+    assert text.splitlines() == [
+        "single-firing.json: InstanceDown d0293bc87cadec79 firing",
+        "  nameSpace: 'default' -> 'hosts'",
+        "  resourceName: (absent) -> 'db-1.example'",
+        "  additional.job: (absent) -> 'node'",
+        "",
+        "kube-watchdog.json: Watchdog e1749c6acab64267 firing",
+        "  nameSpace: 'default' -> 'hosts'",
+        "",
+        "2 of 2 alarms differ, 4 fields",
+    ]
+
+
+async def test_an_alert_no_longer_reported_is_a_difference(tmp_path: Path) -> None:
+    new = rules({"name": "all", "when": "labels.job == 'node'", "drop": True}, {"name": "rest", "alarm": SOUND})
+    code, text = await compared(tmp_path, one_rule(), new, "single-firing")
+    assert code == 1
+    assert "  rule: 'all' -> 'all'" not in text
+    assert "  dropped: false -> true" in text
+    assert "  alarmName: 'InstanceDown' -> (absent)" in text
+
+
+async def test_a_broken_side_is_told_and_nothing_compared(tmp_path: Path) -> None:
+    code, text = await compared(tmp_path, one_rule(), "rules: []", "single-firing")
+    assert code == 1
+    assert "rules must be a list of at least one rule" in text
+    assert "differ" not in text
+
+
+async def test_every_sample_renders_by_the_shipped_mappings_without_fallback(tmp_path: Path) -> None:
+    for sample in sorted(SAMPLES.glob("*.json")):
+        told: list[dict[str, Any]] = json.loads((await preview(shipped(), sample.stem))[1])
+        assert told
+        for one in told:
+            assert one["rule"] is not None
+            assert one["fallbacks"] == [], (sample.name, one["fallbacks"])

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -87,6 +88,31 @@ def test_the_chart_takes_every_values_snippet(text: str) -> None:
     values: dict[str, Any] = yaml.safe_load(text)
     rendered = render(values)
     assert rendered.workload["kind"] == ("Deployment" if "store" in values else "StatefulSet")
+
+
+def test_the_pod_that_copies_finds_the_charts_claim_and_store() -> None:
+    pod = yaml.safe_load(_snippets("copy.yaml")[0])
+    kubernetes_validate.validate(pod, "1.37", strict=True)
+    options = parser().parse_args(pod["spec"]["containers"][0]["args"])
+    sqlite, shared = (
+        render(yaml.safe_load(text), name="coc", namespace="coc") for text in _snippets("coc-values.yaml")
+    )
+    adapter_yml = yaml.safe_load(sqlite.one("ConfigMap")["data"]["adapter.yml"])
+    assert options.source == adapter_yml["store"]
+    workload = sqlite.workload["metadata"]["name"]
+    claim = sqlite.workload["spec"]["volumeClaimTemplates"][0]["metadata"]["name"]
+    assert pod["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": f"{claim}-{workload}-0"}
+    secret = pod["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]
+    sources = [source["secret"] for source in shared.pod["volumes"][0]["projected"]["sources"] if "secret" in source]
+    assert [(source["name"], source["items"][0]["key"]) for source in sources if source["name"] == secret["name"]] == [
+        (secret["name"], secret["key"])
+    ]
+
+
+@pytest.mark.parametrize("name", ["docs/install.md", "helm/coc-adapter/README.md"])
+def test_the_pages_it_points_to_are_there(name: str) -> None:
+    named = set(re.findall(r"\bdocs/[a-z/-]+\.md\b", (ROOT / name).read_text()))
+    assert not [page for page in named if not (ROOT / page).exists()]
 
 
 def test_every_command_of_the_adapter_is_one_it_knows() -> None:

@@ -18,8 +18,7 @@ import pytest
 
 from adapter.coc.sandbox_contract import violations
 from adapter.errors import MappingError
-from adapter.mapping.job import Rendered
-from adapter.mapping.revision import Mappings
+from adapter.mapping.job import Reason, Rendered
 from tests.mapping.workshop import SOUND, a_job, one_rule, opened, rules, told, write
 
 DEADLINE = 0.2

@@ -90,7 +90,10 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
 async def _open_mappings(config: Config) -> tuple[Mappings, Sequence[Finding]]:
     """The configured mappings; the shipped ones while those are broken, since an alert must not wait for a typo."""
     try:
-        return await Mappings.open(config.mappings), ()
+        mappings = await Mappings.open(config.mappings)
+        for finding in mappings.findings:
+            event(logger, logging.ERROR, "a template falls back from the start", finding=finding)
+        return mappings, mappings.findings
     except MappingError as exc:
         for finding in exc.findings:
             event(logger, logging.ERROR, "mapping refused, the shipped ones serve instead", finding=finding)

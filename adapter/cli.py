@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,8 +198,8 @@ def _store_copy(options: argparse.Namespace) -> int:
     from adapter.clock import SystemClock
     from adapter.store.copy import copy_store
 
-    figures = _run(copy_store(options.source, options.target, SystemClock()))
-    for name, count in figures.items():
+    copied = _run(copy_store(options.source, options.target, SystemClock()))
+    for name, count in asdict(copied).items():
         print(f"{name:12} {count}")
     return 0
 

@@ -101,6 +101,7 @@ class Reloader:
                 findings += exc.findings
         try:
             changed |= await self._mappings.reload()
+            findings += self._mappings.findings
         except MappingError as exc:
             findings += exc.findings
         if findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
@@ -45,9 +45,11 @@ class Settler:
             settled = await self._settled(batch)
             self.unsettled -= len(batch)
             for settlement, result in zip(batch, settled, strict=True):
-                self._on_settled(settlement, result)
+                if result is not None:
+                    self._on_settled(settlement, result)
 
-    async def _settled(self, batch: list[Settlement]) -> list[Settled]:
+    async def _settled(self, batch: list[Settlement]) -> Sequence[Settled | None]:
+        """What the store made of each; None for one that it cannot take for a reason nobody foresaw."""
         failures = 0
         while True:
             try:
@@ -57,3 +59,9 @@ class Settler:
                 if failures == 1:
                     event(logger, logging.ERROR, "cannot settle, waiting for the store", error=exc, reports=len(batch))
                 await self._clock.sleep(back_off(min(failures, 3), 1.0))
+            except Exception:
+                # A defect must cost the one report that shows it, not all that were settled with it.
+                logger.exception("%s", "a settlement failed; this is a defect of the adapter")
+                if len(batch) == 1:
+                    return [None]
+                return [result for one in batch for result in await self._settled([one])]

@@ -25,4 +25,5 @@ def size(text: str | int) -> int:
     match = _SIZE.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{str(text)!r} is not a size; write it like 512KiB, 16MiB or 2GiB")
-    return int(match[1]) * 1024 ** (" KMGTPE".index(match[2]) if match[2] else 0)
+    power = " KMGTPE".index(match[2]) if match[2] else 0
+    return int(match[1]) << (10 * power)

@@ -98,9 +98,11 @@ def test_check_tries_every_rule_on_a_plain_alert(tmp_path: Path) -> None:
         tmp_path,
         a=rules(
             {"name": "heavy", "when": "labels.heavy", "alarm": {**SOUND, "resourceName": "{{ 'a' * 10**9 }}"}},
+        ),
+        b=rules(
+            {"name": "slow", "when": "labels.slow", "alarm": {**SOUND, "resourceName": slow}},
             {"name": "rest", "alarm": SOUND},
         ),
-        b=rules({"name": "slow", "when": "labels.slow", "alarm": {**SOUND, "resourceName": slow}}),
     )
     assert [(Path(finding.file).name, finding.message) for finding in check(tmp_path)] == [
         ("a.yaml", "tried on a plain alert, the template wants too much: memory"),

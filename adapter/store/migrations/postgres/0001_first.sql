@@ -34,7 +34,7 @@ CREATE TABLE alarm (
     CHECK ((pending > 0) = (due IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
-CREATE INDEX alarm_due ON alarm (integration, due) WHERE due IS NOT NULL;
+CREATE INDEX alarm_due ON alarm (integration, due, id) WHERE due IS NOT NULL;
 CREATE INDEX alarm_resolved ON alarm (last_seen) WHERE status = 'resolved' AND due IS NULL;
 
 CREATE TABLE report (

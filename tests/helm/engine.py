@@ -13,10 +13,12 @@ from helm_python import HelmError, chart, config
 
 
 def answer(loaded: chart.Chart, path: str, request: dict[str, Any]) -> dict[str, Any]:
-    """`{"files": {template: text}}` or `{"messages": [...]}` for a lint, or `{"error": text}`.
+    """`{"files": {template: text}}`, `{"messages": [...]}` for a lint, `{"contents": [...]}`, or `{"error": text}`.
 
     With a `kubeconfig` it is what an installation into that cluster would write, all in one file `manifest`.
     """
+    if request.get("contents"):
+        return {"contents": [part["name"] for part in (*loaded.files, *loaded.templates)]}
     values = request["values"]
     try:
         if request.get("lint"):

@@ -39,7 +39,7 @@ from adapter.store.sqlite_check import check_slowly
 from adapter.store.sqlite_damage import is_damage
 from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, refused
 from adapter.store.sqlite_reader import Reader
-from adapter.store.sqlite_room import BALLAST, RESERVE, Room, free_bytes
+from adapter.store.sqlite_room import BALLAST, MIB, RESERVE, Room, free_bytes
 from adapter.store.sqlite_seen import SeenLater
 from adapter.store.sqlite_writer import Writer
 
@@ -57,6 +57,7 @@ class Options:
     ballast: int = BALLAST
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
+    log_bound: int = 64 * MIB
 
 
 DEFAULT = Options()
@@ -88,7 +89,9 @@ class SqliteStore:
         self._claiming = asyncio.Lock()
         self._closed = False
         self._free_bytes: int | None = None
-        self._writer = Writer(keeper.writer, connection=connection, on_commit=on_commit, on_failure=keeper.failed)
+        self._writer = Writer(
+            keeper.writer, connection=connection, on_commit=on_commit, on_failure=keeper.failed, tend=keeper.tend
+        )
         self._claims, self._audit = self._reader("store-claim"), self._reader("store-audit")
         self._check = asyncio.create_task(self._check_later(), name="store-check")
 
@@ -113,7 +116,7 @@ class SqliteStore:
         lock = sqlite_files.lock(path)
         max_pages = None if max_bytes is None else max(max_bytes // sqlite_files.PAGE_SIZE, _LEAST_PAGES)
         room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
-        keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages)
+        keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
         try:
             connection, last_due = await asyncio.to_thread(_start, keeper)
         except BaseException as exc:

@@ -22,13 +22,18 @@ _MOST_RECOVERIES: Final = 5  # by damaged rows, in one process: a bound, should 
 class Keeper:
     """Makes connections. `writer` and `failed` run where the writer runs, the rest anywhere."""
 
-    def __init__(self, path: Path, *, connect: sqlite_open.Connect, room: Room, max_pages: int | None) -> None:
+    def __init__(
+        self, path: Path, *, connect: sqlite_open.Connect, room: Room, max_pages: int | None, log_bound: int
+    ) -> None:
         self._path = path
         self._connect = connect
         self._max_pages = max_pages
         self._suspect = False  # of damage: check before going on
         self._certain = False  # of damage that a check of the structure does not see
         self._failed = False
+        self._log = path.with_name(path.name + "-wal")
+        self._log_bound = log_bound
+        self._next_tending = 0.0
         self.room = room
         self.generation = 0
         self.bad_payload = 0  # rows whose checksum is wrong
@@ -76,6 +81,12 @@ class Keeper:
 
     def reader(self) -> sqlite3.Connection:
         return sqlite_open.connect_reader(self._path, self._connect)
+
+    def tend(self, connection: sqlite3.Connection) -> None:
+        """Empty the log when readers have kept SQLite from starting it anew for so long that it grew over its bound."""
+        if self._log.exists() and self._log.stat().st_size > self._log_bound and time.monotonic() > self._next_tending:
+            self._next_tending = time.monotonic() + 1.0
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def failed(self, error: sqlite3.Error) -> None:
         """What the database said when a commit failed: what to do before the next."""

@@ -66,7 +66,10 @@ class Reader:
                 connection.close()
 
     async def close(self) -> None:
-        if self._connection is not None:
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.interrupt()  # whatever still reads, such as a check of a large file, need not end
             with contextlib.suppress(RuntimeError):
                 await asyncio.get_running_loop().run_in_executor(self._pool, self._drop)
         self._pool.shutdown(wait=True)

@@ -59,7 +59,10 @@ class Room:
 
     def look(self, connection: sqlite3.Connection) -> Level:
         """How much may be added now; takes the ballast back when the disk has room for it."""
-        free = self._free(self._folder)
+        try:
+            free = self._free(self._folder)
+        except OSError as exc:
+            raise StoreUnavailable(f"the store's folder {self._folder} cannot be looked at: {exc.strerror}") from exc
         if not self._held and free >= self._ballast_bytes + self._reserve:
             self._held = self._take()
         disk = Level.OPEN if free >= self._reserve and self._held else Level.TIGHT if self._held else Level.FULL

@@ -57,14 +57,17 @@ class Writer:
         connection: sqlite3.Connection,
         on_commit: Callable[[float], None],
         on_failure: Callable[[sqlite3.Error], None],
+        tend: Callable[[sqlite3.Connection], None],
     ) -> None:
         """`connection` is the first one and `connect` makes the next.
 
-        `on_commit` hears how many seconds each commit took, `on_failure` what the database said; in the thread.
+        `on_commit` hears how many seconds each commit took, `on_failure` what the database said, and `tend` gets the
+        connection between two commits, when nobody is kept waiting for an answer; all in the thread.
         """
         self._connect = connect
         self._on_commit = on_commit
         self._on_failure = on_failure
+        self._tend = tend
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = connection
@@ -112,6 +115,7 @@ class Writer:
             if first is not None:
                 going = self._commit(first, batch)
                 self._answer(batch)
+                self._between()
         self._drop()
 
     def _commit(self, first: _Operation, batch: list[_Operation]) -> bool:
@@ -140,6 +144,13 @@ class Writer:
         except Exception as error:
             self._fail(batch, error)
         return going
+
+    def _between(self) -> None:
+        if self._connection is not None:
+            try:
+                self._tend(self._connection)
+            except sqlite3.Error as error:
+                self._fail([], error)
 
     def _run(self, connection: sqlite3.Connection, operation: _Operation) -> None:
         connection.execute("SAVEPOINT operation")

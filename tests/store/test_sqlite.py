@@ -372,6 +372,22 @@ async def test_little_room_turns_away_alarms_but_not_repeats_and_oks(opened: Ope
     assert store.describe()["warnings"] == []
 
 
+async def test_a_disk_that_cannot_be_asked_is_an_unavailable_store(opened: Open) -> None:
+    gone = [False]
+
+    def free(folder: Path) -> int:
+        if gone[0]:
+            raise OSError(5, "Input/output error")
+        return 100 * MIB
+
+    store = await opened(free=free)
+    gone[0] = True
+    with pytest.raises(StoreUnavailable, match="Input/output"):
+        await store.accept(firing("a1"))
+    gone[0] = False
+    assert (await store.accept(firing("a1"))).pending == 1
+
+
 async def test_the_head_of_a_reject_is_left_out_when_there_is_little_room(opened: Open) -> None:
     free = [100 * MIB]
     store = await opened(free=lambda folder: free[0])
@@ -559,6 +575,24 @@ async def test_the_log_stays_bounded_while_alerts_come_and_go(path: Path, opened
         largest = max(largest, path.with_name("adapter.db-wal").stat().st_size)
     await store.maintain(NOON, FOREVER)
     assert largest < 48 * MIB
+
+
+async def test_a_log_that_a_reader_kept_growing_is_emptied_when_it_is_gone(path: Path, opened: Open) -> None:
+    store = await opened(log_bound=MIB)
+    await store.accept(firing("a1"))
+    log = path.with_name("adapter.db-wal")
+    with closing(sqlite_open.connect_reader(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM report").fetchall()
+        for n in range(30):
+            await store.accept(firing(*(f"{n}x{k}" for k in range(100)), text="x" * 1000))
+        assert log.stat().st_size > 2 * MIB
+    for _ in range(200):
+        await store.probe()
+        if log.stat().st_size < MIB:
+            break
+        await asyncio.sleep(0.05)
+    assert log.stat().st_size < MIB
 
 
 async def test_the_due_times_of_the_run_before_hold_nothing_back(opened: Open) -> None:

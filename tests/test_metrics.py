@@ -313,6 +313,23 @@ async def test_a_retry_counts_neither_outcome_nor_fallback(metrics: Metrics, sto
     assert value(metrics, "reports_pending", integration="default") == 1
 
 
+async def test_an_untried_update_that_a_newer_one_replaces_is_superseded(metrics: Metrics, store: MemoryStore) -> None:
+    for text in range(4):
+        await step(metrics, store, "alert", "a", "firing", text)
+    assert value(metrics, "reports_enqueued_total", integration="default", kind="update") == 3
+    assert value(metrics, "reports_total", integration="default", outcome="superseded") == 2
+    assert value(metrics, "reports_pending", integration="default") == 2
+    assert unaccounted(metrics, "default") == 0
+
+
+async def test_gauges_follow_each_settlement(metrics: Metrics, store: MemoryStore) -> None:
+    await store.accept(firing("a"))
+    claim = (await store.claim("default", 1)).claims[0]
+    metrics.report_settled(delivered(claim), Settled(counted=True, reasserted=False, pending=4, open_alarms=9))
+    assert value(metrics, "reports_pending", integration="default") == 4
+    assert value(metrics, "open_alarms", integration="default") == 9
+
+
 async def test_a_settlement_that_lost_its_lease_counts_only_the_reassert(metrics: Metrics, store: MemoryStore) -> None:
     await store.accept(firing("a"))
     claim = (await store.claim("default", 1)).claims[0]

@@ -56,4 +56,8 @@ async def read_body(request: web.Request, *, limit: int, seconds: float, hold: H
         raise BodySlow from None
     except (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError) as exc:
         raise BodyBroken(f"the body cannot be read ({type(exc).__name__})") from exc
+    except RuntimeError as exc:
+        if request.transport is not None:
+            raise
+        raise BodyBroken("the client has gone") from exc  # before the first read: aiohttp has no class for that
     return kept.getvalue()

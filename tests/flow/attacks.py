@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import itertools
+import json
 import random
 import re
-import threading
+import select
+import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
-from tests.stage import alert, sample, webhook
+from tests.stage import REPOSITORY, alert, sample, webhook
 
 Statuses = Counter[int]
 
@@ -49,40 +50,51 @@ class Good:
 
 @asynccontextmanager
 async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
-    """An honest Alertmanager beside the attack, in a thread of its own: one webhook after the other."""
-    good, stop = Good(), threading.Event()
-    sending = asyncio.create_task(asyncio.to_thread(_send_good, port, pause, good, stop))
+    """An honest Alertmanager beside the attack, in a process of its own; what it saw is there after the end."""
+    good = Good()
+    command = [sys.executable, "-m", "tests.flow.attacks", str(port), str(pause)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe)
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
+        assert await asyncio.wait_for(process.stdout.readline(), _PATIENCE) == b"sending\n"
         yield good
+        process.stdin.close()
+        seen = json.loads(await asyncio.wait_for(process.stdout.read(), _PATIENCE))
+        good.statuses.update({int(status): count for status, count in seen["statuses"].items()})
+        good.seconds, good.resent = seen["seconds"], seen["resent"]
     finally:
-        stop.set()
-        await sending
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
 
 
-def _send_good(port: int, pause: float, good: Good, stop: threading.Event) -> None:
+def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
+    """One webhook after the other until told to stop; like Alertmanager, again when a connection fails."""
+    good = Good()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
-    for number in itertools.count():
-        if stop.is_set():
-            break
-        body = webhook(alert(f"Good{number % 50}"))
+    while not stopped():
+        body = webhook(alert(f"Good{len(good.seconds) % 50}"))
         started = time.perf_counter()
-        for _ in range(10):  # as Alertmanager does when a connection fails
+        status = 0
+        for _ in range(10):
             try:
                 connection.request("POST", "/webhook", body)
                 answer = connection.getresponse()
                 answer.read()
+                status = answer.status
                 break
             except (OSError, http.client.HTTPException):
                 connection.close()
                 good.resent += 1
                 time.sleep(0.05)
-        else:
-            good.statuses[0] += 1
-            continue
         good.seconds.append(time.perf_counter() - started)
-        good.statuses[answer.status] += 1
+        good.statuses[status] += 1
         time.sleep(pause)
     connection.close()
+    return good
 
 
 async def slow_sockets(port: int, count: int, seconds: float) -> Statuses:
@@ -267,3 +279,10 @@ def peak_memory(pid: int) -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) * 1024
+
+
+if __name__ == "__main__":
+    print("sending", flush=True)
+    poller = select.poll()
+    poller.register(sys.stdin, select.POLLHUP)
+    print(json.dumps(vars(send_good(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))

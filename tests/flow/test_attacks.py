@@ -34,6 +34,7 @@ Attack = Callable[[Adapter], Coroutine[None, None, Statuses]]
 
 ATTACKS: dict[str, Attack] = {
     "500 slow sockets": lambda service: slow_sockets(service.port, 500, 8.0 * min(SCALE, 8)),
+    "more slow sockets than places": lambda service: slow_sockets(service.port, 500, 8.0 * min(SCALE, 8)),
     "gzip bomb": lambda service: gzip_bomb(service.port, 200),
     "chunk storm": lambda service: chunk_storm(service.port, 100_000),
     "pipelined garbage": lambda service: pipelined_garbage(service.port, int(200 * SCALE), seed=6),
@@ -41,6 +42,7 @@ ATTACKS: dict[str, Attack] = {
 }
 EXPECTED = {
     "500 slow sockets": {0},
+    "more slow sockets than places": {0},
     "gzip bomb": {413},
     "chunk storm": {200},
     "pipelined garbage": {200, 400, 405},
@@ -50,7 +52,8 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_under_attack(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    more = "webhook: {header_timeout: 3s, body_timeout: 3s, max_connections: 400}\n"
+    places = 400 if "than places" in name else 2048
+    more = f"webhook: {{header_timeout: 3s, body_timeout: 3s, max_connections: {places}}}\n"
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, more)) as service:
         async with good_traffic(service.port) as quiet:
             await asyncio.sleep(2)

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +129,14 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
         assert await server.send(head + b"half", then_close=True) in (0, 400)
         await until_idle(server)
         assert server.bodies == []
+
+
+async def test_a_client_that_has_gone_before_the_first_read_is_no_defect() -> None:
+    gone = BaseProtocol(asyncio.get_running_loop())
+    request = make_mocked_request("POST", "/", payload=StreamReader(gone, 2**16))
+    request.protocol.transport = None
+    with pytest.raises(BodyBroken, match="the client has gone"):
+        await read_body(request, limit=MIB, seconds=5.0)
 
 
 async def until_idle(server: Reader) -> None:

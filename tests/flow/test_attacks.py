@@ -1,6 +1,6 @@
 """The real service under attack: only the answers the design knows, no defect, bounded memory, honest senders served.
 
-The long form (`make faults`) sets ATTACK_SCALE; 100 makes a million mutated bodies of ten thousand.
+The long form (`make faults`) sets ATTACK_SCALE; 500 sends a million mutated bodies.
 """
 
 from __future__ import annotations

@@ -9,33 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from adapter.alarm import Accepted, Attempt, Outcome, Pause
+from adapter.alarm import Attempt, Outcome, Pause
 from adapter.clock import Clock
-from adapter.coc.verdict import Action, Verdict
+from adapter.coc.verdict import Reason
+from adapter.courier import Courier, Ready, Reporter, made_of
 from adapter.decision import decide, job_of, with_fallback
 from adapter.errors import StoreUnavailable
 from adapter.gate import Gate, GateWatcher
 from adapter.logs import event
 from adapter.mapping.job import Contract, Job, Rendered
-from adapter.retry import back_off
 from adapter.settler import Settler
-from adapter.store.base import Claim, DeliveryStore, Made, Settled, Settlement
+from adapter.store.base import Claim, DeliveryStore, Settled, Settlement
 
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
 
 logger = logging.getLogger(__name__)
-
-
-class Reporter(Protocol):
-    """One way to COC."""
-
-    async def report(self, body: bytes) -> Verdict: ...
 
 
 class Renderer(Protocol):
@@ -50,15 +44,6 @@ class Watcher(GateWatcher, Protocol):
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None: ...
     def report_settled(self, settlement: Settlement, settled: Settled) -> None: ...
     def rendered(self, alarms: int, seconds: float) -> None: ...
-
-
-class _Ready(NamedTuple):
-    """A claim that waits for its turn, its body made."""
-
-    claim: Claim
-    job: Job
-    rendered: Rendered | None  # None for a body that is sent exactly as it was
-    body: bytes
 
 
 class Delivery:
@@ -80,10 +65,19 @@ class Delivery:
     ) -> None:
         self.name = name
         self.gate = Gate(name, limit=max_in_flight, rate=rate_limit, clock=clock, dice=dice, watcher=watcher)
-        self._store, self._renderer, self._reporter = store, renderer, reporter
-        self._contract, self._clock, self._dice, self._watcher = contract, clock, dice, watcher
+        self._store, self._renderer = store, renderer
+        self._contract, self._clock, self._watcher = contract, clock, watcher
         self._settler = Settler(store, clock, self._settled)
-        self._ready: deque[_Ready] = deque()
+        self._courier = Courier(
+            self.gate,
+            store=store,
+            reporter=reporter,
+            clock=clock,
+            dice=dice,
+            answered=watcher.coc_answered,
+            on_pause=self.observe_pause,
+        )
+        self._ready: deque[Ready] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         self._early = False
         self._stopping = False
@@ -101,6 +95,9 @@ class Delivery:
                 await self._step()
             except StoreUnavailable as exc:
                 event(logger, logging.WARNING, "store unavailable for delivery", integration=self.name, error=exc)
+                await self._clock.sleep(POLL_SECONDS)
+            except Exception:
+                logger.exception("%s", "delivery stumbled and goes on; this is a defect of the adapter")
                 await self._clock.sleep(POLL_SECONDS)
 
     async def stop(self, grace: float) -> None:
@@ -166,16 +163,37 @@ class Delivery:
 
     async def _render(self, claims: Sequence[Claim]) -> None:
         started = self._clock.monotonic()
-        jobs = [job_of(claim, self._contract) for claim in claims]
-        rendered = await self._renderer.render(jobs)
+        jobs: list[tuple[Claim, Job]] = []
+        for claim in claims:
+            with self._alone(claim):
+                jobs.append((claim, job_of(claim, self._contract)))
+        try:
+            rendered = await self._renderer.render([job for _, job in jobs])
+        except BaseException:
+            for claim, _ in jobs:
+                self._settler.add(Settlement(claim=claim, at=self._clock.now(), delay=POLL_SECONDS))
+            raise
         self._watcher.rendered(len(jobs), self._clock.monotonic() - started)
-        for claim, job, made in zip(claims, jobs, rendered, strict=True):
-            self._prepare(claim, job, made)
+        for (claim, job), made in zip(jobs, rendered, strict=True):
+            with self._alone(claim):
+                self._prepare(claim, job, made)
         self._pump()
+
+    @contextmanager
+    def _alone(self, claim: Claim) -> Iterator[None]:
+        """Whatever is wrong with one report is no business of its siblings: it is kept for a person."""
+        try:
+            yield
+        except Exception as exc:
+            logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
+            now = self._clock.now()
+            words = f"cannot be prepared: {type(exc).__name__}"
+            attempt = Attempt(at=now, seconds=0.0, reason=Reason.UNEXPECTED, status=0, code="", message=words)
+            self._settler.add(Settlement(claim=claim, at=now, outcome=Outcome.DEAD, attempts=(attempt,)))
 
     def _prepare(self, claim: Claim, job: Job, rendered: Rendered) -> None:
         if claim.report.body is not None:
-            self._ready.append(_Ready(claim, job, None, claim.report.body))
+            self._ready.append(Ready(claim, job, None, claim.report.body))
             return
         body: dict[str, Any] | Outcome
         if claim.report.refused:
@@ -183,10 +201,10 @@ class Delivery:
         else:
             body = decide(claim, job, rendered)
         if isinstance(body, Outcome):
-            made = _made(rendered, to_json(rendered.body) if rendered.body else None)
+            made = made_of(rendered, to_json(rendered.body) if rendered.body else None)
             self._settler.add(Settlement(claim=claim, at=self._clock.now(), outcome=body, made=made))
         else:
-            self._ready.append(_Ready(claim, job, rendered, to_json(body)))
+            self._ready.append(Ready(claim, job, rendered, to_json(body)))
 
     def _release(self) -> None:
         """Give back what is rendered but not sent."""
@@ -199,7 +217,7 @@ class Delivery:
         """Start as many sends as are allowed now."""
         while self._ready and not self._stopping and len(self._sending) < self.gate.allowed(len(self._sending)):
             self.gate.sent()
-            task = asyncio.ensure_future(self._send(self._ready.popleft()))
+            task = asyncio.ensure_future(self._deliver(self._ready.popleft()))
             self._sending.add(task)
             task.add_done_callback(self._sent)
 
@@ -210,98 +228,15 @@ class Delivery:
         self._pump()
         self.wake()
 
+    async def _deliver(self, ready: Ready) -> None:
+        waiting = self.gate.probing or self.gate.failing
+        self._settler.add(await self._courier.send(ready))
+        if self.gate.probing:
+            self._release()
+        elif waiting and not self.gate.failing:
+            self._early = True
+
     def _settled(self, settlement: Settlement, settled: Settled) -> None:
         self._watcher.report_settled(settlement, settled)
         if settled.pending:
             self.wake()
-
-    async def _send(self, ready: _Ready) -> None:
-        claim = ready.claim
-        if claim.send_before is not None and self._clock.monotonic() > claim.send_before:
-            self._settler.add(Settlement(claim=claim, at=self._clock.now()))
-            return
-        verdict, attempt = await self._post(ready.body)
-        attempts: tuple[Attempt, ...] = (attempt,)
-        refused = claim.report.refused
-        if verdict.action is Action.REFUSED and not refused and ready.rendered is not None:
-            rendered, plain = with_fallback(claim, ready.job, ready.rendered.revision)
-            ready, refused = ready._replace(rendered=rendered, body=to_json(plain)), True
-            verdict, attempt = await self._post(ready.body)
-            attempts = (*attempts, attempt)
-        made = _made(ready.rendered, ready.body) if ready.rendered else None
-        settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, made=made)
-        self._settler.add(await self._judge(settlement, verdict, ready))
-
-    async def _post(self, body: bytes) -> tuple[Verdict, Attempt]:
-        at, started = self._clock.now(), self._clock.monotonic()
-        verdict = await self._reporter.report(body)
-        seconds = self._clock.monotonic() - started
-        self._watcher.coc_answered(self.name, verdict.reason.value, seconds)
-        attempt = Attempt(
-            at=at,
-            seconds=seconds,
-            reason=verdict.reason.value,
-            status=verdict.status,
-            code=verdict.code,
-            message=verdict.message,
-            ambiguous=verdict.ambiguous,
-        )
-        return verdict, attempt
-
-    async def _judge(self, settlement: Settlement, verdict: Verdict, ready: _Ready) -> Settlement:
-        """What a verdict makes of the report, and what it says about the integration."""
-        report = settlement.claim.report
-        if verdict.action is Action.RETRY:
-            self.gate.failed(report.fingerprint, verdict)
-            if self.gate.probing:
-                self._release()
-                return settlement
-            return replace(settlement, delay=back_off(report.attempts + 1, self._dice()))
-        if self.gate.answered():
-            self._early = True
-        if verdict.action is Action.PAUSE:
-            await self._pause_for(verdict, verdict.reason.value)
-            return replace(settlement, refused=report.refused)
-        if verdict.action is Action.REFUSED:
-            return await self._refused(settlement, verdict)
-        self.gate.accepted(report.fingerprint)
-        if self.gate.pause is not None and self.gate.pause.automatic:
-            await self._write_pause(None)
-        accepted = Accepted(body=ready.body, status=ready.job.status, at=settlement.at)
-        return replace(settlement, outcome=Outcome.DELIVERED, accepted=accepted)
-
-    async def _refused(self, settlement: Settlement, verdict: Verdict) -> Settlement:
-        fingerprint = settlement.claim.report.fingerprint
-        if self.gate.refused(fingerprint):
-            await self._pause_for(verdict, "refusals")
-            return replace(settlement, refused=False)
-        event(
-            logger, logging.ERROR, "dead letter",
-            integration=self.name, fingerprint=fingerprint, status=verdict.status, code=verdict.code,
-            answer=verdict.message,
-        )  # fmt: skip
-        return replace(settlement, outcome=Outcome.DEAD)
-
-    async def _pause_for(self, verdict: Verdict, reason: str) -> None:
-        pause = self.gate.pause_for(verdict, reason)
-        if pause is not None:
-            await self._write_pause(pause)
-
-    async def _write_pause(self, pause: Pause | None) -> None:
-        """Without the store a pause still holds in this process; the verdict that asks for it will come again."""
-        try:
-            await self._store.set_pause(self.name, pause)
-        except StoreUnavailable as exc:
-            event(logger, logging.WARNING, "pause not written", integration=self.name, error=exc)
-        self.observe_pause(pause)
-
-
-def _made(rendered: Rendered, body: bytes | None) -> Made:
-    return Made(
-        rule=rendered.rule,
-        mapping=rendered.mapping,
-        revision=rendered.revision,
-        fallbacks=tuple((item.field, item.reason.value) for item in rendered.fallbacks),
-        clipped=rendered.clipped,
-        body=body,
-    )

@@ -59,6 +59,11 @@ class Gate:
         """Only single probes get through."""
         return self.pause is not None or self.breaker.open
 
+    @property
+    def failing(self) -> bool:
+        """The last answer was a transient failure."""
+        return self.breaker.failures > 0
+
     def allowed(self, active: int) -> int:
         """How many may be under way at once now, `active` of them already are."""
         now = self._clock.monotonic()
@@ -100,14 +105,12 @@ class Gate:
             event(logger, logging.ERROR, "COC does not answer, probing", integration=self.name)
         self._tell(before)
 
-    def answered(self) -> bool:
-        """COC answered; True when that ends a row of transient failures."""
+    def answered(self) -> None:
+        """COC answered, which ends a row of transient failures."""
         before, self.breaker = self.breaker, self.breaker.succeeded(self.limit)
-        recovered = before.failures > 0 or before.open
-        if recovered:
+        if before.failures > 0 or before.open:
             event(logger, logging.WARNING, "COC answers again", integration=self.name)
         self._tell(before)
-        return recovered
 
     def accepted(self, alarm: str) -> None:
         self._refusals = self._refusals.add(alarm, False)

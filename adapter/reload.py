@@ -1,7 +1,7 @@
 """What may change while the service runs: mapping files, secrets, certificates, web config, the log level.
 
-`poll` looks every few seconds, so that a ConfigMap change needs nobody; `reload` is SIGHUP and `POST /-/reload`. What is
-broken is refused as a whole with its findings, and what was in force stays.
+`poll` looks every few seconds, so that a ConfigMap change needs nobody; `reload` is SIGHUP and `POST /-/reload`. What
+is broken is refused as a whole with its findings, and what was in force stays.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ LAYERS = (
     {"service"},
     {"web", "reload", "config"},
     {"intake", "delivery"},
+    {"courier"},
     {"gate", "settler", "decision"},
     {"metrics", "settings"},
     {"store", "mapping", "coc", "explain"},

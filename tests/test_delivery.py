@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from adapter.alarm import Outcome, Pause
 from adapter.alertmanager import Alert
 from adapter.coc.verdict import Verdict
 from adapter.delivery import Delivery
-from adapter.mapping.job import Contract
+from adapter.errors import RenderError
+from adapter.mapping.job import Contract, Job, Rendered
 from adapter.metrics import Metrics
-from adapter.store.base import Intake, ReportRow
+from adapter.store.base import Claim, Claims, Intake, ReportRow
 from adapter.store.memory import MemoryStore
 from tests.builders import POLICY, a_webhook, an_alert
 from tests.fakes import ACCEPTED, DOWN, LOCKED_OUT, LOST, REFUSED, FakeClock, PlainRenderer, ScriptedCoc, settle
@@ -27,9 +29,9 @@ from tests.stage import values
 class Rig:
     """One Delivery with everything around it."""
 
-    def __init__(self, coc: ScriptedCoc, **options: Any) -> None:
-        self.coc, self.clock, self.renderer = coc, FakeClock(), PlainRenderer()
-        self.store = MemoryStore(backlog=100_000, clock=self.clock)
+    def __init__(self, coc: ScriptedCoc, store: type[MemoryStore] = MemoryStore, **options: Any) -> None:
+        self.coc, self.clock, self.renderer = coc, FakeClock(), options.pop("renderer", None) or PlainRenderer()
+        self.store = store(backlog=100_000, clock=self.clock)
         self.metrics = Metrics(["default"], clock=self.clock)
         self.delivery = Delivery(
             "default",
@@ -263,6 +265,50 @@ async def test_never_more_in_flight_than_allowed() -> None:
         await settle(400)
         assert it.coc.most_active == 4
         assert len(it.coc.bodies) == 40
+
+
+class Damaging(MemoryStore):
+    """Hands out the payload of alarms named Damaged as something that is no JSON."""
+
+    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+        given = await super().claim(integration, limit, early=early)
+        return replace(given, claims=tuple(damaged(claim) for claim in given.claims))
+
+
+def damaged(claim: Claim) -> Claim:
+    if b'"Damaged"' not in claim.report.raw:
+        return claim
+    return replace(claim, report=replace(claim.report, raw=b"\x00"))
+
+
+async def test_a_report_that_cannot_be_prepared_is_kept_for_a_person_and_delays_nobody() -> None:
+    async with rig(store=Damaging) as it:
+        await it.accept(named("A"), named("Damaged"), named("B"))
+        assert await it.outcomes("Damaged") == [Outcome.DEAD]
+        assert await it.outcomes("A") == await it.outcomes("B") == [Outcome.DELIVERED]
+        (letter,) = await it.store.dead_letters(None, 0, 10)
+        assert letter.attempts[0].message.startswith("cannot be prepared")
+
+
+class Stumbling(PlainRenderer):
+    """Fails its first calls, as a child that cannot be started might."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 3
+
+    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+        if jobs and self.failures:
+            self.failures -= 1
+            raise RenderError("no child")
+        return await super().render(jobs)
+
+
+async def test_a_renderer_that_fails_delays_reports_and_loses_none() -> None:
+    async with rig(renderer=Stumbling()) as it:
+        await it.accept(named("A"), named("B"))
+        await it.clock.advance(10)
+        assert await it.outcomes("A") == await it.outcomes("B") == [Outcome.DELIVERED]
 
 
 @pytest.mark.parametrize("rate", [1.0, 5.0, 50.0])

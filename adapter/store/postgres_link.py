@@ -132,12 +132,12 @@ class Link:
         except TROUBLE as exc:
             _drop(connection)
             raise CommitUnknown(f"the commit was not confirmed: {_one_line(exc)}") from exc
+        connection.remove_log_listener(warned)
         self._on_commit(self._clock.monotonic() - started)
         if tag != "COMMIT":
             raise StoreUnavailable(f"PostgreSQL answered {tag} to COMMIT")
         if warnings:
             raise CommitUnknown(f"the commit is not on the standby: {warnings[0]}")
-        connection.remove_log_listener(warned)
 
     async def _meaning(self, exc: Exception) -> Exception:
         """Our word for what PostgreSQL or the network said; what is our own mistake stays as it is."""

@@ -245,6 +245,23 @@ async def test_the_store_is_unavailable_while_the_server_is_away_and_comes_back_
         assert (await store.accept(firing("a2"))).pending == 2
 
 
+async def test_a_commit_that_did_not_reach_its_standby_is_not_acknowledged(postgres: PostgresServer, dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,), postgres.admin() as admin:
+        await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        await admin.execute("SELECT pg_reload_conf()")
+        try:
+            accepting = asyncio.ensure_future(store.accept(firing("a1")))
+            async with asyncio.timeout(5):
+                cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                while not await admin.fetch(cancel):
+                    await asyncio.sleep(0.02)
+            with pytest.raises(StoreUnavailable, match="not on the standby"):
+                await accepting
+        finally:
+            await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await admin.execute("SELECT pg_reload_conf()")
+
+
 async def test_a_cancelled_call_ends_and_leaves_the_store_usable(dsn: str) -> None:
     async with replicas(dsn, 1) as (store,):
         for turn in range(20):

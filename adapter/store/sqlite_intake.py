@@ -21,6 +21,8 @@ from adapter.store.sqlite_room import Level, Room
 
 REJECTS_KEPT: Final = 1000
 
+_BEFORE: Final = """SELECT seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM integration), pending,
+    open_alarms FROM counter LEFT JOIN integration ON name = ?"""
 _INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
     content, revision, pending, head, due_at, labels, first_seen, last_seen)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -70,9 +72,8 @@ def accept(
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed."""
     level = room.look(connection)
     rejects = intake.webhook.rejects if level is Level.OPEN else _without_heads(intake.webhook.rejects)
-    seq, alarm, webhook = connection.execute("SELECT seq, alarm, webhook FROM counter").fetchone()
+    seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
     progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1)
-    total = connection.execute("SELECT coalesce(sum(pending), 0) FROM integration").fetchone()[0]
     for part in parts(intake):
         known, rows = known_alarms(connection, part)
         try:
@@ -94,7 +95,7 @@ def accept(
         _write_intake(connection, intake, progress)
         write_rejects(connection, intake.integration, intake.received, rejects)
     progress.news[News.REJECTED] += len(rejects)
-    pending, open_alarms = _count(connection, intake.integration, progress)
+    pending, open_alarms = _count(connection, intake.integration, counts, progress)
     receipt = Receipt(
         webhook=progress.webhook if wrote else 0,
         news=dict(progress.news),
@@ -219,17 +220,17 @@ def _without_heads(rejects: Sequence[Reject]) -> list[Reject]:
     return [Reject(reason=reject.reason, head=b"") for reject in rejects]
 
 
-def _count(connection: sqlite3.Connection, integration: str, progress: _Progress) -> tuple[int, int]:
-    """The integration's pending reports and open alarms after this webhook."""
-    row = connection.execute("SELECT pending, open_alarms FROM integration WHERE name = ?", (integration,)).fetchone()
-    pending, open_alarms = row or (0, 0)
-    pending += len(progress.owed) - progress.superseded
-    open_alarms += progress.opened
-    if row is None and progress.owed:
+def _count(
+    connection: sqlite3.Connection, integration: str, before: Sequence[int | None], progress: _Progress
+) -> tuple[int, int]:
+    """The integration's pending reports and open alarms after this webhook; `before` holds None where it is new."""
+    pending = (before[0] or 0) + len(progress.owed) - progress.superseded
+    open_alarms = (before[1] or 0) + progress.opened
+    if before[0] is None and progress.owed:
         connection.execute(
             "INSERT INTO integration (name, pending, open_alarms) VALUES (?, ?, ?)", (integration, pending, open_alarms)
         )
-    elif (pending, open_alarms) != row and row is not None:
+    elif [pending, open_alarms] != before and before[0] is not None:
         connection.execute(
             "UPDATE integration SET pending = ?, open_alarms = ? WHERE name = ?", (pending, open_alarms, integration)
         )

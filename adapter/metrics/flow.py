@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
+
+from prometheus_client import Counter
 
 from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
@@ -11,6 +14,8 @@ from adapter.clock import SECOND, Clock, Micros
 from adapter.coc.verdict import Reason
 from adapter.metrics.series import BREAKER_STATES, KINDS, PAUSES, STATUSES, Series, each
 from adapter.store.base import Counts, Receipt, Settled
+
+_Value = TypeVar("_Value", bound=str)
 
 
 class Flow:
@@ -36,16 +41,11 @@ class Flow:
     def accepted(self, webhook: Webhook, receipt: Receipt) -> None:
         firing = sum(alert.status == "firing" for alert in webhook.alerts)
         unusable = len(webhook.rejects)
-        self._received["firing"].inc(firing)
-        self._received["resolved"].inc(len(webhook.alerts) - firing)
-        self._received["unusable"].inc(unusable)
-        for news, number in receipt.news.items():
-            if news is not News.REJECTED:
-                self._alerts[news].inc(number)
-        self._alerts[News.REJECTED].inc(unusable)
-        for _, kind in receipt.owed:
-            self.enqueued[kind].inc()
-        self._reports[Outcome.SUPERSEDED].inc(receipt.superseded)
+        received = {"firing": firing, "resolved": len(webhook.alerts) - firing, "unusable": unusable}
+        _add(self._received, received)
+        _add(self._alerts, {**receipt.news, News.REJECTED: unusable})
+        _add(self.enqueued, _tally(kind for _, kind in receipt.owed))
+        _add(self._reports, {Outcome.SUPERSEDED: receipt.superseded})
         self.stand(receipt.pending, receipt.open_alarms)
 
     def settled(self, outcome: Outcome | None, settled: Settled) -> None:
@@ -58,8 +58,7 @@ class Flow:
         self.stand(settled.pending, settled.open_alarms)
 
     def owed(self, kinds: Sequence[Kind], pending: int) -> None:
-        for kind in kinds:
-            self.enqueued[kind].inc()
+        _add(self.enqueued, _tally(kinds))
         self._wait(pending)
 
     def stand(self, pending: int, open_alarms: int) -> None:
@@ -80,3 +79,18 @@ class Flow:
 
     def _age(self) -> float:
         return 0.0 if self._oldest is None else max(0.0, self._clock.monotonic() - self._oldest)
+
+
+def _tally(kinds: Iterable[Kind]) -> dict[Kind, int]:
+    # A plain dict: collections.Counter costs more than all the counting for the few reports of a webhook.
+    found: dict[Kind, int] = {}
+    for kind in kinds:
+        found[kind] = found.get(kind, 0) + 1
+    return found
+
+
+def _add(counters: Mapping[str, Counter], numbers: Mapping[_Value, int]) -> None:
+    """Zeros are most of them and are left out: an `inc` takes a lock."""
+    for value, number in numbers.items():
+        if number:
+            counters[value].inc(number)

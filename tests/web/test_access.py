@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import time
@@ -233,6 +234,26 @@ async def test_the_rate_limit_answers_503_but_never_to_the_health_check(tmp_path
         assert (await client.get("/-/healthy")).status == 200
     assert refusals == ["rate"] * 3
     access.close()
+
+
+async def test_a_flood_of_guesses_is_answered_503_while_a_known_user_walks_in(tmp_path: Path) -> None:
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{shop: '{hashed('right', 9)}'}}\n")
+    refusals: list[str] = []
+    access = an_access(tmp_path / "web.yml", refusals=refusals)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with serving(access) as listener, aiohttp.ClientSession(connector=connector) as client:
+        url = f"http://127.0.0.1:{listener.port}/metrics"
+
+        async def status(password: str) -> int:
+            headers = {"Authorization": encode_basic_auth("shop", password)}
+            async with client.get(url, headers=headers) as answer:
+                return answer.status
+
+        assert await status("right") == 200
+        *guessed, known = await asyncio.gather(*(status(f"guess{number}") for number in range(200)), status("right"))
+        assert known == 200
+        assert set(guessed) == {401, 503}
+        assert refusals.count("busy") == guessed.count(503)
 
 
 async def test_refusals_are_counted_each_and_logged_once_a_minute_without_what_was_sent(

@@ -1,0 +1,190 @@
+"""The operator's questions at 3 a.m., asked with the real commands of a real adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from adapter.alertmanager import fingerprint_of
+from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+
+MAPPING = """\
+rules:
+  - name: quiet
+    when: labels.alertname == "Quiet"
+    drop: true
+  - name: rest
+    alarm:
+      alarmName: "{{ labels.alertname }}"
+      alarmLevel: "{{ labels.severity | level }}"
+      nameSpace: "{{ labels.namespace }}"
+      applicationId: shop
+      alarmDesc: "{{ annotations.summary }}"
+"""
+
+
+async def command(service: Adapter, *arguments: str, url: str | None = None) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one operator command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "adapter", *arguments, f"--adapter.url={url or service.admin_url}",
+        cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def explained(service: Adapter, words: str) -> str:
+    code, out, errors = await command(service, "alarms", "explain", words)
+    assert (code, errors) == (0, "")
+    assert len(out.splitlines()) <= 24, "one screen"
+    return out
+
+
+async def listed(service: Adapter, *arguments: str) -> list[dict[str, Any]]:
+    code, out, errors = await command(service, *arguments, "--output=json")
+    assert code == 0, errors
+    rows: list[dict[str, Any]] = json.loads(out)
+    return rows
+
+
+def config(folder: Path, coc: int) -> Path:
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "a.yaml").write_text(MAPPING)
+    return write_config(folder, coc, "mappings: mappings\n")
+
+
+async def test_explain_answers_why_in_every_prepared_case(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        url = f"{service.url}/webhook"
+        await coc.fail({"status": 400, "alarm_id": fingerprint("Refused")})
+        await post(url, webhook(alert("Delivered"), alert("Quiet"), alert("Repeated"), alert("Refused")))
+        await coc.received(2)
+        await post(url, webhook(alert("Repeated")))
+        await post(url, webhook(alert("Delivered", annotations={"summary": "other words"})))
+        await settled(service)
+
+        assert "delivered, COC accepted it, made by rule 'rest' of a.yaml" in await explained(service, "Repeated")
+        assert "unneeded, the fields COC goes by are as COC has them" in await explained(service, "Delivered")
+        assert "dropped, rule 'quiet' of a.yaml" in await explained(service, "Quiet")
+        dead = await explained(service, "Refused")
+        assert "COC refused it for good: 400 COC.00000001" in dead
+        assert "coc-adapter dead-letters replay" in dead
+        assert "Never received" in await explained(service, "Nobody")
+
+        await coc.fail({"status": 503})
+        await post(url, webhook(alert("Waiting")))
+        await until(lambda: "report failed" in service.said, "a failed attempt")
+        waiting = await explained(service, "Waiting")
+        assert "1 report waiting" in waiting
+        assert "server_error 503" in waiting
+
+        code, out, _ = await command(service, "integrations", "pause", "default")
+        assert (code, out) == (0, "default is paused, 1 reports pending\n")
+        paused = await explained(service, "Waiting")
+        assert "the integration is paused since" in paused
+        assert "coc-adapter integrations resume" in paused
+
+
+async def test_a_repeat_is_counted_and_explained_once_it_has_been_written(tmp_path: Path) -> None:
+    async with sandbox() as coc:
+        path = config(tmp_path, coc.port)
+        async with adapter(path) as service:
+            for _ in range(3):
+                await post(f"{service.url}/webhook", webhook(alert("Repeated")))
+            await coc.received(1)
+            assert await service.terminate() == 0
+        async with adapter(path) as service:
+            assert "repeated it 2 times" in await explained(service, fingerprint("Repeated"))
+
+
+async def test_a_dead_letter_is_listed_replayed_and_delivered_with_its_ok_after_it(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        await coc.fail({"status": 400})
+        for status in ("firing", "resolved"):
+            await post(f"{service.url}/webhook", webhook(alert("Refused", status)))
+            await settled(service)
+        (letter,) = await listed(service, "dead-letters", "list")
+        assert (letter["integration"], letter["fingerprint"]) == ("default", fingerprint("Refused"))
+        assert letter["last_attempts"][-1]["code"] == "COC.00000001"
+        await coc.fail()
+        code, out, _ = await command(service, "dead-letters", "replay", str(letter["id"]))
+        assert (code, out) == (0, f"replayed {letter['id']}\n")
+        await coc.received(2)
+        assert coc.states(fingerprint("Refused")) == ["alarm", "ok"]
+        assert await listed(service, "dead-letters", "list") == []
+        code, out, _ = await command(service, "dead-letters", "replay", str(letter["id"]))
+        assert (code, out) == (1, f"{letter['id']} is not on the list of dead letters\n")
+
+
+async def test_a_discarded_dead_letter_is_off_the_list_and_never_sent(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        await coc.fail({"status": 400})
+        await post(f"{service.url}/webhook", webhook(alert("Refused")))
+        await settled(service)
+        (letter,) = await listed(service, "dead-letters", "list")
+        code, out, _ = await command(service, "dead-letters", "discard", str(letter["id"]))
+        assert (code, out) == (0, f"discarded {letter['id']}\n")
+        assert await listed(service, "dead-letters", "list") == []
+        assert coc.bodies == []
+
+
+async def test_lists_filter_by_status_text_matcher_and_integration(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        await post(f"{service.url}/webhook", webhook(alert("Up"), alert("Down", labels={"pod": "api-1"})))
+        await post(f"{service.url}/webhook", webhook(alert("Up", "resolved")))
+        await coc.received(3)
+
+        async def names(*flags: str) -> list[str]:
+            rows = await listed(service, "alarms", "list", *flags)
+            assert all(row["id"] and row["integration"] == "default" and row["fingerprint"] for row in rows)
+            return [row["labels"]["alertname"] for row in rows]
+
+        assert await names() == ["Up", "Down"]
+        assert await names("--status=firing") == ["Down"]
+        assert await names("--text=API-") == ["Down"]
+        assert await names('--matcher=alertname="Up"', '--matcher=namespace="shop"') == ["Up"]
+        assert await names("--integration=other") == []
+        code, out, _ = await command(service, "alarms", "list")
+        assert code == 0
+        assert out.splitlines()[0].startswith("FINGERPRINT")
+
+
+async def test_pause_survives_a_restart_and_resume_delivers_what_waited(tmp_path: Path) -> None:
+    async with sandbox() as coc:
+        path = config(tmp_path, coc.port)
+        async with adapter(path) as service:
+            await command(service, "integrations", "pause", "default")
+            await post(f"{service.url}/webhook", webhook(alert("Waiting")))
+            service.kill()
+        async with adapter(path) as service:
+            (row,) = await listed(service, "integrations", "list")
+            assert (row["state"], row["pause"]["reason"], row["pending"]) == ("paused", "operator", 1)
+            assert coc.bodies == []
+            await command(service, "integrations", "resume", "default")
+            await coc.received(1)
+
+
+async def test_where_no_adapter_answers_the_command_says_what_to_try(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        code, out, errors = await command(service, "alarms", "list", url="http://127.0.0.1:1")
+        assert (code, out) == (1, "")
+        assert "no adapter answers at http://127.0.0.1:1" in errors
+        assert "--web.admin-address" in errors
+        code, _, errors = await command(service, "integrations", "pause", "nobody")
+        assert code == 1
+        assert "no such integration" in errors
+
+
+def fingerprint(name: str) -> str:
+    return fingerprint_of({"alertname": name, "severity": "warning", "namespace": "shop"})
+
+
+async def settled(service: Adapter) -> None:
+    """Wait until nothing is pending."""
+    async with asyncio.timeout(30):
+        while (await listed(service, "integrations", "list"))[0]["pending"]:
+            await asyncio.sleep(0.1)

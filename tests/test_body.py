@@ -76,6 +76,7 @@ def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
 
 
 def test_a_name_keeps_what_coc_documents() -> None:
+    assert clean_name("々〇㐀鿿\uf900𠀀ꀀ가あé") == "々〇㐀鿿\uf900𠀀____"
     assert clean_name("CPU_使用率-90 %.过高🔥") == "CPU_使用率-90___过高_"
 
 

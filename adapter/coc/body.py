@@ -50,7 +50,9 @@ MAPPED: Final = tuple(field.name for field in FIELDS if not field.own)
 SIGNIFICANT: Final = ("alarmLevel", "alarmName", "nameSpace", "applicationId", "resourceName")
 """What COC's conversion rules and people tell alarms apart by; alarmDesc may change without news."""
 
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_\-々〇㐀-䶿一-鿿豈-\ufaff\U00020000-\U0003ffff]")
+_NOT_IN_NAMES: Final = re.compile(
+    "[^A-Za-z0-9_\\-\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BREAKS: Final = re.compile(r"[\t\n]+")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")

@@ -12,6 +12,7 @@ from adapter.mapping.case_report import Difference, Verdict, print_report, write
 from adapter.mapping.job import Rendered
 from adapter.mapping.preview import flat, job_of, print_findings
 from adapter.mapping.revision import Mappings
+from adapter.mapping.rules import load
 from adapter.mapping.source import SUFFIXES
 
 _ABSENT: Final = ("", None)
@@ -27,15 +28,16 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
         findings += wrong
     if not cases and not findings:
         findings.append(Finding(str(directory / "tests"), 0, 0, "no test cases here", "write tests/NAME.yaml"))
+    findings += _of_mappings(directory) if findings else []
+    if findings:
+        print_findings(sorted(findings), out)
+        return 1
     try:
         mappings = await Mappings.open(directory)
     except MappingError as exc:
-        print_findings(sorted([*findings, *exc.findings]), out)
+        print_findings(exc.findings, out)
         return 1
     try:
-        if findings:
-            print_findings(sorted(findings), out)
-            return 1
         rendered = await mappings.render([job_of(case.alert, case.group, case.integration) for case in cases])
         ruleset = mappings.rules
     finally:
@@ -49,6 +51,14 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
 
 def _beside(directory: Path) -> list[Path]:
     return sorted(path for path in (directory / "tests").glob("*") if path.suffix in SUFFIXES and path.is_file())
+
+
+def _of_mappings(directory: Path) -> Sequence[Finding]:
+    try:
+        load(directory)
+    except MappingError as exc:
+        return exc.findings
+    return ()
 
 
 def differences(case: Case, made: Rendered) -> list[Difference]:

@@ -79,6 +79,8 @@ class Program:
         context = self._context(subject, integration)
         if rule.when is not None:
             self._alone_run(rule.when, self._compiler.condition, context, {})
+        if not rule.ready:
+            rule.prepare(self.bad)
         self._apart(rule, context, {})
 
     def _context(self, subject: Subject, integration: str) -> Context:

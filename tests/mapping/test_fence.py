@@ -155,8 +155,8 @@ async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> N
     """Slow enough to hold up a batch, too quick to be stopped: it is timed alone and then not run again."""
     slow = "{% for a in range(labels.turns | int) %}{% for b in range(20000) %}{% endfor %}{% endfor %}"
     write(tmp_path, a=one_rule(resourceName=slow + "x"))
-    async with opened(tmp_path, deadline=3.0) as mappings:
-        jobs = [a_job({"turns": "1500"}) for _ in range(8)]
+    async with opened(tmp_path, deadline=2.0) as mappings:
+        jobs = [a_job({"turns": "800"}) for _ in range(4)]
         made = [one for _ in range(2) for one in await mappings.render(jobs)]
     assert told(made[-1]) == {"resourceName": "timeout"}
     assert made[-1].fallbacks[0].detail.startswith("it took ")

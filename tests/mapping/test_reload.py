@@ -176,7 +176,7 @@ def test_a_set_is_never_read_half_from_before_a_swap(tmp_path: Path) -> None:
     assert whole > 0
 
 
-RELOADS = 25  # `make faults` runs as many as MAPPING_RELOADS says, a thousand
+RELOADS = 20  # the long run sets MAPPING_RELOADS=1000
 
 
 async def test_reloads_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -> None:

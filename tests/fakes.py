@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.mapping.fallback import fallback
@@ -20,9 +20,13 @@ LOCKED_OUT = Verdict(action=Action.PAUSE, reason=Reason.CREDENTIALS, status=401,
 
 
 class FakeClock:
-    """Time that moves when told to. Sleepers wake in order; what they do next runs before `advance` returns."""
+    """Time that moves when told to. Sleepers wake in order; what they do next runs before `advance` returns.
 
-    def __init__(self) -> None:
+    `rest` waits until everything that can run now has run; parts that use threads need another one.
+    """
+
+    def __init__(self, rest: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._rest = rest or settle
         self.wall = EPOCH
         self._now = 1000.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
@@ -43,15 +47,15 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Move both clocks on, waking each sleeper at its own time."""
         end = self._now + seconds
-        await settle()
+        await self._rest()
         while self._sleepers and self._sleepers[0][0] <= end:
             due, _, future = heapq.heappop(self._sleepers)
             self._move(max(due, self._now))
             if not future.done():
                 future.set_result(None)
-            await settle()
+            await self._rest()
         self._move(end)
-        await settle()
+        await self._rest()
 
     def _move(self, to: float) -> None:
         self.wall += round((to - self._now) * 1_000_000)

@@ -135,14 +135,15 @@ def _fit(field: Field, text: str, contract: Contract, full: dict[str, str]) -> s
 
 
 def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[str, str]:
+    told = "; ".join(f"{name}: {why}" + (f" ({more})" if more else "") for name, why, more in fallbacks)
     return {
         "rule": origin.rule or "",
         "mapping": origin.mapping or "",
         "mappingRevision": origin.revision,
-        "fingerprint": subject.alert["fingerprint"],
-        "generatorURL": subject.alert["generatorURL"],
-        "externalURL": subject.group["externalURL"],
-        "fallback": "; ".join(f"{name}: {why}" + (f" ({more})" if more else "") for name, why, more in fallbacks),
+        "fingerprint": tidy(subject.alert["fingerprint"], lines=False),
+        "generatorURL": tidy(subject.alert["generatorURL"], lines=False),
+        "externalURL": tidy(subject.group["externalURL"], lines=False),
+        "fallback": tidy(told, lines=False),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Template
 from jinja2.runtime import Context
 
+from adapter.coc.body import tidy
 from adapter.mapping.compiled import WHEN, Compiler, Mark, Part, Rule, Why, base_names, build
 from adapter.mapping.compose import Composed, Origin, Subject, all_fall_back, compose
 from adapter.mapping.job import Fallback, Reason
@@ -190,7 +191,7 @@ class Program:
 
 def one_line(exc: BaseException) -> str:
     """An error as a few words for a person, at most 200 characters."""
-    text = " ".join(str(exc).split()) or type(exc).__name__
+    text = tidy(str(exc)[: 2 * MAX_DETAIL], lines=False) or type(exc).__name__
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 

@@ -131,6 +131,15 @@ def test_an_empty_note_is_left_out() -> None:
     assert "generatorURL" not in fields(one_rule(), a_job(generatorURL=""))["additional"]
 
 
+def test_what_the_alert_brings_along_is_tidied_too() -> None:
+    made = outcome(
+        one_rule(resourceName="{{ [][labels.pod] }}"), a_job({"pod": "a\x00\x1b[0m"}, generatorURL="http://g\x00")
+    )
+    assert made.body is not None
+    assert made.body["additional"]["generatorURL"] == "http://g"
+    assert "\x00" not in json.dumps(made.body, ensure_ascii=False)
+
+
 def test_a_value_of_additional_is_bounded() -> None:
     made = outcome(one_rule(additional={"big": "{{ annotations.big }}"}), a_job(annotations={"big": "世" * 40_000}))
     assert made.clipped == ["additional"]

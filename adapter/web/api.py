@@ -212,7 +212,7 @@ class AdminApi:
         if integration is None:
             raise problem(404, "no such integration; adapter.yml names those there are")
         try:
-            webhook = parse_webhook(await call.request.read())
+            webhook = parse_webhook(await openapi.content(call.request))
         except PayloadError as exc:
             raise problem(400, str(exc)) from exc
         jobs = [

@@ -14,8 +14,10 @@ from pydantic_core import to_json
 
 from adapter import __version__
 from adapter.errors import StoreUnavailable
+from adapter.web.body import BodyBroken, BodySlow, BodyTooLarge, read_body
 from adapter.web.models import ErrorModel
 
+BODY_SECONDS = 30.0
 REF = "#/components/schemas/{model}"
 
 
@@ -108,11 +110,23 @@ class Page:
         return {} if self.next_after is None else {"X-Next-After": str(self.next_after)}
 
 
+async def content(request: web.Request) -> bytes:
+    """The body, within the limits of the listener; a problem when it is too large, too slow or broken."""
+    try:
+        return await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
+    except BodyTooLarge as exc:
+        raise problem(413, f"the body is larger than {request.client_max_size} bytes") from exc
+    except BodySlow as exc:
+        raise problem(503, f"the body did not arrive within {BODY_SECONDS:g} s") from exc
+    except BodyBroken as exc:
+        raise problem(400, str(exc)) from exc
+
+
 async def _body(operation: Operation, request: web.Request) -> Any:
     if operation.takes is None:
         return None
     try:
-        return operation.takes.model_validate_json(await request.read())
+        return operation.takes.model_validate_json(await content(request))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
@@ -144,7 +158,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         if query.repeated:
             schema = {"type": "array", "items": schema}
         parameters.append({"name": query.name, "in": "query", "description": query.text, "schema": schema})
-    errors = {*operation.errors, 503, *((400,) if operation.query or operation.takes else ())}
+    takes = operation.takes or operation.takes_webhook
+    errors = {*operation.errors, 503, *((400,) if operation.query or takes else ()), *((413,) if takes else ())}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.run.__name__.strip("_"),
@@ -156,7 +171,7 @@ def _described(operation: Operation) -> dict[str, Any]:
     }  # fmt: skip
     if parameters:
         described["parameters"] = parameters
-    if operation.takes or operation.takes_webhook:
+    if takes:
         schema = _schema(operation.takes) if operation.takes else {"type": "object"}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return described

@@ -177,7 +177,7 @@ async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
     return total
 
 
-async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 8) -> Statuses:
+async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 2) -> Statuses:
     """`count` webhooks whose bytes were damaged; the same seed damages the same way."""
     statuses: Statuses = Counter()
     bodies = mutants(seed, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -62,6 +63,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             revision=lambda: service.mappings.revision,
             owed=lambda name: service.deliveries[name].wake(),
         )
+        await service.look()
         await service.open_loops(stack)
         await service.open_listeners((main, admin), stack)
         try:
@@ -112,6 +114,7 @@ async def serve(options: Options) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: _exit() if stop.is_set() else stop.set())
     async with running(config, options) as service:
+        _rarely_collect()
         hangups: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: hangups.add(asyncio.ensure_future(_reload(service))))
         store = service.store.describe()
@@ -123,6 +126,13 @@ async def serve(options: Options) -> int:
         service.drain()
     event(logger, logging.INFO, "stopped")
     return 0
+
+
+def _rarely_collect() -> None:
+    """What the start made stays; a full collection over a large webhook's records would hold the event loop up."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _reload(service: Service) -> None:

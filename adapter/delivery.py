@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -27,6 +27,9 @@ from adapter.mapping.job import Contract, Job, Rendered
 from adapter.settler import Settler
 from adapter.store.base import Claim, DeliveryStore, Settled, Settlement
 
+Purse = Callable[[int], Awaitable[int]]
+
+PURSE_SECONDS = 0.1  # between questions to the purse while something is ready
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
 
 logger = logging.getLogger(__name__)
@@ -62,9 +65,14 @@ class Delivery:
         watcher: Watcher,
         max_in_flight: int = 32,
         rate_limit: float = 0.0,
+        purse: Purse | None = None,
     ) -> None:
+        """`purse`: where the rate is shared with other replicas, who says how many of the wanted may be sent now."""
         self.name = name
-        self.gate = Gate(name, limit=max_in_flight, rate=rate_limit, clock=clock, dice=dice, watcher=watcher)
+        own_rate = 0.0 if purse else rate_limit
+        self.gate = Gate(name, limit=max_in_flight, rate=own_rate, clock=clock, dice=dice, watcher=watcher)
+        self._purse, self._granted = purse, 0
+        self._share = max(1, round(rate_limit)) if purse else max_in_flight
         self._store, self._renderer = store, renderer
         self._contract, self._clock, self._watcher = contract, clock, watcher
         self._settler = Settler(store, clock, self._settled)
@@ -130,10 +138,11 @@ class Delivery:
 
     async def _step(self) -> None:
         self._nudge.clear()
+        await self._fund()
         self._pump()
         room = self._room()
         if room <= 0:
-            await self._wait(self.gate.hold() or POLL_SECONDS)
+            await self._wait(PURSE_SECONDS if self._short else self.gate.hold() or POLL_SECONDS)
             return
         early, self._early = self._early, False
         claimed = await self._store.claim(self.name, room, early=early)
@@ -142,13 +151,22 @@ class Delivery:
             await self._render(claimed.claims)
         if len(claimed.claims) < room:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
-            await self._wait(min(POLL_SECONDS, max(due, 0.001)))
+            await self._wait(min(PURSE_SECONDS if self._short else POLL_SECONDS, max(due, 0.001)))
+
+    @property
+    def _short(self) -> bool:
+        """Something is ready that the purse has not granted yet."""
+        return self._purse is not None and len(self._ready) > self._granted
+
+    async def _fund(self) -> None:
+        if self._purse is not None and self._short:
+            self._granted += await self._purse(len(self._ready) - self._granted)
 
     def _room(self) -> int:
         """How many more claims are wanted; 0 until there is room for a batch worth rendering."""
         held = len(self._ready) + len(self._sending) + self._settler.unsettled
-        if not self.gate.wide_open:
-            return self.gate.allowed(len(self._sending)) - held
+        if not self.gate.wide_open or self._purse is not None:
+            return min(self._share, self.gate.allowed(len(self._sending))) - held
         room = 2 * self.gate.limit - held
         return room if room >= self.gate.limit // 4 or held == 0 else 0
 
@@ -216,6 +234,10 @@ class Delivery:
     def _pump(self) -> None:
         """Start as many sends as are allowed now."""
         while self._ready and not self._stopping and len(self._sending) < self.gate.allowed(len(self._sending)):
+            if self._purse is not None:
+                if not self._granted:
+                    break
+                self._granted -= 1
             self.gate.sent()
             task = asyncio.ensure_future(self._deliver(self._ready.popleft()))
             self._sending.add(task)

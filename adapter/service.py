@@ -16,13 +16,13 @@ from adapter.alarm import Kind
 from adapter.clock import Clock
 from adapter.coc.client import CocClient
 from adapter.config import Config
-from adapter.delivery import Delivery
+from adapter.delivery import Delivery, Purse
 from adapter.errors import StoreUnavailable
 from adapter.logs import event
 from adapter.mapping.revision import Mappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
-from adapter.store.base import Store
+from adapter.store.base import SharedStore, Store
 from adapter.web.access import Access
 from adapter.web.api import AdminApi
 from adapter.web.listener import listen
@@ -90,15 +90,23 @@ class Service:
                 watcher=self.metrics,
                 max_in_flight=integration.endpoint.max_in_flight,
                 rate_limit=integration.rate_limit,
+                purse=self._purse(name, integration.rate_limit),
             )
             delivery.observe_pause(pauses.get(name))
-            running = self._start(delivery.run(), f"delivery {name}", stack)
-            stack.push_async_callback(self._stop_delivery, delivery, running, integration.endpoint.timeout)
+            self._start(delivery.run(), f"delivery {name}", stack)
+        stack.push_async_callback(self._stop_deliveries)
+
+    def _purse(self, name: str, rate: float) -> Purse | None:
+        """Replicas share one rate; whoever is alone keeps to it by itself."""
+        store = self.store
+        if rate <= 0 or not isinstance(store, SharedStore):
+            return None
+        return lambda want: store.spend(name, rate, want)
 
     async def open_loops(self, stack: AsyncExitStack) -> None:
         for seconds, action in (
             (RELOAD_SECONDS, self.reloader.poll),
-            (LOOK_SECONDS, self._look),
+            (LOOK_SECONDS, self.look),
             (MAINTAIN_SECONDS, self._maintain),
             (LAG_SECONDS, self._watch_lag),
         ):
@@ -167,15 +175,20 @@ class Service:
                 self._ready_seen = (now, f"the store cannot commit: {exc}".splitlines()[0])
         return self._ready_seen[1]
 
-    def _start(self, work: Coroutine[None, None, None], name: str, stack: AsyncExitStack) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[None, None, None], name: str, stack: AsyncExitStack) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
         stack.push_async_callback(cancelled, task)
-        return task
 
-    async def _stop_delivery(self, delivery: Delivery, running: asyncio.Task[None], grace: float) -> None:
-        await delivery.stop(min(grace, DRAIN_SECONDS))
-        await cancelled(running)
+    async def _stop_deliveries(self) -> None:
+        """All at once, so that many integrations with a hanging COC take no longer than one."""
+        integrations = self.config.integrations
+        await asyncio.gather(
+            *(
+                delivery.stop(min(integrations[name].endpoint.timeout, DRAIN_SECONDS))
+                for name, delivery in self.deliveries.items()
+            )
+        )
 
     async def _forever(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -187,7 +200,10 @@ class Service:
             except Exception:
                 logger.exception("%s", "a periodic task failed; this is a defect of the adapter")
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Tell metrics how the store stands, other replicas how we do, and deliveries what others have paused."""
+        if isinstance(self.store, SharedStore):
+            await self.store.heartbeat(self.mappings.revision)
         counts, size = await self.store.counts(), await self.store.size()
         told = self.store.describe()
         self.metrics.backlog(counts, self.clock.now(), shared=bool(told.get("shared")))

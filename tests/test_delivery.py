@@ -19,6 +19,7 @@ from adapter.delivery import Delivery
 from adapter.errors import RenderError
 from adapter.mapping.job import Contract, Job, Rendered
 from adapter.metrics import Metrics
+from adapter.retry import Bucket
 from adapter.store.base import Claim, Claims, Intake, ReportRow
 from adapter.store.memory import MemoryStore
 from tests.builders import POLICY, a_webhook, an_alert
@@ -30,7 +31,8 @@ class Rig:
     """One Delivery with everything around it."""
 
     def __init__(self, coc: ScriptedCoc, store: type[MemoryStore] = MemoryStore, **options: Any) -> None:
-        self.coc, self.clock, self.renderer = coc, FakeClock(), options.pop("renderer", None) or PlainRenderer()
+        self.coc, self.clock = coc, options.pop("clock", None) or FakeClock()
+        self.renderer = options.pop("renderer", None) or PlainRenderer()
         self.store = store(backlog=100_000, clock=self.clock)
         self.metrics = Metrics(["default"], clock=self.clock)
         self.delivery = Delivery(
@@ -320,6 +322,29 @@ async def test_a_rate_limit_holds_over_every_second(rate: float) -> None:
             await it.clock.advance(1.0)
             assert len(it.coc.bodies) - before <= rate * second + max(1.0, rate / 10)
         assert len(it.coc.bodies) - before >= rate * 3 * 0.8
+
+
+async def test_replicas_that_share_a_purse_keep_to_one_rate_together() -> None:
+    clock, shared, given = FakeClock(), Bucket(10.0, tokens=1.0, at=1000.0), 0
+
+    async def purse(want: int) -> int:
+        nonlocal shared, given
+        shared = shared.filled(clock.monotonic())
+        granted = shared.available(want)
+        shared, given = shared.take(granted), given + granted
+        return granted
+
+    limited = {"rate_limit": 10.0, "purse": purse, "clock": clock}
+    async with rig(**limited) as one, rig(**limited) as other:
+        await one.accept(*(named(f"A{number}") for number in range(100)))
+        await other.accept(*(named(f"B{number}") for number in range(100)))
+        for _ in range(50):
+            await clock.advance(0.1)
+        sent = len(one.coc.bodies) + len(other.coc.bodies)
+        assert 45 <= sent <= 52
+        assert one.coc.bodies
+        assert other.coc.bodies
+        assert given - sent <= 2
 
 
 async def test_the_law_of_conservation_holds_whatever_becomes_of_reports() -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, News, Outcome, Pause, Report, Status
 from adapter.alertmanager import Alert, Reject, Webhook, pack
@@ -268,6 +268,19 @@ class AuditStore(Protocol):
         ...
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """What a store adds that several replicas share."""
+
+    async def spend(self, integration: str, rate: float, want: int) -> int:
+        """How many of `want` reports may be sent now, under a rate (a second) that all replicas share."""
+        ...
+
+    async def heartbeat(self, revision: str) -> None:
+        """Say that this replica lives and which mapping revision it uses."""
+        ...
 
 
 class Store(IntakeStore, DeliveryStore, AuditStore, Protocol):

@@ -59,10 +59,6 @@ class Child:
         self._errors = errors
         self._limits = limits
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     @classmethod
     async def start(cls, rules: Mapping[str, Any], bad: Mapping[int, Why], limits: Limits, *, eager: bool) -> Child:
         """A child that has the rules, and has compiled them if `eager`, else compiles each when it is first used.

@@ -46,11 +46,6 @@ class Fence:
         self._calls = 0
         self._retired = False
 
-    @property
-    def quarantined(self) -> tuple[tuple[str, str, str, Reason], ...]:
-        """File, rule, field and reason of every template that is not run any more."""
-        return tuple((*self._named(index), reason) for index, (reason, _) in sorted(self._bad.items()))
-
     async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
         """All jobs, in order; what the child cannot do falls back."""
         self._calls += 1
@@ -104,10 +99,6 @@ class Fence:
         if self._retired and self._calls == 0 and self._child is not None:
             child, self._child = self._child, None
             await child.stop()
-
-    def _named(self, index: int) -> tuple[str, str, str]:
-        file, rule, field = self._places[index]
-        return self.rules.files[file].name, self.rules.files[file].rules[rule].name, field
 
 
 class _Call:

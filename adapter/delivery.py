@@ -29,7 +29,7 @@ from adapter.store.base import Claim, DeliveryStore, Settled, Settlement
 
 Purse = Callable[[int], Awaitable[int]]
 
-PURSE_SECONDS = 0.1  # between questions to the purse while something is ready
+PURSE_SECONDS = 0.2  # at most, between questions to the purse; by dice, so that replicas take turns
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Delivery:
         self._purse, self._granted = purse, 0
         self._share = max(1, round(rate_limit)) if purse else max_in_flight
         self._store, self._renderer = store, renderer
-        self._contract, self._clock, self._watcher = contract, clock, watcher
+        self._contract, self._clock, self._dice, self._watcher = contract, clock, dice, watcher
         self._settler = Settler(store, clock, self._settled)
         self._courier = Courier(
             self.gate,
@@ -142,7 +142,7 @@ class Delivery:
         self._pump()
         room = self._room()
         if room <= 0:
-            await self._wait(PURSE_SECONDS if self._short else self.gate.hold() or POLL_SECONDS)
+            await self._wait(self._poll if self._short else self.gate.hold() or POLL_SECONDS)
             return
         early, self._early = self._early, False
         claimed = await self._store.claim(self.name, room, early=early)
@@ -151,7 +151,11 @@ class Delivery:
             await self._render(claimed.claims)
         if len(claimed.claims) < room:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
-            await self._wait(min(PURSE_SECONDS if self._short else POLL_SECONDS, max(due, 0.001)))
+            await self._wait(min(self._poll, max(due, 0.001)))
+
+    @property
+    def _poll(self) -> float:
+        return PURSE_SECONDS * self._dice() if self._short else POLL_SECONDS
 
     @property
     def _short(self) -> bool:

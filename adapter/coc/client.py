@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 
 from adapter.clock import SECOND, Clock
 from adapter.coc.answer import one_line
 from adapter.coc.endpoint import Endpoint, is_forbidden_address
+from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.verdict import Action, Reason, Verdict, judge
 from adapter.coc.way import Obstacle, Way, snapshot, way_to
@@ -28,6 +28,7 @@ class CocClient:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._way: Way | None = None
+        self._target: tuple[Way, Target] | None = None  # made when the first report takes a way
         self._obstacle = Verdict(action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open")
         self._seen = b""
         # COC says the same to almost every report; its words need not be read again each time.
@@ -71,37 +72,29 @@ class CocClient:
         return verdict
 
     async def _attempt(self, session: aiohttp.ClientSession, way: Way, body: bytes) -> tuple[Verdict, bool]:
-        payload: _Body | None = None
+        exchange = Exchange(longest=LONGEST_ANSWER)
         try:
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            payload, headers = _Body(body), way.headers_for(body, now)
-            answer = await session.post(way.url, data=payload, headers=headers, allow_redirects=False, **way.connection)
-            try:
-                return await self._judged(answer, way, now), False
-            finally:
-                answer.close()  # of use only where something was left unread: a finished one has gone to the pool
+            answer = await exchange.run(self._target_of(way, session), way.headers_for(body, now), body)
+            return self._judged(answer, way, now), False
         except Exception as exc:
-            verdict = judge_failure(exc, sent=payload is not None and payload.sent)
-            stale = payload is not None and payload.stale
-            return replace(verdict, message=one_line(way.scrub(verdict.message))), stale
+            verdict = judge_failure(exc, sent=exchange.sent)
+            return replace(verdict, message=one_line(way.scrub(verdict.message))), exchange.stale
 
-    async def _judged(self, answer: aiohttp.ClientResponse, way: Way, now: datetime) -> Verdict:
-        parts: list[bytes] = []
-        room = LONGEST_ANSWER
-        try:
-            while room and not answer.content.at_eof():
-                parts.append(await answer.content.read(room))
-                room -= len(parts[-1])
-        except (aiohttp.ClientError, OSError) as exc:
-            if answer.status == 200:
-                lost = judge_failure(exc, sent=True)
-                return replace(lost, status=200, message=one_line(way.scrub(lost.message)))
-            # A refusal is a refusal even when its words were cut off.
-        body = b"".join(parts)
-        said = (answer.status, answer.headers.get("Content-Type"), body, way)
+    def _target_of(self, way: Way, session: aiohttp.ClientSession) -> Target:
+        if self._target is None or self._target[0] is not way:
+            self._target = (way, Target.of(way.url, session, **way.connection))
+        return self._target[1]
+
+    def _judged(self, answer: Answer, way: Way, now: datetime) -> Verdict:
+        if answer.broken is not None and answer.status == 200:
+            # A refusal is a refusal even when its words were cut off; a success is none.
+            lost = judge_failure(answer.broken, sent=True)
+            return replace(lost, status=200, message=one_line(way.scrub(lost.message)))
+        said = (answer.status, answer.headers.get("Content-Type"), answer.body, way)
         if self._usual is not None and said == self._usual[0]:
             return self._usual[1]
-        verdict = judge(answer.status, answer.headers, body, now, scrub=way.scrub, whole=room > 0)
+        verdict = judge(answer.status, answer.headers, answer.body, now, scrub=way.scrub, whole=answer.whole)
         if verdict.action is Action.ACCEPTED:
             self._usual = (said, verdict)
         return verdict
@@ -114,21 +107,6 @@ class CocClient:
             return False
         self._seen = seen
         return True
-
-
-class _Body(aiohttp.BytesPayload):
-    """The body, which notices whether any of the request may have left: aiohttp sends the headers along with it."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content, content_type="application/json")
-        self.sent = False
-        self.stale = False
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        transport = getattr(writer, "transport", None)
-        self.stale = transport is None or transport.is_closing()
-        self.sent = not self.stale
-        await super().write_with_length(writer, content_length)
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter.coc.client import LONGEST_ANSWER, _Body
+from adapter.coc.client import LONGEST_ANSWER
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, complaint, is_forbidden_address
 from adapter.coc.verdict import Action, Reason
 from adapter.secret import Secret
@@ -128,32 +128,6 @@ async def test_a_connection_that_was_closed_while_idle_costs_nothing() -> None:
             await closed.wait()
             await asyncio.sleep(0)
     assert len(coc.requests) == 20
-
-
-class _Closing:
-    """A transport that has just learnt that the other side is gone."""
-
-    def is_closing(self) -> bool:
-        return True
-
-
-class _Writer:
-    """What aiohttp hands to a body; it takes nothing."""
-
-    transport = _Closing()
-
-    async def write(self, chunk: bytes) -> None:
-        raise ConnectionResetError
-
-    async def write_eof(self, chunk: bytes = b"") -> None:
-        raise ConnectionResetError
-
-
-async def test_a_body_knows_that_nothing_of_it_has_left() -> None:
-    body = _Body(BODY)
-    with pytest.raises(ConnectionResetError):
-        await body.write_with_length(_Writer(), len(BODY))  # type: ignore[arg-type]
-    assert (body.stale, body.sent) == (True, False)
 
 
 async def test_no_answer_in_time_leaves_it_open_whether_it_arrived() -> None:

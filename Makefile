@@ -33,6 +33,12 @@ lock: .venv/build.stamp ## resolve requirements/*.in anew, hash-locked, no host 
 bench: .venv/run.stamp ## measure beside the goals: ONLY=B3 for one, WRITE=1 to put the table into docs/performance.md
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write) $(BENCH_ARGS)
 
+audit: .venv/test.stamp ## known vulnerabilities in what the service runs on; AUDIT_STRICT=1 fails where nobody could tell
+	$(BIN)/python .ci/audit.py requirements/run.txt
+
+sbom: .venv/test.stamp ## what the service is made of, as CycloneDX JSON on standard output
+	@$(BIN)/python .ci/sbom.py requirements/run.txt
+
 clean: ## remove the environment
 	rm -rf .venv
 

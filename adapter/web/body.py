@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from typing import Final
 
 from aiohttp import ClientError, web
@@ -13,6 +14,8 @@ from adapter.errors import AdapterError
 from adapter.web.limits import Hold
 
 HEAD: Final = 64 * 1024
+_PIECE: Final = 4096  # bytes of one read: a storm of tiny chunks is parsed piece by piece, inside these reads
+_TURN: Final = 0.005  # seconds after which others get their turn, although more has come already
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
 
 
@@ -43,9 +46,13 @@ async def read_body(request: web.Request, *, limit: int, seconds: float, hold: H
     if encoding not in _ENCODINGS:
         raise BodyBroken("this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
+    turn = time.monotonic()  # not the loop's time, which stands still while nobody else has a turn
     try:
         async with asyncio.timeout(seconds):
-            while chunk := await request.content.readany():
+            while chunk := await request.content.read(_PIECE):
+                if time.monotonic() - turn > _TURN:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
                 if kept.tell() + len(chunk) > limit:
                     kept.write(chunk[: max(0, HEAD - kept.tell())])
                     raise BodyTooLarge(kept.getvalue()[:HEAD])

@@ -149,7 +149,7 @@ class Writer:
         if self._connection is not None:
             try:
                 self._tend(self._connection)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:  # a dying disk speaks through either, and must not end the thread
                 self._fail([], error)
 
     def _run(self, connection: sqlite3.Connection, operation: _Operation) -> None:
@@ -178,7 +178,7 @@ class Writer:
             self._on_failure(error)
             self._not_before = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        told = error if isinstance(error, StoreError) else StoreUnavailable(f"the store cannot commit: {error}")
+        told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"the store cannot commit: {error}")
         for operation in batch:
             operation.error = operation.error or told
 

@@ -48,7 +48,7 @@ class Breaker(NamedTuple):
     def succeeded(self, limit: int) -> Breaker:
         """COC answered with anything that is not a transient failure."""
         if self.open:
-            return Breaker(ramp=2 if limit > 2 else 0)
+            return Breaker(ramp=2 if limit > 2 else 0, until=self.until)  # a straggler ends no Retry-After
         ramp = self.ramp * 2 if 0 < self.ramp * 2 < limit else 0
         return self._replace(failures=0, alarms=frozenset(), ramp=ramp)
 

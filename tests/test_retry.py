@@ -77,6 +77,13 @@ def test_retry_after_holds_the_whole_integration_open_or_closed() -> None:
     assert (opened.allowed(32, 129.9), opened.allowed(32, 130.0)) == (0, 1)
 
 
+def test_retry_after_outlives_the_answer_of_a_straggler() -> None:
+    opened = broken().failed("a", 100.0, 0.0, retry_after=30.0)
+    closed = opened.succeeded(32)
+    assert not closed.open
+    assert (closed.allowed(32, 129.9), closed.allowed(32, 130.0)) == (0, 2)
+
+
 def test_refusals_are_systemic_above_a_fifth_of_the_window_over_five_alarms() -> None:
     few = Refusals()
     for number in range(WINDOW // 5):

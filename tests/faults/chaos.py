@@ -74,7 +74,9 @@ async def answers(url: str) -> bool:
     return False
 
 
-def poster(session: aiohttp.ClientSession, url: str, seconds: list[float] | None = None) -> Callable[[bytes], Awaitable[int]]:
+def poster(
+    session: aiohttp.ClientSession, url: str, seconds: list[float] | None = None
+) -> Callable[[bytes], Awaitable[int]]:
     """A member's way to the webhook; `seconds` collects how long each acknowledgement took."""
 
     async def send(body: bytes) -> int:

@@ -13,8 +13,8 @@ import aiohttp
 from tests.faults.chaos import IN_FLIGHT, UNDER_WAY, Churn, Process, alive, at_rest, process, steps_at
 from tests.faults.found import Found, found, unless
 from tests.faults.oracle import examine
-from tests.stage import post, sandbox, until, webhook, write_config
 from tests.stage import alert as an_alert
+from tests.stage import post, sandbox, webhook, write_config
 
 MORE = f"    max_in_flight: {IN_FLIGHT}\n"
 
@@ -84,7 +84,11 @@ async def drain(folder: Path, *, rounds: int) -> Found:
     }
     allowed = rounds // 2 * UNDER_WAY  # a first SIGTERM alone repeats nothing
     return found(
-        figures, problems, verdict.violations(allowed), liveness, unless(late == 0, f"{late} webhooks taken after SIGTERM")
+        figures,
+        problems,
+        verdict.violations(allowed),
+        liveness,
+        unless(late == 0, f"{late} webhooks taken after SIGTERM"),
     )
 
 

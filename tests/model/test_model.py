@@ -1,0 +1,270 @@
+"""Random schedules of webhooks, crashes, COC's moods and clock jumps against the real road; the five oracles hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from adapter.alarm import Kind, Outcome, Pause
+from adapter.clock import SECOND
+from adapter.store.base import ReportRow
+from tests.fakes import EPOCH
+from tests.faults.chaos import at
+from tests.model.reference import Reference, Said
+from tests.model.world import Died, World, body_of
+from tests.store.places import MemoryPlace, SqlitePlace
+
+T = TypeVar("T")
+
+NAMES = ("a1", "a2", "a3", "a4", "a5")
+BAD = "a5"  # the alarm that COC refuses when it is in that mood
+MOODS = ("accept", "accept", "down", "lost", "silent", "deaf", "flaky", "locked", "picky")
+REFRESH = 600.0
+
+
+class Road(RuleBasedStateMachine):
+    """Memory; `OnSqlite` is the same over files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp())
+        self.world: World = self.do(self.opened())
+        self.reference = Reference()
+        self.turn = 0
+        self.ends: dict[str, int] = {}
+        self.begins: dict[str, int] = {}
+
+    def place(self) -> MemoryPlace | SqlitePlace:
+        return MemoryPlace()
+
+    async def opened(self) -> World:
+        return await World(self.place(), refresh=REFRESH).begin()
+
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(coroutine)
+
+    def teardown(self) -> None:
+        try:
+            self.rested()
+        finally:
+            self.do(self.world.end())
+            self.do(self.loop.shutdown_default_executor())
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    @initialize()
+    def begin(self) -> None:
+        self.say(["a1", "a2"], "fire", "")
+
+    # what senders do
+
+    @rule(
+        names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
+        how=st.sampled_from(["fire", "fire", "again", "resolve", "resolve", "stale"]),
+        words=st.sampled_from(["", "", "worse", "minor"]),
+    )
+    def say(self, names: list[str], how: str, words: str) -> None:
+        said = [self._said(name, how, words) for name in names]
+        body = body_of([self._alert(one) for one in said])
+        while True:  # as Alertmanager does: the same bytes until they are acknowledged
+            try:
+                assert self.do(self.world.say(body))
+                break
+            except Died:
+                note("died under a webhook")
+                self.do(self.world.crash())
+        for one in said:
+            self.reference.hear(one, self.world.renderer.revision)
+
+    def _said(self, name: str, how: str, words: str) -> Said:
+        self.turn += 1
+        starts = self.begins.get(name, 0)
+        if how == "fire" or not starts:
+            starts = self.begins[name] = self.turn
+        ends = starts - 1 if how == "stale" else self.turn
+        return Said(name, how in ("fire", "again"), starts, ends, words)
+
+    def _alert(self, said: Said) -> dict[str, Any]:
+        severity = {"worse": "critical", "minor": "info"}.get(said.words, "warning")
+        return {
+            "fingerprint": said.name,
+            "status": "firing" if said.firing else "resolved",
+            "labels": {"alertname": said.name, "severity": severity},
+            "annotations": {"summary": said.words},
+            "startsAt": at(said.starts),
+            "endsAt": "0001-01-01T00:00:00Z" if said.firing else at(said.ends),
+        }
+
+    # what befalls us
+
+    @rule(mood=st.sampled_from(MOODS))
+    def coc_is(self, mood: str) -> None:
+        count = 0
+
+        def answer(body: dict[str, Any]) -> str:
+            nonlocal count
+            count += 1
+            if mood == "flaky":
+                return ("accept", "down", "lost")[count % 3]
+            if mood == "picky":
+                return "refuse" if body["alarmId"] == BAD else "accept"
+            return mood
+
+        self.world.coc.mood = answer
+        self.do(self.world.rest())
+
+    @rule(seconds=st.sampled_from([0.5, 3, 20, 70, 700]))
+    def time_passes(self, seconds: float) -> None:
+        self.do(self.world.clock.advance(seconds))
+
+    @rule(seconds=st.sampled_from([-86_400, -3_600, 60, 86_400]))
+    def the_wall_clock_jumps(self, seconds: int) -> None:
+        self.world.clock.wall += seconds * SECOND
+
+    @rule()
+    def crash(self) -> None:
+        self.do(self.world.crash())
+
+    @rule(points=st.integers(1, 12), names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
+    def crash_soon(self, points: int, names: list[str]) -> None:
+        """At one of the next boundaries: before or after a commit, a claim, a send, a settlement."""
+        self.world.die_at = self.world.points + points
+        self.say(names, "fire", "")
+        self.do(self.world.clock.advance(1))
+        if self.world.dying:
+            self.do(self.world.crash())
+        self.world.die_at = 0
+
+    @rule(paused=st.booleans())
+    def somebody_pauses(self, paused: bool) -> None:
+        pause = Pause(reason="operator", since=EPOCH, by="kim") if paused else None
+        self.do(self.world.delivery.set_pause(pause))
+        self.do(self.world.rest())
+
+    @rule(revision=st.sampled_from(["r1", "r2"]))
+    def mappings_change(self, revision: str) -> None:
+        self.world.renderer.revision = revision
+
+    # the oracles
+
+    def trail(self, name: str) -> list[ReportRow]:
+        return self.do(self.world.store.store.trail("default", name, 100_000))[::-1]
+
+    @invariant()
+    def conservation(self) -> None:
+        assert self.world.law() == ""
+        owed = 0
+        for name, life in self.reference.lives.items():
+            rows = self.trail(name)
+            owed += len(rows)
+            kinds = [row.report.kind.value for row in rows if row.report.kind is not Kind.REFRESH]
+            assert kinds == life.owed, name
+        pending = self.do(self.world.pending())
+        assert 0 <= pending <= owed
+
+    @invariant()
+    def order(self) -> None:
+        for name in self.reference.lives:
+            rows = self.trail(name)
+            states = ["ok" if row.report.kind is Kind.OK else "alarm" for row in rows]
+            assert follows(self.world.states(name), states), name
+            left = [row.outcome is not None for row in rows if row.outcome is not Outcome.SUPERSEDED]
+            assert left == sorted(left, reverse=True), f"{name}: one left before another that was owed earlier"
+
+    @invariant()
+    def suppression(self) -> None:
+        delivered = sum(row.outcome is Outcome.DELIVERED for name in self.reference.lives for row in self.trail(name))
+        under_way = self.world.coc.active + self.world.store.active
+        assert len(self.world.coc.taken) <= delivered + self.world.duplicates_allowed + under_way + 4
+
+    def rested(self) -> None:
+        """Everything works again: all that was owed leaves, a fresh alert arrives, COC ends in the right state."""
+        self.world.coc.mood = lambda body: "accept"
+        self.do(self.world.delivery.set_pause(None))
+        self.do(self.world.clock.advance(SETTLES))
+        before = len(self.world.coc.taken)
+        self.turn += 1
+        self.say(["fresh"], "fire", "")
+        self.do(self.world.clock.advance(5))
+        assert [one.alarm for one in self.world.coc.taken[before:]].count("fresh") == 1, "L"
+        assert self.do(self.world.drained()) < 100, "L"
+        delivered = 0
+        for name, life in self.reference.lives.items():
+            rows = self.trail(name)
+            delivered += sum(row.outcome is Outcome.DELIVERED for row in rows)
+            if not any(row.outcome in (Outcome.DEAD, Outcome.DISCARDED) for row in rows):
+                assert self.world.states(name)[-1] == ("alarm" if life.firing else "ok"), f"F: {name}"
+            arrived = any(state == "alarm" for state in self.world.states(name))
+            if arrived and not life.firing and name != BAD:
+                assert self.world.states(name)[-1] == "ok", f"F: {name} stays open"
+        assert len(self.world.coc.taken) <= delivered + self.world.duplicates_allowed, "S"
+        assert self.world.law() == ""
+
+
+SETTLES = 6.0
+"""Seconds until a silent COC's last request has timed out; only then is a fault over."""
+
+
+def follows(arrived: list[str], owed: list[str]) -> bool:
+    """Whether the arrivals are the owed states in order, each any number of times, some left out."""
+    place = 0
+    for state in arrived:
+        while place < len(owed) and owed[place] != state:
+            place += 1
+        if place == len(owed):
+            return False
+    return True
+
+
+class OnSqlite(Road):
+    def place(self) -> SqlitePlace:
+        return SqlitePlace(self.folder)
+
+
+MACHINES: dict[str, type[Road]] = {"memory": Road, "sqlite": OnSqlite}
+
+
+def run_model(store: str, examples: int, steps: int, *, derandomize: bool) -> None:
+    """`examples` schedules of up to `steps` steps; raises with the shortest one that breaks an oracle."""
+    run_state_machine_as_test(
+        MACHINES[store],
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=derandomize,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("store", "examples"), [("memory", 40), ("sqlite", 12)])
+def test_the_five_oracles_hold_under_any_schedule(store: str, examples: int) -> None:
+    run_model(store, int(os.environ.get("MODEL_EXAMPLES", examples)), 25, derandomize=True)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "owed", "good"),
+    [
+        ([], ["alarm"], True),
+        (["alarm", "ok"], ["alarm", "ok"], True),
+        (["alarm", "alarm", "ok"], ["alarm", "ok"], True),
+        (["ok"], ["alarm", "ok"], True),
+        (["alarm", "ok", "alarm"], ["alarm", "ok"], False),
+        (["ok", "alarm"], ["alarm", "ok"], False),
+    ],
+)
+def test_the_oracle_of_order_sees_an_alarm_after_its_ok(arrived: list[str], owed: list[str], good: bool) -> None:
+    assert follows(arrived, owed) is good

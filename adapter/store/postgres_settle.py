@@ -124,7 +124,7 @@ def _settle(
     if alarm is None or report is None:
         return False, False, False  # pruned long ago
     ours = alarm.token == claim.token
-    if ours and not alarm.leased and (report.seq, claim.token) in tried:
+    if (report.seq, claim.token) in tried and _happened(settlement, report, free=ours and not alarm.leased):
         return True, False, False
     report.attempts += len(settlement.attempts)
     report.refused |= settlement.refused
@@ -146,6 +146,13 @@ def _settle(
     alarm.earlier_episode, alarm.earlier_outcome = claim.report.episode, settlement.outcome.value
     alarm.pending -= 1
     return True, True, False
+
+
+def _happened(settlement: Settlement, report: _Report, *, free: bool) -> bool:
+    """Whether this settlement was committed, unconfirmed. The alarm may have been claimed for its next report since."""
+    if settlement.outcome is None:
+        return free
+    return report.outcome == settlement.outcome.value and report.done == settlement.at
 
 
 def _settled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from adapter.store.postgres import PostgresStore, open_postgres
 from adapter.store.postgres_link import connect
 from adapter.store.postgres_replicas import warnings
 from adapter.store.postgres_schema import migrate, migrations
-from tests.store.builders import NOON, an_alert, an_intake, firing, gone, resolved
+from tests.store.builders import NOON, an_alert, an_intake, delivered, firing, gone, resolved
 from tests.store.postgres_faults import (
     Figures,
     disagreements,
@@ -30,7 +31,7 @@ from tests.store.postgres_faults import (
     two_alertmanagers,
 )
 from tests.store.postgres_points import CASES, PAUSE, break_everywhere
-from tests.store.postgres_proxy import Break
+from tests.store.postgres_proxy import Break, breaking_wire
 from tests.store.postgres_server import PostgresServer, eventually_connects, transaction_pooler
 from tests.store.postgres_worker import sent
 
@@ -213,6 +214,34 @@ async def test_a_transaction_may_break_at_every_message(
     points, wrong = await break_everywhere(postgres, CASES[name], ways)
     assert points >= 4 * len(ways)
     assert wrong == []
+
+
+async def test_a_settlement_that_was_not_confirmed_counts_even_if_the_next_report_was_claimed_meanwhile(
+    postgres: PostgresServer, dsn: str
+) -> None:
+    committed = 0
+    async with replicas(dsn, 1) as (direct,), breaking_wire(postgres) as wire:
+        store = await open_postgres(wire.dsn(dsn), backlog=1000, clock=SystemClock(), replica="wired")
+        for message in range(1, 20):
+            name = f"i{message}"
+            await store.accept(firing("a1", integration=name))
+            await store.accept(resolved("a1", integration=name))
+            (claim,) = (await store.claim(name, 1)).claims
+            wire.break_at(message, "after")
+            with suppress(StoreUnavailable):
+                await store.settle([delivered(claim)])
+            if not wire.broke:
+                break
+            next_ones = (await direct.claim(name, 1)).claims
+            (settled,) = await store.settle([delivered(claim)])
+            assert (settled.counted, settled.reasserted) == (True, False)
+            for one in next_ones:
+                committed += 1
+                (settled,) = await direct.settle([delivered(one)])
+                assert (settled.counted, settled.pending) == (True, 0)
+        await store.close()
+    assert committed
+    assert await disagreements(postgres, dsn) == ()
 
 
 async def test_terminated_server_processes_lose_nothing(postgres: PostgresServer) -> None:

@@ -40,6 +40,9 @@ class Timing(NamedTuple):
         return Timing(*(value / times for value in self))
 
 
+REAL = Timing()
+
+
 class Entry(NamedTuple):
     """What the log says of a group."""
 
@@ -68,7 +71,7 @@ class Member:
         clock: Clock,
         *,
         dice: Callable[[], float],
-        timing: Timing = Timing(),
+        timing: Timing = REAL,
         position: int = 0,
         log: dict[str, Entry] | None = None,
         on_send: Callable[[Sequence[Alert]], None] = lambda alerts: None,

@@ -82,6 +82,11 @@ class Coc:
         """Every alarm taken, in order of arrival."""
         return [item["body"] for item in self._app[SANDBOX].received()]
 
+    @property
+    def count(self) -> int:
+        """How many alarms were taken, without reading them."""
+        return self._app[SANDBOX].box.taken
+
     def states(self, alarm_id: str) -> list[str]:
         return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]
 

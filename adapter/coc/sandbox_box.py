@@ -50,6 +50,11 @@ class Box:
         self._integrations: dict[str, str] = {}
         self._header_sets: dict[tuple[tuple[bytes, bytes], ...], dict[str, str]] = {}
 
+    @property
+    def taken(self) -> int:
+        """How many alarms were ever taken."""
+        return self._seq
+
     def take(self, body: bytes, raw_headers: tuple[tuple[bytes, bytes], ...], key: str, now: float) -> None:
         """Keep an alarm."""
         self._seq += 1

@@ -53,6 +53,8 @@ def restored() -> Iterator[None]:
 
 def written(format: Literal["logfmt", "json"], message: str = "something happened", **fields: object) -> str:
     stream = io.StringIO()
+    # A lone surrogate in what pytest captures would break its report's way from worker to parent.
+    logging.getLogger().handlers.clear()
     setup("debug", format, stream)
     event(logger, logging.INFO, message, **fields)
     return stream.getvalue()

@@ -26,10 +26,12 @@ _STOP: Final = 20.0  # seconds it may take to end
 Core = int | None
 """The core a process is kept to; None: any."""
 
+ALL_CORES: Final = os.sched_getaffinity(0)  # before this process keeps itself to one
+
 
 def cores() -> tuple[Core, Core]:
     """(what is measured, the tools): one core each, or no choice on a machine with one."""
-    available = sorted(os.sched_getaffinity(0))
+    available = sorted(ALL_CORES)
     return (available[0], available[1]) if len(available) > 1 else (None, None)
 
 
@@ -51,7 +53,6 @@ class Running:
 
 def spawn(arguments: list[str], *, core: Core, log: Path) -> subprocess.Popen[bytes]:
     """Python with these arguments, its output in a file, kept to a core."""
-    keep = None if core is None else lambda: os.sched_setaffinity(0, {core})
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, *arguments],
@@ -60,8 +61,13 @@ def spawn(arguments: list[str], *, core: Core, log: Path) -> subprocess.Popen[by
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=keep,
+            preexec_fn=lambda: keep_to(core),
         )
+
+
+def keep_to(core: Core) -> None:
+    """Keep the calling process to a core; what it inherited from its parent is no choice."""
+    os.sched_setaffinity(0, ALL_CORES if core is None else {core})
 
 
 async def end(process: subprocess.Popen[bytes]) -> None:

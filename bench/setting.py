@@ -47,14 +47,18 @@ class Bench:
 
     @asynccontextmanager
     async def adapter(
-        self, sink: Sink, adapter: Adapter | None = None, folder: Path | None = None
+        self, sink: Sink, adapter: Adapter | None = None, folder: Path | None = None, *, spread: bool = False
     ) -> AsyncIterator[Running]:
-        """The real thing, `serve`. A folder given is kept, with its store; otherwise both are thrown away."""
+        """The real thing, `serve`. A folder given is kept, with its store; otherwise both are thrown away.
+
+        `spread`: over all cores, instead of on one.
+        """
         place = folder or self.new_folder()
         port = free_port()
         (place / "adapter.yml").write_text((adapter or Adapter()).config(sink))
         arguments = adapter_arguments(place, port, free_port())
-        async with running("adapter", arguments, port, core=self.subject_core, folder=place) as process:
+        core = None if spread else self.subject_core
+        async with running("adapter", arguments, port, core=core, folder=place) as process:
             yield process
         if folder is None:
             shutil.rmtree(place)

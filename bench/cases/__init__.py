@@ -1,11 +1,11 @@
-"""The cases, by the number of their goal."""
+"""The cases, by the number of their goal; P for what PostgreSQL adds, where it is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from bench.cases import backlog, delivery, growth, latency, memory, resends, throughput
+from bench.cases import backlog, delivery, growth, latency, memory, replicas, resends, throughput
 from bench.figures import Row
 from bench.setting import Bench
 
@@ -23,4 +23,6 @@ CASES: Final[dict[str, Case]] = {
     "B9": backlog.start,
     "B10": memory.idle_and_burst,
     "B11": growth.size_of_a_webhook,
+    "P1": replicas.alarms_per_second,
+    "P2": replicas.claim_and_settle,
 }

@@ -12,6 +12,7 @@ from adapter.alarm import Accepted, Outcome
 from adapter.clock import SystemClock
 from adapter.store import open_store
 from adapter.store.base import Claim, DeliveryStore, Settlement
+from bench import multiply
 from bench.figures import Goal, Row, compared, plain
 from bench.load import Client, drive, post
 from bench.payloads import fresh
@@ -20,6 +21,7 @@ from bench.setting import WARM_UP, Bench, settled
 
 MANY: Final = 1_000_000
 FEW: Final = 1_000
+STORE: Final = Path("data") / "adapter.db"
 BATCH: Final = 64  # claims at once
 ROUNDS: Final = 10  # of claim and settle, fewer than FEW holds
 BODY: Final = (
@@ -32,16 +34,20 @@ async def claim_and_settle(bench: Bench) -> list[Row]:
     many, few = await filled(bench, MANY), await filled(bench, FEW)
     with_many, with_few = [], []
     for _ in range(bench.repeats):
-        with_many.append(await _round_trip(many))
-        with_few.append(await _round_trip(Path(shutil.copytree(few, bench.new_folder() / "copy"))))
+        with_many.append(await round_trip(_url(many)))
+        with_few.append(await round_trip(_url(Path(shutil.copytree(few, bench.new_folder() / "copy")))))
         bench.say(f"B8: {with_many[-1]:.0f} µs with {MANY}, {with_few[-1]:.0f} µs with {FEW}")
     name, goal = f"claim + settle of a report, {MANY} undelivered", Goal("at most", 2.0, "x")
     return [compared("B8", name, "µs", with_many, (f"{FEW} undelivered", with_few), goal)]
 
 
-async def _round_trip(folder: Path) -> float:
+def _url(folder: Path) -> str:
+    return f"sqlite:{folder / STORE}"
+
+
+async def round_trip(url: str) -> float:
     """Wall microseconds per report. What was settled stays so; a fill is large enough for every repeat."""
-    store = await open_store(f"sqlite:{folder / 'data' / 'adapter.db'}", backlog=3 * MANY, clock=SystemClock())
+    store = await open_store(url, backlog=3 * MANY, clock=SystemClock())
     try:
         await _rounds(store, 1)
         started = time.monotonic()
@@ -98,16 +104,22 @@ async def _first_commit(bench: Bench, folder: Path) -> float:
 
 
 async def filled(bench: Bench, reports: int) -> Path:
-    """The folder of an adapter with so many undelivered reports, made once in a run: by webhooks, COC out of reach."""
+    """The folder of an adapter with so many undelivered reports, made once in a run."""
     if reports not in bench.filled:
         folder, started = bench.new_folder(), time.monotonic()
-        async with bench.adapter(Sink(free_port()), Adapter(), folder) as process:
-            for first in range(0, reports, 50_000):
-                alerts = min(50_000, reports - first)
-                await drive(process.port, fresh(alerts, per_webhook=1000, first=first), 4)
-            await settled(process)
-        seconds = time.monotonic() - started
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        bench.say(f"a store of {reports} undelivered reports: {seconds:.0f} s, {size / reports:.0f} bytes a report")
+        await seed(bench, Adapter(), folder)
+        multiply.sqlite(folder / STORE, reports)
+        size = (folder / STORE).stat().st_size
+        bench.say(
+            f"a store of {reports} undelivered reports: {time.monotonic() - started:.0f} s, "
+            f"{size / reports:.0f} bytes a report"
+        )
         bench.filled[reports] = folder
     return bench.filled[reports]
+
+
+async def seed(bench: Bench, adapter: Adapter, folder: Path | None = None) -> None:
+    """The reports that are multiplied: by webhooks, COC out of reach."""
+    async with bench.adapter(Sink(free_port()), adapter, folder) as process:
+        await drive(process.port, fresh(multiply.SEED, per_webhook=100), 4)
+        await settled(process)

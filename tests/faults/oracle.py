@@ -35,11 +35,13 @@ def step_of(alert: Mapping[str, Any]) -> Step:
 
 
 class Ledger:
-    """What senders were told. Steps that owe nothing (a repeat, a second resolve) are left out as the design says."""
+    """What senders were told. Steps that owe nothing (a repeat, a second or a stale resolve) are left out as the
+    design says."""
 
     def __init__(self) -> None:
         self.owed: dict[str, list[Step]] = {}
         self.tried: set[Step] = set()
+        self._starts: dict[str, int] = {}  # the newest of the episode, ms
 
     def sent(self, alerts: Iterable[Mapping[str, Any]]) -> None:
         self.tried.update(step_of(alert) for alert in alerts)
@@ -49,7 +51,12 @@ class Ledger:
             step = step_of(alert)
             self.tried.add(step)
             steps = self.owed.setdefault(step.alarm, [])
-            if not steps or steps[-1].status != step.status:
+            new = not steps or steps[-1].status != step.status
+            if step.status == "alarm":
+                self._starts[step.alarm] = step.time if new else max(step.time, self._starts[step.alarm])
+            elif step.time < self._starts.get(step.alarm, 0):
+                continue
+            if new:
                 steps.append(step)
 
     @property

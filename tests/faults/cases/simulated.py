@@ -12,7 +12,6 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from adapter.alarm import Outcome
 from adapter.coc.verdict import judge
 from tests.fakes import EPOCH
 from tests.faults.alertmanager import Member, Timing

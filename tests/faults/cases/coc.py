@@ -1,0 +1,327 @@
+"""Rows 11 to 14, 17, 19 and 38: what COC and the way to it may do to a real service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from adapter.clock import SystemClock
+from adapter.coc.client import CocClient
+from adapter.coc.endpoint import Endpoint, NoAuth
+from adapter.coc.verdict import Action
+from adapter.secret import Secret
+from tests.coc.far_sides import SUCCESS, Request, answer, far_side
+from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
+from tests.faults.found import Found, found, quantile, unless
+from tests.faults.oracle import Ledger, Step, examine
+from tests.flow.attacks import peak_memory
+from tests.stage import KEY, adapter, fetch, post, sandbox, until, values, webhook, write_config
+
+MIB = 2**20
+
+
+async def told(url: str, ledger: Ledger, *alerts: dict[str, Any]) -> None:
+    ledger.sent(alerts)
+    status, text = await post(f"{url}/webhook", webhook(*alerts))
+    assert status == 200, text
+    ledger.acknowledged(alerts)
+
+
+async def slow(folder: Path, *, seconds: float, limit: float) -> Found:
+    """Row 11: COC takes 30 s, then never answers; acknowledgements are as quick as ever. `limit`: p99 in seconds."""
+    p99: dict[str, float] = {}
+    async with sandbox() as coc, aiohttp.ClientSession() as session:
+        config = write_config(folder, coc.port)
+        async with process(config) as service:
+            ledger = Ledger()
+            turn = 0
+            for mood, faults in (("up", []), ("30 s slow", [{"delay": 30.0}]), ("silent", [{"delay": 3600.0}])):
+                await coc.fail(*faults)
+                taken: list[float] = []
+                send = poster(session, service.url, taken)
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    turn += 1
+                    alerts = [turned(f"S{n}", turn) for n in range(10)]
+                    ledger.sent(alerts)
+                    assert await send(webhook(*alerts)) == 200
+                    ledger.acknowledged(alerts)
+                    await asyncio.sleep(0.05)
+                p99[mood] = quantile(taken, 0.99)
+            await coc.fail()
+            liveness = await alive(service.url, coc, ledger, seconds=10.0)  # the last silent request has 5 s to end
+            await at_rest(service.url, 120)
+            scrape = await fetch(f"{service.url}/metrics")
+        verdict = examine(ledger, steps_at(coc))
+        unheard = values(scrape, "coc_adapter_coc_requests_total", reason="timeout")
+    figures = {f"ms p99 with COC {mood}": round(value * 1000, 1) for mood, value in p99.items()}
+    over = [mood for mood, value in p99.items() if value > limit]
+    return found(
+        figures | {"lost": verdict.lost, "duplicates": verdict.duplicates},
+        verdict.violations(int(unheard)),
+        liveness,
+        unless(not over, f"acknowledgements over {limit * 1000:.0f} ms while COC is {over}"),
+    )
+
+
+async def resets(folder: Path, *, reports: int) -> Found:
+    """Row 12: a fifth of the connections is reset before, in or after the answer, or breaks off half way."""
+    faults = [{"reset": how, "share": 0.07} for how in ("before", "during", "after")] + [{"half": True, "share": 0.07}]
+    async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
+        ledger = Ledger()
+        await coc.fail(*faults)
+        turns = 4
+        for turn in range(1, turns + 1):
+            for start in range(0, reports // turns, 50):
+                await told(service.url, ledger, *(turned(f"T{start + n}", turn) for n in range(50)))
+        await at_rest(service.url, 300)
+        await coc.fail()
+        liveness = await alive(service.url, coc, ledger)
+        scrape = await at_rest(service.url)
+        verdict = examine(ledger, steps_at(coc))
+    lost = values(scrape, "coc_adapter_coc_requests_total", reason="connection_lost")
+    figures = {
+        "reports": verdict.owed,
+        "requests without an answer": round(lost),
+        "duplicates": verdict.duplicates,
+        "lost": verdict.lost,
+        "reordered": verdict.reordered,
+    }
+    return found(figures, verdict.violations(int(lost)), liveness, law(scrape))
+
+
+async def broken_answers(folder: Path, *, each: int, endless: int = 64) -> Found:
+    """Row 13: half answers, wrong lengths, and answers without an end, of up to `endless` MiB each."""
+    arrived: list[Step] = []
+    turn, good = 0, False
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal turn
+        turn += 1
+        body = json.loads(request.body)
+        if good:
+            arrived.append(Step(body["alarmId"], body["alarmStatus"], body["time"]))
+            writer.write(answer())
+            return
+        kind = turn % 4
+        if kind == 0:
+            writer.write(answer()[:60])
+        elif kind == 1:
+            writer.write(answer(length=len(SUCCESS) + 500))
+        elif kind == 2:
+            writer.write(answer(length=10))
+        else:
+            writer.write(b"HTTP/1.1 200 X\r\n\r\n")
+            for _ in range(endless):
+                writer.write(b"x" * MIB)
+                await writer.drain()
+        writer.close()
+
+    async with far_side(script) as far, adapter(write_config(folder, far.port)) as service:
+        ledger = Ledger()
+        await told(service.url, ledger, turned("Warm", 1))
+        before = peak_memory(service.process.pid)
+        for number in range(each):
+            await told(service.url, ledger, *(turned(f"H{number}x{n}", 1) for n in range(4)))
+            await asyncio.sleep(0.3)
+        scrape = await fetch(f"{service.url}/metrics")
+        delivered = values(scrape, "coc_adapter_reports_total", outcome="delivered")
+        grown = (peak_memory(service.process.pid) - before) / MIB
+        good = True
+        await at_rest(service.url)
+        verdict = examine(ledger, arrived)
+    return found(
+        {
+            "broken answers": turn - len(arrived),
+            "of them taken for a success": round(delivered),
+            "MiB grown": round(grown),
+        },
+        verdict.violations(),
+        unless(delivered == 0, f"{delivered:.0f} taken for delivered"),
+        unless(grown < 40, f"grown by {grown:.0f} MiB"),
+    )
+
+
+ODD_ANSWERS: Mapping[str, dict[str, Any]] = {
+    "HTML 200": {"html": True},
+    "HTML 502": {"html": True, "status": 502},
+    "empty 200": {"body": ""},
+    "204": {"status": 204, "body": ""},
+    "a list": {"body": "[]"},
+    "another JSON": {"body": '{"ok": true}'},
+    "success code as a part": {"body": '{"data": {"error_code": "COC.00000000"}}'},
+    "success code with 201": {"status": 201, "body": SUCCESS.decode()},
+    "unknown code": {"body": '{"error_code": "X.1"}'},
+}
+
+
+async def odd_answers(folder: Path, *, each: int) -> Found:
+    """Row 14: answers that are no success, each for a while; and a 200 with an error code of COC's."""
+    wrong = []
+    async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
+        ledger, before = Ledger(), 0.0
+        for number, (name, fault) in enumerate(ODD_ANSWERS.items()):
+            await coc.fail(fault)
+            await told(service.url, ledger, *(turned(f"O{number}x{n}", 1) for n in range(each)))
+            await _asked_again(service.url)
+            scrape = await fetch(f"{service.url}/metrics")
+            delivered = values(scrape, "coc_adapter_reports_total", outcome="delivered")
+            dead = values(scrape, "coc_adapter_reports_total", outcome="dead")
+            wrong += [
+                unless(delivered == before and dead == 0, f"{name}: {delivered - before:.0f} delivered, {dead} dead")
+            ]
+            await coc.fail()
+            before = values(await at_rest(service.url), "coc_adapter_reports_total", outcome="delivered")
+        liveness = await alive(service.url, coc, ledger)
+        await at_rest(service.url)
+        verdict = examine(ledger, steps_at(coc))
+        alerts = [turned("Coded", 1)]
+        await coc.fail({"body": '{"error_code": "COC.00040001", "error_msg": "no"}'})
+        await told(service.url, Ledger(), *alerts)
+        scrape = await at_rest(service.url)
+        coded = values(scrape, "coc_adapter_reports_total", outcome="dead")
+    return found(
+        {"kinds": len(ODD_ANSWERS), "falsely delivered": sum(bool(line) for line in wrong), "lost": verdict.lost},
+        wrong,
+        verdict.violations(),
+        liveness,
+        law(scrape),
+        unless(coded == 1, "a 200 with COC's error code is no dead letter"),
+    )
+
+
+async def _asked_again(url: str) -> None:
+    """Until a few more requests have been answered as they are now."""
+
+    async def asked() -> float:
+        return values(await fetch(f"{url}/metrics"), "coc_adapter_coc_requests_total")
+
+    first, end = await asked(), time.monotonic() + 20
+    while await asked() < first + 3:
+        assert time.monotonic() < end, "COC is not asked again"
+        await asyncio.sleep(0.05)
+
+
+async def rotated_key(folder: Path, *, alarms: int, paused: float) -> Found:
+    """Row 17: the integration key is no longer taken; a new one is written into its file a while later."""
+    secret = folder / "key"
+    secret.write_text("0" * 32)
+    async with sandbox() as coc:
+        config = write_config(folder, coc.port)
+        config.write_text(config.read_text().replace(f'integration_key: "{KEY}"', f"integration_key_file: {secret}"))
+        async with process(config) as service:
+            ledger = Ledger()
+            await told(service.url, ledger, *(turned(f"K{n}", 1) for n in range(alarms)))
+            await asyncio.sleep(paused)
+            calls = values(await fetch(f"{service.url}/metrics"), "coc_adapter_coc_requests_total")
+            took = coc.count
+            secret.write_text(KEY)
+            began = time.monotonic()
+            await until(lambda: coc.count, "the first report after the change", 30)
+            resumed = time.monotonic() - began
+            liveness = await alive(service.url, coc, ledger)
+            scrape = await at_rest(service.url)
+            verdict = examine(ledger, steps_at(coc))
+    limit = 32 + 2 + paused / 60  # what was in flight when the first refusal came, and a probe a minute
+    return found(
+        {"alarms": alarms, "requests refused": round(calls), "s to resume": round(resumed, 1), "lost": verdict.lost},
+        verdict.violations(),
+        liveness,
+        law(scrape),
+        unless(took == 0 and calls <= limit, f"{calls:.0f} requests while paused"),
+        unless(resumed < 10, "not resumed within 10 s"),
+    )
+
+
+async def name_service(folder: Path, *, rounds: int) -> Found:
+    """Row 19: COC's name is not found, leads nowhere, then to another address. Only the operating system is played."""
+    loop = asyncio.get_running_loop()
+    real, way = loop.getaddrinfo, {"now": "nowhere"}
+
+    async def resolve(host: str, port: Any, **hints: Any) -> Any:
+        if host != "coc.example":
+            return await real(host, port, **hints)
+        if way["now"] == "nowhere":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return await real(way["now"], port, **hints)
+
+    loop.getaddrinfo = resolve  # type: ignore[method-assign]
+    wrong, resumed = [], []
+    try:
+        async with sandbox() as coc:
+            for _ in range(rounds):
+                endpoint = Endpoint(
+                    name="shop", base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY), auth=NoAuth(),
+                    timeout=2.0,
+                )  # fmt: skip
+                client = CocClient(endpoint, SystemClock())
+                await client.open()
+                try:
+                    for place, action in (("nowhere", Action.RETRY), ("127.0.0.9", Action.RETRY), ("127.0.0.1", None)):
+                        way["now"] = place
+                        began = time.monotonic()
+                        verdict = await _until_changed(client.report, action)
+                        if action is None:
+                            resumed.append(time.monotonic() - began)
+                        wrong += [unless(verdict.action is (action or Action.ACCEPTED), f"{place}: {verdict.reason}")]
+                finally:
+                    await client.close()
+    finally:
+        loop.getaddrinfo = real  # type: ignore[method-assign]
+    return found({"rounds": rounds, "s until a new address is used": round(max(resumed), 2)}, wrong)
+
+
+async def _until_changed(report: Callable[[bytes], Awaitable[Any]], action: Action | None) -> Any:
+    """The verdict; where success is expected, asked again for at most 15 s."""
+    body = {
+        "alarmId": "a1", "alarmName": "A", "alarmLevel": "Minor", "time": 1, "nameSpace": "n", "alarmDesc": "d",
+        "applicationId": "x", "alarmStatus": "alarm", "alarmSource": "prometheus",
+    }  # fmt: skip
+    end = time.monotonic() + 15
+    while True:
+        verdict = await report(json.dumps(body).encode())
+        if action is not None or verdict.action is Action.ACCEPTED or time.monotonic() > end:
+            return verdict
+        await asyncio.sleep(0.2)
+
+
+async def canary(folder: Path, *, rounds: int = 1) -> Found:
+    """Row 38: the key, and text meant to break log lines, through every failure; then everything said is searched."""
+    nasty = "line\n2026-01-01 level=error msg=forged \x1b[31mred\x1b[0m\r\n"
+    hits: list[str] = []
+    async with sandbox() as coc:
+        for number in range(rounds):
+            place = folder / str(number)
+            place.mkdir()
+            async with adapter(write_config(place, coc.port), "--log.level=debug") as service:
+                for fault in (
+                    {"status": 503},
+                    {"html": True},
+                    {"reset": "after"},
+                    {"status": 400, "message": KEY},
+                    {"status": 401},
+                ):
+                    await coc.fail(fault)
+                    evil = turned(f"Canary{len(hits)}{fault}", 1)
+                    evil["labels"]["pod"], evil["annotations"]["summary"] = nasty, nasty
+                    await post(f"{service.url}/webhook", webhook(evil, receiver=nasty))
+                    await asyncio.sleep(0.3)
+                await coc.fail()
+                pages = [await fetch(f"{service.url}{path}") for path in ("/", "/metrics")]
+                pages += [await fetch(f"{service.admin_url}/api/v1/{path}") for path in _LISTS]
+                await service.terminate()
+                said = service.said
+            hits += [unless(KEY not in text, "the key is told") for text in (*pages, said)]
+            forged = [line for line in said.splitlines() if line.startswith("2026-01-01 ") or "\x1b" in line]
+            hits.append(unless(not forged, f"a log line was forged: {forged[:1]}"))
+    return found({"places searched": len(hits), "hits": sum(bool(hit) for hit in hits)}, hits)
+
+
+_LISTS = ("alarms", "dead-letters", "integrations", "rejects", "status")

@@ -1,0 +1,212 @@
+"""Rows 4 to 8: a disk that is full, read-only, broken, or holds a million reports."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from adapter.clock import SystemClock
+from adapter.store.sqlite import SqliteStore
+from tests.faults.chaos import alive, answers, at_rest, law, process, steps_at, turned
+from tests.faults.found import Found, found, quantile, unless
+from tests.faults.oracle import Ledger, examine
+from tests.flow.attacks import peak_memory
+from tests.flow.watchers import free_port
+from tests.needs import unavailable
+from tests.stage import REPOSITORY, fetch, post, sandbox, values, webhook, write_config
+from tests.store import faults
+from tests.store.builders import firing
+
+MIB = 2**20
+
+
+def own_mounts() -> str:
+    """`unshare`, where a plain user may mount things of his own; the test skips where not."""
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-rm", "true"], capture_output=True).returncode:
+        unavailable("unshare -rm is not allowed here")
+    return unshare
+
+
+async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> Found:
+    """Row 4: the service's disk is filled from outside and emptied again, without a restart."""
+    unshare, port, admin = own_mounts(), free_port(), free_port()
+    data = folder / "data"
+    data.mkdir()
+    first, recovery, wrong = [], [], []
+    async with sandbox() as coc:
+        config = write_config(folder, coc.port)
+        serve = f"{sys.executable} -m adapter serve --config.file={config} --web.listen-address=127.0.0.1:{port}"
+        mount = f"mount -t tmpfs -o size={mebibytes}m none {data} && exec {serve} --web.admin-address=127.0.0.1:{admin}"
+        with (folder / "log").open("wb") as log:
+            child = subprocess.Popen([unshare, "-rm", "sh", "-c", mount], cwd=REPOSITORY, stdout=log, stderr=log)
+        url, ledger, number = f"http://127.0.0.1:{port}", Ledger(), 0
+        try:
+            await _ready(url)
+            filler = Path(f"/proc/{child.pid}/root{data}/filler")
+            for _ in range(rounds):
+                number = await _some(url, ledger, number)
+                await asyncio.to_thread(_fill, filler)
+                began = time.monotonic()
+                while (status := await _one(url, ledger, number := number + 1)) == 200:
+                    wrong += [unless(time.monotonic() - began < 1, "no 503 within 1 s of a full disk")]
+                first.append(time.monotonic() - began)
+                wrong += [unless(status == 503, f"answered {status}, not 503")]
+                wrong += [unless(await _not_ready(url), "still ready after 3 s of a full disk")]
+                await at_rest(url)
+                filler.unlink()
+                began = time.monotonic()
+                while await _one(url, ledger, number := number + 1) != 200:
+                    assert time.monotonic() - began < 60, "no 200 within 60 s of an empty disk"
+                    await asyncio.sleep(0.05)
+                recovery.append(time.monotonic() - began)
+            liveness = await alive(url, coc, ledger)
+            scrape = await at_rest(url)
+        finally:
+            child.kill()
+            child.wait()
+        verdict = examine(ledger, steps_at(coc))
+    figures = {
+        "rounds": rounds,
+        "ms to the first 503 at most": round(max(first) * 1000),
+        "s to recover at most": round(max(recovery), 2),
+        "steps acknowledged": verdict.owed,
+        "lost": verdict.lost,
+    }
+    slow = unless(max(recovery) < 15, "no recovery within 15 s")
+    return found(figures, wrong, verdict.violations(), liveness, law(scrape), slow)
+
+
+async def _ready(url: str) -> None:
+    end = time.monotonic() + 30
+    while not await answers(f"{url}/-/ready"):
+        assert time.monotonic() < end, "not ready"
+        await asyncio.sleep(0.05)
+
+
+async def _not_ready(url: str) -> bool:
+    """Whether readiness follows; its answer holds for a second."""
+    end = time.monotonic() + 3
+    while await answers(f"{url}/-/ready"):
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.1)
+    return True
+
+
+async def _one(url: str, ledger: Ledger, number: int) -> int:
+    alerts = [turned(f"Disk{number}x{n}", 1) for n in range(20)]
+    ledger.sent(alerts)
+    status, _ = await post(f"{url}/webhook", webhook(*alerts))
+    if status == 200:
+        ledger.acknowledged(alerts)
+    return status
+
+
+async def _some(url: str, ledger: Ledger, number: int) -> int:
+    for _ in range(5):
+        number += 1
+        assert await _one(url, ledger, number) == 200
+    return number
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (MIB, 4096):
+            try:
+                while file.write(b"x" * size) == size:
+                    pass
+            except OSError:
+                continue
+
+
+def every_nth(folder: Path, *, operations: int) -> Found:
+    """Row 5: each of the first so many operations fails once with FULL, IOERR, BUSY or READONLY."""
+    seen = faults.every_nth_fails(folder, operations)
+    figures = {"operations": seen.rounds, "starts refused": seen.refused, "calls refused": seen.unavailable}
+    return found(figures, list(seen.violations))
+
+
+async def read_only(folder: Path, *, rounds: int = 1) -> Found:
+    """Row 6: the folder of the store cannot be written; the start is refused in one line that says where."""
+    unshare = own_mounts()
+    (folder / "data").mkdir()
+    config = write_config(folder, free_port())
+    mount = f"mount -t tmpfs -o ro none {folder / 'data'} && exec {sys.executable} -m adapter serve"
+    command = [unshare, "-rm", "sh", "-c", f"{mount} --config.file={config} --web.listen-address=127.0.0.1:0"]
+    ran = await asyncio.to_thread(subprocess.run, command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    said = (ran.stdout + ran.stderr).strip()
+    return found(
+        {"exit code": ran.returncode, "lines said": len(said.splitlines())},
+        unless(ran.returncode == 1, f"exit code {ran.returncode}"),
+        unless(str(folder / "data") in said and "Traceback" not in said, f"says {said!r}"),
+    )
+
+
+def corruption(folder: Path, *, blocks: int) -> Found:
+    """Row 7: one random block of 512 bytes is overwritten in each of so many copies."""
+    seen = faults.corrupt_blocks(folder, blocks)
+    noticed = 100 * (seen.noticed + seen.harmless) / seen.rounds
+    saved = 100 * (seen.exact + seen.rebuilt) / seen.owed
+    figures = {
+        "blocks": seen.rounds,
+        "started": seen.started,
+        "% noticed or harmless": round(noticed, 1),
+        "% of pending reports saved": round(saved, 3),
+        "reports changed unnoticed": seen.wrong,
+        "lost": seen.lost,
+    }
+    return found(
+        figures,
+        unless(seen.started == seen.rounds, "a start failed"),
+        unless(noticed >= 99, "less than 99 % noticed"),
+        unless(seen.wrong == 0 and seen.lost == 0, f"{seen.wrong} wrong, {seen.lost} lost"),
+    )
+
+
+async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
+    """Row 8: start on so many pending reports, and deliver for `drain` seconds."""
+    clock = SystemClock()
+    path = folder / "data" / "adapter.db"
+    store = await SqliteStore.open(path, backlog=2 * reports, clock=clock)
+    batch = min(2000, reports)
+    for start in range(0, reports, batch):
+        await store.accept(firing(*(f"{n:08x}" for n in range(start, min(start + batch, reports))), text="words " * 20))
+    await store.close()
+    size = sum(item.stat().st_size for item in path.parent.iterdir()) / MIB
+    async with sandbox() as coc:
+        config = write_config(folder, coc.port, f"limits: {{backlog: {2 * reports}}}\n")
+        async with process(config) as service:
+            assert service.now is not None
+            began, before = time.monotonic(), coc.count
+            seconds: list[float] = []
+            while time.monotonic() - began < drain and coc.count < reports:
+                asked = time.monotonic()
+                status, _ = await post(f"{service.url}/webhook", webhook(turned(f"Meanwhile{len(seconds)}", 1)))
+                seconds.append(time.monotonic() - asked)
+                assert status == 200
+                await asyncio.sleep(0.2)
+            rate = (coc.count - before) / (time.monotonic() - began)
+            memory = peak_memory(service.now.process.pid) / MIB
+            scrape = await fetch(f"{service.url}/metrics")
+            start = service.starts[0]
+    figures = {
+        "reports": reports,
+        "MiB on disk": round(size),
+        "s to start": round(start, 2),
+        "MiB of memory at most": round(memory),
+        "reports/s drained": round(rate),
+        "ms p99 of an acknowledgement meanwhile": round(quantile(seconds, 0.99) * 1000),
+    }
+    pending = values(scrape, "coc_adapter_reports_pending")
+    left = values(scrape, "coc_adapter_reports_total")
+    carried = values(scrape, "coc_adapter_reports_enqueued_total", kind="carried")
+    return found(
+        figures,
+        unless(carried == reports, f"C: {carried:.0f} of {reports} carried"),
+        unless(left > 0 and pending + left == reports + len(seconds), "C: the sums do not agree"),
+    )

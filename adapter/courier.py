@@ -59,12 +59,15 @@ class Courier:
     async def send(self, ready: Ready) -> Settlement:
         """Send one report and judge the answer; refused content is sent once more as the built-in body."""
         claim = ready.claim
-        if claim.send_before is not None and self._clock.monotonic() > claim.send_before:
+        if self._too_late(claim):
             return Settlement(claim=claim, at=self._clock.now())
         verdict, attempt = await self._post(ready.body)
         attempts: tuple[Attempt, ...] = (attempt,)
         refused = claim.report.refused
         if verdict.action is Action.REFUSED and not refused and ready.rendered is not None:
+            if self._too_late(claim):
+                self._gate.answered()
+                return Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=True)
             rendered, plain = with_fallback(claim, ready.job, ready.rendered.revision)
             ready, refused = ready._replace(rendered=rendered, body=to_json(plain)), True
             verdict, attempt = await self._post(ready.body)
@@ -72,6 +75,10 @@ class Courier:
         made = made_of(ready.rendered, ready.body) if ready.rendered else None
         settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, made=made)
         return await self._judge(settlement, verdict, ready)
+
+    def _too_late(self, claim: Claim) -> bool:
+        """The answer might come when the lease is over, and somebody else sends for this alarm."""
+        return claim.send_before is not None and self._clock.monotonic() > claim.send_before
 
     async def _post(self, body: bytes) -> tuple[Verdict, Attempt]:
         at, started = self._clock.now(), self._clock.monotonic()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Final
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
 from adapter.logs import event
 from adapter.retry import back_off
 from adapter.store.base import DeliveryStore, Settled, Settlement
+
+GIVEN_BACK_SECONDS: Final = 60.0  # until a report whose settlement cannot be written is tried again
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +47,15 @@ class Settler:
             batch, self._waiting = self._waiting, []
             settled = await self._settled(batch)
             self.unsettled -= len(batch)
-            for settlement, result in zip(batch, settled, strict=True):
-                if result is not None:
-                    self._on_settled(settlement, result)
+            for settlement, result in settled:
+                self._on_settled(settlement, result)
 
-    async def _settled(self, batch: list[Settlement]) -> Sequence[Settled | None]:
-        """What the store made of each; None for one that it cannot take for a reason nobody foresaw."""
+    async def _settled(self, batch: list[Settlement]) -> list[tuple[Settlement, Settled]]:
+        """What was written and what the store made of it; nothing of a claim that cannot even be given back."""
         failures = 0
         while True:
             try:
-                return await self._store.settle(batch)
+                return list(zip(batch, await self._store.settle(batch), strict=True))
             except StoreUnavailable as exc:
                 failures += 1
                 if failures == 1:
@@ -62,6 +64,10 @@ class Settler:
             except Exception:
                 # A defect must cost the one report that shows it, not all that were settled with it.
                 logger.exception("%s", "a settlement failed; this is a defect of the adapter")
-                if len(batch) == 1:
-                    return [None]
-                return [result for one in batch for result in await self._settled([one])]
+                if len(batch) > 1:
+                    return [pair for one in batch for pair in await self._settled([one])]
+                # Sent twice is better than never again: a claim nobody settles would hold up its alarm for ever.
+                given_back = [Settlement(claim=batch[0].claim, at=batch[0].at, delay=GIVEN_BACK_SECONDS)]
+                if batch == given_back:
+                    return []
+                batch = given_back

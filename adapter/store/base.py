@@ -234,8 +234,11 @@ class DeliveryStore(Protocol):
 
     async def pauses(self) -> dict[str, Pause]: ...
 
-    async def set_pause(self, integration: str, pause: Pause | None) -> None:
-        """Pause, or resume with None. Survives a restart and is seen by every replica."""
+    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+        """Pause, or resume with None; the pause in force after it. Survives a restart and is seen by every replica.
+
+        `own`: the adapter decides this, not a person, and so leaves an operator's pause as it is.
+        """
         ...
 
 

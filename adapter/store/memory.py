@@ -113,12 +113,13 @@ class MemoryStore:
         self._check_open()
         return dict(self._state.pauses)
 
-    async def set_pause(self, integration: str, pause: Pause | None) -> None:
+    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
         self._check_open()
-        if pause is None:
-            self._state.pauses.pop(integration, None)
-        else:
-            self._state.pauses[integration] = pause
+        before = self._state.pauses.pop(integration, None)
+        after = before if own and before is not None and not before.automatic else pause
+        if after is not None:
+            self._state.pauses[integration] = after
+        return after
 
     def forget_claims(self) -> None:
         """What a crash does to a store that outlives it: whatever was claimed or delayed is due at once."""

@@ -132,8 +132,8 @@ class PostgresStore:
     async def pauses(self) -> dict[str, Pause]:
         return await self._call(lambda: upkeep.pauses(self._link))
 
-    async def set_pause(self, integration: str, pause: Pause | None) -> None:
-        await self._call(lambda: upkeep.set_pause(self._link, integration, pause))
+    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+        return await self._call(lambda: upkeep.set_pause(self._link, integration, pause, own=own))
 
     # audit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from adapter.alarm import Pause
 from adapter.clock import Micros
@@ -11,14 +11,18 @@ from adapter.store.base import Retention
 from adapter.store.postgres_link import SCHEMA, Link
 from adapter.store.postgres_rows import storable
 
+if TYPE_CHECKING:
+    from adapter.store.postgres_link import Connection
+
 PRUNED_AT_ONCE: Final = 1000
 
 _PAUSES: Final = "SELECT integration, reason, since, asked_by, detail FROM pause"
 _PAUSE: Final = """
-INSERT INTO pause VALUES ($1, $2, $3, $4, $5) ON CONFLICT (integration) DO UPDATE
+INSERT INTO pause AS p VALUES ($1, $2, $3, $4, $5) ON CONFLICT (integration) DO UPDATE
 SET reason = excluded.reason, since = excluded.since, asked_by = excluded.asked_by, detail = excluded.detail
+WHERE NOT ($6::boolean AND p.reason = 'operator')
 """
-_RESUME: Final = "DELETE FROM pause WHERE integration = $1"
+_RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean AND reason = 'operator')"
 # What is due to be spent by now is the rate's; `spent_until` runs ahead of the clock by at most the burst.
 _SPEND: Final = """
 INSERT INTO pace AS p VALUES ($1, clock_timestamp()) ON CONFLICT (integration) DO UPDATE
@@ -52,20 +56,24 @@ WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('{SCHEMA}')
 
 async def pauses(link: Link) -> dict[str, Pause]:
     async with link.read() as connection:
-        rows = await connection.fetch(_PAUSES)
+        return await _pauses(connection)
+
+
+async def _pauses(connection: Connection) -> dict[str, Pause]:
     return {
         row["integration"]: Pause(reason=row["reason"], since=row["since"], by=row["asked_by"], detail=row["detail"])
-        for row in rows
+        for row in await connection.fetch(_PAUSES)
     }
 
 
-async def set_pause(link: Link, integration: str, pause: Pause | None) -> None:
+async def set_pause(link: Link, integration: str, pause: Pause | None, *, own: bool) -> Pause | None:
     async with link.write() as connection:
         if pause is None:
-            await connection.execute(_RESUME, integration)
-            return
-        words = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
-        await connection.execute(_PAUSE, integration, *words)
+            await connection.execute(_RESUME, integration, own)
+        else:
+            words = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
+            await connection.execute(_PAUSE, integration, *words, own)
+        return (await _pauses(connection)).get(integration)
 
 
 async def spend(link: Link, integration: str, rate: float, want: int, burst: float) -> int:

@@ -186,8 +186,12 @@ class SqliteStore:
     async def pauses(self) -> dict[str, Pause]:
         return await self._read(sqlite_rows.pauses)
 
-    async def set_pause(self, integration: str, pause: Pause | None) -> None:
-        await self._write(lambda db: sqlite_settle.set_pause(db, integration, pause))
+    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+        def change(db: sqlite3.Connection) -> Pause | None:
+            sqlite_settle.set_pause(db, integration, pause, own=own)
+            return sqlite_rows.pauses(db).get(integration)
+
+        return await self._write(change)
 
     # audit
 

@@ -13,6 +13,7 @@ from adapter.store.sqlite_damage import DamagedRow, sound_alarm, sound_report
 from adapter.store.sqlite_settle import checksum, making_checksum
 
 _ROWS: Final = 500
+_BEFORE: Final = 30.0  # seconds in which a start has better things to do than to read a large file
 _BETWEEN: Final = 0.02  # seconds
 
 T = TypeVar("T")
@@ -76,7 +77,8 @@ Read = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
 
 
 async def check_slowly(read: Read[Any]) -> AsyncIterator[int]:
-    """The same for a large file, with pauses so that it is not felt; yields how many rows have bad payload."""
+    """The same for a large file, late and with pauses so that it is not felt; yields how many rows have bad payload."""
+    await asyncio.sleep(_BEFORE)
     await read(check_structure)
     for check in (check_alarms, check_reports):
         last: int | None = 0

@@ -123,12 +123,13 @@ def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, int, Micros]:
     return accepted.body, accepted.status, accepted.at, zlib.crc32(accepted.body), accepted.at
 
 
-def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None) -> None:
+def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None, *, own: bool) -> None:
     connection.execute("INSERT INTO integration (name) VALUES (?) ON CONFLICT DO NOTHING", (integration,))
     values = (pause.reason, pause.since, pause.by, pause.detail) if pause else (None, None, None, None)
     connection.execute(
-        "UPDATE integration SET pause_reason = ?, pause_since = ?, pause_by = ?, pause_detail = ? WHERE name = ?",
-        (*values, integration),
+        """UPDATE integration SET pause_reason = ?, pause_since = ?, pause_by = ?, pause_detail = ?
+           WHERE name = ? AND NOT (? AND pause_reason IS 'operator')""",
+        (*values, integration, own),
     )
 
 

@@ -589,6 +589,20 @@ async def test_pauses_survive_a_crash_and_are_lifted(durable: Place) -> None:
     assert await store.pauses() == {"default": pause}
 
 
+async def test_only_a_person_changes_an_operators_pause(store: Store) -> None:
+    person = Pause(reason="operator", since=NOON, by="kim")
+    ours = Pause(reason="credentials", since=NOON, by="adapter", detail="401")
+    assert await store.set_pause("default", ours, own=True) == ours
+    assert await store.set_pause("default", None, own=True) is None
+    assert await store.set_pause("default", person) == person
+    assert await store.set_pause("default", ours, own=True) == person
+    assert await store.set_pause("default", None, own=True) == person
+    assert await store.pauses() == {"default": person}
+    assert await store.set_pause("default", ours) == ours
+    assert await store.set_pause("default", None) is None
+    assert await store.pauses() == {}
+
+
 async def test_rejects_are_kept_with_and_without_a_webhook(store: Store) -> None:
     await store.reject("default", NOON, [Reject(reason="not JSON", head=b"\xff\0")])
     receipt = await store.accept(firing("a1", rejects=(Reject(reason="a list", head=b"[]"),)))

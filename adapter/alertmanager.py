@@ -42,8 +42,9 @@ class Alert(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """A digest of what may change while the identity stays: annotations and generatorURL."""
-        text = to_json([sorted(self.annotations.items()), self.generatorURL])
+        """A digest of what may change while the identity stays: annotations, generatorURL, and labels too, because
+        not every sender's fingerprint is their hash, and a level that rises must not pass for a repeat."""
+        text = to_json([sorted(self.labels.items()), sorted(self.annotations.items()), self.generatorURL])
         return hashlib.blake2b(text, digest_size=8).digest()
 
 

@@ -47,6 +47,14 @@ def test_a_changed_annotation_owes_an_update() -> None:
     assert step.alarm.episode == 1
 
 
+def test_a_label_changed_under_the_same_fingerprint_owes_an_update() -> None:
+    known = an_alarm(content=an_alert(labels={"alertname": "X", "severity": "warning"}, fingerprint="f1").content)
+    step = looked(known, an_alert(labels={"alertname": "X", "severity": "critical"}, fingerprint="f1"))
+    assert (step.owed, step.news) == (Kind.UPDATE, News.NEWS)
+    turned = an_alert(labels={"severity": "critical", "alertname": "X"}, fingerprint="f1")
+    assert looked(step.alarm, turned).news is News.REPEAT
+
+
 def test_a_changed_mapping_revision_owes_an_update_once() -> None:
     step = looked(an_alarm(), an_alert(), revision="r2")
     assert step.owed is Kind.UPDATE

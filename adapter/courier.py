@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from pydantic_core import to_json
 
 from adapter.alarm import Accepted, Attempt, Outcome, Pause
-from adapter.clock import Clock
-from adapter.coc.verdict import Action, Verdict
+from adapter.clock import Clock, Micros
+from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.decision import with_fallback
 from adapter.errors import StoreUnavailable
 from adapter.gate import Gate
@@ -55,9 +55,18 @@ class Courier:
         """`answered` hears integration, reason and seconds of every POST; `on_pause` takes over a changed pause."""
         self._gate, self._store, self._reporter = gate, store, reporter
         self._clock, self._dice, self._answered, self._on_pause = clock, dice, answered, on_pause
+        self.unwritten = False  # a pause or its end that the store does not know of yet
 
     async def send(self, ready: Ready) -> Settlement:
         """Send one report and judge the answer; refused content is sent once more as the built-in body."""
+        try:
+            return await self._send(ready)
+        except Exception as exc:
+            logger.exception("%s", "a report cannot be handled and is tried again; this is a defect of the adapter")
+            settlement = defect(ready.claim, self._clock.now(), "handled", exc, ambiguous=True)
+            return replace(settlement, delay=back_off(ready.claim.report.attempts + 1, self._dice()))
+
+    async def _send(self, ready: Ready) -> Settlement:
         claim = ready.claim
         if self._too_late(claim):
             return Settlement(claim=claim, at=self._clock.now())
@@ -111,7 +120,7 @@ class Courier:
         if verdict.action is Action.REFUSED:
             return await self._refused(settlement, verdict)
         self._gate.accepted(report.fingerprint)
-        if self._gate.pause is not None and self._gate.pause.automatic:
+        if self.unwritten or (self._gate.pause is not None and self._gate.pause.automatic):
             await self._write_pause(None)
         accepted = Accepted(body=ready.body, status=ready.job.status, at=settlement.at)
         return replace(settlement, outcome=Outcome.DELIVERED, accepted=accepted)
@@ -132,14 +141,32 @@ class Courier:
         pause = self._gate.pause_for(verdict, reason)
         if pause is not None:
             await self._write_pause(pause)
+        elif self.unwritten:
+            await self._write_pause(self._gate.pause)
 
     async def _write_pause(self, pause: Pause | None) -> None:
-        """Without the store a pause still holds in this process; the verdict that asks for it will come again."""
+        """Without the store a pause still holds in this process; the next verdict of its kind writes it again."""
         try:
-            await self._store.set_pause(self._gate.name, pause)
+            pause = await self._store.set_pause(self._gate.name, pause, own=True)
+            self.unwritten = False
         except StoreUnavailable as exc:
+            self.unwritten = True
             event(logger, logging.WARNING, "pause not written", integration=self._gate.name, error=exc)
         self._on_pause(pause)
+
+
+def defect(claim: Claim, at: Micros, what: str, exc: Exception, *, ambiguous: bool = False) -> Settlement:
+    """Of a report that a defect of our own kept from being prepared or handled; the words hold nothing of either."""
+    attempt = Attempt(
+        at=at,
+        seconds=0.0,
+        reason=Reason.UNEXPECTED,
+        status=0,
+        code="",
+        message=f"cannot be {what}: {type(exc).__name__}",
+        ambiguous=ambiguous,
+    )
+    return Settlement(claim=claim, at=at, attempts=(attempt,))
 
 
 def made_of(rendered: Rendered, body: bytes | None) -> Made:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from adapter.alarm import Attempt, Outcome, Pause
+from adapter.alarm import Outcome, Pause
 from adapter.clock import Clock
-from adapter.coc.verdict import Reason
-from adapter.courier import Courier, Ready, Reporter, made_of
+from adapter.courier import Courier, Ready, Reporter, defect, made_of
 from adapter.decision import decide, job_of, with_fallback
 from adapter.errors import StoreUnavailable
 from adapter.gate import Gate, GateWatcher
@@ -88,7 +89,9 @@ class Delivery:
         self._ready: deque[Ready] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         self._early = False
+        self._pause_changed = -math.inf
         self._stopping = False
+        self._running: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
 
     def wake(self) -> None:
@@ -98,6 +101,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until `stop`; store trouble is waited out."""
+        self._running = asyncio.current_task()
         while not self._stopping:
             try:
                 await self._step()
@@ -113,18 +117,26 @@ class Delivery:
         self._stopping = True
         self._nudge.set()
         self._release()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=grace)
+        busy = self._sending if self._running is None else {*self._sending, self._running}
+        if busy:
+            await asyncio.wait(busy, timeout=grace)
+        self._release()  # what was being rendered
         await self._settler.drained(max(grace, 1.0))
 
     async def set_pause(self, pause: Pause | None) -> None:
         """Pause or resume; in the store first, so that it survives a restart. StoreUnavailable when it cannot."""
-        await self._store.set_pause(self.name, pause)
-        self.observe_pause(pause)
+        self.observe_pause(await self._store.set_pause(self.name, pause))
+        self._courier.unwritten = False
+
+    def seen_pause(self, pause: Pause | None, asked: float) -> None:
+        """What the store, asked at `asked` (steady seconds), says; another replica may have written it."""
+        if not self._courier.unwritten and asked > self._pause_changed:
+            self.observe_pause(pause)
 
     def observe_pause(self, pause: Pause | None) -> None:
-        """Take over what the store says, which another replica may have written."""
+        """Take over the pause in force."""
         if self.gate.observe(pause):
+            self._pause_changed = self._clock.monotonic()
             self._release()
             self._early = pause is None
             self._nudge.set()
@@ -145,7 +157,11 @@ class Delivery:
             await self._wait(self._poll if self._short else self.gate.hold() or POLL_SECONDS)
             return
         early, self._early = self._early, False
-        claimed = await self._store.claim(self.name, room, early=early)
+        try:
+            claimed = await self._store.claim(self.name, room, early=early)
+        except StoreUnavailable:
+            self._early = self._early or early
+            raise
         self._early = self._early or (early and len(claimed.claims) == room)
         if claimed.claims:
             await self._render(claimed.claims)
@@ -208,10 +224,7 @@ class Delivery:
             yield
         except Exception as exc:
             logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
-            now = self._clock.now()
-            words = f"cannot be prepared: {type(exc).__name__}"
-            attempt = Attempt(at=now, seconds=0.0, reason=Reason.UNEXPECTED, status=0, code="", message=words)
-            self._settler.add(Settlement(claim=claim, at=now, outcome=Outcome.DEAD, attempts=(attempt,)))
+            self._settler.add(replace(defect(claim, self._clock.now(), "prepared", exc), outcome=Outcome.DEAD))
 
     def _prepare(self, claim: Claim, job: Job, rendered: Rendered) -> None:
         if claim.report.body is not None:
@@ -255,11 +268,11 @@ class Delivery:
         self.wake()
 
     async def _deliver(self, ready: Ready) -> None:
-        waiting = self.gate.probing or self.gate.failing
+        waiting = self.gate.breaker.lasting
         self._settler.add(await self._courier.send(ready))
         if self.gate.probing:
             self._release()
-        elif waiting and not self.gate.failing:
+        elif waiting and not self.gate.breaker.lasting:
             self._early = True
 
     def _settled(self, settlement: Settlement, settled: Settled) -> None:

@@ -59,11 +59,6 @@ class Gate:
         """Only single probes get through."""
         return self.pause is not None or self.breaker.open
 
-    @property
-    def failing(self) -> bool:
-        """The last answer was a transient failure."""
-        return self.breaker.failures > 0
-
     def allowed(self, active: int) -> int:
         """How many may be under way at once now, `active` of them already are."""
         now = self._clock.monotonic()
@@ -93,7 +88,7 @@ class Gate:
         """A transient failure: the first of a row is loud, the rest quiet."""
         now = self._clock.monotonic()
         if self.pause is not None:
-            self._probe_at = now + PROBE_SECONDS
+            self._probe_at = now + max(PROBE_SECONDS, verdict.retry_after or 0.0)
         before, self.breaker = self.breaker, self.breaker.failed(alarm, now, self._dice(), verdict.retry_after)
         if before.failures == 0 and not before.open:
             event(

@@ -45,6 +45,11 @@ class Breaker(NamedTuple):
             return "open"
         return "half_open" if self.ramp else "closed"
 
+    @property
+    def lasting(self) -> bool:
+        """COC, and not just an alarm of its own kind, has failed for a while."""
+        return self.probes > 0 or self.failures >= OPEN_AFTER
+
     def succeeded(self, limit: int) -> Breaker:
         """COC answered with anything that is not a transient failure."""
         if self.open:

@@ -209,9 +209,10 @@ class Service:
         self.metrics.backlog(counts, self.clock.now(), shared=bool(told.get("shared")))
         self.metrics.store_size(size, told.get("free_bytes"))
         self.metrics.store_warned(len(told["warnings"]))
+        asked = self.clock.monotonic()
         pauses = await self.store.pauses()
         for name, delivery in self.deliveries.items():
-            delivery.observe_pause(pauses.get(name))
+            delivery.seen_pause(pauses.get(name), asked)
 
     async def _maintain(self) -> None:
         await self.store.maintain(self.clock.now(), self.config.retention)

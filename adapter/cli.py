@@ -15,7 +15,6 @@ from adapter import __version__, logs, mapping
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError
 
 T = TypeVar("T")
-ADMIN_URL = "http://127.0.0.1:9877"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for finding in exc.findings:
             print(finding.with_caret())
         return 1
-    except (AdapterError, OSError) as exc:
-        print(f"coc-adapter: {exc}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing more is wanted of standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (AdapterError, OSError) as exc:
+        print(f"coc-adapter: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -210,7 +209,7 @@ def _store_copy(options: argparse.Namespace) -> int:
 def _operator_commands(commands: Any) -> None:
     from adapter.operator import add_commands
 
-    add_commands(commands, ADMIN_URL)
+    add_commands(commands)
 
 
 # common -----------------------------------------------------------------------------------------------------------

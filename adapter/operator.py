@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from adapter.errors import AdapterError
 
+ADMIN_URL: Final = "http://127.0.0.1:9877"
 SECONDS: Final = 30.0
 MOST_EXPLAINED: Final = 5
 
@@ -22,46 +23,52 @@ _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule
 _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
 
 
-def add_commands(commands: Any, url: str) -> None:
-    """Add them to the parser; `url` is where the admin listener is unless told otherwise."""
-    alarms = _group(commands, "alarms", "what the adapter knows of alarms, and why COC heard what it heard")
-    listing = _verb(alarms, "list", "alarms, one per line", url, _list_alarms)
+def add_commands(commands: Any) -> None:
+    """Add them to the parser."""
+    text = "what the adapter knows of alarms, and why COC heard what it heard"
+    alarms = _group(commands, "alarms", text, _list_alarms)
+    listing = _verb(alarms, "list", "alarms, one per line", _list_alarms)
     listing.add_argument("--integration", metavar="NAME")
     listing.add_argument("--status", choices=["firing", "resolved"])
     listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
     listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
-    why = _verb(alarms, "explain", "why did nobody get paged", url, _explain)
+    why = _verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
     why.add_argument("--integration", metavar="NAME")
 
-    dead = _group(commands, "dead-letters", "reports COC refused for good")
-    _verb(dead, "list", "dead letters, one per line", url, _list_dead).add_argument("--integration", metavar="NAME")
-    replay = _verb(dead, "replay", "owe them again, rendered anew", url, _replay)
+    dead = _group(commands, "dead-letters", "reports COC refused for good", _list_dead)
+    _verb(dead, "list", "dead letters, one per line", _list_dead).add_argument("--integration", metavar="NAME")
+    replay = _verb(dead, "replay", "owe them again, rendered anew", _replay)
     replay.add_argument("ids", nargs="+", type=int, metavar="ID")
     replay.add_argument("--as-sent", action="store_true", help="send the very body COC refused")
-    _verb(dead, "discard", "take them off the list", url, _discard).add_argument(
-        "ids", nargs="+", type=int, metavar="ID"
-    )
+    _verb(dead, "discard", "take them off the list", _discard).add_argument("ids", nargs="+", type=int, metavar="ID")
 
-    integrations = _group(commands, "integrations", "integrations with state and backlog")
-    _verb(integrations, "list", "integrations, one per line", url, _list_integrations)
-    _verb(integrations, "pause", "report nothing until resumed", url, _pause).add_argument("name", metavar="NAME")
-    _verb(integrations, "resume", "report again", url, _resume).add_argument("name", metavar="NAME")
+    integrations = _group(commands, "integrations", "integrations with state and backlog", _list_integrations)
+    _verb(integrations, "list", "integrations, one per line", _list_integrations)
+    _verb(integrations, "pause", "report nothing until resumed", _pause).add_argument("name", metavar="NAME")
+    _verb(integrations, "resume", "report again", _resume).add_argument("name", metavar="NAME")
 
 
-def _group(commands: Any, name: str, text: str) -> Any:
+def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
+    """A command with verbs; without one it does `run`, the list of everything."""
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    return group.add_subparsers(metavar="COMMAND", required=True)
+    _flags(group, url=ADMIN_URL, output="table")
+    group.set_defaults(run=run, integration=None, status=None, text=None, matcher=[])
+    return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
 
 
-def _verb(
-    group: Any, name: str, text: str, url: str, run: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
+def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, allow_abbrev=False)
-    verb.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=f"the admin listener ({url})")
-    verb.add_argument("--output", choices=["table", "json"], default="table")
+    # The flags stand before the verb or after it; a default here would undo what stood before.
+    _flags(verb, url=argparse.SUPPRESS, output=argparse.SUPPRESS)
     verb.set_defaults(run=run)
     return verb
+
+
+def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
+    where = f"the admin listener ({ADMIN_URL})"
+    parser.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=where)
+    parser.add_argument("--output", choices=["table", "json"], default=output)
 
 
 def _list_alarms(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,27 @@ async def settled(service: Adapter) -> None:
     async with asyncio.timeout(30):
         while (await listed(service, "integrations", "list"))[0]["pending"]:
             await asyncio.sleep(0.1)
+
+
+async def test_a_command_without_a_verb_lists_and_takes_its_flags_before_the_verb_too(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        await post(f"{service.url}/webhook", webhook(alert("Delivered")))
+        await coc.received(1)
+        await settled(service)
+        for group in ("alarms", "dead-letters", "integrations"):
+            assert await listed(service, group) == await listed(service, group, "list")
+        before = await command(service, "alarms", "--output=json", "list")
+        assert json.loads(before[1]) == await listed(service, "alarms", "list")
+
+
+async def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-u", "-m", "adapter", "test", cwd=REPOSITORY, stdout=writing, stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        os.close(writing)
+    assert (process.returncode, errors) == (1, b"")

@@ -38,6 +38,7 @@ GZIP = {"Content-Encoding": "gzip"}
         (b'{"ids": 1}', {}, 400, "ids: "),
         (b"", {}, 400, "the body: "),
     ],
+    ids=["plain", "gzip", "too large", "a bomb", "no gzip", "unknown encoding", "wrong type", "empty"],
 )
 async def test_a_body_is_read_within_limits(body: bytes, headers: dict[str, str], status: int, error: str) -> None:
     app = web.Application(client_max_size=1000)

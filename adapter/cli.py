@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _service_commands(commands: Any) -> None:
     serve = _command(commands, "serve", "receive webhooks and report to COC", _serve)
     serve.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
-    serve.add_argument("--web.listen-address", dest="listen_address", default="127.0.0.1:9876", metavar="HOST:PORT")
-    serve.add_argument("--web.admin-address", dest="admin_address", default="127.0.0.1:9877", metavar="HOST:PORT")
+    _address_flag(serve, "--web.listen-address", "127.0.0.1:9876")
+    _address_flag(serve, "--web.admin-address", "127.0.0.1:9877")
     serve.add_argument(
         "--web.config.file", dest="web_config_file", default="", metavar="FILE",
         help="TLS, users and headers, in the exporter-toolkit format",
@@ -74,8 +74,24 @@ def _service_commands(commands: Any) -> None:
     demo = _command(commands, "demo", "a sandbox COC, the adapter and sample webhooks, on loopback", _demo)
     demo.add_argument("--once", action="store_true", help="end when done: 0 if COC received exactly what was due")
     sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
-    sandbox.add_argument("--listen-address", default="127.0.0.1:9878", metavar="HOST:PORT")
+    _address_flag(sandbox, "--listen-address", "127.0.0.1:9878")
     sandbox.add_argument("--integration-key", default=None, metavar="KEY", help="refuse every other key")
+
+
+def _address_flag(command: argparse.ArgumentParser, flag: str, default: str) -> None:
+    command.add_argument(
+        flag, dest=flag[2:].removeprefix("web.").replace("-", "_"), type=_address, default=default, metavar="HOST:PORT"
+    )
+
+
+def _address(text: str) -> str:
+    from adapter.web.address import parse_listen_address
+
+    try:
+        parse_listen_address(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
 
 
 def _log_flags(command: argparse.ArgumentParser) -> None:

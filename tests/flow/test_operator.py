@@ -207,7 +207,10 @@ async def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
     os.close(reading)
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-u", "-m", "adapter", "test", cwd=REPOSITORY, stdout=writing, stderr=asyncio.subprocess.PIPE
+            *(sys.executable, "-u", "-m", "adapter", "test"),
+            cwd=REPOSITORY,
+            stdout=writing,
+            stderr=asyncio.subprocess.PIPE,
         )
         _, errors = await asyncio.wait_for(process.communicate(), 60)
     finally:

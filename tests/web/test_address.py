@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapter.cli import main
 from adapter.web.access import may_listen, parse_listen_address
 
 
@@ -70,3 +71,20 @@ def test_any_other_address_needs_credentials_or_a_word(address: str) -> None:
     assert "\n" not in line
     assert may_listen(address, Doors(True), False) is None
     assert may_listen(address, Doors(False), True) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--web.listen-address=nonsense"],
+        ["serve", "--web.admin-address=127.0.0.1:99999"],
+        ["sandbox", "--listen-address=[x"],
+    ],
+)
+def test_a_wrong_address_is_wrong_usage_and_says_how_to_write_one(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "HOST:PORT" in capsys.readouterr().err

@@ -23,6 +23,7 @@ class Flow:
 
     def __init__(self, series: Series, name: str, clock: Clock) -> None:
         self._clock = clock
+        self._waiting = 0  # reports that are pending
         self._oldest: float | None = None  # when the oldest pending report came, on the steady clock
         self._received = each(partial(series.received.labels, name), STATUSES)
         self._alerts = each(partial(series.alerts.labels, name), News)
@@ -57,9 +58,9 @@ class Flow:
             self.enqueued[Kind.REASSERT].inc()
         self.stand(settled.pending, settled.open_alarms)
 
-    def owed(self, kinds: Sequence[Kind], pending: int) -> None:
+    def owed(self, kinds: Sequence[Kind]) -> None:
         _add(self.enqueued, _tally(kinds))
-        self._wait(pending)
+        self._wait(self._waiting + len(kinds))
 
     def stand(self, pending: int, open_alarms: int) -> None:
         self._wait(pending)
@@ -71,6 +72,7 @@ class Flow:
             self._oldest = self._clock.monotonic() - (now - found.oldest) / SECOND
 
     def _wait(self, pending: int) -> None:
+        self._waiting = pending
         self._pending.set(pending)
         if not pending:
             self._oldest = None

@@ -114,9 +114,9 @@ class Metrics:
             exemplar = {"alarm_id": report.coc_alarm_id}
         self._series.latency.observe(waited, exemplar)
 
-    def replayed(self, integration: str, kinds: Sequence[Kind], pending: int) -> None:
-        """Dead letters were owed again, as reports of these kinds."""
-        self._flow(integration).owed(kinds, pending)
+    def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
+        """Dead letters were owed again, as reports of these kinds, since the step that was told before."""
+        self._flow(integration).owed(kinds)
 
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None:
         requests = self._flow(integration).requests

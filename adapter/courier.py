@@ -70,6 +70,7 @@ class Courier:
         claim = ready.claim
         if self._too_late(claim):
             return Settlement(claim=claim, at=self._clock.now())
+        way = self._gate.ways
         verdict, attempt = await self._post(ready.body)
         attempts: tuple[Attempt, ...] = (attempt,)
         refused = claim.report.refused
@@ -83,6 +84,8 @@ class Courier:
             attempts = (*attempts, attempt)
         made = made_of(ready.rendered, ready.body) if ready.rendered else None
         settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, made=made)
+        if verdict.action is Action.PAUSE and way != self._gate.ways:
+            return replace(settlement, refused=claim.report.refused)  # said of a secret that has been changed since
         return await self._judge(settlement, verdict, ready)
 
     def _too_late(self, claim: Claim) -> bool:

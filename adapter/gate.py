@@ -43,6 +43,7 @@ class Gate:
         self.name = name
         self.limit = limit
         self.pause: Pause | None = None
+        self.ways = 0  # how often secrets or certificates have changed
         self.breaker = Breaker()
         self._clock, self._dice, self._watcher = clock, dice, watcher
         self._refusals = Refusals()
@@ -82,6 +83,8 @@ class Gate:
         self._bucket = self._bucket.take(1)
 
     def probe_now(self) -> None:
+        """Reports go out differently from now on; what COC says of one sent before is out of date."""
+        self.ways += 1
         self._probe_at = 0.0
 
     def failed(self, alarm: str, verdict: Verdict) -> None:

@@ -130,6 +130,18 @@ async def test_a_report_whose_sending_met_a_defect_is_tried_again() -> None:
         assert [(one.reason, one.ambiguous) for one in row.attempts] == [("unexpected", True), ("accepted", False)]
 
 
+async def test_a_secret_changed_while_a_report_is_under_way_is_not_blamed_for_the_old_one() -> None:
+    answers = iter([LOCKED_OUT])
+    async with rig(lambda body: next(answers, ACCEPTED)) as it:
+        it.coc.gate.clear()
+        await it.accept(named("A"))
+        it.delivery.probe_now()
+        it.coc.gate.set()
+        await settle()
+        assert it.delivery.gate.pause is None
+        assert await it.outcomes("A") == [Outcome.DELIVERED]
+
+
 class Slow(PlainRenderer):
     """Renders when told to."""
 

@@ -30,6 +30,9 @@ lock: .venv/build.stamp ## resolve requirements/*.in anew, hash-locked, no host 
 	$(COMPILE) $(LOCK_ARGS) requirements/run.in -o requirements/run.txt
 	$(COMPILE) $(LOCK_ARGS) requirements/test.in -o requirements/test.txt
 
+faults: .venv/test.stamp ## the fault catalogue in full counts: ONLY=7 for one row
+	$(BIN)/python -m tests.faults
+
 bench: .venv/run.stamp ## measure beside the goals: ONLY=B3 for one, WRITE=1 to put the table into docs/performance.md
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write) $(BENCH_ARGS)
 

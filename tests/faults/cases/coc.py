@@ -258,8 +258,8 @@ async def name_service(folder: Path, *, rounds: int) -> Found:
         async with sandbox() as coc:
             for _ in range(rounds):
                 endpoint = Endpoint(
-                    name="shop", base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY), auth=NoAuth(),
-                    timeout=2.0,
+                    name="shop", base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY),
+                    auth=NoAuth(), timeout=2.0,
                 )  # fmt: skip
                 client = CocClient(endpoint, SystemClock())
                 await client.open()
@@ -301,15 +301,9 @@ async def canary(folder: Path, *, rounds: int = 1) -> Found:
             place = folder / str(number)
             place.mkdir()
             async with adapter(write_config(place, coc.port), "--log.level=debug") as service:
-                for fault in (
-                    {"status": 503},
-                    {"html": True},
-                    {"reset": "after"},
-                    {"status": 400, "message": KEY},
-                    {"status": 401},
-                ):
+                for turn, fault in enumerate(_FAILURES):
                     await coc.fail(fault)
-                    evil = turned(f"Canary{len(hits)}{fault}", 1)
+                    evil = turned(f"Canary{turn}", 1)
                     evil["labels"]["pod"], evil["annotations"]["summary"] = nasty, nasty
                     await post(f"{service.url}/webhook", webhook(evil, receiver=nasty))
                     await asyncio.sleep(0.3)
@@ -318,10 +312,16 @@ async def canary(folder: Path, *, rounds: int = 1) -> Found:
                 pages += [await fetch(f"{service.admin_url}/api/v1/{path}") for path in _LISTS]
                 await service.terminate()
                 said = service.said
-            hits += [unless(KEY not in text, "the key is told") for text in (*pages, said)]
+            hits += [
+                unless(KEY not in text, f"the key is told: {text[max(0, text.find(KEY) - 80) : text.find(KEY)]}")
+                for text in (*pages, said)
+            ]
             forged = [line for line in said.splitlines() if line.startswith("2026-01-01 ") or "\x1b" in line]
             hits.append(unless(not forged, f"a log line was forged: {forged[:1]}"))
     return found({"places searched": len(hits), "hits": sum(bool(hit) for hit in hits)}, hits)
 
 
+_FAILURES: tuple[dict[str, Any], ...] = (
+    {"status": 503}, {"html": True}, {"reset": "after"}, {"status": 400, "message": KEY}, {"status": 401},
+)  # fmt: skip
 _LISTS = ("alarms", "dead-letters", "integrations", "rejects", "status")

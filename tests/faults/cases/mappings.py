@@ -1,0 +1,55 @@
+"""Row 30: each kind of template error, in a field that COC requires."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter.coc.sandbox_contract import violations as contract
+from tests.faults.found import Found, found, unless
+from tests.mapping.workshop import SOUND, a_job, rendered, rules, told, write
+
+ERRORS = {
+    "undefined": "{{ lookup.t[labels.trap].nothing.more }}",
+    "filter argument": "{{ 'x' | regex_search(labels.trap) }}",
+    "type": "{{ 1 + labels.trap }}",
+    "zero": "{{ 1 // (labels.trap | length - 1) }}",
+    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "security": "{{ labels | attr('__cl' ~ 'ass__') }}{{ (labels | attr('__cl' ~ 'ass__')).mro }}",
+    "memory": "{{ 'a' * 10 ** 9 }}",
+    "time": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "empty": "{{ '' if labels.trap }}",
+}
+"""By class; a template that cannot be compiled is refused at load, see row 33."""
+
+
+async def template_errors(folder: Path, *, alerts: int) -> Found:
+    """`alerts` of each class, and as many that no template fails for."""
+    entries = [
+        {
+            "name": name,
+            "when": f"labels.kind == '{name}'",
+            "alarm": {**SOUND, "alarmName": "{% if labels.trap %}" + template + "{% else %}sound{% endif %}"},
+        }
+        for name, template in ERRORS.items()
+    ]
+    levels = {"name": "level", "when": "labels.kind == 'level'", "alarm": {**SOUND, "alarmLevel": "{{ labels.trap }}"}}
+    write(folder, all=rules(*entries, levels, {"name": "rest", "alarm": SOUND}, lookup={"t": {"a": "b"}}))
+    kinds = [*ERRORS, "level"]
+    jobs = [a_job({"kind": kind, "trap": "("}) for kind in kinds for _ in range(alerts)]
+    jobs += [a_job({"pod": f"p{number}"}) for number in range(alerts)]
+    made = await rendered(folder, *jobs, deadline=0.3)
+    wrong = []
+    for number, one in enumerate(made):
+        kind = kinds[number // alerts] if number < len(kinds) * alerts else "none"
+        fell = set(told(one)) - {"when"}
+        expected = {"none": set(), "level": {"alarmLevel"}}.get(kind, {"alarmName"})
+        wrong += [unless(one.body is not None, f"{kind}: no body")]
+        wrong += [str(line) for line in contract(one.body or {})]
+        wrong += [unless(fell == expected, f"{kind}: fell back {sorted(fell)}")]
+        wrong += [
+            unless(
+                (one.body or {}).get("alarmName") == "PodDown", f"{kind}: alarmName {(one.body or {}).get('alarmName')}"
+            )
+        ]
+    share = 100 * sum(one.body is not None for one in made) / len(made)
+    return found({"classes": len(kinds), "alerts": len(made), "% delivered": round(share)}, wrong)

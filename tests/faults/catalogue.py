@@ -1,0 +1,95 @@
+"""The rows of the fault catalogue, each with its full counts and its short ones. Row numbers are those of issue 4."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.faults.cases import coc, disk, mappings, process, simulated, webhooks
+from tests.faults.cases.borrowed import backends_killed, borrowed, replicas_killed, server_stopped
+from tests.faults.found import Found
+
+Run = Callable[[Path], Found | Awaitable[Found]]
+
+
+class Case(NamedTuple):
+    """`short` is None for a case that other tests already run in a short form."""
+
+    row: int
+    name: str
+    full: Run
+    short: Run | None
+
+
+def case(row: int, name: str, run: Callable[..., Any], full: dict[str, Any], short: dict[str, Any]) -> Case:
+    return Case(row, name, partial(run, **full), partial(run, **short))
+
+
+def elsewhere(row: int, name: str, full: Run) -> Case:
+    return Case(row, name, full, None)
+
+
+C, S = "tests/coc/", "tests/store/"
+
+CATALOGUE: tuple[Case, ...] = (
+    case(1, "kill -9 under load", process.kill_nine, {"kills": 100}, {"kills": 3}),
+    case(2, "kill at each boundary, SQLite", simulated.every_boundary, {}, {"store": "memory"}),
+    case(3, "SIGTERM, once and twice", process.drain, {"rounds": 10}, {"rounds": 2}),
+    case(4, "disk full", disk.full_disk, {"rounds": 10}, {"rounds": 1}),
+    case(5, "every Nth operation fails", disk.every_nth, {"operations": 200}, {"operations": 25}),
+    case(6, "read-only folder", disk.read_only, {}, {}),
+    case(7, "overwritten blocks", disk.corruption, {"blocks": 500}, {"blocks": 5}),
+    elsewhere(7, "cut and foreign logs", borrowed(f"{S}test_sqlite.py", "-k", "log or database or file")),
+    case(8, "backlog", disk.large_backlog, {"reports": 1_000_000, "drain": 20}, {"reports": 5000, "drain": 2}),
+    case(9, "COC down", simulated.outage, {"hours": 72}, {"hours": 1}),
+    case(
+        9, "COC down, SQLite", simulated.outage,
+        {"hours": 2, "store": "sqlite"}, {"hours": 0.1, "store": "sqlite", "every": 60},
+    ),
+    case(10, "COC flapping", simulated.flapping, {"minutes": 120}, {"minutes": 2}),
+    case(11, "COC slow or silent", coc.slow, {"seconds": 20, "limit": 0.05}, {"seconds": 0.5, "limit": 5.0}),
+    case(12, "connections reset", coc.resets, {"reports": 4000}, {"reports": 200}),
+    case(13, "broken answers", coc.broken_answers, {"each": 20, "endless": 1024}, {"each": 2, "endless": 32}),
+    case(14, "answers that are no success", coc.odd_answers, {"each": 50}, {"each": 2}),
+    case(15, "5 % refused", simulated.some_refused, {"alarms": 2000}, {"alarms": 100}),
+    case(16, "all refused", simulated.all_refused, {"alarms": 500}, {"alarms": 60}),
+    case(17, "rotated key", coc.rotated_key, {"alarms": 500, "paused": 70}, {"alarms": 50, "paused": 1}),
+    case(18, "Retry-After", simulated.retry_after, {}, {}),
+    case(19, "name service", coc.name_service, {"rounds": 3}, {"rounds": 1}),
+    case(20, "wall clock jumps", simulated.clock_jumps, {}, {"store": "memory"}),
+    case(
+        21, "burst", webhooks.burst,
+        {"alerts": 100_000, "bodies": 1000, "seconds": 120}, {"alerts": 2000, "bodies": 20, "seconds": 3},
+    ),
+    case(22, "two Alertmanagers", simulated.pair, {"rounds": 500}, {"rounds": 20}),
+    case(
+        22, "two Alertmanagers that cannot talk", simulated.pair,
+        {"rounds": 500, "gossip": False}, {"rounds": 20, "gossip": False},
+    ),
+    case(23, "senders that give up", webhooks.given_up, {"rounds": 300}, {"rounds": 10}),
+    elsewhere(24, "3 replicas on PostgreSQL, kill -9", replicas_killed(60, 1.0)),
+    elsewhere(25, "PostgreSQL crashes", server_stopped(10)),
+    elsewhere(26, "a replica that slept over its lease", borrowed(f"{S}test_postgres.py", "-k", "lease")),
+    elsewhere(27, "backends killed", backends_killed(100)),
+    case(28, "mutated bodies", webhooks.mutants, {"bodies": 1_000_000}, {"bodies": 2000}),
+    case(29, "one bad alert", webhooks.one_bad, {"alerts": 500}, {"alerts": 500}),
+    case(30, "template errors", mappings.template_errors, {"alerts": 50}, {"alerts": 2}),
+    elsewhere(31, "hostile templates", borrowed("tests/mapping/test_fence.py", figure=r"(event loop lag .*): at most (.*)")),
+    case(32, "extreme labels", webhooks.extreme_labels, {"size": 10_000_000}, {"size": 1_000_000}),
+    elsewhere(33, "reloads that must be refused", borrowed("tests/mapping/test_reload.py")),
+    elsewhere(
+        34, "1,000 reloads under load",
+        borrowed("tests/mapping/test_reload.py", "-k", "under_load", MAPPING_RELOADS="1000"),
+    ),
+    case(35, "no mapping", webhooks.no_mapping, {"alerts": 1000}, {"alerts": 20}),
+    case(36, "backlog bound", webhooks.backlog, {"bound": 1000}, {"bound": 50}),
+    Case(
+        37, "attacks",
+        partial(webhooks.attacks, sockets=500, seconds=30.0, mebibytes=1000, chunks=500_000), None,
+    ),
+    case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
+    elsewhere(38, "canary, every failure", borrowed(f"{C}test_canary.py")),
+    elsewhere(39, "newer and foreign stores refused", borrowed(f"{S}test_sqlite.py", "-k", "newer or another")),
+)  # fmt: skip

@@ -116,7 +116,12 @@ async def serve(options: Options) -> int:
     async with running(config, options) as service:
         _rarely_collect()
         hangups: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: hangups.add(asyncio.ensure_future(_reload(service))))
+
+        def hang_up() -> None:
+            hangups.add(task := asyncio.ensure_future(_reload(service)))
+            task.add_done_callback(hangups.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         store = service.store.describe()
         event(logger, logging.INFO, "ready", mapping_revision=service.mappings.revision, store=store["backend"])
         for warning in store.get("warnings", ()):
@@ -136,8 +141,11 @@ def _rarely_collect() -> None:
 
 
 async def _reload(service: Service) -> None:
-    with suppress(ConfigError, MappingError):  # said by the reloader
-        await service.reloader.reload()
+    try:
+        with suppress(ConfigError, MappingError):  # said by the reloader
+            await service.reloader.reload()
+    except Exception:
+        logger.exception("%s", "a reload failed; this is a defect of the adapter")
 
 
 def _exit() -> None:

@@ -11,7 +11,12 @@ from typing import Any
 
 import aiohttp
 
+from adapter.clock import SystemClock
 from adapter.coc.sandbox_contract import violations as contract
+from adapter.errors import PayloadError
+from adapter.intake import take_in
+from adapter.lifecycle import Policy
+from adapter.store.memory import MemoryStore
 from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
 from tests.faults.found import Found, found, quantile, unless
 from tests.faults.oracle import Ledger, examine
@@ -24,6 +29,9 @@ from tests.flow.attacks import (
     peak_memory,
     slow_sockets,
 )  # fmt: skip
+from tests.flow.attacks import (
+    mutants as corpus,
+)
 from tests.stage import adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
 MIB = 2**20
@@ -131,6 +139,28 @@ async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
         unless("Traceback" not in said and "defect" not in said, "a defect in the log"),
         unless(code == 0, f"exit code {code}"),
     )
+
+
+async def mutants_inside(folder: Path, *, bodies: int, seed: int = 29) -> Found:
+    """Row 28 without the network: every damaged body is committed or is a PayloadError, and nothing else."""
+    clock = SystemClock()
+    store, policy = MemoryStore(backlog=10**9, clock=clock), Policy(0, False)
+    taken = refused = 0
+    began = time.monotonic()
+    wrong: list[str] = []
+    for number, body in enumerate(corpus(seed, bodies)):
+        try:
+            await take_in(body, integration="default", store=store, clock=clock, revision="r1", policy=policy)
+            taken += 1
+        except PayloadError:
+            refused += 1
+        except Exception as exc:
+            wrong.append(f"body {number} of seed {seed}: {type(exc).__name__}: {exc}"[:300])
+        if number % 20_000 == 19_999:  # the memory store keeps everything
+            await store.close()
+            store = MemoryStore(backlog=10**9, clock=clock)
+    rate = bodies / (time.monotonic() - began)
+    return found({"bodies": bodies, "taken": taken, "refused": refused, "bodies/s": round(rate)}, wrong)
 
 
 async def one_bad(folder: Path, *, alerts: int) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import shutil
 import sys
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from adapter.errors import AdapterError
 
@@ -66,7 +67,7 @@ def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], 
 
 
 def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
-    where = f"the admin listener ({ADMIN_URL})"
+    where = f"the admin listener ({ADMIN_URL}); http://USER:PASSWORD@... where it asks for them"
     parser.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=where)
     parser.add_argument("--output", choices=["table", "json"], default=output)
 
@@ -106,9 +107,9 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
     """One screen: the sentences, then the last reports."""
     integration, fingerprint = name
     alarm = trail["alarm"] or {"labels": {}}
-    labels = ", ".join(f'{label}="{value}"' for label, value in alarm["labels"].items())
-    lines = [f"{fingerprint} in {integration} {{{labels}}}", ""]
-    lines += [f"  {sentence}" for sentence in trail["explanation"]]
+    labels = ", ".join(_cell(f'{label}="{value}"') for label, value in alarm["labels"].items())
+    lines = [f"{_cell(fingerprint)} in {integration} {{{labels}}}", ""]
+    lines += [f"  {_cell(sentence)}" for sentence in trail["explanation"]]
     reports = [
         report
         | {
@@ -123,7 +124,7 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
         lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
         last = next((report for report in trail["reports"] if report["body"]), None)
         if last:
-            lines += ["", f"  body of report {last['id']}: {json.dumps(last['body'], ensure_ascii=False)}"]
+            lines += ["", f"  body of report {last['id']}: {_cell(json.dumps(last['body'], ensure_ascii=False))}"]
     return "\n".join(lines)
 
 
@@ -196,9 +197,12 @@ def _ask(url: str, method: str, path: str, body: Any = None) -> Any:
     """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
     if not url.startswith(("http://", "https://")):
         raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
+    url, credentials = _split(url)
     data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
     request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
     request.add_header("Content-Type", "application/json")
+    if credentials:
+        request.add_header("Authorization", credentials)
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             return json.loads(answer.read())
@@ -209,6 +213,15 @@ def _ask(url: str, method: str, path: str, body: Any = None) -> Any:
         raise AdapterError(
             f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
         ) from exc
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The URL without `user:password@`, fit to be shown, and what they make as a header, empty without."""
+    scheme, _, rest = url.partition("://")
+    login, found, place = rest.rpartition("@")
+    if not found:
+        return url, ""
+    return f"{scheme}://{place}", "Basic " + base64.b64encode(unquote(login).encode()).decode()
 
 
 def _words(body: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter.alertmanager import fingerprint_of
 from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.web.doors import write_users
 
 MAPPING = """\
 rules:
@@ -216,3 +217,26 @@ async def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
     finally:
         os.close(writing)
     assert (process.returncode, errors) == (1, b"")
+
+
+async def test_the_text_of_an_alert_cannot_steer_the_terminal_or_forge_a_line(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        labels = {"alertname": "Evil", "note": "\x1b[2Jgone\nNever received: \u202eforged\x9b31m"}
+        await post(f"{service.url}/webhook", webhook({"status": "firing", "labels": labels}))
+        await coc.received(1)
+        for words in (("alarms", "explain", "Evil"), ("alarms", "list")):
+            _, out, _ = await command(service, *words)
+            assert all(char.isprintable() or char == "\n" for char in out)
+            assert not any(line.startswith("Never") for line in out.splitlines())
+
+
+async def test_the_commands_log_in_where_the_admin_listener_asks_for_it(tmp_path: Path) -> None:
+    users = write_users(tmp_path / "web.yml", operator="p@ss:word")
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port), f"--web.config.file={users}") as service:
+        place = service.admin_url.removeprefix("http://")
+        code, out, errors = await command(service, "alarms", "list", url=f"http://operator:p%40ss%3Aword@{place}")
+        assert (code, out, errors) == (0, "no alarms\n", "")
+        code, out, errors = await command(service, "alarms", "list", url=f"http://operator:guessed@{place}")
+        assert (code, out) == (1, "")
+        assert "answered 401" in errors
+        assert "guessed" not in errors

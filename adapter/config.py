@@ -182,6 +182,10 @@ class _Resolver:
         if scheme not in ("sqlite", "memory", "postgresql", "postgres"):
             message = "the store is none of sqlite:PATH, postgresql://... and memory:"
             self.findings.append(self.file.finding(("store",), message))
+        if given and scheme in ("sqlite", "memory"):
+            self.secrets.remove(given)  # no password in it, and its words are common ones in a log
+        if scheme == "sqlite" and not rest:
+            self.findings.append(self.file.finding(("store",), "sqlite: needs the path of a file after it"))
         if scheme == "sqlite":
             return Secret(value=f"sqlite:{self.folder / rest}")
         return given or Secret(value=url)

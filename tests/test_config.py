@@ -108,3 +108,11 @@ def test_other_durations_are_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("16MiB", 16 << 20), ("1GB", 1 << 30), ("512KiB", 512 << 10), ("7", 7)])
 def test_sizes_are_read_as_prometheus_writes_them(text: str, value: int) -> None:
     assert size(text) == value
+
+
+@pytest.mark.parametrize(("store", "secret"), [("memory", 0), ("sqlite:a.db", 0), ("postgresql://u:pw@db/coc", 1)])
+def test_only_a_store_that_may_carry_a_password_is_kept_out_of_the_logs(
+    tmp_path: Path, store: str, secret: int
+) -> None:
+    config = load(tmp_path, f"store: {store}\n{SMALL}")
+    assert [known.get() for known in config.secrets].count(store) == secret

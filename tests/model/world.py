@@ -131,7 +131,7 @@ class World:
             self.metrics.carried(name, counts)
         self.delivery = Delivery(
             "default",
-            store=self.store,  # type: ignore[arg-type]
+            store=self.store,
             renderer=self.renderer,
             reporter=self,
             contract=Contract(),
@@ -188,7 +188,7 @@ class World:
             webhook, receipt = await take_in(
                 body,
                 integration="default",
-                store=self.store,  # type: ignore[arg-type]
+                store=self.store,
                 clock=self.clock,
                 revision=self.renderer.revision,
                 policy=self.policy,

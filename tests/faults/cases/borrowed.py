@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.faults.found import Found, found, unless
 from tests.needs import needs
@@ -36,7 +37,7 @@ def borrowed(*names: str, figure: str = "", **environment: str) -> Callable[[Pat
     return row
 
 
-PostgresRun = Callable[[PostgresServer, Path], Awaitable[Figures]]
+PostgresRun = Callable[[PostgresServer, Path], Coroutine[Any, Any, Figures]]
 
 
 def postgres(run: PostgresRun, *, duplicates: Callable[[Figures], int] = lambda figures: 0) -> Callable[[Path], Found]:

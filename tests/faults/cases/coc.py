@@ -252,7 +252,7 @@ async def name_service(folder: Path, *, rounds: int) -> Found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return await real(way["now"], port, **hints)
 
-    loop.getaddrinfo = resolve  # type: ignore[method-assign]
+    loop.getaddrinfo = resolve  # type: ignore[method-assign, assignment]
     wrong, resumed = [], []
     try:
         async with sandbox() as coc:

@@ -177,7 +177,7 @@ async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
     for start in range(0, reports, batch):
         await store.accept(firing(*(f"{n:08x}" for n in range(start, min(start + batch, reports))), text="words " * 20))
     await store.close()
-    size = sum(item.stat().st_size for item in path.parent.iterdir()) / MIB
+    size = path.stat().st_size / MIB
     async with sandbox() as coc:
         config = write_config(folder, coc.port, f"limits: {{backlog: {2 * reports}}}\n")
         async with process(config) as service:
@@ -193,11 +193,11 @@ async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
             rate = (coc.count - before) / (time.monotonic() - began)
             memory = peak_memory(service.now.process.pid) / MIB
             scrape = await fetch(f"{service.url}/metrics")
-            start = service.starts[0]
+            started = service.starts[0]
     figures = {
         "reports": reports,
         "MiB on disk": round(size),
-        "s to start": round(start, 2),
+        "s to start": round(started, 2),
         "MiB of memory at most": round(memory),
         "reports/s drained": round(rate),
         "ms p99 of an acknowledgement meanwhile": round(quantile(seconds, 0.99) * 1000),

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapter.coc.verdict import judge
+from adapter.coc.verdict import Verdict, judge
 from tests.fakes import EPOCH
 from tests.faults.alertmanager import Member, Timing
 from tests.faults.chaos import turned
@@ -120,8 +121,12 @@ async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> Found:
     """Row 10: ten seconds up, ten seconds down; what is under way when it goes down is taken without an answer."""
     async with world(folder, in_flight=8) as it:
         ledger, turn = Ledger(), 0
-        phase = lambda: int((it.clock.monotonic() - 1000) % 20)  # noqa: E731
-        it.coc.mood = lambda body: "lost" if phase() == 9 else "accept" if phase() < 10 else "down"
+
+        def mood(body: dict[str, Any]) -> str:
+            phase = int(it.clock.monotonic() - 1000) % 20
+            return "lost" if phase == 9 else "accept" if phase < 10 else "down"
+
+        it.coc.mood = mood
         while turn * 3 < minutes * 60:
             turn += 1
             await tell(it, ledger, [turned(f"F{n}", turn) for n in range(alarms)])
@@ -213,7 +218,7 @@ async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
                 ledger = Ledger()
                 headers = {"Retry-After": value} if value else {}
                 told = judge(status, headers, b"", now)
-                it.coc.mood = lambda body, told=told: told
+                it.coc.mood = partial(_always, told)
                 await tell(it, ledger, [turned("A", 1)])
                 it.coc.mood = lambda body: "accept"
                 first = it.coc.tries[0]
@@ -224,6 +229,10 @@ async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
                     wrong.append(f"{status} with Retry-After {value!r}: tried again after {waited:.1f} s")
                 wrong += examine(ledger, arrived(it)).violations()
     return found({"kinds": 2 * len(cases), "s too early at most": max(0.0, round(early, 2))}, wrong)
+
+
+def _always(verdict: Verdict, body: dict[str, Any]) -> Verdict:
+    return verdict
 
 
 async def clock_jumps(folder: Path, *, store: str = "sqlite") -> Found:

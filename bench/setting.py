@@ -38,9 +38,10 @@ class Bench:
         return folder
 
     @asynccontextmanager
-    async def sink(self, latency: float = 0.0) -> AsyncIterator[Sink]:
-        port = free_port()
-        async with running("sink", ["-m", "bench.sink", f"{port}"], port, core=self.tool_core, folder=self.folder):
+    async def sink(self, latency: float = 0.0, *, beside: bool = False) -> AsyncIterator[Sink]:
+        """`beside`: on the core of what is measured, to see what the scheduler does to a server there."""
+        port, core = free_port(), self.subject_core if beside else self.tool_core
+        async with running("sink", ["-m", "bench.sink", f"{port}"], port, core=core, folder=self.folder):
             sink = Sink(port)
             await sink.reset(latency)
             yield sink

@@ -10,20 +10,23 @@ from bench.payloads import fresh
 from bench.process import Adapter, Sink
 from bench.setting import Bench
 
-LATENCY: Final = 0.1  # seconds
+JUDGED: Final = 0.1  # seconds; the latency of the goal
+SETTINGS: Final = ((64, 0.1, 4_000), (256, 0.1, 12_000), (32, 0.02, 6_000), (256, 0.5, 6_000))
+"""Reports in flight, COC's latency in seconds, alarms."""
 
 
 async def rate(bench: Bench) -> list[Row]:
     rows = []
-    for in_flight, alarms in ((64, 4_000), (256, 12_000)):
+    for in_flight, latency, alarms in SETTINGS:
         rates = []
-        async with bench.sink(LATENCY) as sink:
+        async with bench.sink(latency) as sink:
             for _ in range(bench.repeats):
-                rates.append(await steady(bench, sink, in_flight, alarms, LATENCY))
-                bench.say(f"B7: {rates[-1]:.0f}/s with {in_flight} in flight")
-        possible = [in_flight / LATENCY] * bench.repeats
-        name = f"reports/s, {in_flight} in flight, COC of 100 ms"
-        rows.append(compared("B7", name, "/s", rates, ("possible", possible), Goal("at least", 0.9, "x")))
+                rates.append(await steady(bench, sink, in_flight, alarms, latency))
+                bench.say(f"B7: {rates[-1]:.0f}/s with {in_flight} in flight, COC of {latency * 1e3:.0f} ms")
+        possible = [in_flight / latency] * bench.repeats
+        name = f"reports/s, {in_flight} in flight, COC of {latency * 1e3:.0f} ms"
+        goal = Goal("at least", 0.9, "x") if latency == JUDGED else None
+        rows.append(compared("B7", name, "/s", rates, ("possible", possible), goal))
     return rows
 
 

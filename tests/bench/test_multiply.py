@@ -1,0 +1,81 @@
+"""The large backlogs of the benchmark hold what as many webhooks would have left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+
+from adapter.alertmanager import parse_webhook
+from adapter.clock import SystemClock
+from adapter.lifecycle import Policy
+from adapter.store import open_store
+from adapter.store.base import Claim, Intake, Store
+from bench import multiply
+from bench.payloads import fresh
+from bench.postgres import programs, server
+from tests.needs import needs
+
+TIMES = 3
+
+
+async def _opened(url: str) -> Store:
+    return await open_store(url, backlog=10**6, clock=SystemClock())
+
+
+async def _seed(url: str) -> None:
+    store, clock = await _opened(url), SystemClock()
+    policy = Policy(refresh_interval=0, id_per_episode=False)
+    for body in fresh(multiply.SEED, per_webhook=100):
+        webhook = parse_webhook(body)
+        await store.accept(
+            Intake(integration="default", webhook=webhook, received=clock.now(), revision="r", policy=policy)
+        )
+    await store.close()
+
+
+async def _all_claims(url: str) -> list[Claim]:
+    """Everything that is due, after a look at the counts."""
+    store = await _opened(url)
+    try:
+        counts = (await store.counts())["default"]
+        assert (counts.pending, counts.open_alarms) == (TIMES * multiply.SEED, TIMES * multiply.SEED)
+        found: list[Claim] = []
+        while claims := (await store.claim("default", 500)).claims:
+            found += claims
+        return found
+    finally:
+        await store.close()
+
+
+def _sound(claims: list[Claim]) -> bool:
+    """Each report of an alarm of its own, with the alert it came from."""
+    names = {claim.report.fingerprint for claim in claims}
+    seqs = {claim.report.seq for claim in claims}
+    whole = all(claim.report.raw.startswith(b'{"alert":') for claim in claims)
+    return len(names) == len(seqs) == len(claims) == TIMES * multiply.SEED and whole
+
+
+async def test_a_sqlite_store_of_many_is_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "adapter.db"
+    await _seed(f"sqlite:{path}")
+    multiply.sqlite(path, TIMES * multiply.SEED)
+    assert _sound(await _all_claims(f"sqlite:{path}"))
+
+
+async def test_a_postgresql_store_of_many_is_a_store() -> None:
+    needs("initdb")
+    place = programs()
+    assert place is not None
+    with server(place) as database:
+        dsn = database.new_database("many")
+        await _seed(dsn)
+        connection = await asyncpg.connect(dsn)
+        await multiply.postgres(connection, TIMES * multiply.SEED)
+        await connection.close()
+        assert _sound(await _all_claims(dsn))
+
+
+def test_a_statement_changes_what_it_is_told_to_and_copies_the_rest() -> None:
+    made = multiply.insertion("report", ["seq", "raw"], {"seq": "seq + n"}, "numbers")
+    assert made == "INSERT INTO report (seq, raw) SELECT seq + n, raw FROM report t, numbers"

@@ -134,14 +134,15 @@ class Gate:
         """Take over what the store says of the pause; True when that changes something."""
         if pause == self.pause:
             return False
-        self.pause = pause
+        earlier, self.pause = self.pause, pause
         self._watcher.paused(self.name, pause.reason if pause else None)
         if pause:
             self._probe_at = self._clock.monotonic() + PROBE_SECONDS
-            event(
-                logger, logging.ERROR, "integration paused",
-                integration=self.name, reason=pause.reason, by=pause.by, detail=pause.detail,
-            )  # fmt: skip
+            if earlier is None or earlier.reason != pause.reason:  # answers under way may ask for it once more
+                event(
+                    logger, logging.ERROR, "integration paused",
+                    integration=self.name, reason=pause.reason, by=pause.by, detail=pause.detail,
+                )  # fmt: skip
         else:
             self._refusals = Refusals()
             before, self.breaker = self.breaker, Breaker()

@@ -73,7 +73,7 @@ class Row(NamedTuple):
 
 
 CLOCK_HINT = "this machine's clock differs from COC's: requests signed more than 15 minutes off are refused"
-KEY_HINT = "check access key, secret key and project id, and that they belong to this site"
+KEY_HINT = "check the integration key and, where it signs, access key, secret key and project id, for this site"
 TOKEN_HINT = "check auth: COC wants a signature (type: aksk) or a token of this site, valid for 24 h"  # noqa: S105
 WRONG_ENDPOINT = "wrong endpoint? check site or base_url"
 

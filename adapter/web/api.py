@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -12,7 +11,6 @@ from aiohttp import web
 from adapter import __version__
 from adapter.alarm import Pause, Status
 from adapter.alertmanager import parse_webhook
-from adapter.clock import SECOND
 from adapter.errors import PayloadError
 from adapter.explain import explain
 from adapter.mapping.preview import job_of
@@ -34,6 +32,7 @@ from adapter.web.models import (
     ReportModel,
     StatusModel,
     TrailModel,
+    stamp,
 )
 from adapter.web.openapi import Call, Operation, Page, Query, problem
 
@@ -100,7 +99,7 @@ class AdminApi:
         return StatusModel(
             version=__version__,
             python=platform.python_version(),
-            started_at=datetime.fromtimestamp(self._started / SECOND, UTC).isoformat(timespec="seconds"),
+            started_at=stamp(self._started) or "",
             ready=reason is None,
             not_ready_because=reason,
             restart_needed=service.reloader.restart_needed,
@@ -120,9 +119,6 @@ class AdminApi:
 
     def _integration(self, name: str, counts: Counts) -> IntegrationModel:
         gate = self._service.deliveries[name].gate
-        oldest = None
-        if counts.oldest is not None:
-            oldest = datetime.fromtimestamp(counts.oldest / SECOND, UTC).isoformat(timespec="milliseconds")
         return IntegrationModel(
             id=name,
             integration=name,
@@ -132,7 +128,7 @@ class AdminApi:
             pending=counts.pending,
             open_alarms=counts.open_alarms,
             dead_letters=counts.dead,
-            oldest_pending_at=oldest,
+            oldest_pending_at=stamp(counts.oldest or 0),
         )
 
     async def _alarms(self, call: Call) -> Page:

@@ -38,7 +38,7 @@ class PauseModel(Model):
 
     @classmethod
     def of(cls, pause: Pause) -> PauseModel:
-        return cls(reason=pause.reason, since=_time(pause.since) or "", by=pause.by, detail=pause.detail)
+        return cls(reason=pause.reason, since=stamp(pause.since) or "", by=pause.by, detail=pause.detail)
 
 
 class IntegrationModel(Model):
@@ -101,15 +101,15 @@ class AlarmModel(Model):
             episode=alarm.episode,
             coc_alarm_id=alarm.coc_alarm_id,
             labels=dict(row.labels),
-            starts_at=_time(alarm.starts),
-            ends_at=_time(alarm.ends),
-            first_seen_at=_time(row.first_seen),
-            last_seen_at=_time(row.last_seen),
+            starts_at=stamp(alarm.starts),
+            ends_at=stamp(alarm.ends),
+            first_seen_at=stamp(row.first_seen),
+            last_seen_at=stamp(row.last_seen),
             repeats=row.repeats,
             stale=row.stale,
             pending=alarm.pending,
             coc_status=row.accepted.status if row.accepted else None,
-            coc_accepted_at=_time(row.accepted.at) if row.accepted else None,
+            coc_accepted_at=stamp(row.accepted.at) if row.accepted else None,
         )
 
 
@@ -125,7 +125,7 @@ class AttemptModel(Model):
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptModel:
         return cls(
-            at=_time(attempt.at),
+            at=stamp(attempt.at),
             seconds=round(attempt.seconds, 6),
             verdict=attempt.reason,
             status=attempt.status,
@@ -171,8 +171,8 @@ class ReportModel(Model):
             episode=report.episode,
             kind=report.kind.value,
             outcome=row.outcome.value if row.outcome else None,
-            received_at=_time(report.received),
-            done_at=_time(row.done),
+            received_at=stamp(report.received),
+            done_at=stamp(row.done),
             due_in_seconds=row.due_in,
             attempts=report.attempts,
             webhook={"id": report.webhook, **row.sender},
@@ -204,7 +204,7 @@ class RejectModel(Model):
         return cls(
             id=row.id,
             integration=row.integration,
-            received_at=_time(row.received),
+            received_at=stamp(row.received),
             reason=row.reason,
             head=row.head.decode(errors="replace"),
         )
@@ -243,7 +243,7 @@ class ErrorModel(Model):
     error: str
 
 
-def _time(micros: Micros) -> str | None:
+def stamp(micros: Micros) -> str | None:
     """RFC 3339 in UTC with milliseconds, null for never."""
     if not micros:
         return None

@@ -137,7 +137,7 @@ class WebhookDoor:
                 policy=self._config.policy,
             )
         except PayloadError as exc:
-            self._loud("webhook is none", integration, exc)
+            self._loud("not a webhook", integration, exc)
             return _refusal(400, str(exc))
         self._metrics.webhook_accepted(integration, webhook, receipt)
         if receipt.owed:

@@ -236,7 +236,7 @@ async def rotated_key(folder: Path, *, alarms: int, paused: float) -> Found:
         liveness,
         law(scrape),
         unless(took == 0 and calls <= limit, f"{calls:.0f} requests while paused"),
-        unless(resumed < 10, "not resumed within 10 s"),
+        unless(resumed < 15, "not resumed within 15 s"),
     )
 
 

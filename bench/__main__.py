@@ -65,7 +65,8 @@ async def run(names: list[str], repeats: int, folder: Path) -> tuple[list[Row], 
         seconds = time.monotonic() - started
         strangers[name] = max(0.0, (procfs.machine_busy_seconds() - busy - (own_cpu() - own)) / seconds)
         say(f"{name} took {seconds:.0f} s; others used {strangers[name]:.2f} cores")
-    return rows, strangers
+    order = list(CASES)
+    return sorted(rows, key=lambda row: order.index(row.case)), strangers
 
 
 def main(words: list[str]) -> int:

@@ -31,6 +31,8 @@ from adapter.store.base import Claim, DeliveryStore, Settled, Settlement
 Purse = Callable[[int], Awaitable[int]]
 
 PURSE_SECONDS = 0.2  # at most, between questions to the purse; by dice, so that replicas take turns
+HELD_BYTES = 32 * 1024 * 1024  # of claimed alerts; alerts of many MiB must not add up to more memory than there is
+LEAST_SECONDS = 0.01  # between claims that gave less than there was room for
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Delivery:
         self._early = False
         self._pause_changed = -math.inf
         self._stopping = False
+        self._bytes_claimed = 0  # of all alerts claimed, since the start
         self._running: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
 
@@ -163,11 +166,12 @@ class Delivery:
             self._early = self._early or early
             raise
         self._early = self._early or (early and len(claimed.claims) == room)
+        self._bytes_claimed += sum(len(claim.report.raw) for claim in claimed.claims)
         if claimed.claims:
             await self._render(claimed.claims)
         if len(claimed.claims) < room:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
-            await self._wait(min(self._poll, max(due, 0.001)))
+            await self._wait(min(self._poll, max(due, LEAST_SECONDS)))
 
     @property
     def _poll(self) -> float:
@@ -185,6 +189,8 @@ class Delivery:
     def _room(self) -> int:
         """How many more claims are wanted; 0 until there is room for a batch worth rendering."""
         held = len(self._ready) + len(self._sending) + self._settler.unsettled
+        if held and self._bytes_claimed - self._settler.bytes_settled >= HELD_BYTES:
+            return 0
         if not self.gate.wide_open or self._purse is not None:
             return min(self._share, self.gate.allowed(len(self._sending))) - held
         room = 2 * self.gate.limit - held

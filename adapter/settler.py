@@ -27,6 +27,7 @@ class Settler:
 
     def __init__(self, store: DeliveryStore, clock: Clock, on_settled: Callable[[Settlement, Settled], None]) -> None:
         self.unsettled = 0
+        self.bytes_settled = 0  # of all alerts that left, since the start
         self._store, self._clock, self._on_settled = store, clock, on_settled
         self._waiting: list[Settlement] = []
         self._writing: asyncio.Task[None] | None = None
@@ -47,6 +48,7 @@ class Settler:
             batch, self._waiting = self._waiting, []
             settled = await self._settled(batch)
             self.unsettled -= len(batch)
+            self.bytes_settled += sum(len(settlement.claim.report.raw) for settlement in batch)
             for settlement, result in settled:
                 self._on_settled(settlement, result)
 

@@ -314,6 +314,20 @@ async def test_a_renderer_that_fails_delays_reports_and_loses_none() -> None:
         assert await it.outcomes("A") == await it.outcomes("B") == [Outcome.DELIVERED]
 
 
+async def test_alerts_of_many_mebibytes_are_not_held_all_at_once() -> None:
+    async with rig(max_in_flight=64) as it:
+        it.coc.gate.clear()
+        large = {"summary": "x" * 4 * 1024 * 1024}
+        for number in range(24):
+            await it.accept(named(f"A{number}", annotations=large))
+            await it.clock.advance(1.0)
+        held = it.coc.active
+        assert 8 <= held <= 10
+        it.coc.gate.set()
+        await it.clock.advance(30)
+        assert [await it.outcomes(f"A{number}") for number in range(24)] == [[Outcome.DELIVERED]] * 24
+
+
 @pytest.mark.parametrize("rate", [1.0, 5.0, 50.0])
 async def test_a_rate_limit_holds_over_every_second(rate: float) -> None:
     async with rig(rate_limit=rate) as it:

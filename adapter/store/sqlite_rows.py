@@ -24,6 +24,8 @@ from adapter.store.jsonform import (
 from adapter.store.sqlite_damage import DamagedRow
 from adapter.store.sqlite_settle import checksum, making_checksum
 
+CLAIM_BYTES: Final = 8 * 1024 * 1024  # of alerts in one answer, one at least
+
 _DUE: Final = """SELECT id, due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at <= ?
     ORDER BY due_at, id LIMIT ?"""
 _LATER: Final = """SELECT due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at > ?
@@ -65,14 +67,19 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     """The alarms due by `tick`, longest first. The `busy` are passed over by the index alone."""
     rows = connection.execute(_DUE, (integration, tick, limit + len(busy)))
     chosen = [id_ for id_, _ in rows if id_ not in busy][:limit]
-    claims, damaged = [], []
+    claims: list[Claim] = []
+    damaged: list[int] = []
+    size = 0
     for alarm in chosen:
+        if size >= CLAIM_BYTES:
+            return Due(claims, chosen[: len(claims)], damaged, next_due=0)
         row = connection.execute(_CLAIM, (alarm,)).fetchone()
         try:
             claim, sound = _claim(row, connection, alarm)
         except (TypeError, ValueError) as exc:
             raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
         claims.append(claim)
+        size += len(claim.report.raw)
         if not sound:
             damaged.append(claim.report.seq)
     later = connection.execute(_LATER, (integration, tick)).fetchone() if len(chosen) < limit else None

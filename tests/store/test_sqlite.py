@@ -505,6 +505,19 @@ async def test_an_operation_that_fails_by_itself_leaves_those_of_its_commit_alon
     assert await names_due(store) == ["a1", "a2"]
 
 
+async def test_a_claim_gives_out_no_more_bytes_than_fit_and_the_rest_at_the_next(opened: Open) -> None:
+    store = await opened()
+    large = [an_alert(f"a{number}", annotations={"summary": "x" * 3 * 1024 * 1024}) for number in range(8)]
+    for alert in large:
+        await store.accept(an_intake(alert))
+    given: list[int] = []
+    while len(given) < 3:
+        claimed = await store.claim("default", 8)
+        given.append(len(claimed.claims))
+        assert claimed.next_due == (0.0 if sum(given) < 8 else None)
+    assert given == [3, 3, 2]
+
+
 async def test_a_cancelled_claim_is_given_out_again(opened: Open) -> None:
     store = await opened()
     await store.accept(firing("a1"))

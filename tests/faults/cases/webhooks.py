@@ -105,8 +105,8 @@ async def given_up(folder: Path, *, rounds: int) -> Found:
                 writer.write(head + part)
                 await writer.drain()
                 writer.close()
-            status, _ = await post(f"{service.url}/webhook", body)
-            assert status == 200
+            status, text = await post(f"{service.url}/webhook", body)
+            assert status == 200, f"{status} {text}"
             ledger.acknowledged(alerts)
             await asyncio.sleep(0.01)
         liveness = await alive(service.url, coc, ledger)

@@ -14,7 +14,7 @@ run: .venv/run.stamp ## the demo: a sandbox COC, the adapter, sample webhooks, a
 	$(BIN)/coc-adapter demo
 
 test: .venv/test.stamp ## all tests; those that need Debian parts skip with a reason unless REQUIRE_ALL=1
-	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: .venv/test.stamp ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -48,6 +49,7 @@ async def test_openmetrics_is_served_to_whoever_asks_with_the_alarm_id_of_a_deli
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         await post(f"{service.url}/webhook", sample("single-firing"))
         (body,) = await coc.received(1)
+        await delivered(service.url, 1)
         async with aiohttp.ClientSession(headers=OPENMETRICS) as http, http.get(f"{service.url}/metrics") as answer:
             assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
             text = await answer.text()
@@ -86,3 +88,10 @@ async def test_every_answer_on_a_webhook_path_is_counted_also_those_given_at_the
         ("default", "405"): 1,
     }
     assert values(scrape, "coc_adapter_access_refused_total", reason="absent") == 3
+
+
+async def delivered(url: str, count: int) -> None:
+    """Wait until that many reports are settled: COC has them a moment earlier."""
+    async with asyncio.timeout(30):
+        while values(await fetch(f"{url}/metrics"), "coc_adapter_reports_total", outcome="delivered") < count:
+            await asyncio.sleep(0.05)

@@ -78,6 +78,7 @@ class Member:
         on_taken: Callable[[Sequence[Alert]], None] = lambda alerts: None,
     ) -> None:
         self.tally = Tally()
+        self.stopping = False
         self._post, self._clock, self._dice, self._timing, self._position = post, clock, dice, timing, position
         self._log = {} if log is None else log
         self._on_send, self._on_taken = on_send, on_taken
@@ -91,9 +92,9 @@ class Member:
             known[fingerprint] = {**alert, "fingerprint": fingerprint}
 
     async def run(self, group: str, *, delay: float = 0.0) -> None:
-        """Flush the group for ever; `delay` before the first time."""
+        """Flush the group until `stopping`; `delay` before the first time. A flush under way is never cut short."""
         await self._clock.sleep(delay)
-        while True:
+        while not self.stopping:
             started = self._clock.monotonic()
             await self.flush(group)
             spent = self._clock.monotonic() - started

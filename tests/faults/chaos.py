@@ -146,10 +146,11 @@ class Churn:
 
     async def stop(self) -> None:
         """The last state of each group has been acknowledged when this returns."""
-        self._tasks.pop().cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        turning = self._tasks.pop()
+        turning.cancel()
+        # What a flush cut short had committed is known to nobody, so none is.
+        self.member.stopping = True
+        await asyncio.gather(turning, *self._tasks, return_exceptions=True)
         for group in range(self._groups):
             assert await self.member.flush(f"g{group}"), "the last flush was not acknowledged"
 

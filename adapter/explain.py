@@ -72,8 +72,8 @@ def _last(row: ReportRow) -> str:
     if row.outcome is Outcome.DEAD:
         last = row.attempts[-1] if row.attempts else None
         words = f"{last.status} {last.code} {last.message}" if last else "it could not be sent"
-        todo = "it was replayed" if row.replayed else f"mend and run `coc-adapter dead-letters replay {row.report.seq}`"
-        return f"{head}dead letter, COC refused it for good: {words}; {todo}."
+        then = "it was replayed" if row.replayed else f"mend and run `coc-adapter dead-letters replay {row.report.seq}`"
+        return f"{head}dead letter, COC refused it for good: {words}; {then}."
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."

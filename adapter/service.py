@@ -35,6 +35,7 @@ MAINTAIN_SECONDS = 60.0
 LAG_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
 READY_SECONDS = 1.0  # how long an answer about readiness holds
+PROBE_SECONDS = 2.0  # how long the store may take to commit before that is told; the chart's probe waits for 3
 OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Service:
         self.door: WebhookDoor
         self._tasks: list[asyncio.Task[None]] = []
         self._ready_seen: tuple[float, str | None] = (-READY_SECONDS, None)
+        self._probing: asyncio.Task[str | None] | None = None
 
     def drain(self) -> None:
         """Not ready, and no webhook is taken from now on; what is in flight goes on."""
@@ -166,14 +168,23 @@ class Service:
         """None while webhooks can be accepted, else why not."""
         if self.draining:
             return "shutting down"
-        now = self.clock.monotonic()
-        if now - self._ready_seen[0] >= READY_SECONDS:
-            try:
-                await self.store.probe()
-                self._ready_seen = (now, None)
-            except StoreUnavailable as exc:
-                self._ready_seen = (now, f"the store cannot commit: {exc}".splitlines()[0])
+        if self.clock.monotonic() - self._ready_seen[0] < READY_SECONDS:
+            return self._ready_seen[1]
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probe(), name="probe")
+        await asyncio.wait((self._probing,), timeout=PROBE_SECONDS)
+        if not self._probing.done():
+            return f"the store has not committed for {PROBE_SECONDS:g} s"
+        self._ready_seen = (self.clock.monotonic(), self._probing.result())
         return self._ready_seen[1]
+
+    async def _probe(self) -> str | None:
+        """Why the store cannot commit. A probe that hangs is not asked again, but waited for."""
+        try:
+            await self.store.probe()
+        except StoreUnavailable as exc:
+            return f"the store cannot commit: {exc}".splitlines()[0]
+        return None
 
     def _start(self, work: Coroutine[None, None, None], name: str, stack: AsyncExitStack) -> None:
         task = asyncio.create_task(work, name=name)

@@ -5,8 +5,10 @@ Only 5xx is tried again by Alertmanager, and the first part of our answer lands 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Final
 
 from aiohttp import web
@@ -22,9 +24,10 @@ from adapter.logs import Quiet, event
 from adapter.metrics import Metrics
 from adapter.store.base import IntakeStore, Receipt
 from adapter.web.body import BodyBroken, BodySlow, BodyTooLarge, read_body
-from adapter.web.limits import Hold, InFlight, Overloaded
+from adapter.web.limits import InFlight, Overloaded
 
 UNKNOWN: Final = "unknown"
+COMMIT_SECONDS: Final = 10.0  # a pair's second Alertmanager waits 15 s before it sends as well
 OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
 
 logger = logging.getLogger(__name__)
@@ -46,14 +49,20 @@ class WebhookDoor:
         metrics: Metrics,
         revision: Callable[[], str],
         owed: Callable[[str], None],
+        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
-        """`revision`: of the mappings in force; `owed` is told the integration whenever something is owed."""
+        """`revision`: of the mappings in force; `owed` is told the integration whenever something is owed.
+
+        `commit_seconds`: how long a sender is kept waiting for the store.
+        """
         self._config, self._store, self._clock, self._metrics = config, store, clock, metrics
         self._revision, self._owed = revision, owed
         self._in_flight = InFlight(
             max_requests=config.webhook.max_in_flight, max_bytes=config.webhook.max_in_flight_bytes
         )
         self._quiet = Quiet(clock)
+        self._commit_seconds = commit_seconds
+        self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -108,25 +117,44 @@ class WebhookDoor:
         if self._closed:
             return _refusal(503, "shutting down", close=True)
         limits = self._config.webhook
-        try:
-            with self._in_flight.hold() as hold:
+        with ExitStack() as held:
+            try:
+                hold = held.enter_context(self._in_flight.hold())
                 body = await read_body(request, limit=limits.max_body, seconds=limits.body_timeout, hold=hold)
-                return await self._take(request, integration, body, hold)
-        except Overloaded:
-            return _refusal(503, "too much is in flight")
-        except BodySlow:
-            return _refusal(503, f"the body did not arrive within {limits.body_timeout:g} s", close=True)
-        except BodyBroken as exc:
-            return _refusal(400, str(exc), close=True)
-        except BodyTooLarge as exc:
-            reason = f"the body is larger than {limits.max_body} bytes (webhook.max_body)"
-            await self._keep(integration, reason, exc.head)
-            return _refusal(413, reason, close=True)
+            except Overloaded:
+                return _refusal(503, "too much is in flight")
+            except BodySlow:
+                return _refusal(503, f"the body did not arrive within {limits.body_timeout:g} s", close=True)
+            except BodyBroken as exc:
+                return _refusal(400, str(exc), close=True)
+            except BodyTooLarge as exc:
+                reason = f"the body is larger than {limits.max_body} bytes (webhook.max_body)"
+                return await self._in_time(self._keep(integration, reason, exc.head), held)
+            if request.transport is None or request.transport.is_closing():
+                # The sender gave up and will send again; committing now could overtake what it sends next.
+                return _refusal(503, "the client has gone")
+            return await self._in_time(self._take(integration, body), held)
 
-    async def _take(self, request: web.Request, integration: str, body: bytes, hold: Hold) -> web.Response:
-        if request.transport is None or request.transport.is_closing():
-            # The sender gave up and will send again; committing now could overtake what it sends next.
-            return _refusal(503, "the client has gone")
+    async def _in_time(self, work: Coroutine[None, None, web.Response], held: ExitStack) -> web.Response:
+        """What `work` answers, or StoreUnavailable when the store hangs, as a dying disk does without an error.
+
+        The work then goes on, and counts as in flight until it ends, so that repeats of it cannot pile up. Should it
+        still be committed, what the sender repeats meanwhile is no news.
+        """
+        task = asyncio.ensure_future(work)
+        await asyncio.wait((task,), timeout=self._commit_seconds)
+        if task.done():
+            return task.result()
+        self._late[task] = held.pop_all()
+        task.add_done_callback(self._came_late)
+        raise StoreUnavailable(f"the store did not answer within {self._commit_seconds:g} s")
+
+    def _came_late(self, task: asyncio.Task[web.Response]) -> None:
+        self._late.pop(task).close()
+        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable):
+            logger.error("a webhook could not be handled; this is a defect of the adapter", exc_info=exc)
+
+    async def _take(self, integration: str, body: bytes) -> web.Response:
         try:
             webhook, receipt = await take_in(
                 body,
@@ -152,12 +180,13 @@ class WebhookDoor:
             }
         )
 
-    async def _keep(self, integration: str, reason: str, head: bytes) -> None:
-        """A body that no repetition can mend: keep its head for a person, even if the store is away just now."""
+    async def _keep(self, integration: str, reason: str, head: bytes) -> web.Response:
+        """A body that no repetition can mend: keep its head for a person, or go on if the store is away just now."""
         try:
             await self._store.reject(integration, self._clock.now(), [Reject(reason=reason, head=head[:HEAD_BYTES])])
         except StoreError as exc:
             self._loud("reject not kept", integration, exc)
+        return _refusal(413, reason, close=True)
 
     def _say(self, integration: str, webhook: Webhook, receipt: Receipt) -> None:
         for first in range(0, len(receipt.owed), OWED_PER_LINE):

@@ -51,8 +51,9 @@ clean: ## remove the environment
 	touch $@
 
 .venv/run.stamp: .venv/build.stamp requirements/run.txt pyproject.toml
-	$(BIN)/uv pip install -q --require-hashes -r requirements/run.txt
+	$(BIN)/uv pip install -q --compile-bytecode --require-hashes -r requirements/run.txt
 	$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q adapter
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements/test.txt

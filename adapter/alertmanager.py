@@ -7,8 +7,6 @@ siblings alone. Sources: Alertmanager `notify/webhook/webhook.go` (version "4"),
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,10 +16,10 @@ from pydantic_core import from_json, to_json
 
 from adapter.clock import Micros
 from adapter.errors import PayloadError
+from adapter.webhookjson import read_json
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
@@ -115,17 +113,12 @@ def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def parse_webhook(body: bytes) -> Webhook:
     """Parse one webhook body; PayloadError says in one line why it is none."""
-    try:
-        data, clean = from_json(body), True
-    except ValueError:
-        data, clean = _parse_leniently(body), False
+    data = read_json(body)
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
     if not isinstance(entries, list):
         raise PayloadError('the body has no list "alerts"; is it an Alertmanager webhook with the standard payload?')
-    if not clean:
-        data, entries = _scrub(data), _scrub(entries)
     alerts: list[Alert] = []
     rejects: list[Reject] = []
     for entry in entries:
@@ -212,30 +205,6 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
         starts=micros(starts_at),
         ends=ends,
     )
-
-
-def _parse_leniently(body: bytes) -> Any:
-    """For what the strict parser refuses: broken UTF-8, lone surrogates, a byte order mark, huge integers."""
-    try:
-        return json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
-    except (ValueError, RecursionError) as exc:
-        where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise PayloadError(f"the body is not JSON{where}") from exc
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 4300 else float(digits)
-
-
-def _scrub(value: Any) -> Any:
-    """Lone surrogates cannot be written as UTF-8: each becomes U+FFFD, in names and values alike."""
-    if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_scrub(item) for item in value]
-    if isinstance(value, dict):
-        return {_scrub(name): _scrub(item) for name, item in value.items()}
-    return value
 
 
 def _texts(value: object) -> dict[str, str]:

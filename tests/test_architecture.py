@@ -24,6 +24,7 @@ LAYERS = (
     {"store", "mapping", "coc", "explain"},
     {"lifecycle", "retry", "logs"},
     {"alarm", "alertmanager", "yamlfile"},
+    {"webhookjson"},
     {"secret", "units", "clock"},
     {"errors"},
 )

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from pydantic_core import to_json
-
 from adapter.alarm import Accepted, Attempt, Outcome, Pause
 from adapter.clock import Clock, Micros
 from adapter.coc.verdict import Action, Reason, Verdict
@@ -79,7 +77,7 @@ class Courier:
                 self._gate.answered()
                 return Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=True)
             rendered, plain = with_fallback(claim, ready.job, ready.rendered.revision)
-            ready, refused = ready._replace(rendered=rendered, body=to_json(plain)), True
+            ready, refused = ready._replace(rendered=rendered, body=plain), True
             verdict, attempt = await self._post(ready.body)
             attempts = (*attempts, attempt)
         made = made_of(ready.rendered, ready.body) if ready.rendered else None

@@ -13,9 +13,7 @@ A rule that drops the alert drops its report, except an `ok` of an alarm that CO
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import micros, unpack
@@ -43,36 +41,36 @@ def job_of(claim: Claim, contract: Contract) -> Job:
     )
 
 
-def decide(claim: Claim, job: Job, rendered: Rendered) -> dict[str, Any] | Outcome:
-    """The body to send, or why none is sent."""
+def decide(claim: Claim, job: Job, rendered: Rendered) -> bytes | Outcome:
+    """The body to send, JSON, or why none is sent."""
     report, accepted = claim.report, claim.accepted
     held = accepted is not None and accepted.status == OPEN
     if job.status == "ok":
         return _closing(claim, job, rendered, held)
-    if rendered.dropped or rendered.body is None:
+    if rendered.dropped or rendered.json is None:
         return Outcome.DROPPED
-    if report.kind is Kind.UPDATE and held and accepted and same_alarm(from_json(accepted.body), rendered.body):
+    if report.kind is Kind.UPDATE and held and accepted and same_alarm(from_json(accepted.body), rendered.body or {}):
         return Outcome.UNNEEDED
-    return rendered.body
+    return rendered.json
 
 
-def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, dict[str, Any]]:
+def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, bytes]:
     """The built-in body after COC refused the mapped one; an `ok` keeps what identifies the alarm to COC."""
     plain = fallback(job, revision, Reason.REFUSED)
     body = plain.body or {}
     if job.status == "ok" and claim.accepted is not None and claim.accepted.status == OPEN:
         body = closing(from_json(claim.accepted.body), body)
-    return plain, body
+    return plain, to_json(body)
 
 
-def _closing(claim: Claim, job: Job, rendered: Rendered, held: bool) -> dict[str, Any] | Outcome:
+def _closing(claim: Claim, job: Job, rendered: Rendered, held: bool) -> bytes | Outcome:
     body = rendered.body
     if held and claim.accepted is not None:
         if body is None:
             body = fallback(job, rendered.revision, Reason.NO_RULE).body or {}
-        return closing(from_json(claim.accepted.body), body)
-    if body is None or rendered.dropped:
+        return to_json(closing(from_json(claim.accepted.body), body))
+    if rendered.json is None or rendered.dropped:
         return Outcome.DROPPED
     if claim.earlier is None or claim.doubt or claim.report.kind is Kind.REASSERT:
-        return body
+        return rendered.json
     return Outcome.DROPPED if claim.earlier is Outcome.DROPPED else Outcome.DISCARDED

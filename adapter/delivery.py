@@ -13,9 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
-
-from pydantic_core import to_json
+from typing import Protocol
 
 from adapter.alarm import Outcome, Pause
 from adapter.clock import Clock
@@ -236,16 +234,16 @@ class Delivery:
         if claim.report.body is not None:
             self._ready.append(Ready(claim, job, None, claim.report.body))
             return
-        body: dict[str, Any] | Outcome
+        body: bytes | Outcome
         if claim.report.refused:
             rendered, body = with_fallback(claim, job, rendered.revision)
         else:
             body = decide(claim, job, rendered)
         if isinstance(body, Outcome):
-            made = made_of(rendered, to_json(rendered.body) if rendered.body else None)
+            made = made_of(rendered, rendered.json)
             self._settler.add(Settlement(claim=claim, at=self._clock.now(), outcome=body, made=made))
         else:
-            self._ready.append(Ready(claim, job, rendered, to_json(body)))
+            self._ready.append(Ready(claim, job, rendered, body))
 
     def _release(self) -> None:
         """Give back what is rendered but not sent."""
@@ -255,16 +253,36 @@ class Delivery:
     # send and judge -------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Start as many sends as are allowed now."""
-        while self._ready and not self._stopping and len(self._sending) < self.gate.allowed(len(self._sending)):
-            if self._purse is not None:
-                if not self._granted:
-                    break
-                self._granted -= 1
-            self.gate.sent()
-            task = asyncio.ensure_future(self._deliver(self._ready.popleft()))
+        """Start as many senders as are allowed now."""
+        while (ready := self._next(len(self._sending))) is not None:
+            task = asyncio.ensure_future(self._deliver(ready))
             self._sending.add(task)
             task.add_done_callback(self._sent)
+
+    def _next(self, active: int) -> Ready | None:
+        """What may be sent now, while `active` others are under way."""
+        if not self._ready or self._stopping or active >= self.gate.allowed(active):
+            return None
+        if self._purse is not None:
+            if not self._granted:
+                return None
+            self._granted -= 1
+        self.gate.sent()
+        return self._ready.popleft()
+
+    async def _deliver(self, first: Ready) -> None:
+        """Send one report after the other, as long as there is one that may be sent."""
+        ready: Ready | None = first
+        while ready is not None:
+            waiting = self.gate.breaker.lasting
+            self._settler.add(await self._courier.send(ready))
+            if self.gate.probing:
+                self._release()
+            elif waiting and not self.gate.breaker.lasting:
+                self._early = True
+            ready = self._next(len(self._sending) - 1)
+            self._pump()
+            self.wake()
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
@@ -272,14 +290,6 @@ class Delivery:
             logger.error("a report could not be handled", exc_info=exc)
         self._pump()
         self.wake()
-
-    async def _deliver(self, ready: Ready) -> None:
-        waiting = self.gate.breaker.lasting
-        self._settler.add(await self._courier.send(ready))
-        if self.gate.probing:
-            self._release()
-        elif waiting and not self.gate.breaker.lasting:
-            self._early = True
 
     def _settled(self, settlement: Settlement, settled: Settled) -> None:
         self._watcher.report_settled(settlement, settled)

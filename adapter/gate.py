@@ -106,6 +106,8 @@ class Gate:
     def answered(self) -> None:
         """COC answered, which ends a row of transient failures."""
         before, self.breaker = self.breaker, self.breaker.succeeded(self.limit)
+        if before is self.breaker:
+            return
         if before.failures > 0 or before.open:
             event(logger, logging.WARNING, "COC answers again", integration=self.name)
         self._tell(before)

@@ -52,6 +52,8 @@ class Breaker(NamedTuple):
 
     def succeeded(self, limit: int) -> Breaker:
         """COC answered with anything that is not a transient failure."""
+        if not (self.failures or self.open or self.ramp):
+            return self
         if self.open:
             return Breaker(ramp=2 if limit > 2 else 0, until=self.until)  # a straggler ends no Retry-After
         ramp = self.ramp * 2 if 0 < self.ramp * 2 < limit else 0
@@ -80,12 +82,16 @@ class Breaker(NamedTuple):
 
 
 class Refusals(NamedTuple):
-    """The last verdicts on content, newest last: (alarm, refused)."""
+    """The last verdicts on content, newest last: (alarm, refused). What was accepted before the first is left out."""
 
     window: tuple[tuple[str, bool], ...] = ()
 
     def add(self, alarm: str, refused: bool) -> Refusals:
-        return Refusals((*self.window, (alarm, refused))[-WINDOW:])
+        if not (refused or self.window):
+            return self
+        window = (*self.window, (alarm, refused))[-WINDOW:]
+        first = next((place for place, (_, was_refused) in enumerate(window) if was_refused), len(window))
+        return Refusals(window[first:])
 
     @property
     def systemic(self) -> bool:

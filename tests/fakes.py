@@ -99,6 +99,6 @@ class PlainRenderer:
     async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
         made = [fallback(job, self.revision, FallbackReason.NO_RULE) for job in jobs]
         return [
-            item._replace(rule="rule", mapping="m.yaml", dropped=True, body=None) if job.alarm_id in self.drop else item
+            item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None) if job.alarm_id in self.drop else item
             for job, item in zip(jobs, made, strict=True)
         ]

@@ -18,8 +18,13 @@ CONTRACT = Contract()
 
 
 def decided(claim: Claim, **changes: Any) -> dict[str, Any] | Outcome:
+    """`changes` of what was rendered; its body as a dict."""
     job = job_of(claim, CONTRACT)
-    return decide(claim, job, fallback(job, "r1", Reason.NO_RULE)._replace(**changes))
+    if "body" in changes:
+        body = changes.pop("body")
+        changes["json"] = None if body is None else json.dumps(body).encode()
+    decision = decide(claim, job, fallback(job, "r1", Reason.NO_RULE)._replace(**changes))
+    return decision if isinstance(decision, Outcome) else json.loads(decision)
 
 
 def dropped(claim: Claim) -> dict[str, Any] | Outcome:
@@ -116,7 +121,8 @@ def test_an_ok_is_sent_when_coc_may_have_taken_the_alarm() -> None:
 def test_the_fallback_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
     mapped = json.loads(held().body) | {"alarmName": "Mapped", "nameSpace": "mapped"}
     claim = a_claim(Kind.OK, accepted=accepted(body=json.dumps(mapped).encode()))
-    rendered, body = with_fallback(claim, job_of(claim, CONTRACT), "r1")
+    rendered, sent = with_fallback(claim, job_of(claim, CONTRACT), "r1")
+    body = json.loads(sent)
     assert isinstance(rendered, Rendered)
     assert (body["alarmName"], body["nameSpace"], body["alarmStatus"]) == ("Mapped", "mapped", "ok")
     assert {item.reason for item in rendered.fallbacks} == {Reason.REFUSED}

@@ -85,7 +85,7 @@ class Child:
         child = cls(process, marker, errors, limits)
         order = {"rules": rules, "bad": wire.pack_bad(bad), "deadline": limits.deadline, "eager": eager}
         try:
-            answer = await child._ask(wire.LOAD, to_json(order), LOAD_SECONDS)
+            answer = from_json(await child._ask(wire.LOAD, to_json(order), LOAD_SECONDS))
             if answer["broken"] is not None:
                 raise CompileError(*answer["broken"])
         except BaseException:
@@ -93,8 +93,8 @@ class Child:
             raise
         return child
 
-    async def render(self, payload: bytes) -> Any:
-        """Answers for the first jobs of wire.pack_jobs, one at least."""
+    async def render(self, payload: bytes) -> bytes:
+        """wire.pack_answers for the first jobs of wire.pack_jobs, one at least."""
         return await self._ask(wire.RENDER, payload, self._limits.deadline * WALL)
 
     async def rehearse(self) -> dict[int, Why]:
@@ -102,7 +102,8 @@ class Child:
         number: int | None = 0
         bad: dict[int, Why] = {}
         while number is not None:
-            answer = await self._ask(wire.REHEARSE, to_json({"from": number}), self._limits.deadline * WALL)
+            order = to_json({"from": number})
+            answer = from_json(await self._ask(wire.REHEARSE, order, self._limits.deadline * WALL))
             number, bad = answer["next"], wire.unpack_bad(answer["bad"])
         return bad
 
@@ -120,7 +121,7 @@ class Child:
             self._errors.close()
             self._marker.close()
 
-    async def _ask(self, kind: bytes, payload: bytes, seconds: float) -> Any:
+    async def _ask(self, kind: bytes, payload: bytes, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(kind, payload)
@@ -137,7 +138,7 @@ class Child:
             await self.stop()
             raise
 
-    async def _exchange(self, kind: bytes, payload: bytes) -> Any:
+    async def _exchange(self, kind: bytes, payload: bytes) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -147,7 +148,7 @@ class Child:
         answer = await stdout.readexactly(length)
         if answered != kind:
             raise EOFError
-        return from_json(answer)
+        return answer
 
     async def _autopsy(self) -> ChildDied:
         under = self._marker.read()

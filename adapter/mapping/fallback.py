@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from adapter.mapping.compose import Origin, Subject, all_fall_back, compose
 from adapter.mapping.job import Job, Reason, Rendered
@@ -18,7 +18,8 @@ def fallback(job: Job, revision: str, reason: Reason, detail: str = "") -> Rende
     alert, group = _unpack(job.raw)
     subject = Subject(job.alarm_id, job.time_ms, job.status, job.contract, alert, group)
     composed = compose(subject, Origin(None, None, revision), {}, all_fall_back(reason, job.contract, detail))
-    return Rendered(None, None, revision, False, tuple(composed.fallbacks), tuple(composed.clipped), composed.body)
+    told = tuple(composed.fallbacks), tuple(composed.clipped)
+    return Rendered(None, None, revision, False, *told, to_json(composed.body))
 
 
 def _unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

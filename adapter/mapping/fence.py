@@ -70,13 +70,14 @@ class Fence:
             self._child = await self._restarted()
         try:
             reply = await self._child.render(wire.pack_jobs(jobs))
+            answers, bad = wire.unpack_answers(reply, self.revision)
         except BaseException:
             self._child = None
             raise
-        self._bad.update(wire.unpack_bad(reply["bad"]))
+        self._bad.update(bad)
         return [
-            fallback(job, self.revision, Reason.ERROR) if answer is None else wire.unpack_answer(answer, self.revision)
-            for job, answer in zip(jobs, reply["answers"], strict=False)
+            fallback(job, self.revision, Reason.ERROR) if answer is None else answer
+            for job, answer in zip(jobs, answers, strict=False)
         ]
 
     def quarantine(self, index: int, why: Why) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from pydantic_core import from_json
+
 
 class Reason(StrEnum):
     """Why a field is not as the mapping says. A closed list: it is a metric label."""
@@ -47,7 +49,7 @@ class Job(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """One alarm rendered. `body` is complete and within COC's field contract; None when a rule drops the alarm."""
+    """One alarm rendered. `json` is complete and within COC's field contract; None when a rule drops the alarm."""
 
     rule: str | None
     mapping: str | None  # the file's name
@@ -55,4 +57,9 @@ class Rendered(NamedTuple):
     dropped: bool
     fallbacks: tuple[Fallback, ...]
     clipped: tuple[str, ...]
-    body: dict[str, Any] | None
+    json: bytes | None
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The fields of `json`."""
+        return None if self.json is None else from_json(self.json)

@@ -2,9 +2,11 @@
 
     LOAD      {rules, bad, deadline, eager} -> {"broken": null | [place, message]}
     REHEARSE  {from}                      -> {"next": number | null, "bad": {...}}    every rule once on a plain alert
-    RENDER    header, then the raw alerts -> {"answers": [...], "bad": {...}}    at least one answer, maybe not all
+    RENDER    header, then the raw alerts -> header {"answers": [...], "bad": {...}}, then the bodies
+                                                  at least one answer, maybe not all
 
-A RENDER payload keeps the raw alerts as bytes, so that one which is not JSON spoils nothing but its own answer.
+A RENDER payload keeps the raw alerts as bytes, so that one which is not JSON spoils nothing but its own answer; its
+answer keeps the bodies as the bytes that go to COC, which few have to be read again.
 """
 
 from __future__ import annotations
@@ -53,7 +55,25 @@ def unpack_bad(bad: Mapping[str, Sequence[str]]) -> dict[int, Why]:
     return {int(index): (Reason(reason), detail) for index, (reason, detail) in bad.items()}
 
 
-def unpack_answer(answer: list[Any], revision: str) -> Rendered:
-    rule, mapping, dropped, fallbacks, clipped, body = answer
-    told = tuple(Fallback(field, Reason(reason), detail) for field, reason, detail in fallbacks)
-    return Rendered(rule, mapping, revision, dropped, told, tuple(clipped), body)
+def pack_answers(answers: Sequence[tuple[Sequence[Any], bytes] | None], bad: Mapping[int, Why]) -> bytes:
+    """An answer is what Rendered says before its body, and that, empty for none. None: it cannot be read at all."""
+    told = [None if answer is None else [*answer[0], len(answer[1])] for answer in answers]
+    header = to_json({"answers": told, "bad": pack_bad(bad)})
+    return b"".join([_HEADER.pack(len(header)), header, *(answer[1] for answer in answers if answer is not None)])
+
+
+def unpack_answers(payload: bytes, revision: str) -> tuple[list[Rendered | None], dict[int, Why]]:
+    (size,) = _HEADER.unpack_from(payload)
+    at = _HEADER.size + size
+    header = from_json(payload[_HEADER.size : at])
+    answers: list[Rendered | None] = []
+    for answer in header["answers"]:
+        if answer is None:
+            answers.append(None)
+            continue
+        rule, mapping, dropped, fallbacks, clipped, length = answer
+        told = tuple(Fallback(field, Reason(reason), detail) for field, reason, detail in fallbacks)
+        body = payload[at : at + length] if length else None
+        answers.append(Rendered(rule, mapping, revision, dropped, told, tuple(clipped), body))
+        at += length
+    return answers, unpack_bad(header["bad"])

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from pydantic_core import from_json, to_json
@@ -95,28 +95,29 @@ class Worker:
 
     def _render(self, program: Program, payload: bytes) -> bytes:
         started, size, known = time.monotonic(), 0, set(program.bad)
-        answers: list[bytes] = []
+        answers: list[tuple[Sequence[Any], bytes] | None] = []
         for number, job in enumerate(wire.unpack_jobs(payload)):
             self._begin(number)
-            answers.append(self._one(program, job))
-            size += len(answers[-1])
+            answers.append(answer := self._one(program, job))
+            size += len(answer[1]) if answer else 0
             if size > wire.MAX_ANSWERS or time.monotonic() - started > self._deadline / 4:
                 break
         learnt = {index: why for index, why in program.bad.items() if index not in known}
-        return b'{"answers":[' + b",".join(answers) + b'],"bad":' + to_json(wire.pack_bad(learnt)) + b"}"
+        return wire.pack_answers(answers, learnt)
 
     def _begin(self, number: int) -> None:
         self._marker.job(number)
         signal.setitimer(signal.ITIMER_PROF, self._deadline)
 
-    def _one(self, program: Program, job: Job) -> bytes:
-        """An answer; null when the alert cannot be read at all."""
+    def _one(self, program: Program, job: Job) -> tuple[Sequence[Any], bytes] | None:
+        """An answer; None when the alert cannot be read at all."""
         try:
             both = from_json(job.raw)
             subject = Subject(job.alarm_id, job.time_ms, job.status, job.contract, both["alert"], both["group"])
-            return to_json(program.render(subject, job.integration))
+            *told, body = program.render(subject, job.integration)
+            return told, b"" if body is None else to_json(body)
         except (ValueError, KeyError, TypeError, AttributeError, MemoryError):
-            return b"null"
+            return None
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:

@@ -207,7 +207,8 @@ def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
         before = current.get(alert.fingerprint)
         step = look(before, alert, now=intake.received, revision=intake.revision, policy=intake.policy)
         if step.alarm is not None:
-            current[alert.fingerprint] = step.alarm._replace(pending=step.alarm.pending + (step.owed is not None))
+            owed = step.owed is not None
+            current[alert.fingerprint] = step.alarm._replace(pending=step.alarm.pending + 1) if owed else step.alarm
         raw = pack(alert, group_json) if step.owed else b""
         made.append(Change(alert=alert, known=before, step=step, raw=raw))
     return made

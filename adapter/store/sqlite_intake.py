@@ -171,10 +171,14 @@ def _write(
             inserted.append((id_, integration, alarm.fingerprint, *content, *state, at, at))
         else:
             updated.append((*content, *state, at, id_))
-    connection.executemany(_SUPERSEDE, [(at, seq) for seq in superseded.values()])
-    connection.executemany(_INSERT_ALARM, inserted)
-    connection.executemany(_UPDATE_ALARM, updated)
-    connection.executemany(_INSERT_REPORT, reports)
+    for statement, written in (
+        (_SUPERSEDE, [(at, seq) for seq in superseded.values()]),
+        (_INSERT_ALARM, inserted),
+        (_UPDATE_ALARM, updated),
+        (_INSERT_REPORT, reports),
+    ):
+        if written:
+            connection.executemany(statement, written)
     progress.superseded += len(superseded)
 
 

@@ -227,7 +227,7 @@ async def test_the_warning_of_a_recovery_stays_until_the_old_file_is_moved_away(
     assert (store.describe()["recovered"], store.describe()["warnings"]) == ([], [])
 
 
-@pytest.mark.parametrize("page", range(16))
+@pytest.mark.parametrize("page", range(17))
 async def test_a_store_that_lost_any_one_of_its_first_pages_still_owes_what_it_owed(
     path: Path, opened: Open, page: int
 ) -> None:

@@ -97,7 +97,8 @@ class MemoryStore:
         if settlement.accepted is not None:
             entry.accepted = settlement.accepted
             entry.alarm = entry.alarm._replace(heard=settlement.accepted.at)
-        if any(attempt.ambiguous for attempt in settlement.attempts):
+            entry.doubt = 0 if entry.doubt == report.episode else entry.doubt
+        elif any(attempt.ambiguous for attempt in settlement.attempts):
             entry.doubt = report.episode
         if counted:
             entry.due = self._clock.monotonic() + settlement.delay

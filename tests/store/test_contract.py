@@ -380,6 +380,19 @@ async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> Non
     assert not (await claim_one(store)).doubt
 
 
+async def test_7_an_acceptance_ends_the_doubt_of_its_episode(store: Store) -> None:
+    for step in (firing("a1"), firing("a1", text="1"), firing("a1", text="2"), resolved("a1")):
+        await store.accept(step)
+    alarm = await claim_one(store)
+    await store.settle([retried(alarm, delay=0, ambiguous=True)])
+    again = await claim_one(store)
+    await store.settle([delivered(again)])
+    update = await claim_one(store)
+    assert (again.doubt, update.doubt, update.report.kind) == (True, False, Kind.UPDATE)
+    await store.settle([retried(update, delay=0, ambiguous=True)])
+    assert (await claim_one(store)).doubt
+
+
 async def test_7_a_refusal_is_remembered(place: Place, store: Store) -> None:
     await store.accept(firing("a1"))
     claim = await claim_one(store)

@@ -140,6 +140,8 @@ def _settle(
         alarm.doubt_episode = 0
     if not (ours and alarm.leased and report.outcome is None):
         sent = bool(settlement.attempts) or settlement.accepted is not None
+        if sent and not ours:  # COC may have heard this after what the others sent
+            alarm.doubt_episode = max(alarm.doubt_episode, claim.report.episode)
         return False, False, sent and not ours and alarm.pending == 0
     alarm.leased, alarm.delay = False, settlement.delay
     if settlement.outcome is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapter.clock import Micros
-from adapter.store import sqlite_remake
+from adapter.store import sqlite_remake, sqlite_serving
 from adapter.store.sqlite_damage import sound_alarm, sound_report
 from adapter.store.sqlite_files import PAGE_SIZE, companions, sync_folder
 
@@ -68,6 +68,7 @@ def recover(path: Path, create: Callable[[Path], sqlite3.Connection], now: Micro
         with contextlib.closing(_readable(path, partial)) as old:
             _copy_all(old, new)
         sqlite_remake.make_whole(new, now)
+        sqlite_serving.salvaged(new)
         alarms, pending, dead = _count(new)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -80,9 +80,15 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int, c
                 connection.execute("UPDATE alarm SET due_at = ? WHERE id = ?", (due_at, alarm))
             if accepted is not None:
                 connection.execute(_ACCEPTED, (*_columns(accepted), report.episode, alarm))
-        if accepted is None and any(attempt.ambiguous for attempt in settlement.attempts):
+        if accepted is None and _doubts(settlement):
             connection.execute("UPDATE alarm SET doubt_episode = ? WHERE id = ?", (report.episode, alarm))
     return Settled(counted=counted, reasserted=False, pending=counts.pending, open_alarms=counts.open_alarms)
+
+
+def _doubts(settlement: Settlement) -> bool:
+    """Whether the episode is in doubt from now on. The doubt of a claim may be known by its seq alone, which leaves."""
+    carried = settlement.outcome is not None and settlement.claim.doubt
+    return carried or any(attempt.ambiguous for attempt in settlement.attempts)
 
 
 def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any, ...]) -> None:

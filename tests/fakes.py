@@ -95,10 +95,14 @@ class PlainRenderer:
     def __init__(self) -> None:
         self.revision = "r1"
         self.drop: set[str] = set()
+        self.level = ""  # that the mapping gives every alarm; empty: the built-in one
 
     async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
-        made = [fallback(job, self.revision, FallbackReason.NO_RULE) for job in jobs]
+        made = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
         return [
             item._replace(rule="rule", mapping="m.yaml", dropped=True, body=None) if job.alarm_id in self.drop else item
             for job, item in zip(jobs, made, strict=True)
         ]
+
+    def _levelled(self, item: Rendered) -> Rendered:
+        return item._replace(body=item.body | {"alarmLevel": self.level}) if item.body and self.level else item

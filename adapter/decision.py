@@ -3,12 +3,14 @@
     kind              COC holds the alarm open                COC does not
     ----------------  --------------------------------------  ---------------------------------------------------
     alarm, refresh    send                                    send
-    update            unneeded if COC has it so, else send    send: nothing of this episode was taken yet
+    update            unneeded if COC has it so, else send;   send: nothing of this episode was taken yet
+                      in doubt send: COC may hold another
     ok                send, identified as COC accepted it     send if this episode was never tried, or may have been
                                                               taken; dropped or discarded like its alarm otherwise
     reassert          the state of its alert, like alarm or ok, but never unneeded
 
-A rule that drops the alert drops its report, except an `ok` of an alarm that COC holds open: that one is always owed.
+A rule that drops the alert drops its report, except an `ok` of an alarm that COC holds open, or may hold open for all
+we know: that one is always owed.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def decide(claim: Claim, job: Job, rendered: Rendered) -> bytes | Outcome:
         return _closing(claim, job, rendered, held)
     if rendered.dropped or rendered.json is None:
         return Outcome.DROPPED
-    if report.kind is Kind.UPDATE and held and accepted and same_alarm(from_json(accepted.body), rendered.body or {}):
+    sure = report.kind is Kind.UPDATE and held and not claim.doubt
+    if sure and accepted and same_alarm(from_json(accepted.body), rendered.body or {}):
         return Outcome.UNNEEDED
     return rendered.json
 
@@ -64,13 +67,13 @@ def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, byte
 
 
 def _closing(claim: Claim, job: Job, rendered: Rendered, held: bool) -> bytes | Outcome:
-    body = rendered.body
-    if held and claim.accepted is not None:
-        if body is None:
-            body = fallback(job, rendered.revision, Reason.NO_RULE).body or {}
-        return to_json(closing(from_json(claim.accepted.body), body))
+    if held or claim.doubt:
+        body = rendered.json or fallback(job, rendered.revision, Reason.NO_RULE).json or b"{}"
+        if not held or claim.accepted is None:
+            return body
+        return to_json(closing(from_json(claim.accepted.body), from_json(body)))
     if rendered.json is None or rendered.dropped:
         return Outcome.DROPPED
-    if claim.earlier is None or claim.doubt or claim.report.kind is Kind.REASSERT:
+    if claim.earlier is None or claim.report.kind is Kind.REASSERT:
         return rendered.json
     return Outcome.DROPPED if claim.earlier is Outcome.DROPPED else Outcome.DISCARDED

@@ -6,6 +6,8 @@ import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Sequence
 
+from pydantic_core import to_json
+
 from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.mapping.fallback import fallback
 from adapter.mapping.job import Job, Rendered
@@ -95,10 +97,15 @@ class PlainRenderer:
     def __init__(self) -> None:
         self.revision = "r1"
         self.drop: set[str] = set()
+        self.level = ""  # that the mapping gives every alarm; empty: the built-in one
 
     async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
-        made = [fallback(job, self.revision, FallbackReason.NO_RULE) for job in jobs]
+        made = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
         return [
             item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None) if job.alarm_id in self.drop else item
             for job, item in zip(jobs, made, strict=True)
         ]
+
+    def _levelled(self, item: Rendered) -> Rendered:
+        body = item.body
+        return item._replace(json=to_json(body | {"alarmLevel": self.level})) if body and self.level else item

@@ -10,9 +10,12 @@
 5.  Free repeats. An `accept` that owes nothing writes nothing; when an alert was last seen is kept in memory and
     written in batches by `maintain`.
 6.  Nothing claimed is lost. A claim that is not settled (crash, cancelled task) is given out again: at the next start
-    for a store that one process owns, after the lease for one that several share.
+    for a store that one process owns, after the lease for one that several share. Whoever held it may have sent it,
+    so it comes back in doubt, until an acceptance. More may be in doubt after a crash, but nothing after an orderly
+    end to which every claim was given back.
 7.  Settled once. `settle` takes a report out of the pending ones at most once; for a lost lease it says so, keeps the
-    rest of the batch, and appends a `reassert` of the last accepted state if nothing else is pending.
+    rest of the batch, and appends a `reassert` of the last accepted state if nothing else is pending. An ambiguous
+    attempt puts its episode in doubt, and an acceptance by whoever holds the lease ends that.
 8.  Bounded. `accept` raises BacklogFull rather than let the pending reports grow over the bound; an `ok` of a firing
     alarm is still taken until a tenth over it. What is pending is never pruned.
 9.  Unavailable is not broken. StoreUnavailable means: nothing was changed, ask again later. The store reconnects or
@@ -65,7 +68,7 @@ class Claim:
     report: Report
     accepted: Accepted | None  # what COC last accepted for the alarm, of any episode
     earlier: Outcome | None  # of the last settled report of the same episode
-    doubt: bool  # an attempt of this episode was ambiguous: COC may have it
+    doubt: bool  # COC may have taken a report of this episode since it last accepted one
     token: int = 0  # the lease, where there is one
     send_before: float | None = None  # monotonic seconds; None without leases
 

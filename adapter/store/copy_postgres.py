@@ -26,6 +26,12 @@ _BYTES: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url
 """Text of an alert, which is bytes here; `reason` only of a reject."""
 _OWN: Final = {"key", "due", "lease_token", "lease_until", "lease_owner", "crc"}
 _KEYS: Final = {"pause": "integration", "report": "seq"}
+# A lease that was never given back does not travel; that its report may have been sent does.
+_WORKED_OUT: Final = {
+    "doubt_episode": """CASE WHEN lease_until IS NULL THEN doubt_episode ELSE (
+        SELECT episode FROM report WHERE alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1)
+        END AS doubt_episode"""
+}
 _TALLY: Final = """
 INSERT INTO tally SELECT integration, 0, sum(pending), count(*) FILTER (WHERE status = 'firing')
 FROM alarm GROUP BY integration
@@ -62,7 +68,8 @@ class PostgresEnd:
 
     async def rows(self, table: str) -> AsyncIterator[Rows]:
         key, last = _KEYS.get(table, "id"), None
-        names = ", ".join(name for name in await self._columns(table) if name not in _OWN or name == "crc")
+        columns = [name for name in await self._columns(table) if name not in _OWN or name == "crc"]
+        names = ", ".join(_WORKED_OUT.get(name, name) for name in columns)
         while True:
             after = "TRUE" if last is None else f"{key} > $1"
             statement = f"SELECT {names} FROM {table} WHERE {after} ORDER BY {key} LIMIT {PAGE}"  # noqa: S608

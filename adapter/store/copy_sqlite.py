@@ -16,6 +16,7 @@ from adapter.errors import StoreRefused
 from adapter.store import sqlite_files, sqlite_open
 from adapter.store.copy_form import PAGE, Copied, Row, Rows
 from adapter.store.sqlite_remake import make_whole
+from adapter.store.sqlite_serving import left
 from adapter.store.sqlite_settle import checksum, making_checksum
 
 _TABLES: Final = {"pause": "integration", "webhook": "intake", "alarm": "alarm", "report": "report", "reject": "reject"}
@@ -64,7 +65,13 @@ class SqliteEnd:
     async def rows(self, table: str) -> AsyncIterator[Rows]:
         key = {"pause": "name", "report": "seq"}.get(table, "id")
         where = "pause_reason IS NOT NULL" if table == "pause" else "TRUE"
-        found = self._connection.execute(f"SELECT * FROM {_TABLES[table]} WHERE {where} ORDER BY {key}")  # noqa: S608
+        columns = "*"
+        if table == "alarm":
+            # What may have been sent unnoticed is known by seq here, and travels with its alarm; the last name counts.
+            head = f"SELECT episode FROM report WHERE seq = head AND seq <= {left(self._connection)}"  # noqa: S608
+            columns = f"*, coalesce(({head}), doubt_episode) AS doubt_episode"
+        statement = f"SELECT {columns} FROM {_TABLES[table]} WHERE {where} ORDER BY {key}"  # noqa: S608
+        found = self._connection.execute(statement)
         names = [column[0] for column in found.description]
         while page := found.fetchmany(PAGE):
             yield [_read(table, dict(zip(names, values, strict=True))) for values in page]

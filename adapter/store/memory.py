@@ -70,7 +70,7 @@ class MemoryStore:
             report=report,
             accepted=entry.accepted,
             earlier=outcome if episode == report.episode else None,
-            doubt=entry.doubt == report.episode,
+            doubt=entry.doubt == report.episode or report.seq <= self._state.doubtful,
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -97,7 +97,10 @@ class MemoryStore:
         if settlement.accepted is not None:
             entry.accepted = settlement.accepted
             entry.alarm = entry.alarm._replace(heard=settlement.accepted.at)
-        if any(attempt.ambiguous for attempt in settlement.attempts):
+            entry.doubt = 0 if entry.doubt == report.episode else entry.doubt
+        elif any(attempt.ambiguous for attempt in settlement.attempts) or (
+            settlement.outcome is not None and settlement.claim.doubt
+        ):
             entry.doubt = report.episode
         if counted:
             entry.due = self._clock.monotonic() + settlement.delay
@@ -121,8 +124,13 @@ class MemoryStore:
             self._state.pauses[integration] = after
         return after
 
-    def forget_claims(self) -> None:
-        """What a crash does to a store that outlives it: whatever was claimed or delayed is due at once."""
+    def forget_claims(self, *, orderly: bool = False) -> None:
+        """What a crash does to a store that outlives it: whatever was claimed or delayed is due at once, and in doubt.
+
+        With `orderly` what an end does that gave all claims back.
+        """
+        if not orderly:
+            self._state.doubtful = self._state.seq
         self._state.in_flight.clear()
         for entry in self._state.alarms.values():
             entry.due = min(entry.due, self._clock.monotonic())

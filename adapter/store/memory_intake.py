@@ -116,6 +116,8 @@ def _apply(
         due = entry.due
         if old is not None:
             state.leave(entry, old, Outcome.SUPERSEDED, intake.received)
+            if old.report.seq and old.report.seq <= state.doubtful:
+                entry.doubt = old.report.episode
         state.append(entry, new, now)
         if old is not None:
             entry.due = due  # a flapping alarm keeps its place in the line

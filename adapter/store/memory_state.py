@@ -48,6 +48,7 @@ class State:
 
     def __init__(self) -> None:
         self.seq = self.webhook = self.reject = self.alarm = 0
+        self.doubtful = 0  # the last seq that waited when claims were forgotten
         self.alarms: dict[tuple[str, str], HeldAlarm] = {}
         self.reports: dict[int, tuple[HeldAlarm, HeldReport]] = {}
         self.in_flight: dict[int, HeldAlarm] = {}  # by seq

@@ -20,13 +20,19 @@ _DUE: Final = "due <= now()"
 _ANY: Final = "due IS NOT NULL AND (lease_until IS NULL OR lease_until <= now())"
 _LEASE: Final = """
 WITH due AS MATERIALIZED (
-    SELECT id, due FROM alarm WHERE integration = $1 AND {which}
+    SELECT id, due, lease_until IS NOT NULL AS abandoned FROM alarm WHERE integration = $1 AND {which}
     ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE alarm a SET lease_token = lease_token + 1, lease_owner = $3, lease_until = now() + $4::float8 * interval '1 s',
                    due = now() + $4::float8 * interval '1 s'
-FROM due WHERE a.id = due.id RETURNING a.id, due.due AS was_due
+FROM due WHERE a.id = due.id RETURNING a.id, due.due AS was_due, due.abandoned
 """
-# A statement of its own, because the one above may have locked rows newer than what it could see of the reports.
+# Statements of their own, because the one above may have locked rows newer than what it could see of the reports.
+# Whoever held a lease and never gave it back may have sent the first report that waits.
+_DOUBT: Final = """
+UPDATE alarm a SET doubt_episode = (
+    SELECT episode FROM report WHERE alarm = a.id AND outcome IS NULL ORDER BY seq LIMIT 1)
+WHERE id = ANY($1::bigint[])
+"""
 _HEADS: Final = f"""
 SELECT {REPORT_COLUMNS}, a.id, a.accepted_body, a.accepted_status, a.accepted_at, a.lease_token,
        CASE WHEN a.earlier_episode = r.episode THEN a.earlier_outcome END AS earlier,
@@ -54,6 +60,8 @@ async def claim(link: Link, integration: str, limit: int, lease: Lease, *, early
     async with link.write() as connection:
         leased = await connection.fetch(sql, integration, limit, lease.owner, lease.seconds)
         order = {row["id"]: (row["was_due"], row["id"]) for row in leased}
+        if abandoned := [row["id"] for row in leased if row["abandoned"]]:
+            await connection.execute(_DOUBT, abandoned)
         rows = await connection.fetch(_HEADS, list(order)) if order else []
         next_due = await connection.fetchval(_NEXT, integration) if len(rows) < limit else None
     rows.sort(key=lambda row: order[row["id"]])

@@ -131,13 +131,17 @@ def _settle(
     report.log = attempts_to_json(report.log, settlement.attempts)
     if settlement.made is not None:
         report.made, report.made_body = made_to_json(settlement.made), settlement.made.body
-    if any(attempt.ambiguous for attempt in settlement.attempts):
+    if settlement.accepted is None and any(attempt.ambiguous for attempt in settlement.attempts):
         alarm.doubt_episode = claim.report.episode
     # What a worker without its lease heard from COC may be older than what is known by now.
     if settlement.accepted is not None and (ours or alarm.accepted is None):
         alarm.accepted, alarm.heard = settlement.accepted, settlement.accepted.at
+    if settlement.accepted is not None and ours and alarm.doubt_episode == claim.report.episode:
+        alarm.doubt_episode = 0
     if not (ours and alarm.leased and report.outcome is None):
         sent = bool(settlement.attempts) or settlement.accepted is not None
+        if sent and not ours:  # COC may have heard this after what the others sent
+            alarm.doubt_episode = max(alarm.doubt_episode, claim.report.episode)
         return False, False, sent and not ours and alarm.pending == 0
     alarm.leased, alarm.delay = False, settlement.delay
     if settlement.outcome is None:

@@ -3,6 +3,7 @@
 Since the folder is locked, nobody else can claim: a claim is an entry in a dict, not a row. What was claimed at a
 crash is therefore due again at the next start, and due times need no wall clock: the steady clock of a new process
 starts at the latest due time of the one before, which makes everything due at once and keeps the order of the line.
+Since it may also have been sent, what waited at a crash is in doubt (`sqlite_serving`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from adapter.alarm import Kind, Pause
 from adapter.alertmanager import Reject
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store import sqlite_files, sqlite_intake, sqlite_open, sqlite_rows, sqlite_settle, sqlite_upkeep
+from adapter.store import (
+    sqlite_files,
+    sqlite_intake,
+    sqlite_open,
+    sqlite_rows,
+    sqlite_serving,
+    sqlite_settle,
+    sqlite_upkeep,
+)
 from adapter.store.base import (
     AlarmQuery,
     AlarmRow,
@@ -77,6 +86,7 @@ class SqliteStore:
         clock: Clock,
         on_commit: Callable[[float], None],
         last_due: Micros,
+        doubtful: int,
     ) -> None:
         self._path = path
         self._keeper = keeper
@@ -85,6 +95,8 @@ class SqliteStore:
         self._clock = clock
         self._tick_offset = last_due - int(clock.monotonic() * SECOND)
         self._in_flight: dict[int, int] = {}  # seq -> alarm
+        self._doubtful = doubtful
+        self._serving = False  # and it is written that we are
         self._seen = SeenLater()
         self._claiming = asyncio.Lock()
         self._closed = False
@@ -118,7 +130,7 @@ class SqliteStore:
         room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
         keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
         try:
-            connection, last_due = await asyncio.to_thread(_start, keeper)
+            connection, last_due, doubtful = await asyncio.to_thread(_start, keeper)
         except BaseException as exc:
             os.close(lock)
             if isinstance(exc, sqlite3.Error | OSError):
@@ -133,6 +145,7 @@ class SqliteStore:
             clock=clock,
             on_commit=on_commit,
             last_due=last_due,
+            doubtful=doubtful,
         )
 
     def _tick(self) -> int:
@@ -145,7 +158,13 @@ class SqliteStore:
         tick = self._tick()
         return await self._writer.call(
             lambda db: sqlite_intake.accept(
-                db, intake, bound=self._bound, tick=tick, busy=self._in_flight, room=self._keeper.room
+                db,
+                intake,
+                bound=self._bound,
+                tick=tick,
+                busy=self._in_flight,
+                doubtful=self._doubtful,
+                room=self._keeper.room,
             ),
             self._accepted,
         )
@@ -164,12 +183,17 @@ class SqliteStore:
         # Whoever is in flight is noted before the snapshot is taken: a settlement commits first and leaves the dict
         # afterwards, so no snapshot can show as due what has been settled since.
         async with self._claiming:
+            if not self._serving:
+                await self._writer.call(lambda db: sqlite_serving.begin(db, self._doubtful), self._served)
             busy, tick = set(self._in_flight.values()), _NEVER if early else self._tick()
             due = await self._claims.call(lambda db: sqlite_rows.due(db, integration, limit, tick=tick, busy=busy))
             for claim, alarm in zip(due.claims, due.alarms, strict=True):
                 self._in_flight[claim.report.seq] = alarm
         next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
         return Claims(claims=tuple(due.claims), next_due=next_due)
+
+    def _served(self, _: None) -> None:
+        self._serving = True
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         tick = self._tick()
@@ -280,8 +304,16 @@ class SqliteStore:
         # The readers first: the connection that closes last empties the log, and only the writer may.
         await self._claims.close()
         await self._audit.close()
+        await self._end()
         await self._writer.close()
         os.close(self._lock)
+
+    async def _end(self) -> None:
+        """Without a word of it where claims are left or it cannot be written: the next start then doubts what waits."""
+        async with self._claiming:  # a claim under way may still have been given out
+            if self._serving and not self._in_flight:
+                with contextlib.suppress(StoreError):
+                    await self._write(sqlite_serving.end)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         self._check_open()
@@ -295,11 +327,15 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
 
 
-def _start(keeper: Keeper) -> tuple[sqlite3.Connection, Micros]:
+def _start(keeper: Keeper, *, again: bool = True) -> tuple[sqlite3.Connection, Micros, int]:
+    """The writing connection, the latest due time, and up to which seq reports are in doubt."""
     connection = keeper.writer()
     try:
         keeper.room.start()
-        return connection, sqlite_rows.last_due(connection)
-    except BaseException:
+        return connection, sqlite_rows.last_due(connection), sqlite_serving.left(connection)
+    except BaseException as exc:
         connection.close()
-        raise
+        if not again or not isinstance(exc, sqlite3.Error) or not is_damage(exc):
+            raise
+        keeper.failed(exc)
+    return _start(keeper, again=False)

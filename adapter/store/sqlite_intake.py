@@ -21,7 +21,7 @@ from adapter.store.sqlite_room import Level, Room
 
 REJECTS_KEPT: Final = 1000
 
-_BEFORE: Final = """SELECT seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM integration), pending,
+_BEFORE: Final = """SELECT doubtful, seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM integration), pending,
     open_alarms FROM counter LEFT JOIN integration ON name = ?"""
 _INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
     content, revision, pending, head, due_at, labels, first_seen, last_seen)
@@ -33,6 +33,7 @@ _INSERT_REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode,
 _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
     ORDER BY seq DESC LIMIT 1"""
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
+_DOUBT: Final = "UPDATE alarm SET doubt_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
 _INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -58,6 +59,7 @@ class _Progress:
     seq: int
     alarm: int
     webhook: int
+    doubtful: int
     added: Added = field(default_factory=Added)
     news: Counter[News] = field(default_factory=Counter)
     owed: list[tuple[str, Kind]] = field(default_factory=list)
@@ -67,13 +69,23 @@ class _Progress:
 
 
 def accept(
-    connection: sqlite3.Connection, intake: Intake, *, bound: int, tick: int, busy: Container[int], room: Room
+    connection: sqlite3.Connection,
+    intake: Intake,
+    *,
+    bound: int,
+    tick: int,
+    busy: Container[int],
+    doubtful: int,
+    room: Room,
 ) -> Taken:
-    """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed."""
+    """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
+
+    `doubtful`: up to which seq a process before may have sent what waits.
+    """
     level = room.look(connection)
     rejects = intake.webhook.rejects if level is Level.OPEN else _without_heads(intake.webhook.rejects)
-    seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
-    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1)
+    known_doubtful, seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
+    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1, doubtful=max(doubtful, known_doubtful))
     for part in parts(intake):
         known, rows = known_alarms(connection, part)
         try:
@@ -176,6 +188,7 @@ def _write(
         (_INSERT_ALARM, inserted),
         (_UPDATE_ALARM, updated),
         (_INSERT_REPORT, reports),
+        (_DOUBT, [(seq,) for seq in superseded.values() if seq <= progress.doubtful]),
     ):
         if written:
             connection.executemany(statement, written)

@@ -70,12 +70,13 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     claims: list[Claim] = []
     damaged: list[int] = []
     size = 0
+    doubtful = connection.execute("SELECT doubtful FROM counter").fetchone()[0] if chosen else 0
     for alarm in chosen:
         if size >= CLAIM_BYTES:
             return Due(claims, chosen[: len(claims)], damaged, next_due=0)
         row = connection.execute(_CLAIM, (alarm,)).fetchone()
         try:
-            claim, sound = _claim(row, connection, alarm)
+            claim, sound = _claim(row, connection, alarm, doubtful)
         except (TypeError, ValueError) as exc:
             raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
         claims.append(claim)
@@ -86,7 +87,7 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     return Due(claims, chosen, damaged, later[0] if later else None)
 
 
-def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int) -> tuple[Claim, bool]:
+def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int, doubtful: int) -> tuple[Claim, bool]:
     crc, body, status, at, accepted_crc, earlier, earlier_episode, doubt_episode = row[12:]
     if body is not None and zlib.crc32(body) != accepted_crc:
         body = _sent_before(connection, alarm)
@@ -100,7 +101,7 @@ def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int) -> 
         report=report,
         accepted=None if body is None else Accepted(body=body, status=status, at=at),
         earlier=Outcome(earlier) if earlier and earlier_episode == report.episode else None,
-        doubt=doubt_episode == report.episode,
+        doubt=doubt_episode == report.episode or report.seq <= doubtful,
     )
     return claim, sound
 

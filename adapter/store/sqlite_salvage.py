@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapter.clock import Micros
-from adapter.store import sqlite_remake
+from adapter.store import sqlite_remake, sqlite_serving
 from adapter.store.sqlite_damage import sound_alarm, sound_report
 from adapter.store.sqlite_files import PAGE_SIZE, companions, sync_folder
 
@@ -68,6 +68,7 @@ def recover(path: Path, create: Callable[[Path], sqlite3.Connection], now: Micro
         with contextlib.closing(_readable(path, partial)) as old:
             _copy_all(old, new)
         sqlite_remake.make_whole(new, now)
+        sqlite_serving.salvaged(new)
         alarms, pending, dead = _count(new)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -84,9 +85,9 @@ def _made(path: Path, what: str) -> Path:
 
 
 def _readable(path: Path, fresh: Path) -> sqlite3.Connection:
-    """The old file; when even its list of tables is gone, a copy of it with the first page of a fresh store.
+    """The old file; when even its list of tables is gone or an older one, a copy of it with the list of a fresh store.
 
-    Migrations put every table at the same place in every file, and the list of tables fits into that page.
+    Migrations put every table at the same place in every file, and only add columns behind those there are.
     """
     old = _open_old(path)
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_old(fresh)) as model:
@@ -100,11 +101,26 @@ def _readable(path: Path, fresh: Path) -> sqlite3.Connection:
         if file.exists():
             shutil.copyfile(file, target)
     with copy.open("r+b") as first:
-        page = bytearray(fresh.read_bytes()[:PAGE_SIZE])
+        page = _list_of_tables(fresh)
         page[28:32] = (copy.stat().st_size // PAGE_SIZE).to_bytes(4)
         page[32:40] = bytes(8)  # no list of free pages
         first.write(page)
     return _open_old(copy)
+
+
+def _list_of_tables(fresh: Path) -> bytearray:
+    """The first page of a fresh store with the tables alone: the indexes would not fit into it, and are not read."""
+    file = bytearray(fresh.read_bytes())
+    file[18:20] = b"\1\1"  # without a log, which memory cannot have
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        model.deserialize(bytes(file))
+        tables = model.execute("SELECT * FROM sqlite_schema WHERE type = 'table'").fetchall()
+        model.execute("PRAGMA writable_schema = ON")
+        model.execute("DELETE FROM sqlite_schema")
+        model.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", tables)
+        page = bytearray(model.serialize()[:PAGE_SIZE])
+    page[18:20] = b"\2\2"
+    return page
 
 
 def _open_old(path: Path) -> sqlite3.Connection:

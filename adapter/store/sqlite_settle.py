@@ -21,12 +21,12 @@ _UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?
     made_body = ?, made_crc = ? WHERE seq = ?"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
 _ACCEPTED: Final = """UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?,
-    heard = ? WHERE id = ?"""
+    heard = ?, doubt_episode = CASE WHEN doubt_episode = ? THEN 0 ELSE doubt_episode END WHERE id = ?"""
 _LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?, earlier_episode = ?
     WHERE id = ?"""
 _LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?,
-    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, heard = ?
-    WHERE id = ?"""
+    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, heard = ?,
+    doubt_episode = CASE WHEN doubt_episode = ? THEN 0 ELSE doubt_episode END WHERE id = ?"""
 _MAKE_WAY: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
     WHERE outcome IS NOT NULL AND outcome <> 'dead' ORDER BY done LIMIT ?)"""
 _COUNTS: Final = "SELECT pending, open_alarms, dead FROM integration WHERE name = ?"
@@ -79,10 +79,16 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int, c
             if counted:
                 connection.execute("UPDATE alarm SET due_at = ? WHERE id = ?", (due_at, alarm))
             if accepted is not None:
-                connection.execute(_ACCEPTED, (*_columns(accepted), alarm))
-        if any(attempt.ambiguous for attempt in settlement.attempts):
+                connection.execute(_ACCEPTED, (*_columns(accepted), report.episode, alarm))
+        if accepted is None and _doubts(settlement):
             connection.execute("UPDATE alarm SET doubt_episode = ? WHERE id = ?", (report.episode, alarm))
     return Settled(counted=counted, reasserted=False, pending=counts.pending, open_alarms=counts.open_alarms)
+
+
+def _doubts(settlement: Settlement) -> bool:
+    """Whether the episode is in doubt from now on. The doubt of a claim may be known by its seq alone, which leaves."""
+    carried = settlement.outcome is not None and settlement.claim.doubt
+    return carried or any(attempt.ambiguous for attempt in settlement.attempts)
 
 
 def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any, ...]) -> None:
@@ -112,11 +118,12 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
 def _leave(connection: sqlite3.Connection, settlement: Settlement, alarm: int, head: int | None, due_at: int) -> None:
     """The report leaves the pending ones; the next of its alarm, if any, becomes the head."""
     assert settlement.outcome is not None
-    values = (head, due_at, settlement.outcome.value, settlement.claim.report.episode)
+    episode = settlement.claim.report.episode
+    values = (head, due_at, settlement.outcome.value, episode)
     if settlement.accepted is None:
         connection.execute(_LEAVE, (*values, alarm))
     else:
-        connection.execute(_LEAVE_ACCEPTED, (*values, *_columns(settlement.accepted), alarm))
+        connection.execute(_LEAVE_ACCEPTED, (*values, *_columns(settlement.accepted), episode, alarm))
 
 
 def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, int, Micros]:

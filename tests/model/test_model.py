@@ -20,7 +20,7 @@ from adapter.clock import SECOND
 from adapter.store.base import ReportRow
 from tests.fakes import EPOCH
 from tests.faults.chaos import at
-from tests.model.reference import Reference, Said
+from tests.model.reference import Life, Reference, Said
 from tests.model.world import Died, World, body_of
 from tests.store.places import MemoryPlace, SqlitePlace
 
@@ -30,6 +30,8 @@ NAMES = ("a1", "a2", "a3", "a4", "a5")
 BAD = "a5"  # the alarm that COC refuses when it is in that mood
 MOODS = ("accept", "accept", "down", "lost", "silent", "deaf", "flaky", "locked", "picky")
 REFRESH = 600.0
+LEVELS = {"worse": "Critical", "minor": "Info"}
+"""That COC shows at the end, by the words last said; Minor for any others."""
 
 
 class Road(RuleBasedStateMachine):
@@ -152,9 +154,27 @@ class Road(RuleBasedStateMachine):
         self.do(self.world.delivery.set_pause(pause))
         self.do(self.world.rest())
 
-    @rule(revision=st.sampled_from(["r1", "r2"]))
-    def mappings_change(self, revision: str) -> None:
-        self.world.renderer.revision = revision
+    @rule(level=st.sampled_from(["", "", "Critical"]), dropped=st.sets(st.sampled_from(NAMES), max_size=2))
+    def mappings_change(self, level: str, dropped: set[str]) -> None:
+        renderer = self.world.renderer
+        renderer.level, renderer.drop, renderer.revision = level, dropped, f"{level}{sorted(dropped)}"
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        how=st.sampled_from(["fire", "again"]),
+        level=st.sampled_from(["", "Critical"]),
+        dropped=st.sets(st.sampled_from(NAMES), max_size=3),
+        then=st.sampled_from(["resolve", "again", ""]),
+    )
+    def mappings_change_over_a_crash(self, name: str, how: str, level: str, dropped: set[str], then: str) -> None:
+        """It dies between COC's acceptance and the settlement."""
+        self.coc_is("silent")
+        self.say([name], how, "")
+        self.mappings_change(level, dropped)
+        self.coc_is("accept")
+        self.crash()
+        if then:
+            self.say([name], then, "")
 
     # the oracles
 
@@ -193,6 +213,10 @@ class Road(RuleBasedStateMachine):
         self.world.coc.mood = lambda body: "accept"
         self.do(self.world.delivery.set_pause(None))
         self.do(self.world.clock.advance(SETTLES))
+        self.mappings_change("", set())
+        for name, life in list(self.reference.lives.items()):
+            if life.firing:  # Alertmanager repeats it
+                self.say([name], "again", life.seen[0])
         before = len(self.world.coc.taken)
         self.turn += 1
         self.say(["fresh"], "fire", "")
@@ -204,12 +228,21 @@ class Road(RuleBasedStateMachine):
             rows = self.trail(name)
             delivered += sum(row.outcome is Outcome.DELIVERED for row in rows)
             if not any(row.outcome in (Outcome.DEAD, Outcome.DISCARDED) for row in rows):
-                assert self.world.states(name)[-1] == ("alarm" if life.firing else "ok"), f"F: {name}"
+                self.ends_right(name, life)
             arrived = any(state == "alarm" for state in self.world.states(name))
             if arrived and not life.firing and name != BAD:
                 assert self.world.states(name)[-1] == "ok", f"F: {name} stays open"
         assert len(self.world.coc.taken) <= delivered + self.world.duplicates_allowed, "S"
         assert self.world.law() == ""
+
+    def ends_right(self, name: str, life: Life) -> None:
+        taken = [one.body for one in self.world.coc.taken if one.alarm == name]
+        if not life.firing and not taken:
+            assert any(row.outcome is Outcome.DROPPED for row in self.trail(name)), f"F: {name}"
+            return
+        assert taken[-1]["alarmStatus"] == ("alarm" if life.firing else "ok"), f"F: {name}"
+        if life.firing:
+            assert taken[-1]["alarmLevel"] == LEVELS.get(life.seen[0], "Minor"), f"F: {name}"
 
 
 SETTLES = 6.0

@@ -307,6 +307,71 @@ async def test_6_what_was_claimed_at_a_crash_is_given_out_again(place: Place, st
     assert sorted(await drain(store)) == [("a1", Kind.ALARM), ("a2", Kind.ALARM)]
 
 
+async def test_6_what_was_claimed_at_a_crash_is_in_doubt_and_so_is_its_ok(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1"))
+    assert not (await claim_one(store)).doubt
+    store = await durable.crash(store)
+    again = await claim_one(store)
+    assert again.doubt
+    await store.settle([gone(again, Outcome.DROPPED)])
+    await store.accept(resolved("a1"))
+    ok = await claim_one(store)
+    assert (ok.report.kind, ok.earlier, ok.doubt) == (Kind.OK, Outcome.DROPPED, True)
+
+
+async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1"))
+    await claim_one(store)
+    store = await durable.crash(await durable.crash(store))
+    await store.settle([gone(await claim_one(store), Outcome.DEAD)])
+    await store.close()
+    store = await durable.open()
+    await store.accept(resolved("a1"))
+    assert (await claim_one(store)).doubt
+
+
+async def test_6_what_comes_after_a_crash_is_not_in_doubt(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1"))
+    await claim_one(store)
+    store = await durable.crash(store)
+    await store.accept(firing("a2"))
+    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [True, False]
+
+
+async def test_6_an_orderly_end_leaves_no_doubt(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1", "a2"))
+    await store.settle([Settlement(claim=claim, at=NOON) for claim in (await store.claim("default", 1)).claims])
+    await store.close()
+    store = await durable.open()
+    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [False, False]
+
+
+async def test_6_an_acceptance_after_a_crash_ends_the_doubt(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1"))
+    await claim_one(store)
+    store = await durable.crash(store)
+    await store.settle([delivered(await claim_one(store))])
+    await store.accept(firing("a1", text="1"))
+    assert not (await claim_one(store)).doubt
+
+
+async def test_6_what_replaces_an_update_that_was_claimed_at_a_crash_is_in_doubt(durable: Place) -> None:
+    store = await durable.open()
+    await store.accept(firing("a1"))
+    await drain(store)
+    await store.accept(firing("a1", text="1"))
+    await claim_one(store)
+    store = await durable.crash(store)
+    assert (await store.accept(firing("a1", text="2"))).superseded == 1
+    claim = await claim_one(store)
+    assert (claim.report.kind, claim.doubt) == (Kind.UPDATE, True)
+
+
 async def test_6_a_delay_does_not_outlive_the_process_by_more_than_itself(place: Place, store: Store) -> None:
     await store.accept(firing("a1"))
     await store.settle([retried(await claim_one(store), delay=600)])
@@ -378,6 +443,19 @@ async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> Non
     assert ok.doubt
     await store.settle([gone(ok, Outcome.DISCARDED)])
     assert not (await claim_one(store)).doubt
+
+
+async def test_7_an_acceptance_ends_the_doubt_of_its_episode(store: Store) -> None:
+    for step in (firing("a1"), firing("a1", text="1"), firing("a1", text="2"), resolved("a1")):
+        await store.accept(step)
+    alarm = await claim_one(store)
+    await store.settle([retried(alarm, delay=0, ambiguous=True)])
+    again = await claim_one(store)
+    await store.settle([delivered(again)])
+    update = await claim_one(store)
+    assert (again.doubt, update.doubt, update.report.kind) == (True, False, Kind.UPDATE)
+    await store.settle([retried(update, delay=0, ambiguous=True)])
+    assert (await claim_one(store)).doubt
 
 
 async def test_7_a_refusal_is_remembered(place: Place, store: Store) -> None:

@@ -151,6 +151,26 @@ async def test_reports_under_way_of_a_killed_replica_stop_the_copy(postgres: Pos
         await copy_store(url, await new_url("sqlite"), SystemClock())
 
 
+@pytest.mark.parametrize("target", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("source", ["sqlite", "postgresql"])
+async def test_doubt_about_what_was_under_way_travels(
+    postgres: PostgresServer, new_url: NewUrl, source: str, target: str
+) -> None:
+    source_url, target_url = await new_url(source), await new_url(target)
+    store = await opened(source_url)
+    await store.accept(firing("a1"))
+    await store.claim("default", 1)
+    await store.close()
+    if source == "postgresql":
+        async with postgres.admin(source_url) as connection:
+            await connection.execute("UPDATE alarm SET due = now(), lease_until = now()")
+    await copy_store(source_url, target_url, SystemClock())
+    store = await opened(target_url)
+    await store.accept(firing("a2"))
+    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [True, False]
+    await store.close()
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 async def test_a_target_that_holds_something_is_refused(new_url: NewUrl, backend: str) -> None:
     urls = [await new_url("sqlite"), await new_url(backend)]

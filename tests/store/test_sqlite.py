@@ -148,6 +148,83 @@ def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
     assert sqlite_files.filesystem(tmp_path, mounts) == "nfs"
 
 
+# How the process before ended
+
+
+async def doubts(store: Store) -> dict[str, bool]:
+    return {claim.report.fingerprint: claim.doubt for claim in (await store.claim("default", 1000)).claims}
+
+
+async def test_an_end_with_claims_left_puts_all_that_waited_in_doubt(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1", "a2"))
+    await store.claim("default", 1)
+    await store.close()
+    store = await opened()
+    await store.accept(firing("a3"))
+    assert await doubts(store) == {"a1": True, "a2": True, "a3": False}
+
+
+def a_store_of_the_first_schema(path: Path) -> None:
+    """In which the first report of a1 waits."""
+    path.parent.mkdir()
+    with closing(sqlite_open.connect_writer(path)) as old:
+        old.executescript(f"{sqlite_open.migrations()[1]}; PRAGMA user_version = 1")
+        old.execute(f"PRAGMA application_id = {sqlite_open.APPLICATION_ID}")
+        old.execute("UPDATE counter SET seq = 1, alarm = 1, webhook = 1")
+        old.execute("INSERT INTO integration (name, pending, open_alarms) VALUES ('default', 1, 1)")
+        old.execute(
+            """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends, content,
+                   revision, pending, head, due_at, labels, first_seen, last_seen)
+               VALUES (1, 'default', 'a1', 'firing', 1, 'a1', 1, 0, x'00', 'r1', 1, 1, 0, '{}', 1, 1)"""
+        )
+        old.execute(
+            """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc, raw)
+               VALUES (1, 'default', 1, 1, 'alarm', 'a1', 1, 1, 3523407757, x'00')"""
+        )
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_a_store_of_the_first_schema_is_migrated_and_what_waits_there_is_in_doubt(
+    path: Path, opened: Open, damaged: bool
+) -> None:
+    a_store_of_the_first_schema(path)
+    if damaged:
+        with path.open("r+b") as file:
+            file.write(b"\0" * 4096)
+    store = await opened()
+    assert len(store.describe()["recovered"]) == damaged
+    await store.accept(firing("a2"))
+    assert await doubts(store) == {"a1": True, "a2": False}
+
+
+async def test_what_was_salvaged_is_in_doubt(path: Path, opened: Open) -> None:
+    await a_store_left_behind(opened)
+    with path.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    store = await opened()
+    await store.accept(firing("a4"))
+    assert await doubts(store) == {"a2": True, "a3": True, "a4": False}
+
+
+async def test_a_store_that_lost_the_row_of_its_ids_is_recovered(path: Path, opened: Open) -> None:
+    await a_store_left_behind(opened)
+    sql(path, "DELETE FROM counter")
+    store = await opened()
+    assert await names_due(store) == ["a2", "a3"]
+    assert len(store.describe()["recovered"]) == 1
+
+
+async def test_a_claim_and_a_send_write_nothing(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing(*(f"a{n}" for n in range(20))))
+    await store.claim("default", 1)  # the first one says that there may be more
+    before = path.with_name("adapter.db-wal").stat().st_size
+    for _ in range(19):
+        await store.claim("default", 1)
+    assert path.with_name("adapter.db-wal").stat().st_size == before
+
+
 # A process that cannot write
 
 
@@ -227,7 +304,7 @@ async def test_the_warning_of_a_recovery_stays_until_the_old_file_is_moved_away(
     assert (store.describe()["recovered"], store.describe()["warnings"]) == ([], [])
 
 
-@pytest.mark.parametrize("page", range(16))
+@pytest.mark.parametrize("page", range(18))
 async def test_a_store_that_lost_any_one_of_its_first_pages_still_owes_what_it_owed(
     path: Path, opened: Open, page: int
 ) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,15 +21,7 @@ from adapter.alarm import Kind, Pause
 from adapter.alertmanager import Reject
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store import (
-    sqlite_files,
-    sqlite_intake,
-    sqlite_open,
-    sqlite_rows,
-    sqlite_serving,
-    sqlite_settle,
-    sqlite_upkeep,
-)
+from adapter.store import sqlite_files, sqlite_intake, sqlite_rows, sqlite_serving, sqlite_settle, sqlite_upkeep
 from adapter.store.base import (
     AlarmQuery,
     AlarmRow,
@@ -46,63 +37,38 @@ from adapter.store.base import (
 )
 from adapter.store.sqlite_check import check_slowly
 from adapter.store.sqlite_damage import is_damage
-from adapter.store.sqlite_keeper import CHECKED_AT_ONCE, Keeper, refused
+from adapter.store.sqlite_keeper import CHECKED_AT_ONCE
 from adapter.store.sqlite_reader import Reader
-from adapter.store.sqlite_room import BALLAST, MIB, RESERVE, Room, free_bytes
 from adapter.store.sqlite_seen import SeenLater
+from adapter.store.sqlite_start import DEFAULT, Options, Start, start
 from adapter.store.sqlite_writer import Writer
 
 T = TypeVar("T")
 
 _NEVER = 2**62  # later than any due time
-_LEAST_PAGES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a test makes smaller, or makes fail."""
-
-    connect: sqlite_open.Connect = sqlite3.connect
-    ballast: int = BALLAST
-    reserve: int = RESERVE
-    free: Callable[[Path], int] = free_bytes
-    log_bound: int = 64 * MIB
-
-
-DEFAULT = Options()
 
 
 class SqliteStore:
     """A Store. Opened by `open`; every call from the loop it was opened in."""
 
     def __init__(
-        self,
-        path: Path,
-        keeper: Keeper,
-        connection: sqlite3.Connection,
-        *,
-        lock: int,
-        backlog: int,
-        clock: Clock,
-        on_commit: Callable[[float], None],
-        last_due: Micros,
-        doubtful: int,
+        self, path: Path, start: Start, *, backlog: int, clock: Clock, on_commit: Callable[[float], None]
     ) -> None:
         self._path = path
-        self._keeper = keeper
-        self._lock = lock
+        self._keeper = keeper = start.keeper
+        self._lock = start.lock
         self._bound = backlog
         self._clock = clock
-        self._tick_offset = last_due - int(clock.monotonic() * SECOND)
+        self._tick_offset = start.last_due - int(clock.monotonic() * SECOND)
         self._in_flight: dict[int, int] = {}  # seq -> alarm
-        self._doubtful = doubtful
+        self._doubtful = start.doubtful
         self._serving = False  # and it is written that we are
         self._seen = SeenLater()
         self._claiming = asyncio.Lock()
         self._closed = False
         self._free_bytes: int | None = None
         self._writer = Writer(
-            keeper.writer, connection=connection, on_commit=on_commit, on_failure=keeper.failed, tend=keeper.tend
+            keeper.writer, connection=start.connection, on_commit=on_commit, on_failure=keeper.failed, tend=keeper.tend
         )
         self._claims, self._audit = self._reader("store-claim"), self._reader("store-audit")
         self._check = asyncio.create_task(self._check_later(), name="store-check")
@@ -124,29 +90,8 @@ class SqliteStore:
         options: Options = DEFAULT,
     ) -> Self:
         """StoreRefused when the store cannot be opened safely."""
-        sqlite_files.prepare(path)
-        lock = sqlite_files.lock(path)
-        max_pages = None if max_bytes is None else max(max_bytes // sqlite_files.PAGE_SIZE, _LEAST_PAGES)
-        room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
-        keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
-        try:
-            connection, last_due, doubtful = await asyncio.to_thread(_start, keeper)
-        except BaseException as exc:
-            os.close(lock)
-            if isinstance(exc, sqlite3.Error | OSError):
-                raise refused(path, exc) from exc
-            raise
-        return cls(
-            path,
-            keeper,
-            connection,
-            lock=lock,
-            backlog=backlog,
-            clock=clock,
-            on_commit=on_commit,
-            last_due=last_due,
-            doubtful=doubtful,
-        )
+        started = await start(path, max_bytes, options)
+        return cls(path, started, backlog=backlog, clock=clock, on_commit=on_commit)
 
     def _tick(self) -> int:
         """Steady microseconds, comparable with alarm.due_at."""
@@ -325,17 +270,3 @@ class SqliteStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
-
-
-def _start(keeper: Keeper, *, again: bool = True) -> tuple[sqlite3.Connection, Micros, int]:
-    """The writing connection, the latest due time, and up to which seq reports are in doubt."""
-    connection = keeper.writer()
-    try:
-        keeper.room.start()
-        return connection, sqlite_rows.last_due(connection), sqlite_serving.left(connection)
-    except BaseException as exc:
-        connection.close()
-        if not again or not isinstance(exc, sqlite3.Error) or not is_damage(exc):
-            raise
-        keeper.failed(exc)
-    return _start(keeper, again=False)

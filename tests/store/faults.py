@@ -22,8 +22,9 @@ from adapter.alarm import Kind
 from adapter.clock import SystemClock
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.store.base import AlarmQuery, Claim, Store
-from adapter.store.sqlite import Options, SqliteStore
+from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_room import MIB
+from adapter.store.sqlite_start import Options
 from tests.store.builders import an_alert, an_intake, delivered, firing, resolved, retried
 from tests.store.places import HandClock
 

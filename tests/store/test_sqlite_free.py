@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter.store.base import Retention
-from adapter.store.sqlite import Options, SqliteStore
+from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite_start import Options
 from tests.store.builders import DAY, NOON, delivered, firing
 from tests.store.places import HandClock
 

@@ -45,7 +45,7 @@ SIDEWAYS = {
 
 PURE = (
     "alarm", "alertmanager", "lifecycle", "retry", "decision", "explain", "units", "coc/body", "coc/verdict",
-    "mapping/program", "mapping/compose", "mapping/fallback", "store/base",
+    "mapping/program", "mapping/compose", "mapping/fallback", "store/base", "store/change",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

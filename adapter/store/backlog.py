@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adapter.alarm import Kind, Status
 from adapter.errors import BacklogFull
-from adapter.store.base import Change
+from adapter.store.change import Change
 
 
 @dataclass(slots=True)

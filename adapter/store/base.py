@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, News, Outcome, Pause, Report, Status
-from adapter.alertmanager import Alert, Reject, Webhook, pack
+from adapter.alertmanager import Reject, Webhook
 from adapter.clock import Micros
-from adapter.lifecycle import Look, Policy, look
+from adapter.lifecycle import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,36 +185,6 @@ class Retention:
     delivered: Micros
     dead: Micros
     resolved: Micros
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One alert's effect inside the intake transaction; `report` carries seq 0 until the store gives it one."""
-
-    alert: Alert
-    known: Alarm | None
-    step: Look
-    raw: bytes  # empty when nothing is owed
-
-
-def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
-    """What a webhook changes, in its order. Shared by every store; PURE.
-
-    `known` holds the alarms of the webhook's fingerprints as they are under lock. An alert that appears twice in a
-    webhook is looked at twice, the second time against what the first made of it.
-    """
-    group_json = intake.webhook.group.as_json()
-    current = dict(known)
-    made = []
-    for alert in intake.webhook.alerts:
-        before = current.get(alert.fingerprint)
-        step = look(before, alert, now=intake.received, revision=intake.revision, policy=intake.policy)
-        if step.alarm is not None:
-            owed = step.owed is not None
-            current[alert.fingerprint] = step.alarm._replace(pending=step.alarm.pending + 1) if owed else step.alarm
-        raw = pack(alert, group_json) if step.owed else b""
-        made.append(Change(alert=alert, known=before, step=step, raw=raw))
-    return made
 
 
 class IntakeStore(Protocol):

@@ -6,7 +6,8 @@ from collections import Counter
 
 from adapter.alarm import Kind, News, Outcome, Report, Status
 from adapter.store.backlog import Added, refuse_over
-from adapter.store.base import Change, Intake, Receipt, changes
+from adapter.store.base import Intake, Receipt
+from adapter.store.change import Change, changes
 from adapter.store.memory_state import HeldAlarm, HeldReport, State
 
 

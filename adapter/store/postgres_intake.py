@@ -19,7 +19,8 @@ from adapter.alertmanager import Reject
 from adapter.clock import Micros
 from adapter.store import postgres_tally as tally
 from adapter.store.backlog import Added, refuse_over
-from adapter.store.base import Change, Intake, Receipt, changes
+from adapter.store.base import Intake, Receipt
+from adapter.store.change import Change, changes
 from adapter.store.postgres_link import Link, TryAgain
 from adapter.store.postgres_plan import Owed, Plan, plan_of
 from adapter.store.postgres_rows import alarm_of, key_of

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from adapter.alarm import Alarm, Kind, News, Status
-from adapter.store.base import Change
+from adapter.store.change import Change
 from adapter.store.jsonform import labels_to_json
 
 

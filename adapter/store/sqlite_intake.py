@@ -13,7 +13,8 @@ from adapter.alarm import Kind, News, Status
 from adapter.alertmanager import Reject
 from adapter.clock import Micros
 from adapter.store.backlog import Added, refuse_over
-from adapter.store.base import Change, Intake, Receipt, changes
+from adapter.store.base import Intake, Receipt
+from adapter.store.change import Change, changes
 from adapter.store.jsonform import labels_to_json
 from adapter.store.sqlite_damage import DamagedRow
 from adapter.store.sqlite_known import Row, is_sound, known_alarms, parts

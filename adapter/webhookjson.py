@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 from adapter.errors import PayloadError
 
+SHORT: Final = 64  # characters
 LARGE: Final = 512 * 1024  # bytes; below it a parser is done before anybody notices
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _blank: Final = re.compile(r"[ \t\n\r]*").match
-_decode: Final = json.JSONDecoder().raw_decode
+
+
+def _shared(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Names and short texts, which come again in every alert, are kept once, as the parser in C does."""
+    return {
+        sys.intern(name): sys.intern(value) if type(value) is str and len(value) < SHORT else value
+        for name, value in members
+    }
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_shared).raw_decode
 
 
 def read_json(body: bytes, large: int = LARGE) -> Any:

@@ -28,6 +28,7 @@ from adapter.web.limits import InFlight, Overloaded
 
 UNKNOWN: Final = "unknown"
 COMMIT_SECONDS: Final = 10.0  # a pair's second Alertmanager waits 15 s before it sends as well
+BYTES_PER_SECOND: Final = 1 << 20  # of a body, that may take longer: a hundred thousand alerts in it are no hang
 OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
 
 logger = logging.getLogger(__name__)
@@ -129,25 +130,26 @@ class WebhookDoor:
                 return _refusal(400, str(exc), close=True)
             except BodyTooLarge as exc:
                 reason = f"the body is larger than {limits.max_body} bytes (webhook.max_body)"
-                return await self._in_time(self._keep(integration, reason, exc.head), held)
+                return await self._in_time(self._keep(integration, reason, exc.head), held, len(exc.head))
             if request.transport is None or request.transport.is_closing():
                 # The sender gave up and will send again; committing now could overtake what it sends next.
                 return _refusal(503, "the client has gone")
-            return await self._in_time(self._take(integration, body), held)
+            return await self._in_time(self._take(integration, body), held, len(body))
 
-    async def _in_time(self, work: Coroutine[None, None, web.Response], held: ExitStack) -> web.Response:
+    async def _in_time(self, work: Coroutine[None, None, web.Response], held: ExitStack, size: int) -> web.Response:
         """What `work` answers, or StoreUnavailable when the store hangs, as a dying disk does without an error.
 
         The work then goes on, and counts as in flight until it ends, so that repeats of it cannot pile up. Should it
         still be committed, what the sender repeats meanwhile is no news.
         """
+        seconds = self._commit_seconds + size / BYTES_PER_SECOND
         task = asyncio.ensure_future(work)
-        await asyncio.wait((task,), timeout=self._commit_seconds)
+        await asyncio.wait((task,), timeout=seconds)
         if task.done():
             return task.result()
         self._late[task] = held.pop_all()
         task.add_done_callback(self._came_late)
-        raise StoreUnavailable(f"the store did not answer within {self._commit_seconds:g} s")
+        raise StoreUnavailable(f"the store did not answer within {seconds:.0f} s")
 
     def _came_late(self, task: asyncio.Task[web.Response]) -> None:
         self._late.pop(task).close()

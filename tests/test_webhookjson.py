@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapter.errors import PayloadError
 from adapter.webhookjson import read_json
-from tests.flow.attacks import mutants
+from tests.flow.mutants import mutants
 from tests.stage import alert, webhook
 
 AT_ONCE = 1 << 40

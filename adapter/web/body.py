@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from typing import Final
 
 from aiohttp import ClientError, web
@@ -12,10 +11,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
 from adapter.web.limits import Hold
+from adapter.web.turns import REST
 
 HEAD: Final = 64 * 1024
-_PIECE: Final = 4096  # bytes of one read: a storm of tiny chunks is parsed piece by piece, inside these reads
-_TURN: Final = 0.005  # seconds after which others get their turn, although more has come already
+_PIECE: Final = 4096  # bytes of one read: more is unpacked inside these reads
+_TURN: Final = 128 * 1024  # bytes unpacked before the others go on
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
 
 
@@ -46,16 +46,16 @@ async def read_body(request: web.Request, *, limit: int, seconds: float, hold: H
     if encoding not in _ENCODINGS:
         raise BodyBroken("this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
-    turn = time.monotonic()  # not the loop's time, which stands still while nobody else has a turn
+    turn = _TURN
     try:
         async with asyncio.timeout(seconds):
             while chunk := await request.content.read(_PIECE):
-                if time.monotonic() - turn > _TURN:
-                    await asyncio.sleep(0)
-                    turn = time.monotonic()
+                if encoding and kept.tell() >= turn:
+                    await asyncio.sleep(REST)
+                    turn += _TURN
                 if kept.tell() + len(chunk) > limit:
                     kept.write(chunk[: max(0, HEAD - kept.tell())])
-                    raise BodyTooLarge(kept.getvalue()[:HEAD])
+                    raise BodyTooLarge(bytes(kept.getbuffer()[:HEAD]))
                 if hold is not None:
                     hold.grow(len(chunk))
                 kept.write(chunk)

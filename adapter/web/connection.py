@@ -1,16 +1,27 @@
-"""One connection: aiohttp's protocol, telling when it waits for a request, and answering garbage in one fixed way."""
+"""One connection: aiohttp's protocol, telling when it waits for a request, taking turns with the others, and answering
+garbage in one fixed way.
+
+aiohttp parses whatever the transport has read, 256 KiB at once, in one go. Of chunks of one byte that is 40,000, and
+nobody else has a turn before the last of them. So what comes is handed on in small pieces for a short time, and what
+is left waits for its turn, and the transport with it. Strangers wait before their first piece already.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from adapter.web.turns import TURN, Turns
+
 _LINGER: Final = 2.0  # seconds in which the rest of a refused body is read and dropped, so that the answer arrives
+_AHEAD: Final = 32 * 1024  # bytes that aiohttp unpacks in one go, and half of what it keeps for who reads the body
+_PIECE: Final = 2048  # bytes: a few hundred chunks of one byte
 _logger: Final = logging.getLogger("adapter.web.connection")
 
 
@@ -32,7 +43,7 @@ class Connection(web.RequestHandler):
     the next request has come yet. welcome: the last answer was no refusal.
     """
 
-    __slots__ = ("_closed", "_opened", "served", "waiting_since", "welcome")
+    __slots__ = ("_closed", "_left", "_opened", "_turns", "served", "waiting_since", "welcome")
 
     def __init__(
         self,
@@ -41,14 +52,18 @@ class Connection(web.RequestHandler):
         *,
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
+        turns: Turns,
     ) -> None:
         super().__init__(
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]
             lingering_time=_LINGER,
+            read_bufsize=_AHEAD,
         )
         self._opened, self._closed = opened, closed
+        self._left = memoryview(b"")  # read by the transport and not handed on yet
+        self._turns = turns
         self.waiting_since: float | None = loop.time()
         self.served = self.welcome = False
 
@@ -58,13 +73,56 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._closed(self)
+        self._left = memoryview(b"")
+        self._turns.leave(self._hand_on)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not data:  # how aiohttp goes on with what it has kept
+            super().data_received(data)
+            return
         if self.served and self.waiting_since is not None:
             self.served = False
             self.waiting_since = self._loop.time()
-        super().data_received(data)
+        if self._left or not self.welcome:
+            self._left = memoryview(bytes(self._left) + data)  # TLS may bring more than was read before the pause
+            self._pause_transport_reading()
+            self._ask()
+        else:
+            self._left = memoryview(data)
+            self._hand_on(time.perf_counter() + TURN)
+
+    @property
+    def _held_back(self) -> bool:
+        """aiohttp has enough for now, and says when it has not."""
+        return self._reading_paused or self._buffer_paused
+
+    def _ask(self) -> None:
+        if not self._held_back:
+            self._turns.ask(self._hand_on)
+
+    def _hand_on(self, until: float) -> None:
+        while self._left and not self._held_back:
+            piece, self._left = bytes(self._left[:_PIECE]), self._left[_PIECE:]
+            super().data_received(piece)
+            if time.perf_counter() > until:
+                break
+        if self._left:
+            self._pause_transport_reading()
+        if not self._held_back:
+            self._resume_transport_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls this for each chunk that is read, and would call its parser each time, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def _resume_transport_reading(self) -> None:
+        """aiohttp wants more: first what is left, then the transport."""
+        if self._left:
+            self._ask()
+        else:
+            super()._resume_transport_reading()
 
     def hang_up(self) -> None:
         transport = self.transport

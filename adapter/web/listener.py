@@ -4,7 +4,8 @@ Every accepted socket counts from the first packet on, TLS handshake included. A
 handshake and as long again for each request's headers; a connection that has been served may then rest for
 `idle_seconds`. When all places are taken, the connection that has been waiting longest without a request gives up its
 place, strangers before those who were served, so that slow or silent clients cannot keep others out; only when every
-connection is at work is a new one closed.
+connection is at work is a new one closed. Many that come at once are let in one by one, and strangers and pipelined
+requests take turns, so that whoever was served before goes on being served.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from adapter.clock import Clock, SystemClock
 from adapter.logs import Quiet, event
 from adapter.web.address import parse_listen_address
 from adapter.web.connection import Connection
+from adapter.web.turns import Turns
 
 _logger: Final = logging.getLogger("adapter.web.listener")
 _SWEEP: Final = 0.5
+_APART: Final = 0.001  # seconds between two that come, or two that are hung up on, so that others have their turn
 
 
 async def listen(
@@ -79,6 +82,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._greeting: dict[asyncio.Task[None], float] = {}  # in the TLS handshake or about to be served, since when
         self._open: dict[Connection, None] = {}
+        self._turns = Turns(self._loop)
         assert runner.server is not None
         runner.server.request_handler = self._at_work(runner.server.request_handler)
         self._tasks = [self._loop.create_task(self._accept()), self._loop.create_task(self._sweep())]
@@ -123,6 +127,7 @@ class Listener:
             task = self._loop.create_task(self._greet(sock))
             self._greeting[task] = self._loop.time()
             task.add_done_callback(self._greeting.pop)
+            await asyncio.sleep(_APART)
 
     async def _greet(self, sock: socket.socket) -> None:
         peer = "unknown"
@@ -141,12 +146,14 @@ class Listener:
 
     def _connection(self) -> Connection:
         assert self._runner.server is not None
-        return Connection(self._runner.server, self._loop, opened=self._opened, closed=self._closed)
+        return Connection(self._runner.server, self._loop, opened=self._opened, closed=self._closed, turns=self._turns)
 
     def _at_work(self, handler: Any) -> Any:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             connection = request.protocol
             assert isinstance(connection, Connection)
+            if connection.served:  # the last answer has not been waited for
+                await self._turns.taken()
             connection.waiting_since = None
             try:
                 response: web.StreamResponse = await handler(request)
@@ -185,6 +192,7 @@ class Listener:
                 patience = self._idle_seconds if connection.served else self._header_seconds
                 if since is not None and now - since > patience:
                     connection.hang_up()
+                    await asyncio.sleep(_APART)
 
     def _opened(self, connection: Connection) -> None:
         self._open[connection] = None

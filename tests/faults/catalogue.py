@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.cases import coc, disk, mappings, process, simulated, webhooks
+from tests.faults.cases import coc, disk, hostile, mappings, process, simulated, webhooks
 from tests.faults.cases.borrowed import backends_killed, borrowed, replicas_killed, server_stopped
 from tests.faults.found import Found
 
@@ -91,7 +91,12 @@ CATALOGUE: tuple[Case, ...] = (
     case(36, "backlog bound", webhooks.backlog, {"bound": 1000}, {"bound": 50}),
     Case(
         37, "attacks",
-        partial(webhooks.attacks, sockets=500, seconds=30.0, mebibytes=1000, chunks=500_000), None,
+        partial(
+            hostile.attacks,
+            sizes={"slow sockets": 500, "MiB of a bomb": 200, "chunks": 100_000, "connections of garbage": 50},
+            rounds=5, seconds=4.0,
+        ),
+        None,
     ),
     case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
     elsewhere(38, "canary, every failure", borrowed(f"{C}test_canary.py")),

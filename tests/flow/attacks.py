@@ -1,4 +1,4 @@
-"""What a hostile client can do to one listening port, and good traffic to measure beside it. Loopback only, bounded.
+"""What a hostile client can do to one listening port. Loopback only, bounded.
 
 Every attack takes its own size, so that the tests run a short form and `make faults` the long one. Each returns the
 statuses it was answered with, counted; 0 stands for a connection that was closed without an answer.
@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import json
 import random
 import re
-import select
-import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-import aiohttp
-
-from tests.stage import REPOSITORY, alert, sample, webhook
+from tests.stage import alert, webhook
 
 Statuses = Counter[int]
 
@@ -32,69 +24,7 @@ ALLOWED = {0, 200, 400, 401, 404, 405, 413, 503}
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _HEAD = "POST /webhook HTTP/1.1\r\nHost: localhost\r\n"
 _LAST = "Connection: close\r\n"
-_PATIENCE = 60.0
-
-
-@dataclass
-class Good:
-    """What an honest sender saw. `resent`: requests it had to send again because the connection was gone."""
-
-    statuses: Statuses = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    resent: int = 0
-
-    def quantile(self, part: float) -> float:
-        ordered = sorted(self.seconds)
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
-
-
-@asynccontextmanager
-async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
-    """An honest Alertmanager beside the attack, in a process of its own; what it saw is there after the end."""
-    good = Good()
-    command = [sys.executable, "-m", "tests.flow.attacks", str(port), str(pause)]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert await asyncio.wait_for(process.stdout.readline(), _PATIENCE) == b"sending\n"
-        yield good
-        process.stdin.close()
-        seen = json.loads(await asyncio.wait_for(process.stdout.read(), _PATIENCE))
-        good.statuses.update({int(status): count for status, count in seen["statuses"].items()})
-        good.seconds, good.resent = seen["seconds"], seen["resent"]
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        await process.wait()
-
-
-def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
-    """One webhook after the other until told to stop; like Alertmanager, again when a connection fails."""
-    good = Good()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
-    while not stopped():
-        body = webhook(alert(f"Good{len(good.seconds) % 50}"))
-        started = time.perf_counter()
-        status = 0
-        for _ in range(10):
-            try:
-                connection.request("POST", "/webhook", body)
-                answer = connection.getresponse()
-                answer.read()
-                status = answer.status
-                break
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                good.resent += 1
-                time.sleep(0.05)
-        good.seconds.append(time.perf_counter() - started)
-        good.statuses[status] += 1
-        time.sleep(pause)
-    connection.close()
-    return good
+PATIENCE = 60.0
 
 
 async def slow_sockets(port: int, count: int, seconds: float) -> Statuses:
@@ -137,6 +67,7 @@ async def gzip_bomb(port: int, mebibytes: int) -> Statuses:
     return await raw(port, await asyncio.to_thread(_bomb, mebibytes))
 
 
+@cache
 def _bomb(mebibytes: int) -> bytes:
     packer = zlib.compressobj(9, wbits=31)
     zeros = bytes(1024 * 1024)
@@ -177,81 +108,6 @@ async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
     return total
 
 
-async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 2) -> Statuses:
-    """`count` webhooks whose bytes were damaged; the same seed damages the same way."""
-    statuses: Statuses = Counter()
-    bodies = mutants(seed, count)
-
-    async def send() -> None:
-        async with aiohttp.ClientSession() as session:
-            for body in bodies:
-                async with session.post(f"{url}/webhook", data=body) as answer:
-                    await answer.read()
-                    statuses[answer.status] += 1
-
-    await asyncio.gather(*(send() for _ in range(at_once)))
-    return statuses
-
-
-def mutants(seed: int, count: int) -> Iterator[bytes]:
-    """Real bodies, each damaged in one to three ways."""
-    dice = random.Random(seed)
-    originals = [sample(name) for name in ("single-firing", "group3-mixed", "unicode", "no-alertname", "kube-watchdog")]
-    for _ in range(count):
-        body = dice.choice(originals)
-        for _ in range(dice.randint(1, 3)):
-            body = dice.choice(_DAMAGES)(body, dice)
-        yield body
-
-
-_ODD: Sequence[bytes] = (
-    b"NaN", b"-Infinity", b"1e999", b"9" * 400, b"-0", b"null", b'""', b"[]", b"{}", b'"\\ud800"', b'"\\u0000"',
-    b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"[" * 2000, b'{"a":' * 500, b'"', b"\\", b"\x00", b"true",
-    b'{"alerts":[]}', b'"alerts":[{}],', b'"fingerprint":"../../x",', b'"{{7*7}}"', "\u202e".encode(), b"\n",
-)  # fmt: skip
-
-
-def _flip(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) or 1)
-    return body[:at] + bytes([dice.randrange(256)]) + body[at + 1 :]
-
-
-def _cut(body: bytes, dice: random.Random) -> bytes:
-    return body[: dice.randrange(len(body) + 1)]
-
-
-def _drop(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + body[at + dice.randrange(40) :]
-
-
-def _twice(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + body[at : at + dice.randrange(200)] * 2 + body[at:]
-
-
-def _insert(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + dice.choice(_ODD) + body[at:]
-
-
-def _revalue(body: bytes, dice: random.Random) -> bytes:
-    """Another value after one of the colons: still JSON, most times."""
-    colons = [match.end() for match in re.finditer(rb'":', body)]
-    if not colons:
-        return body
-    at = dice.choice(colons)
-    end = min((body.find(mark, at) for mark in b",}]" if body.find(mark, at) > 0), default=len(body))
-    return body[:at] + dice.choice(_ODD) + body[end:]
-
-
-def _recode(body: bytes, dice: random.Random) -> bytes:
-    return body.decode("utf-8", "replace").encode(dice.choice(("utf-16", "utf-32", "utf-7", "utf-8-sig")), "replace")
-
-
-_DAMAGES = (_flip, _cut, _drop, _twice, _insert, _revalue, _revalue, _recode)
-
-
 async def raw(port: int, sent: bytes) -> Statuses:
     """Sends these bytes and keeps the line open; every status that comes until the server hangs up."""
     statuses: Statuses = Counter()
@@ -262,7 +118,7 @@ async def raw(port: int, sent: bytes) -> Statuses:
     answer = b""
     try:
         writer.write(sent)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while part := await reader.read(65536):
                 answer += part
     except (TimeoutError, OSError):
@@ -279,10 +135,3 @@ def peak_memory(pid: int) -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) * 1024
-
-
-if __name__ == "__main__":
-    print("sending", flush=True)
-    poller = select.poll()
-    poller.register(sys.stdin, select.POLLHUP)
-    print(json.dumps(vars(send_good(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))

@@ -14,16 +14,15 @@ import pytest
 
 from tests.flow.attacks import (
     ALLOWED,
-    Good,
     Statuses,
     chunk_storm,
-    good_traffic,
     gzip_bomb,
-    mutated_bodies,
     peak_memory,
     pipelined_garbage,
     slow_sockets,
 )
+from tests.flow.honest import Good, good_traffic
+from tests.flow.mutants import mutated_bodies
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
 SCALE = float(os.environ.get("ATTACK_SCALE", "1"))

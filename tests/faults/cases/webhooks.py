@@ -1,4 +1,4 @@
-"""Rows 21, 23, 28, 29, 32, 35, 36 and 37: what senders may do to a real service."""
+"""Rows 21, 23, 28, 29, 32, 35 and 36: what senders may do to a real service."""
 
 from __future__ import annotations
 
@@ -20,19 +20,10 @@ from adapter.store.memory import MemoryStore
 from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
 from tests.faults.found import Found, found, quantile, unless
 from tests.faults.oracle import Ledger, examine
-from tests.flow.attacks import (
-    ALLOWED,
-    chunk_storm,
-    good_traffic,
-    gzip_bomb,
-    mutated_bodies,
-    peak_memory,
-    slow_sockets,
-)  # fmt: skip
-from tests.flow.attacks import (
-    mutants as corpus,
-)
-from tests.stage import adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
+from tests.flow.attacks import peak_memory
+from tests.flow.mutants import mutants as corpus
+from tests.flow.mutants import mutated_bodies
+from tests.stage import alert, fetch, post, sandbox, values, webhook, write_config
 
 MIB = 2**20
 
@@ -305,32 +296,3 @@ async def _taken_again(send: Any) -> str:
             return "L: still refused 10 s after COC is back"
         await asyncio.sleep(0.1)
     return ""
-
-
-async def attacks(folder: Path, *, sockets: int, seconds: float, mebibytes: int, chunks: int) -> Found:
-    """Row 37: slow sockets, a gzip bomb and a storm of chunks, with an honest sender beside."""
-    more = "webhook: {header_timeout: 3s, body_timeout: 3s}\n"
-    async with sandbox() as coc, adapter(write_config(folder, coc.port, more)) as service:
-        before = peak_memory(service.process.pid)
-        async with good_traffic(service.port) as good:
-            statuses = await slow_sockets(service.port, sockets, seconds)
-            statuses += await gzip_bomb(service.port, mebibytes)
-            statuses += await chunk_storm(service.port, chunks)
-            await asyncio.sleep(0.5)
-        grown = (peak_memory(service.process.pid) - before) / MIB
-        liveness = await alive(service.url, coc, Ledger(), seconds=10.0)
-        await until(lambda: service.process.poll() is None, "still running")
-    figures = {
-        "slow sockets": sockets,
-        "MiB of a bomb": mebibytes,
-        "chunks": chunks,
-        "ms p99 of the honest sender": round(good.quantile(0.99) * 1000, 1),
-        "MiB grown": round(grown),
-    }
-    return found(
-        figures,
-        liveness,
-        unless(set(statuses) <= ALLOWED, f"answered {dict(statuses)}"),
-        unless(set(good.statuses) == {200}, f"the honest sender was answered {dict(good.statuses)}"),
-        unless(grown < 160, f"grown by {grown:.0f} MiB"),
-    )

@@ -1,0 +1,51 @@
+"""Row 37: hostile clients, one kind after the other, and an honest sender beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tests.faults.beside import Beside, beside
+from tests.faults.chaos import alive
+from tests.faults.found import Found, found, unless
+from tests.faults.oracle import Ledger
+from tests.flow.attacks import ALLOWED, peak_memory
+from tests.stage import adapter, sandbox, write_config
+
+MIB = 2**20
+_TIMEOUT: Final = 3  # seconds for headers and body, so that a phase sees the slow ones come again
+_LIFE: Final = 0.3  # seconds of a connection at the server that does nothing, which cannot tell the end of a request
+_RATIO: Final = 2.0
+_FEWEST: Final = 500  # samples below which a p99 says nothing
+
+
+async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, seconds: float) -> Found:
+    """`sizes` of the attacks by name; each attack is met by a process of its own."""
+    figures: dict[str, object] = {}
+    broken: list[str] = []
+    for name, size in sizes.items():
+        place = folder / name.replace(" ", "-")  # a store of its own: the fresh alert is no repeat
+        place.mkdir()
+        more = f"webhook: {{header_timeout: {_TIMEOUT}s, body_timeout: {_TIMEOUT}s}}\n"
+        async with sandbox() as coc, adapter(write_config(place, coc.port, more)) as service:
+            before = peak_memory(service.process.pid)
+            life = _TIMEOUT if name == "slow sockets" else _LIFE
+            seen = await beside(service.port, name, size, rounds=rounds, seconds=seconds, life=life)
+            grown = (peak_memory(service.process.pid) - before) / MIB
+            liveness = await alive(service.url, coc, Ledger(), seconds=10.0)
+            broken += [f"{name}: {line}" for line in (*_violations(seen), liveness) if line]
+            broken += [f"{name}: grown by {grown:.0f} MiB"] if grown >= 160 else []
+            broken += [f"{name}: a defect in the log"] if "defect" in service.said else []
+        figures[name] = f"p99 {seen}, {grown:.0f} MiB grown: {size}"
+    return found(figures, broken)
+
+
+def _violations(seen: Beside) -> list[str]:
+    told = (
+        unless(set(seen.answered) <= ALLOWED, f"answered {dict(seen.answered)}"),
+        unless(set(seen.honest) == {200}, f"the honest sender was answered {dict(seen.honest)}"),
+        unless(seen.ratio <= _RATIO or seen.fewest < _FEWEST, f"the honest sender's p99 is {seen}"),
+        unless(seen.fewest >= _FEWEST, f"only {seen.fewest} samples"),
+    )
+    return [line for line in told if line]

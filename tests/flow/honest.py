@@ -1,0 +1,96 @@
+"""Good traffic to measure beside an attack: an honest Alertmanager in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import select
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.flow.attacks import PATIENCE, Statuses
+from tests.stage import REPOSITORY, alert, webhook
+
+
+@dataclass
+class Good:
+    """What an honest sender saw. `began`: by the monotonic clock, which all processes share.
+
+    `resent`: requests it had to send again because the connection was gone.
+    """
+
+    statuses: Statuses = field(default_factory=Counter)
+    began: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    resent: int = 0
+
+    def quantile(self, part: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+    def between(self, first: float, last: float) -> list[float]:
+        """Seconds of the requests that began in this time."""
+        return [seconds for began, seconds in zip(self.began, self.seconds, strict=True) if first <= began < last]
+
+
+@asynccontextmanager
+async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
+    """What it saw is there after the end."""
+    good = Good()
+    command = [sys.executable, "-m", "tests.flow.honest", str(port), str(pause)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, limit=2**26)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"sending\n"
+        yield good
+        process.stdin.close()
+        seen = json.loads(await asyncio.wait_for(process.stdout.read(), PATIENCE))
+        good.statuses.update({int(status): count for status, count in seen["statuses"].items()})
+        good.began, good.seconds, good.resent = seen["began"], seen["seconds"], seen["resent"]
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+
+
+def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
+    """One webhook after the other until told to stop; like Alertmanager, again when a connection fails."""
+    good = Good()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    while not stopped():
+        body = webhook(alert(f"Good{len(good.seconds) % 50}"))
+        started = time.monotonic()
+        status = 0
+        for _ in range(10):
+            try:
+                connection.request("POST", "/webhook", body)
+                answer = connection.getresponse()
+                answer.read()
+                status = answer.status
+                break
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                good.resent += 1
+                time.sleep(0.05)
+        good.began.append(started)
+        good.seconds.append(time.monotonic() - started)
+        good.statuses[status] += 1
+        time.sleep(pause)
+    connection.close()
+    return good
+
+
+if __name__ == "__main__":
+    print("sending", flush=True)
+    poller = select.poll()
+    poller.register(sys.stdin, select.POLLHUP)
+    print(json.dumps(vars(send_good(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))

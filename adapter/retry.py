@@ -48,7 +48,7 @@ class Breaker(NamedTuple):
     @property
     def lasting(self) -> bool:
         """COC, and not just an alarm of its own kind, has failed for a while."""
-        return self.probes > 0 or self.failures >= OPEN_AFTER
+        return self.open or self.failures >= OPEN_AFTER
 
     def succeeded(self, limit: int) -> Breaker:
         """COC answered with anything that is not a transient failure."""

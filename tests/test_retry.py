@@ -38,6 +38,16 @@ def test_one_alarm_alone_never_opens_it() -> None:
     assert not broken(alarms=1, failures=50).open
 
 
+def test_it_has_lasted_from_the_moment_it_opens_until_an_answer() -> None:
+    breaker = Breaker()
+    for number in range(OPEN_AFTER):
+        assert not breaker.lasting
+        breaker = breaker.failed(f"a{number}", 0.0, 0.5)
+    assert breaker.open
+    assert breaker.lasting
+    assert not breaker.succeeded(8).lasting
+
+
 def test_a_success_in_between_starts_the_row_anew() -> None:
     breaker = broken(failures=OPEN_AFTER - 1).succeeded(32).failed("a", 100.0, 0.0).failed("b", 100.0, 0.0)
     assert not breaker.open

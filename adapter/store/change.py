@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapter.alarm import Alarm
 from adapter.alertmanager import Alert, pack
@@ -11,8 +11,7 @@ from adapter.lifecycle import Look, look
 from adapter.store.base import Intake
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """One alert and what it comes to."""
 
     alert: Alert
@@ -27,15 +26,15 @@ def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
     `known` holds the alarms of the webhook's fingerprints as they are under lock. An alert that appears twice in a
     webhook is looked at twice, the second time against what the first made of it.
     """
+    now, revision, policy = intake.received, intake.revision, intake.policy
     group_json = intake.webhook.group.as_json()
     current = dict(known)
     made = []
     for alert in intake.webhook.alerts:
         before = current.get(alert.fingerprint)
-        step = look(before, alert, now=intake.received, revision=intake.revision, policy=intake.policy)
-        if step.alarm is not None:
-            owed = step.owed is not None
-            current[alert.fingerprint] = step.alarm._replace(pending=step.alarm.pending + 1) if owed else step.alarm
-        raw = pack(alert, group_json) if step.owed else b""
-        made.append(Change(alert=alert, known=before, step=step, raw=raw))
+        step = look(before, alert, now=now, revision=revision, policy=policy)
+        alarm, owed = step.alarm, step.owed
+        if alarm is not None and (owed or alarm is not before):
+            current[alarm.fingerprint] = alarm._replace(pending=alarm.pending + 1) if owed else alarm
+        made.append(Change(alert, before, step, pack(alert, group_json) if owed else b""))
     return made

@@ -37,7 +37,7 @@ from adapter.store.postgres_claim import Lease, claim
 from adapter.store.postgres_link import CommitUnknown, Link, TryAgain, connect
 from adapter.store.postgres_schema import migrate, migrations
 from adapter.store.postgres_settle import settle
-from adapter.store.sqlite_seen import SeenLater
+from adapter.store.seen import SeenLater
 
 LEASE_SECONDS: Final = 25.0  # 2 x the default timeout + 5
 CLOSE_SECONDS: Final = 10.0

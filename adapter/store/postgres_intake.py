@@ -24,7 +24,7 @@ from adapter.store.change import Change, changes
 from adapter.store.postgres_link import Link, TryAgain
 from adapter.store.postgres_plan import Owed, Plan, plan_of
 from adapter.store.postgres_rows import alarm_of, key_of
-from adapter.store.sqlite_intake import Seen
+from adapter.store.seen import Seen
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
@@ -98,7 +98,7 @@ class Taken:
     """A receipt, and what `maintain` is to write later."""
 
     receipt: Receipt
-    seen: tuple[Seen, ...]
+    seen: Seen
 
 
 async def accept(link: Link, intake: Intake, backlog: int) -> Taken:
@@ -227,7 +227,8 @@ def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[s
         pending=now.pending,
         open_alarms=now.firing,
     )
-    return Taken(receipt, tuple(Seen(known.ids[name], intake.received, stale) for name, stale in plan.quiet))
+    repeated, stale = ([known.ids[name] for name in names] for names in (plan.repeated, plan.stale))
+    return Taken(receipt, Seen(intake.received, repeated, stale))
 
 
 def _known(rows: Sequence[Row]) -> _Known:

@@ -29,7 +29,8 @@ class Plan:
     superseded: list[int] = field(default_factory=list)  # seqs that were pending before
     firing: int = 0  # difference
     news: Counter[News] = field(default_factory=Counter)
-    quiet: list[tuple[str, bool]] = field(default_factory=list)  # alerts that changed nothing, and whether stale
+    repeated: list[str] = field(default_factory=list)  # alarms whose alerts changed nothing ...
+    stale: list[str] = field(default_factory=list)  # ... or were older than what is known
 
     @property
     def superseding(self) -> int:
@@ -42,8 +43,10 @@ def plan_of(made: list[Change], untried: dict[str, int]) -> Plan:
     for change in made:
         alarm, owed, name = change.step.alarm, change.step.owed, change.alert.fingerprint
         plan.news[change.step.news] += 1
-        if change.step.news in (News.REPEAT, News.STALE):
-            plan.quiet.append((name, change.step.news is News.STALE))
+        if change.step.news is News.REPEAT:
+            plan.repeated.append(name)
+        elif change.step.news is News.STALE:
+            plan.stale.append(name)
         if alarm is None or (owed is None and alarm is change.known):
             continue
         was_firing = change.known is not None and change.known.status is Status.FIRING

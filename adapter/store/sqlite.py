@@ -35,11 +35,11 @@ from adapter.store.base import (
     Settled,
     Settlement,
 )
+from adapter.store.seen import SeenLater
 from adapter.store.sqlite_check import check_slowly
 from adapter.store.sqlite_damage import is_damage
 from adapter.store.sqlite_keeper import CHECKED_AT_ONCE
 from adapter.store.sqlite_reader import Reader
-from adapter.store.sqlite_seen import SeenLater
 from adapter.store.sqlite_start import DEFAULT, Options, Start, start
 from adapter.store.sqlite_writer import Writer
 

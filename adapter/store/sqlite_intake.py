@@ -16,6 +16,7 @@ from adapter.store.backlog import Added, refuse_over
 from adapter.store.base import Intake, Receipt
 from adapter.store.change import Change, changes
 from adapter.store.jsonform import labels_to_json
+from adapter.store.seen import Seen
 from adapter.store.sqlite_damage import DamagedRow
 from adapter.store.sqlite_known import Row, is_sound, known_alarms, parts
 from adapter.store.sqlite_room import Level, Room
@@ -38,19 +39,11 @@ _DOUBT: Final = "UPDATE alarm SET doubt_episode = episode WHERE id = (SELECT ala
 _INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Seen(NamedTuple):
-    """An alert that changed nothing but when its alarm was last seen."""
-
-    alarm: int
-    at: Micros
-    stale: bool
-
-
 class Taken(NamedTuple):
     """What the transaction gave; `seen` is to be counted in memory once it is committed."""
 
     receipt: Receipt
-    seen: list[Seen]
+    seen: Seen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +57,8 @@ class _Progress:
     added: Added = field(default_factory=Added)
     news: Counter[News] = field(default_factory=Counter)
     owed: list[tuple[str, Kind]] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
+    stale: list[int] = field(default_factory=list)
     superseded: int = 0
     opened: int = 0  # may be negative
 
@@ -117,7 +111,7 @@ def accept(
         pending=pending,
         open_alarms=open_alarms,
     )
-    return Taken(receipt, progress.seen)
+    return Taken(receipt, Seen(intake.received, progress.repeated, progress.stale))
 
 
 def _superseded(
@@ -147,13 +141,13 @@ def _write(
     inserted: list[tuple[Any, ...]] = []
     updated: list[tuple[Any, ...]] = []
     at, integration = part.received, part.integration
-    for alert, known, step, raw in ((c.alert, c.known, c.step, c.raw) for c in made):
-        progress.news[step.news] += 1
-        alarm, owed = step.alarm, step.owed
+    for alert, known, (alarm, owed, news), raw in made:
+        progress.news[news] += 1
         if alarm is None:
             continue
         if owed is None:
-            progress.seen.append(Seen(rows[alarm.fingerprint].id, at, step.news is News.STALE))
+            quiet = progress.stale if news is News.STALE else progress.repeated
+            quiet.append(rows[alarm.fingerprint].id)
             if alarm is known:
                 continue
         was_open = known is not None and known.status is Status.FIRING

@@ -50,13 +50,13 @@ def known_alarms(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str
     names += names[-1:] * (size - len(names))
     known: dict[str, Alarm] = {}
     rows: dict[str, Row] = {}
-    for fingerprint, status, *more, id_, head, due_at in connection.execute(
-        _KNOWN_BY_SIZE[size], (part.integration, *names)
-    ):
-        if status not in _STATUS:
+    for row in connection.execute(_KNOWN_BY_SIZE[size], (part.integration, *names)):
+        status = _STATUS.get(row[1])
+        if status is None:
             raise DamagedRow("an alarm's row holds a status that was never written")
-        known[fingerprint] = Alarm(fingerprint, _STATUS[status], *more)
-        rows[fingerprint] = Row(id_, head, due_at)
+        fingerprint = row[0]
+        known[fingerprint] = Alarm(fingerprint, status, *row[2:10])
+        rows[fingerprint] = Row(*row[10:])
     return known, rows
 
 

@@ -213,7 +213,10 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {name: item if type(item) is str else _text(item) for name, item in value.items()}
+    for item in value.values():
+        if type(item) is not str:
+            return {name: _text(item) for name, item in value.items()}
+    return value
 
 
 def _text(value: object) -> str:

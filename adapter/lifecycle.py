@@ -88,9 +88,10 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
 
 
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
+    if known.pending or not known.heard or not policy.refresh_interval:
+        return False
     # Either way: after a clock set back far, `heard` lies in the future, and one refresh puts that right.
-    overdue = abs(now - known.heard) >= policy.refresh_interval
-    return policy.refresh_interval > 0 and known.heard > 0 and known.pending == 0 and overdue
+    return abs(now - known.heard) >= policy.refresh_interval
 
 
 def coc_alarm_id(alert: Alert, policy: Policy) -> str:

@@ -14,7 +14,7 @@ from adapter.web.limits import Hold
 from adapter.web.turns import REST
 
 HEAD: Final = 64 * 1024
-_PIECE: Final = 4096  # bytes of one read: more is unpacked inside these reads
+_PIECE: Final = 4096  # bytes of one read where more is unpacked inside it
 _TURN: Final = 128 * 1024  # bytes unpacked before the others go on
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
 
@@ -46,10 +46,10 @@ async def read_body(request: web.Request, *, limit: int, seconds: float, hold: H
     if encoding not in _ENCODINGS:
         raise BodyBroken("this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
-    turn = _TURN
+    turn, piece = _TURN, _PIECE if encoding else HEAD
     try:
         async with asyncio.timeout(seconds):
-            while chunk := await request.content.read(_PIECE):
+            while chunk := await request.content.read(piece):
                 if encoding and kept.tell() >= turn:
                     await asyncio.sleep(REST)
                     turn += _TURN

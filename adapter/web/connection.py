@@ -22,6 +22,7 @@ from adapter.web.turns import TURN, Turns
 _LINGER: Final = 2.0  # seconds in which the rest of a refused body is read and dropped, so that the answer arrives
 _AHEAD: Final = 32 * 1024  # bytes that aiohttp unpacks in one go, and half of what it keeps for who reads the body
 _PIECE: Final = 2048  # bytes: a few hundred chunks of one byte
+_LARGEST_PIECE: Final = 4 * _PIECE  # while what came before it was parsed in no time
 _logger: Final = logging.getLogger("adapter.web.connection")
 
 
@@ -102,11 +103,12 @@ class Connection(web.RequestHandler):
             self._turns.ask(self._hand_on)
 
     def _hand_on(self, until: float) -> None:
-        while self._left and not self._held_back:
-            piece, self._left = bytes(self._left[:_PIECE]), self._left[_PIECE:]
+        size, now = _PIECE, time.perf_counter()
+        while self._left and not self._held_back and now <= until:
+            piece, self._left = bytes(self._left[:size]), self._left[size:]
             super().data_received(piece)
-            if time.perf_counter() > until:
-                break
+            began, now = now, time.perf_counter()
+            size = _PIECE if now - began > TURN / 8 else min(2 * size, _LARGEST_PIECE)
         if self._left:
             self._pause_transport_reading()
         if not self._held_back:

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -23,6 +24,8 @@ from adapter.store import open_store
 from adapter.store.base import Store
 from adapter.web.access import Access, may_listen
 from adapter.web.webhook import WebhookDoor
+
+SWITCH_SECONDS = 0.001  # how long a thread that computes keeps the event loop from the interpreter
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +119,7 @@ async def serve(options: Options) -> int:
         loop.add_signal_handler(number, lambda: _exit() if stop.is_set() else stop.set())
     async with running(config, options) as service:
         _rarely_collect()
+        sys.setswitchinterval(SWITCH_SECONDS)
         hangups: set[asyncio.Task[None]] = set()
 
         def hang_up() -> None:

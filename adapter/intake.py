@@ -6,6 +6,7 @@ Touches no template and no network, so that neither a broken mapping nor a silen
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from adapter.alertmanager import HEAD_BYTES, Reject, Webhook, parse_webhook
@@ -15,15 +16,18 @@ from adapter.lifecycle import Policy
 from adapter.store.base import Intake, IntakeStore, Receipt
 
 LARGE: Final = 64 * 1024  # bytes; a larger body is parsed in a thread, so that the event loop goes on
+# Each of them holds the interpreter's lock for 5 ms before the loop has a turn, so more would only make it wait longer.
+_PARSERS: Final = ThreadPoolExecutor(2, "webhook-parser")
 
 
 async def take_in(
     body: bytes, *, integration: str, store: IntakeStore, clock: Clock, revision: str, policy: Policy
 ) -> tuple[Webhook, Receipt]:
     """Parse and commit one webhook. PayloadError when it is none (its head is then kept), StoreUnavailable as it is."""
-    received = clock.now()
+    received, loop = clock.now(), asyncio.get_running_loop()
     try:
-        webhook = await asyncio.to_thread(parse_webhook, body) if len(body) > LARGE else parse_webhook(body)
+        large = len(body) > LARGE
+        webhook = await loop.run_in_executor(_PARSERS, parse_webhook, body) if large else parse_webhook(body)
     except PayloadError as exc:
         await store.reject(integration, received, [Reject(reason=str(exc), head=body[:HEAD_BYTES])])
         raise

@@ -181,7 +181,7 @@ def _render(options: argparse.Namespace) -> int:
 
     body = _payload(options.payload)
     directory = options.mappings or mapping.shipped()
-    return _run(render_payload(directory, options.integration, body, options.output, sys.stdout))
+    return _run(render_payload(directory, options.integration, body, options.output, sys.stdout, sys.stderr))
 
 
 def _diff(options: argparse.Namespace) -> int:

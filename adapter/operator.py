@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import shutil
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -210,6 +211,9 @@ def _ask(url: str, method: str, path: str, body: Any = None) -> Any:
         raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "reason", exc)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            advice = "set SSL_CERT_FILE to the PEM file of the authority that signed its certificate"
+            raise AdapterError(f"{url} cannot be trusted ({reason.verify_message}); {advice}") from exc
         raise AdapterError(
             f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
         ) from exc

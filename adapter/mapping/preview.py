@@ -31,10 +31,12 @@ def job_of(alert: Alert, group: Group, integration: str) -> Job:
     )
 
 
-async def render_payload(directory: Path, integration: str, body: bytes, output: str, out: TextIO) -> int:
+async def render_payload(
+    directory: Path, integration: str, body: bytes, output: str, out: TextIO, errors: TextIO
+) -> int:
     """Print what each alert of a webhook body becomes; 1 when the mappings or the body cannot be used.
 
-    `output`: `json` for a list of objects, else text for a person.
+    `output`: `json` for a list of objects, with unusable alerts told on `errors`; else text for a person, all on `out`.
     """
     try:
         webhook = parse_webhook(body)
@@ -52,6 +54,7 @@ async def render_payload(directory: Path, integration: str, body: bytes, output:
     if output == "json":
         told = [_as_dict(alert, made) for alert, made in zip(webhook.alerts, rendered, strict=True)]
         print(to_json(told, indent=2).decode(), file=out)
+        _print_rejects(webhook, errors)
     else:
         _print_all(webhook, rendered, out)
     return 0
@@ -141,12 +144,16 @@ def _as_dict(alert: Alert, made: Rendered) -> dict[str, Any]:
 def _print_all(webhook: Webhook, rendered: Sequence[Rendered], out: TextIO) -> None:
     for alert, made in zip(webhook.alerts, rendered, strict=True):
         _print_one(alert, made, out)
-    for reject in webhook.rejects:
-        print(f"rejected: {reject.reason}", file=out)
+    _print_rejects(webhook, out)
     dropped = sum(made.dropped for made in rendered)
     fallen = sum(bool(made.fallbacks) for made in rendered)
     clipped = sum(bool(made.clipped) for made in rendered)
     print(f"{len(rendered)} alerts: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
+
+
+def _print_rejects(webhook: Webhook, out: TextIO) -> None:
+    for reject in webhook.rejects:
+        print(f"rejected: {reject.reason}", file=out)
 
 
 def _print_one(alert: Alert, made: Rendered, out: TextIO) -> None:

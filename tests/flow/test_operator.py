@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter.alertmanager import fingerprint_of
 from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.tls import Authority
 from tests.web.doors import write_users
 
 MAPPING = """\
@@ -28,11 +29,14 @@ rules:
 """
 
 
-async def command(service: Adapter, *arguments: str, url: str | None = None) -> tuple[int, str, str]:
+async def command(
+    service: Adapter, *arguments: str, url: str | None = None, authority: Path | None = None
+) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of one operator command."""
+    environment = os.environ | ({"SSL_CERT_FILE": str(authority)} if authority else {})
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "adapter", *arguments, f"--adapter.url={url or service.admin_url}",
-        cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
@@ -240,3 +244,17 @@ async def test_the_commands_log_in_where_the_admin_listener_asks_for_it(tmp_path
         assert (code, out) == (1, "")
         assert "answered 401" in errors
         assert "guessed" not in errors
+
+
+async def test_the_commands_trust_a_private_authority_that_is_named_to_them(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    pair = authority.issue("server")
+    web = tmp_path / "web.yml"
+    web.write_text(f"tls_server_config:\n  cert_file: {pair.cert}\n  key_file: {pair.key}\n")
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port), f"--web.config.file={web}") as service:
+        url = service.admin_url.replace("http://", "https://")
+        assert await command(service, "alarms", "list", url=url, authority=authority.cert) == (0, "no alarms\n", "")
+        code, out, errors = await command(service, "alarms", "list", url=url)
+        assert (code, out) == (1, "")
+        assert "cannot be trusted" in errors
+        assert "SSL_CERT_FILE" in errors

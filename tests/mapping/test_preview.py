@@ -19,7 +19,7 @@ SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"
 async def preview(directory: Path, payload: bytes | str, output: str = "json") -> tuple[int, str]:
     body = (SAMPLES / f"{payload}.json").read_bytes() if isinstance(payload, str) else payload
     out = io.StringIO()
-    return await render_payload(directory, "default", body, output, out), out.getvalue()
+    return await render_payload(directory, "default", body, output, out, out), out.getvalue()
 
 
 async def test_json_has_an_object_for_each_alert() -> None:
@@ -110,6 +110,14 @@ async def test_an_unusable_alert_stands_beside_the_others() -> None:
     code, text = await preview(shipped(), payload, "table")
     assert code == 0
     assert "rejected: the alert is a number, not an object" in text
+
+
+async def test_json_stays_json_and_an_unusable_alert_is_told_beside_it() -> None:
+    payload = json.dumps({"alerts": [{"labels": {"alertname": "A"}, "status": "firing"}, 5]}).encode()
+    out, errors = io.StringIO(), io.StringIO()
+    assert await render_payload(shipped(), "default", payload, "json", out, errors) == 0
+    assert [item["body"]["alarmStatus"] for item in json.loads(out.getvalue())] == ["alarm"]
+    assert errors.getvalue() == "rejected: the alert is a number, not an object\n"
 
 
 async def compared(tmp_path: Path, old: str, new: str, *samples: str) -> tuple[int, str]:

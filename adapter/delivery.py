@@ -10,21 +10,19 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from adapter.alarm import Outcome, Pause
+from adapter.alarm import Pause
 from adapter.clock import Clock
-from adapter.courier import Courier, Ready, Reporter, defect, made_of
-from adapter.decision import decide, job_of, with_fallback
+from adapter.courier import Courier, Ready, Reporter
 from adapter.errors import StoreUnavailable
 from adapter.gate import Gate, GateWatcher
 from adapter.logs import event
-from adapter.mapping.job import Contract, Job, Rendered
+from adapter.mapping.job import Contract
+from adapter.preparer import Preparer, Renderer
 from adapter.settler import Settler
-from adapter.store.base import Claim, DeliveryStore, Settled, Settlement
+from adapter.store.base import DeliveryStore, Settled, Settlement
 
 Purse = Callable[[int], Awaitable[int]]
 
@@ -34,12 +32,6 @@ LEAST_SECONDS = 0.01  # between claims that gave less than there was room for
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
 
 logger = logging.getLogger(__name__)
-
-
-class Renderer(Protocol):
-    """The mapping revision in force."""
-
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]: ...
 
 
 class Watcher(GateWatcher, Protocol):
@@ -74,9 +66,11 @@ class Delivery:
         self.gate = Gate(name, limit=max_in_flight, rate=own_rate, clock=clock, dice=dice, watcher=watcher)
         self._purse, self._granted = purse, 0
         self._share = max(1, round(rate_limit)) if purse else max_in_flight
-        self._store, self._renderer = store, renderer
-        self._contract, self._clock, self._dice, self._watcher = contract, clock, dice, watcher
+        self._store, self._clock, self._dice, self._watcher = store, clock, dice, watcher
         self._settler = Settler(store, clock, self._settled)
+        self._preparer = Preparer(
+            renderer, contract=contract, clock=clock, settle=self._settler.add, rendered=watcher.rendered
+        )
         self._courier = Courier(
             self.gate,
             store=store,
@@ -166,7 +160,8 @@ class Delivery:
         self._early = self._early or (early and len(claimed.claims) == room)
         self._bytes_claimed += sum(len(claim.report.raw) for claim in claimed.claims)
         if claimed.claims:
-            await self._render(claimed.claims)
+            self._ready += await self._preparer.prepare(claimed.claims)
+            self._pump()
         if len(claimed.claims) < room:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
             await self._wait(min(self._poll, max(due, LEAST_SECONDS)))
@@ -202,48 +197,6 @@ class Delivery:
         finally:
             for waiter in waiters:
                 waiter.cancel()
-
-    async def _render(self, claims: Sequence[Claim]) -> None:
-        started = self._clock.monotonic()
-        jobs: list[tuple[Claim, Job]] = []
-        for claim in claims:
-            with self._alone(claim):
-                jobs.append((claim, job_of(claim, self._contract)))
-        try:
-            rendered = await self._renderer.render([job for _, job in jobs])
-        except BaseException:
-            for claim, _ in jobs:
-                self._settler.add(Settlement(claim=claim, at=self._clock.now(), delay=POLL_SECONDS))
-            raise
-        self._watcher.rendered(len(jobs), self._clock.monotonic() - started)
-        for (claim, job), made in zip(jobs, rendered, strict=True):
-            with self._alone(claim):
-                self._prepare(claim, job, made)
-        self._pump()
-
-    @contextmanager
-    def _alone(self, claim: Claim) -> Iterator[None]:
-        """Whatever is wrong with one report is no business of its siblings: it is kept for a person."""
-        try:
-            yield
-        except Exception as exc:
-            logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
-            self._settler.add(replace(defect(claim, self._clock.now(), "prepared", exc), outcome=Outcome.DEAD))
-
-    def _prepare(self, claim: Claim, job: Job, rendered: Rendered) -> None:
-        if claim.report.body is not None:
-            self._ready.append(Ready(claim, job, None, claim.report.body))
-            return
-        body: bytes | Outcome
-        if claim.report.refused:
-            rendered, body = with_fallback(claim, job, rendered.revision)
-        else:
-            body = decide(claim, job, rendered)
-        if isinstance(body, Outcome):
-            made = made_of(rendered, rendered.json)
-            self._settler.add(Settlement(claim=claim, at=self._clock.now(), outcome=body, made=made))
-        else:
-            self._ready.append(Ready(claim, job, rendered, body))
 
     def _release(self) -> None:
         """Give back what is rendered but not sent."""

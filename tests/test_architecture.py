@@ -18,6 +18,7 @@ LAYERS = (
     {"service"},
     {"web", "reload", "config"},
     {"intake", "delivery"},
+    {"preparer"},
     {"courier"},
     {"gate", "settler", "decision"},
     {"metrics", "settings"},

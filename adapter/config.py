@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, Final
 
 from adapter import mapping
 from adapter.clock import SECOND, Micros
@@ -17,9 +15,9 @@ from adapter.errors import ConfigError, Finding
 from adapter.lifecycle import Policy
 from adapter.mapping.job import Contract
 from adapter.secret import Secret
-from adapter.settings import AkSkAuth, IntegrationSettings, Settings, TokenAuth, WebhookSettings
+from adapter.settings import AkSkAuth, IntegrationSettings, Settings, TokenAuth, WebhookSettings, validated
 from adapter.store.base import Retention
-from adapter.yamlfile import Loc, YamlFile, nearest, read
+from adapter.yamlfile import Loc, YamlFile, read
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SECRETS: Final = frozenset(
@@ -72,11 +70,7 @@ def load_config(path: Path) -> Config:
     file = read(path)
     if file.findings:
         raise ConfigError(file.findings)
-    try:
-        settings = Settings.model_validate(file.data if file.data is not None else {})
-    except ValidationError as exc:
-        raise ConfigError(list(_findings(file, exc))) from None
-    return _Resolver(file, path, settings).config()
+    return _Resolver(file, path, validated(file)).config()
 
 
 class _Resolver:
@@ -217,49 +211,6 @@ class _Resolver:
 
 def _micros(seconds: float) -> Micros:
     return round(seconds * SECOND)
-
-
-def _findings(file: YamlFile, exc: ValidationError) -> Iterator[Finding]:
-    for error in exc.errors(include_url=False, include_input=False):
-        loc = _real(file.data, error["loc"])
-        if error["type"] == "extra_forbidden":
-            known = _keys(Settings, error["loc"][:-1])
-            yield file.finding(loc, f"unknown key {error['loc'][-1]!r}", nearest(str(loc[-1]), known), at_key=True)
-        elif error["type"] == "missing":
-            yield file.finding(loc, f"{error['loc'][-1]} is required")
-        elif isinstance(error.get("ctx", {}).get("error"), ValueError):
-            yield file.finding(loc, str(error["ctx"]["error"]))
-        else:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            yield file.finding(loc, f"{'.'.join(map(str, loc))}: {message}" if loc else message)
-
-
-def _real(data: Any, loc: Loc) -> Loc:
-    """pydantic's location without the union tags that the file does not have."""
-    real: list[str | int] = []
-    for part in loc:
-        inside = isinstance(data, dict) and part in data
-        if inside or part == loc[-1]:
-            real.append(part)
-            data = data[part] if inside else None
-    return tuple(real)
-
-
-def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The keys known at a location of the model."""
-    for part in loc:
-        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
-        for candidate in (annotation, *_inner(annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-                break
-    return list(model.model_fields)
-
-
-def _inner(annotation: Any) -> Iterator[Any]:
-    for argument in get_args(annotation):
-        yield argument
-        yield from _inner(argument)
 
 
 def _masked(data: Any) -> Any:

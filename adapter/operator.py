@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import shutil
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote
 
-from adapter.errors import AdapterError
+from adapter.adminclient import ask, pages
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
-SECONDS: Final = 30.0
 MOST_EXPLAINED: Final = 5
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
@@ -80,14 +75,14 @@ def _list_alarms(options: argparse.Namespace) -> int:
         "text": options.text,
         "matcher": options.matcher,
     }
-    rows = _pages(options.url, "/api/v1/alarms", query)
+    rows = pages(options.url, "/api/v1/alarms", query)
     shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
     return _print(options, rows, _table(_ALARMS, shown, "no alarms"))
 
 
 def _explain(options: argparse.Namespace) -> int:
     query = {"integration": options.integration, "text": options.alarm}
-    found = _pages(options.url, "/api/v1/alarms", query)
+    found = pages(options.url, "/api/v1/alarms", query)
     exact = [row for row in found if row["fingerprint"] == options.alarm]
     named = [(row["integration"], row["fingerprint"]) for row in exact or found]
     if len(named) > MOST_EXPLAINED:
@@ -95,10 +90,10 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
         return _print(options, found, _table(_ALARMS, shown, "")) or 1
     if not named:
-        state = _ask(options.url, "GET", "/api/v1/integrations")
+        state = ask(options.url, "GET", "/api/v1/integrations")
         named = [(options.integration or state[0]["integration"], options.alarm)]
     trails = [
-        _ask(options.url, "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
+        ask(options.url, "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
         for integration, fingerprint in named
     ]
     return _print(options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True)))
@@ -130,17 +125,17 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
 
 
 def _list_dead(options: argparse.Namespace) -> int:
-    rows = _pages(options.url, "/api/v1/dead-letters", {"integration": options.integration})
+    rows = pages(options.url, "/api/v1/dead-letters", {"integration": options.integration})
     return _print(options, rows, _table(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters"))
 
 
 def _replay(options: argparse.Namespace) -> int:
     body = {"ids": options.ids, "as_sent": options.as_sent}
-    return _done(options, "replayed", _ask(options.url, "POST", "/api/v1/dead-letters/replay", body))
+    return _done(options, "replayed", ask(options.url, "POST", "/api/v1/dead-letters/replay", body))
 
 
 def _discard(options: argparse.Namespace) -> int:
-    return _done(options, "discarded", _ask(options.url, "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
+    return _done(options, "discarded", ask(options.url, "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
 
 
 def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -152,7 +147,7 @@ def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, An
 
 
 def _list_integrations(options: argparse.Namespace) -> int:
-    rows = _ask(options.url, "GET", "/api/v1/integrations")
+    rows = ask(options.url, "GET", "/api/v1/integrations")
     shown = [
         row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
     ]
@@ -168,7 +163,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _set_state(options: argparse.Namespace, verb: str) -> int:
-    row = _ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    row = ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
     return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
 
@@ -179,60 +174,6 @@ def _answer(report: Mapping[str, Any]) -> str:
     return " ".join(
         str(part) for part in (last["verdict"], last["status"] or "", last["code"], last["message"]) if part
     )
-
-
-def _pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every page of a list."""
-    rows: list[dict[str, Any]] = []
-    given = {name: value for name, value in query.items() if value}
-    after = 0
-    while True:
-        page = _ask(url, "GET", f"{path}?{urlencode({**given, 'limit': 1000, 'after': after}, doseq=True)}")
-        rows += page
-        if len(page) < 1000:
-            return rows
-        after = page[-1]["id"]
-
-
-def _ask(url: str, method: str, path: str, body: Any = None) -> Any:
-    """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
-    if not url.startswith(("http://", "https://")):
-        raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
-    url, credentials = _split(url)
-    data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
-    request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
-    request.add_header("Content-Type", "application/json")
-    if credentials:
-        request.add_header("Authorization", credentials)
-    try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
-            return json.loads(answer.read())
-    except urllib.error.HTTPError as exc:
-        raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", exc)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            advice = "set SSL_CERT_FILE to the PEM file of the authority that signed its certificate"
-            raise AdapterError(f"{url} cannot be trusted ({reason.verify_message}); {advice}") from exc
-        raise AdapterError(
-            f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
-        ) from exc
-
-
-def _split(url: str) -> tuple[str, str]:
-    """The URL without `user:password@`, fit to be shown, and what they make as a header, empty without."""
-    scheme, _, rest = url.partition("://")
-    login, found, place = rest.rpartition("@")
-    if not found:
-        return url, ""
-    return f"{scheme}://{place}", "Basic " + base64.b64encode(unquote(login).encode()).decode()
-
-
-def _words(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace").strip()[:200]
 
 
 def _print(options: argparse.Namespace, data: Any, text: str) -> int:

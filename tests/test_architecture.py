@@ -23,7 +23,7 @@ LAYERS = (
     {"gate", "settler", "decision"},
     {"metrics", "settings"},
     {"store", "mapping", "coc", "explain"},
-    {"lifecycle", "retry", "logs"},
+    {"lifecycle", "retry", "logs", "adminclient"},
     {"alarm", "alertmanager", "yamlfile"},
     {"webhookjson"},
     {"secret", "units", "clock"},

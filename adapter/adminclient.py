@@ -1,0 +1,70 @@
+"""Calls of the admin API, for the operator commands."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote, urlencode
+
+from adapter.errors import AdapterError
+
+SECONDS: Final = 30.0
+
+
+def pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every page of a list."""
+    rows: list[dict[str, Any]] = []
+    given = {name: value for name, value in query.items() if value}
+    after = 0
+    while True:
+        page = ask(url, "GET", f"{path}?{urlencode({**given, 'limit': 1000, 'after': after}, doseq=True)}")
+        rows += page
+        if len(page) < 1000:
+            return rows
+        after = page[-1]["id"]
+
+
+def ask(url: str, method: str, path: str, body: Any = None) -> Any:
+    """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
+    if not url.startswith(("http://", "https://")):
+        raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
+    url, credentials = _split(url)
+    data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
+    request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
+    request.add_header("Content-Type", "application/json")
+    if credentials:
+        request.add_header("Authorization", credentials)
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as exc:
+        raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "reason", exc)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            advice = "set SSL_CERT_FILE to the PEM file of the authority that signed its certificate"
+            raise AdapterError(f"{url} cannot be trusted ({reason.verify_message}); {advice}") from exc
+        raise AdapterError(
+            f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
+        ) from exc
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The URL without `user:password@`, fit to be shown, and what they make as a header, empty without."""
+    scheme, _, rest = url.partition("://")
+    login, found, place = rest.rpartition("@")
+    if not found:
+        return url, ""
+    return f"{scheme}://{place}", "Basic " + base64.b64encode(unquote(login).encode()).decode()
+
+
+def _words(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace").strip()[:200]

@@ -16,7 +16,8 @@ from adapter.gate import Gate
 from adapter.logs import event
 from adapter.mapping.job import Job, Rendered
 from adapter.retry import back_off
-from adapter.store.base import Claim, DeliveryStore, Made, Settlement
+from adapter.store.audit import Made
+from adapter.store.base import Claim, DeliveryStore, Settlement
 
 logger = logging.getLogger(__name__)
 

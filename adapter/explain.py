@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from adapter.alarm import Outcome, Pause, Status
 from adapter.clock import SECOND, Micros
-from adapter.store.base import AlarmRow, ReportRow
+from adapter.store.audit import AlarmRow, ReportRow
 
 
 def explain(

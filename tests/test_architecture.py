@@ -46,7 +46,7 @@ SIDEWAYS = {
 
 PURE = (
     "alarm", "alertmanager", "lifecycle", "retry", "decision", "explain", "units", "coc/body", "coc/verdict",
-    "mapping/program", "mapping/compose", "mapping/fallback", "store/base", "store/change",
+    "mapping/program", "mapping/compose", "mapping/fallback", "store/base", "store/audit", "store/change",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -21,7 +21,8 @@ from adapter.errors import RenderError
 from adapter.mapping.job import Contract, Job, Rendered
 from adapter.metrics import Metrics
 from adapter.retry import Bucket
-from adapter.store.base import Claim, Claims, Intake, ReportRow
+from adapter.store.audit import ReportRow
+from adapter.store.base import Claim, Claims, Intake
 from adapter.store.memory import MemoryStore
 from tests.builders import POLICY, a_webhook, an_alert
 from tests.fakes import ACCEPTED, DOWN, LOCKED_OUT, LOST, REFUSED, FakeClock, PlainRenderer, ScriptedCoc, settle

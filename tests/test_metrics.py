@@ -23,7 +23,8 @@ from adapter.coc.verdict import Reason
 from adapter.mapping.job import Reason as FallbackReason
 from adapter.metrics import Breaker, Metrics
 from adapter.metrics.series import BACKENDS, BREAKER_STATES, CODES, FIELDS, KINDS, OTHER, PAUSES, REFUSALS, STATUSES
-from adapter.store.base import Counts, Made, Receipt, Settled, Settlement
+from adapter.store.audit import Counts, Made
+from adapter.store.base import Receipt, Settled, Settlement
 from adapter.store.memory import MemoryStore
 from adapter.web import access
 from tests.needs import needs

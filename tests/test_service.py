@@ -11,7 +11,8 @@ from adapter.config import load_config
 from adapter.errors import StoreUnavailable
 from adapter.metrics import Metrics
 from adapter.service import Options, Service
-from adapter.store.base import Counts, Intake, Settlement
+from adapter.store.audit import Counts
+from adapter.store.base import Intake, Settlement
 from adapter.store.memory import MemoryStore
 from tests.builders import POLICY, a_webhook, an_alert
 from tests.fakes import FakeClock

@@ -13,7 +13,8 @@ from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros
 from adapter.coc.verdict import Reason
 from adapter.metrics.series import BREAKER_STATES, KINDS, PAUSES, STATUSES, Series, each
-from adapter.store.base import Counts, Receipt, Settled
+from adapter.store.audit import Counts
+from adapter.store.base import Receipt, Settled
 
 _Value = TypeVar("_Value", bound=str)
 

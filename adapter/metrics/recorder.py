@@ -25,7 +25,8 @@ from adapter.coc.verdict import Reason
 from adapter.mapping.job import Reason as FallbackReason
 from adapter.metrics.flow import Flow
 from adapter.metrics.series import CARRIED, CODES, DELIVERY, FIELDS, OTHER, UNKNOWN, Series, each
-from adapter.store.base import Counts, Receipt, Settled, Settlement
+from adapter.store.audit import Counts
+from adapter.store.base import Receipt, Settled, Settlement
 
 Breaker = Literal["closed", "open", "half_open"]
 

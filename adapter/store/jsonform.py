@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from adapter.alarm import Alarm, Attempt
 from adapter.alertmanager import Alert, Group, pack
 from adapter.clock import SECOND, Micros
-from adapter.store.base import Made
+from adapter.store.audit import Made
 
 KEPT_ATTEMPTS: Final = 10
 

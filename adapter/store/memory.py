@@ -11,20 +11,8 @@ from adapter.alertmanager import Reject
 from adapter.clock import Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store import memory_audit, memory_intake
-from adapter.store.base import (
-    AlarmQuery,
-    AlarmRow,
-    Claim,
-    Claims,
-    Counts,
-    Intake,
-    Receipt,
-    RejectRow,
-    ReportRow,
-    Retention,
-    Settled,
-    Settlement,
-)
+from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.base import Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.jsonform import KEPT_ATTEMPTS
 from adapter.store.memory_state import HeldAlarm, State
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from adapter.alarm import Kind, Outcome, Status
 from adapter.clock import Micros
 from adapter.store import again
-from adapter.store.base import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow, Retention
+from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.base import Retention
 from adapter.store.jsonform import has_labels, has_text
 from adapter.store.memory_state import HeldAlarm, HeldReport, State
 

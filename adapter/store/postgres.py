@@ -20,19 +20,8 @@ from adapter.store import postgres_audit as audit
 from adapter.store import postgres_intake as intaking
 from adapter.store import postgres_replicas as replicas
 from adapter.store import postgres_upkeep as upkeep
-from adapter.store.base import (
-    AlarmQuery,
-    AlarmRow,
-    Claims,
-    Counts,
-    Intake,
-    Receipt,
-    RejectRow,
-    ReportRow,
-    Retention,
-    Settled,
-    Settlement,
-)
+from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.base import Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.postgres_claim import Lease, claim
 from adapter.store.postgres_link import CommitUnknown, Link, TryAgain, connect
 from adapter.store.postgres_schema import migrate, migrations

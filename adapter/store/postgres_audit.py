@@ -10,7 +10,7 @@ from adapter.alarm import Kind
 from adapter.clock import Micros
 from adapter.store import postgres_tally as tally
 from adapter.store.again import Owed, Past, replayed
-from adapter.store.base import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 from adapter.store.jsonform import has_labels, has_text
 from adapter.store.postgres_link import Link
 from adapter.store.postgres_rows import ALARM_COLUMNS, REPORT_COLUMNS, alarm_row, key_of, outcome_of, report_row

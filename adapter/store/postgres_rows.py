@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from adapter.alarm import Accepted, Alarm, Kind, Outcome, Report, Status
-from adapter.store.base import AlarmRow, ReportRow
+from adapter.store.audit import AlarmRow, ReportRow
 from adapter.store.jsonform import attempts_from_json, labels_from_json, made_from_json, rebuilt
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from adapter.clock import Micros
-from adapter.store.base import AlarmRow
+from adapter.store.audit import AlarmRow
 
 BATCH: Final = 1000
 

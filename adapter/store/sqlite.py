@@ -21,23 +21,13 @@ from adapter.alarm import Kind, Pause
 from adapter.alertmanager import Reject
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store import sqlite_files, sqlite_intake, sqlite_rows, sqlite_serving, sqlite_settle, sqlite_upkeep
-from adapter.store.base import (
-    AlarmQuery,
-    AlarmRow,
-    Claims,
-    Counts,
-    Intake,
-    Receipt,
-    RejectRow,
-    ReportRow,
-    Retention,
-    Settled,
-    Settlement,
-)
+from adapter.store import sqlite_claim, sqlite_files, sqlite_intake, sqlite_rows, sqlite_settle, sqlite_upkeep
+from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.base import Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.seen import SeenLater
 from adapter.store.sqlite_check import check_slowly
 from adapter.store.sqlite_damage import is_damage
+from adapter.store.sqlite_inflight import InFlight
 from adapter.store.sqlite_keeper import CHECKED_AT_ONCE
 from adapter.store.sqlite_reader import Reader
 from adapter.store.sqlite_start import DEFAULT, Options, Start, start
@@ -60,11 +50,8 @@ class SqliteStore:
         self._bound = backlog
         self._clock = clock
         self._tick_offset = start.last_due - int(clock.monotonic() * SECOND)
-        self._in_flight: dict[int, int] = {}  # seq -> alarm
-        self._doubtful = start.doubtful
-        self._serving = False  # and it is written that we are
+        self._in_flight = InFlight(start.doubtful)
         self._seen = SeenLater()
-        self._claiming = asyncio.Lock()
         self._closed = False
         self._free_bytes: int | None = None
         self._writer = Writer(
@@ -107,8 +94,8 @@ class SqliteStore:
                 intake,
                 bound=self._bound,
                 tick=tick,
-                busy=self._in_flight,
-                doubtful=self._doubtful,
+                busy=self._in_flight.reports,
+                doubtful=self._in_flight.doubtful,
                 room=self._keeper.room,
             ),
             self._accepted,
@@ -125,27 +112,18 @@ class SqliteStore:
 
     async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
         self._check_open()
-        # Whoever is in flight is noted before the snapshot is taken: a settlement commits first and leaves the dict
-        # afterwards, so no snapshot can show as due what has been settled since.
-        async with self._claiming:
-            if not self._serving:
-                await self._writer.call(lambda db: sqlite_serving.begin(db, self._doubtful), self._served)
-            busy, tick = set(self._in_flight.values()), _NEVER if early else self._tick()
-            due = await self._claims.call(lambda db: sqlite_rows.due(db, integration, limit, tick=tick, busy=busy))
-            for claim, alarm in zip(due.claims, due.alarms, strict=True):
-                self._in_flight[claim.report.seq] = alarm
+        async with self._in_flight.claiming(self._writer):
+            busy, tick = self._in_flight.alarms(), _NEVER if early else self._tick()
+            due = await self._claims.call(lambda db: sqlite_claim.due(db, integration, limit, tick=tick, busy=busy))
+            self._in_flight.take(due)
         next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
         return Claims(claims=tuple(due.claims), next_due=next_due)
-
-    def _served(self, _: None) -> None:
-        self._serving = True
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         tick = self._tick()
 
         def settled(results: list[Settled]) -> list[Settled]:
-            for settlement in settlements:
-                self._in_flight.pop(settlement.claim.report.seq, None)
+            self._in_flight.leave(settlements)
             return results
 
         return await self._writer.call(
@@ -249,16 +227,9 @@ class SqliteStore:
         # The readers first: the connection that closes last empties the log, and only the writer may.
         await self._claims.close()
         await self._audit.close()
-        await self._end()
+        await self._in_flight.end(self._writer)
         await self._writer.close()
         os.close(self._lock)
-
-    async def _end(self) -> None:
-        """Without a word of it where claims are left or it cannot be written: the next start then doubts what waits."""
-        async with self._claiming:  # a claim under way may still have been given out
-            if self._serving and not self._in_flight:
-                with contextlib.suppress(StoreError):
-                    await self._write(sqlite_serving.end)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         self._check_open()

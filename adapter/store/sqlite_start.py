@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from adapter.clock import Micros
-from adapter.store import sqlite_files, sqlite_open, sqlite_rows, sqlite_serving
+from adapter.store import sqlite_claim, sqlite_files, sqlite_open, sqlite_serving
 from adapter.store.sqlite_damage import is_damage
 from adapter.store.sqlite_keeper import Keeper, refused
 from adapter.store.sqlite_room import BALLAST, MIB, RESERVE, Room, free_bytes
@@ -61,7 +61,7 @@ def _first_look(keeper: Keeper, lock: int, *, again: bool = True) -> Start:
     connection = keeper.writer()
     try:
         keeper.room.start()
-        last_due, doubtful = sqlite_rows.last_due(connection), sqlite_serving.left(connection)
+        last_due, doubtful = sqlite_claim.last_due(connection), sqlite_serving.left(connection)
         return Start(keeper, connection, lock, last_due, doubtful)
     except BaseException as exc:
         connection.close()

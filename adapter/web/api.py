@@ -14,7 +14,7 @@ from adapter.alertmanager import parse_webhook
 from adapter.errors import PayloadError
 from adapter.explain import explain
 from adapter.mapping.preview import job_of
-from adapter.store.base import AlarmQuery, Counts
+from adapter.store.audit import AlarmQuery, Counts
 from adapter.web import openapi
 from adapter.web.models import (
     AlarmModel,

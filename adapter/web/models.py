@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from adapter.alarm import Attempt, Pause
 from adapter.clock import SECOND, Micros
 from adapter.errors import Finding
-from adapter.store.base import AlarmRow, RejectRow, ReportRow
+from adapter.store.audit import AlarmRow, RejectRow, ReportRow
 
 
 class Model(BaseModel):

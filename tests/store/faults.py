@@ -21,7 +21,8 @@ from typing import Any, ClassVar, TypeVar
 from adapter.alarm import Kind
 from adapter.clock import SystemClock
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store.base import AlarmQuery, Claim, Store
+from adapter.store.audit import AlarmQuery
+from adapter.store.base import Claim, Store
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_room import MIB
 from adapter.store.sqlite_start import Options

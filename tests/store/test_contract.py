@@ -10,7 +10,8 @@ from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject, unpack
 from adapter.clock import SECOND
 from adapter.errors import BacklogFull, StoreUnavailable
-from adapter.store.base import AlarmQuery, Claim, Claims, Intake, Retention, Settlement, Store
+from adapter.store.audit import AlarmQuery
+from adapter.store.base import Claim, Claims, Intake, Retention, Settlement, Store
 from tests.store.builders import (
     DAY,
     FOREVER,

@@ -15,7 +15,8 @@ from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import StoreRefused, StoreUnavailable
-from adapter.store.base import AlarmQuery, Settlement
+from adapter.store.audit import AlarmQuery
+from adapter.store.base import Settlement
 from adapter.store.postgres import PostgresStore, open_postgres
 from adapter.store.postgres_link import connect
 from adapter.store.postgres_replicas import warnings

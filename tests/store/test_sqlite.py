@@ -18,8 +18,9 @@ import pytest
 from adapter.alarm import Kind, News, Pause
 from adapter.alertmanager import Reject, unpack
 from adapter.errors import StoreError, StoreRefused, StoreUnavailable
-from adapter.store import open_store, sqlite_files, sqlite_open, sqlite_rows
-from adapter.store.base import AlarmQuery, Retention, Store
+from adapter.store import open_store, sqlite_claim, sqlite_files, sqlite_open, sqlite_rows
+from adapter.store.audit import AlarmQuery
+from adapter.store.base import Retention, Store
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_room import MIB
 from tests.needs import unavailable
@@ -638,19 +639,19 @@ async def test_a_repeat_writes_nothing(path: Path, opened: Open) -> None:
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        ("_DUE", ("default", 1, 1)),
-        ("_LATER", ("default", 1)),
-        ("_OLDEST", ("default",)),
-        ("_LETTERS", (0, None, None, 10)),
-        ("_TRAIL", ("default", "a", 10)),
+        (sqlite_claim._DUE, ("default", 1, 1)),
+        (sqlite_claim._LATER, ("default", 1)),
+        (sqlite_rows._OLDEST, ("default",)),
+        (sqlite_rows._LETTERS, (0, None, None, 10)),
+        (sqlite_rows._TRAIL, ("default", "a", 10)),
     ],
+    ids=["due", "later", "oldest", "letters", "trail"],
 )
 def test_no_query_of_the_road_scans_or_sorts(path: Path, statement: str, parameters: tuple[object, ...]) -> None:
     path.parent.mkdir()
     with closing(sqlite_open.connect_writer(path)) as connection:
         sqlite_open.migrate(connection, path)
-        query = getattr(sqlite_rows, statement)
-        plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters))
+        plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
     assert "TEMP B-TREE" not in plan
     assert "SCAN alarm" not in plan
     assert "SCAN report" not in plan or "INDEX" in plan

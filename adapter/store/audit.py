@@ -1,0 +1,114 @@
+"""What a store tells operators: rows of alarms, reports and rejects, and how a body came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
+from adapter.clock import Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How a body came about, kept for `explain`."""
+
+    rule: str | None
+    mapping: str | None
+    revision: str
+    fallbacks: tuple[tuple[str, str], ...]  # (field, reason)
+    clipped: tuple[str, ...]
+    body: bytes | None  # JSON as sent, or as it would have been
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Of one integration."""
+
+    pending: int
+    open_alarms: int
+    oldest: Micros | None  # when the oldest pending report was received
+    dead: int = 0  # dead letters that wait for a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """An alarm as an operator sees it."""
+
+    id: int
+    integration: str
+    alarm: Alarm
+    labels: Mapping[str, str]
+    first_seen: Micros
+    last_seen: Micros
+    repeats: int
+    stale: int
+    accepted: Accepted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """A report as an operator sees it, pending or not."""
+
+    report: Report
+    outcome: Outcome | None
+    replayed: bool  # a dead letter that was sent to the queue again
+    done: Micros  # 0 while pending
+    due_in: float | None  # seconds, for the head of its alarm's queue
+    made: Made | None
+    attempts: tuple[Attempt, ...]  # the last ten
+    sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectRow:
+    id: int
+    integration: str
+    received: Micros
+    reason: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmQuery:
+    """A page of alarms, ordered by id; every criterion given must hold."""
+
+    integration: str | None = None
+    status: Status | None = None
+    fingerprint: str | None = None
+    text: str = ""  # case-insensitive, in any label value or the fingerprint
+    labels: Mapping[str, str] = field(default_factory=dict)  # equal
+    after: int = 0  # id of the last row of the page before
+    limit: int = 100
+
+
+class AuditStore(Protocol):
+    """What the admin API needs."""
+
+    async def counts(self) -> dict[str, Counts]: ...
+
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]: ...
+
+    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
+        """The reports of one alarm, newest first."""
+        ...
+
+    async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
+        """Dead reports that were neither replayed nor discarded, by seq."""
+        ...
+
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        """Owe dead letters again as new reports at the end of their alarms' queues; the kinds enqueued, by seq.
+
+        With `as_sent` the new report carries the body COC refused, else it is rendered anew. A later report of the
+        alarm that was discarded or delivered meanwhile is owed again after it (`reassert` of the current state), so
+        that COC ends in the right state. Unknown or already replayed seqs are left out of the answer.
+        """
+        ...
+
+    async def discard(self, seqs: Sequence[int]) -> list[int]:
+        """Take dead letters off the list; those that were on it."""
+        ...
+
+    async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...

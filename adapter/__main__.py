@@ -1,6 +1,6 @@
 """`python -m adapter` is `coc-adapter`."""
 
-from adapter.cli import main
+from adapter.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -13,17 +13,17 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from adapter import logs, mapping
 from adapter.clock import Clock, SystemClock
-from adapter.config import Config, load_config
+from adapter.config.load import Config, load_config
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError
+from adapter.intake.webhook import WebhookDoor
 from adapter.logs import event
-from adapter.mapping.revision import Mappings
+from adapter.mapping.render.live import Mappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
+from adapter.server.access import Access, may_listen
 from adapter.service import Options, Service
 from adapter.store import open_store
-from adapter.store.base import Store
-from adapter.web.access import Access, may_listen
-from adapter.web.webhook import WebhookDoor
+from adapter.store.contract import Store
 
 SWITCH_SECONDS = 0.001  # how long a thread that computes keeps the event loop from the interpreter
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from adapter import logs
 from adapter.clock import SECOND, Clock
 from adapter.coc.client import CocClient
-from adapter.config import Config, load_config
-from adapter.delivery import Delivery
+from adapter.config.load import Config, load_config
+from adapter.delivery.pipeline import Delivery
 from adapter.errors import ConfigError, Finding, MappingError
 from adapter.logs import event
-from adapter.mapping.revision import Mappings
+from adapter.mapping.render.live import Mappings
 from adapter.metrics import Metrics
-from adapter.web.access import Access
+from adapter.server.access import Access
 
 logger = logging.getLogger(__name__)
 

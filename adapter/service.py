@@ -12,22 +12,22 @@ from pathlib import Path
 
 from aiohttp import web
 
+from adapter.admin.api import AdminApi
 from adapter.alarm import Kind
 from adapter.clock import Clock
 from adapter.coc.client import CocClient
-from adapter.config import Config
-from adapter.delivery import Delivery, Purse
+from adapter.config.load import Config
+from adapter.delivery.pipeline import Delivery, Purse
 from adapter.errors import StoreUnavailable
+from adapter.intake.webhook import WebhookDoor, is_webhook
 from adapter.logs import event
-from adapter.mapping.revision import Mappings
+from adapter.mapping.render.live import Mappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
-from adapter.store.base import SharedStore, Store
-from adapter.web.access import Access
-from adapter.web.api import AdminApi
-from adapter.web.listener import listen
-from adapter.web.management import Management, reload_route
-from adapter.web.webhook import WebhookDoor, is_webhook
+from adapter.server.access import Access
+from adapter.server.listener import listen
+from adapter.server.management import Management, reload_route
+from adapter.store.contract import SharedStore, Store
 
 RELOAD_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # between looks at the backlog

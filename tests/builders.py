@@ -7,7 +7,7 @@ from typing import Any
 from adapter.alarm import Accepted, Alarm, Kind, Report, Status
 from adapter.alertmanager import Alert, Group, Webhook, fingerprint_of, micros, pack
 from adapter.lifecycle import Policy
-from adapter.store.base import Claim
+from adapter.store.contract import Claim
 
 GROUP = Group(
     receiver="coc",

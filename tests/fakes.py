@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pydantic_core import to_json
 
 from adapter.coc.verdict import Action, Reason, Verdict
-from adapter.mapping.fallback import fallback
-from adapter.mapping.job import Job, Rendered
-from adapter.mapping.job import Reason as FallbackReason
+from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.request import Job, Rendered
+from adapter.mapping.render.request import Reason as FallbackReason
 
 EPOCH = 1_800_000_000_000_000
 ACCEPTED = Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=200, code="COC.00000000")

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from adapter.coc.sandbox import SANDBOX, make_sandbox
+from adapter.sandbox.server import SANDBOX, make_sandbox
 
 KEY = "0123456789abcdef0123456789abcdef"
 PATIENCE = 30.0

@@ -12,9 +12,9 @@ from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros
 from adapter.coc.verdict import Reason
-from adapter.metrics.series import BREAKER_STATES, KINDS, PAUSES, STATUSES, Series, each
-from adapter.store.audit import Counts
-from adapter.store.base import Receipt, Settled
+from adapter.metrics.declared import BREAKER_STATES, KINDS, PAUSES, STATUSES, Series, each
+from adapter.store.contract import Receipt, Settled
+from adapter.store.views import Counts
 
 _Value = TypeVar("_Value", bound=str)
 

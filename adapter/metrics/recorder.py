@@ -22,11 +22,11 @@ from adapter.alarm import Kind, Outcome, Report
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.verdict import Reason
-from adapter.mapping.job import Reason as FallbackReason
+from adapter.mapping.render.request import Reason as FallbackReason
+from adapter.metrics.declared import CARRIED, CODES, DELIVERY, FIELDS, OTHER, UNKNOWN, Series, each
 from adapter.metrics.flow import Flow
-from adapter.metrics.series import CARRIED, CODES, DELIVERY, FIELDS, OTHER, UNKNOWN, Series, each
-from adapter.store.audit import Counts
-from adapter.store.base import Receipt, Settled, Settlement
+from adapter.store.contract import Receipt, Settled, Settlement
+from adapter.store.views import Counts
 
 Breaker = Literal["closed", "open", "half_open"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from adapter.clock import Clock
 from adapter.errors import StoreRefused
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from adapter.store.memory import MemoryStore
-from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite.store import SqliteStore
 
 
 async def open_store(
@@ -43,11 +43,11 @@ async def _open_postgres(
     url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None], lease: float
 ) -> Store:
     try:
-        from adapter.store import postgres
+        from adapter.store.postgres import store
     except ModuleNotFoundError as exc:
         if exc.name != "asyncpg":
             raise
         raise StoreRefused(
             'a PostgreSQL store needs asyncpg; install it with: pip install "coc-adapter[postgres]"'
         ) from exc
-    return await postgres.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
+    return await store.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adapter.alarm import Kind, Status
 from adapter.errors import BacklogFull
-from adapter.store.change import Change
+from adapter.store.plan import Change
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ from zlib import crc32
 from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store.copy_form import PAGE, Copied, Row, Rows
-from adapter.store.postgres_link import SCHEMA, connect
-from adapter.store.postgres_replicas import serving
-from adapter.store.postgres_rows import key_of, storable
-from adapter.store.postgres_schema import migrate, migrations
+from adapter.store.postgres.connection import SCHEMA, connect
+from adapter.store.postgres.migrations import migrate, migrations
+from adapter.store.postgres.replicas import serving
+from adapter.store.postgres.rows import key_of, storable
 
 if TYPE_CHECKING:
-    from adapter.store.postgres_link import Connection
+    from adapter.store.postgres.connection import Connection
 
 _NO_HURRY: Final = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"

@@ -13,11 +13,11 @@ from typing import Final, Self
 
 from adapter.clock import Clock
 from adapter.errors import StoreRefused
-from adapter.store import sqlite_files, sqlite_open
 from adapter.store.copy_form import PAGE, Copied, Row, Rows
-from adapter.store.sqlite_remake import make_whole
-from adapter.store.sqlite_serving import left
-from adapter.store.sqlite_settle import checksum, making_checksum
+from adapter.store.sqlite import files, open
+from adapter.store.sqlite.remake import make_whole
+from adapter.store.sqlite.settle import checksum, making_checksum
+from adapter.store.sqlite.shutdown_marker import left
 
 _TABLES: Final = {"pause": "integration", "webhook": "intake", "alarm": "alarm", "report": "report", "reject": "reject"}
 _IDS: Final = {"webhook": "webhook", "alarm": "alarm", "report": "seq", "reject": "reject"}  # columns of `counter`
@@ -45,12 +45,12 @@ class SqliteEnd:
     @classmethod
     @asynccontextmanager
     async def take(cls, path: Path, clock: Clock) -> AsyncIterator[Self]:
-        sqlite_files.prepare(path)
-        lock = sqlite_files.lock(path)
+        files.prepare(path)
+        lock = files.lock(path)
         try:
-            connection = sqlite_open.connect_writer(path)
+            connection = open.connect_writer(path)
             try:
-                sqlite_open.migrate(connection, path)
+                open.migrate(connection, path)
                 connection.execute("BEGIN IMMEDIATE")
                 yield cls(connection, clock)
             finally:

@@ -11,10 +11,10 @@ from adapter.alertmanager import Reject
 from adapter.clock import Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store import memory_audit, memory_intake
-from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
-from adapter.store.base import Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
-from adapter.store.jsonform import KEPT_ATTEMPTS
+from adapter.store.contract import Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.memory_state import HeldAlarm, State
+from adapter.store.records import KEPT_ATTEMPTS
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 
 class MemoryStore:

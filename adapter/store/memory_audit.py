@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from adapter.alarm import Kind, Outcome, Status
 from adapter.clock import Micros
-from adapter.store import again
-from adapter.store.audit import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
-from adapter.store.base import Retention
-from adapter.store.jsonform import has_labels, has_text
+from adapter.store import replay as again
+from adapter.store.contract import Retention
 from adapter.store.memory_state import HeldAlarm, HeldReport, State
+from adapter.store.records import has_labels, has_text
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 
 def counts(state: State) -> dict[str, Counts]:

@@ -6,9 +6,9 @@ from collections import Counter
 
 from adapter.alarm import Kind, News, Outcome, Report, Status
 from adapter.store.backlog import Added, refuse_over
-from adapter.store.base import Intake, Receipt
-from adapter.store.change import Change, changes
+from adapter.store.contract import Intake, Receipt
 from adapter.store.memory_state import HeldAlarm, HeldReport, State
+from adapter.store.plan import Change, changes
 
 
 def accept(state: State, intake: Intake, *, bound: int, now: float) -> Receipt:

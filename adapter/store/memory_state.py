@@ -10,7 +10,7 @@ from typing import Any, Final
 from adapter.alarm import Accepted, Alarm, Attempt, Outcome, Pause, Report
 from adapter.alertmanager import Reject
 from adapter.clock import Micros
-from adapter.store.audit import Made, RejectRow
+from adapter.store.views import Made, RejectRow
 
 _REJECTS_KEPT: Final = 1000
 

@@ -11,7 +11,7 @@ from typing import Final
 from adapter.alarm import Accepted, Outcome
 from adapter.clock import SystemClock
 from adapter.store import open_store
-from adapter.store.base import Claim, DeliveryStore, Settlement
+from adapter.store.contract import Claim, DeliveryStore, Settlement
 from bench import multiply
 from bench.figures import Goal, Row, compared, plain
 from bench.load import Client, drive, post

@@ -10,7 +10,7 @@ from adapter.alertmanager import parse_webhook
 from adapter.clock import SystemClock
 from adapter.lifecycle import Policy
 from adapter.store import open_store
-from adapter.store.base import Claim, Intake, Store
+from adapter.store.contract import Claim, Intake, Store
 from bench import multiply
 from bench.payloads import fresh
 from bench.postgres import programs, server

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from adapter.clock import SystemClock
 from adapter.coc.client import CocClient
 from adapter.coc.endpoint import AkSk, Endpoint
-from adapter.coc.sandbox import SANDBOX, make_sandbox
 from adapter.coc.signing import Signer, canonical_path
 from adapter.coc.verdict import Reason
+from adapter.sandbox.server import SANDBOX, make_sandbox
 from adapter.secret import Secret
 from tests.coc.far_sides import Request, answer, far_side, saying
 

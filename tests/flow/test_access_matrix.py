@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import encode_basic_auth
 
+from tests.server.doors import write_users
 from tests.stage import Adapter, adapter, sample, sandbox, write_config
 from tests.tls import Authority
-from tests.web.doors import write_users
 
 TOKEN = "t0ken-of-the-test"
 OPEN = [("GET", "/-/healthy"), ("GET", "/-/ready")]

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from tests.needs import needs
+from tests.server.doors import write_users
 from tests.stage import adapter, sandbox, until, write_config
 from tests.tls import Authority
-from tests.web.doors import write_users
 
 ROUTING = """\
 route: {{receiver: coc, group_wait: 0s, group_interval: 1s, group_by: [alertname]}}

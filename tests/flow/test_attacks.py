@@ -12,15 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.attacks import (
-    ALLOWED,
-    Statuses,
-    chunk_storm,
-    gzip_bomb,
-    peak_memory,
-    pipelined_garbage,
-    slow_sockets,
-)
+from tests.flow.attacks import ALLOWED, Statuses, chunk_storm, gzip_bomb, peak_memory, pipelined_garbage, slow_sockets
 from tests.flow.honest import Good, good_traffic
 from tests.flow.mutants import mutated_bodies
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config

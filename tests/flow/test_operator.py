@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter.alertmanager import fingerprint_of
+from tests.server.doors import write_users
 from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
 from tests.tls import Authority
-from tests.web.doors import write_users
 
 MAPPING = """\
 rules:

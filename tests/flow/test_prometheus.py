@@ -9,10 +9,8 @@ import aiohttp
 import yaml
 
 from adapter.alertmanager import fingerprint_of
+from tests.chart.rule_files import ALERTS
 from tests.flow.watchers import Prometheus, beating, faster, free_port, prometheus, shortened
-from tests.rules.files import (
-    ALERTS,
-)
 from tests.stage import Adapter, Coc, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
 OTHER_CAUSES = {

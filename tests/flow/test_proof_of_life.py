@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from tests.chart.rule_files import PROOF_OF_LIFE, yaml_blocks
 from tests.flow.watchers import alertmanager, faster, free_port, prometheus
-from tests.rules.files import PROOF_OF_LIFE, yaml_blocks
 from tests.stage import Adapter, adapter, fetch, sandbox, until, values, write_config
 
 

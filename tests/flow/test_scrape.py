@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from tests.chart.rule_files import ALERTS, METRICS_PAGE, ROOT, dashboard_expressions, mentioned, names_of, promtool
 from tests.needs import needs
-from tests.rules.files import ALERTS, METRICS_PAGE, ROOT, dashboard_expressions, mentioned, names_of, promtool
 from tests.stage import adapter, fetch, post, sample, sandbox, values, write_config
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

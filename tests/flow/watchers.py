@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import yaml
 
+from tests.chart.rule_files import ALERTS
 from tests.needs import needs
-from tests.rules.files import ALERTS
 from tests.stage import Adapter, post, sample
 
 FASTER = 150

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from adapter.mapping import shipped
-from adapter.mapping.cases import run_cases
+from adapter.mapping.tools.cases import run_cases
 from tests.mapping.workshop import SOUND, rules, write
 
 MAPPING = rules(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.coc.body import MAPPED, units
-from adapter.coc.sandbox_contract import violations
+from adapter.coc.fields import MAPPED, units
 from adapter.mapping import shipped
-from adapter.mapping.compose import RESERVED, TOTAL_UNITS, VALUE_UNITS
-from adapter.mapping.fallback import fallback
-from adapter.mapping.job import Contract, Job, Reason
+from adapter.mapping.render.body import RESERVED, TOTAL_UNITS, VALUE_UNITS
+from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.request import Contract, Job, Reason
+from adapter.sandbox.contract import violations
 from tests.builders import START
 from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, told
 

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import pytest
 
-from adapter.coc.body import ADDITIONAL, BY_NAME
-from adapter.mapping.cases import run_cases
-from adapter.mapping.check import check
-from adapter.mapping.compose import NOTES
-from adapter.mapping.filters import FILTERS
-from adapter.mapping.job import Reason
-from adapter.mapping.levels import WORDS
-from adapter.mapping.rules import load
-from adapter.mapping.template import ALERT_NAMES, GROUP_NAMES, NAMES
+from adapter.coc.fields import ADDITIONAL, BY_NAME
+from adapter.mapping.render.body import NOTES
+from adapter.mapping.render.request import Reason
+from adapter.mapping.rules.filters import FILTERS
+from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, NAMES
+from adapter.mapping.rules.levels import WORDS
+from adapter.mapping.rules.loading import load
+from adapter.mapping.tools.cases import run_cases
+from adapter.mapping.tools.check import check
 from tests.mapping.workshop import text_of
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from adapter.coc.sandbox_contract import violations
 from adapter.errors import MappingError
-from adapter.mapping.job import Reason, Rendered
+from adapter.mapping.render.request import Reason, Rendered
+from adapter.sandbox.contract import violations
 from tests.mapping.workshop import SOUND, a_job, one_rule, opened, rules, told, write
 
 DEADLINE = 0.2
@@ -323,6 +323,6 @@ def children() -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(stat[1]) == os.getpid() and stat[0] != "Z" and b"adapter.mapping.worker" in command:
+            if int(stat[1]) == os.getpid() and stat[0] != "Z" and b"adapter.mapping.render.worker" in command:
                 found.append(int(entry.name))
     return found

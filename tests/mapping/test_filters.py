@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.coc.body import LEVELS, units
-from adapter.mapping.filters import clip, default, host, localtime, regex_replace, regex_search, short_hash
-from adapter.mapping.levels import level
+from adapter.coc.fields import LEVELS, units
+from adapter.mapping.rules.filters import clip, default, host, localtime, regex_replace, regex_search, short_hash
+from adapter.mapping.rules.levels import level
 
 
 @pytest.mark.parametrize(

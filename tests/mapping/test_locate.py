@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.mapping.locate import position
+from adapter.mapping.rules.locate import position
 from adapter.yamlfile import YamlFile
 
 WORDS = st.lists(

@@ -10,7 +10,7 @@ import pytest
 
 from adapter.alertmanager import parse_webhook
 from adapter.mapping import shipped
-from adapter.mapping.preview import diff_payloads, job_of, render_payload
+from adapter.mapping.tools.preview import diff_payloads, job_of, render_payload
 from tests.mapping.workshop import SOUND, one_rule, outcome, program, rules, write
 
 SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import MappingError
-from adapter.mapping.revision import Mappings
-from adapter.mapping.source import snapshot
+from adapter.mapping.render.live import Mappings
+from adapter.mapping.rules.files import snapshot
 from tests.mapping.test_fence import HOSTILE, children, trap
 from tests.mapping.workshop import a_job, one_rule, opened, told, write
 

@@ -12,12 +12,12 @@ from textwrap import dedent
 from typing import Any
 
 from adapter.alertmanager import Group, pack, unpack
-from adapter.mapping.compose import Subject
-from adapter.mapping.job import Contract, Job, Rendered
-from adapter.mapping.model import RuleSet
-from adapter.mapping.program import Outcome, Program
-from adapter.mapping.revision import Mappings
-from adapter.mapping.rules import load
+from adapter.mapping.render.body import Subject
+from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.program import Outcome, Program
+from adapter.mapping.render.request import Contract, Job, Rendered
+from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.model import RuleSet
 from tests.builders import GROUP, an_alert
 
 SOUND = {

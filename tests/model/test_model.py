@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adapter.alarm import Kind, Outcome, Pause
 from adapter.clock import SECOND
-from adapter.store.audit import ReportRow
+from adapter.store.views import ReportRow
 from tests.fakes import EPOCH
 from tests.faults.chaos import at
 from tests.model.reference import Life, Reference, Said

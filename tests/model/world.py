@@ -15,13 +15,13 @@ from prometheus_client import generate_latest
 
 from adapter.alarm import Outcome
 from adapter.coc.verdict import Verdict
-from adapter.delivery import Delivery
+from adapter.delivery.pipeline import Delivery
 from adapter.errors import StoreUnavailable
-from adapter.intake import take_in
+from adapter.intake.accept import take_in
 from adapter.lifecycle import Policy
-from adapter.mapping.job import Contract
+from adapter.mapping.render.request import Contract
 from adapter.metrics import Metrics
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from tests.fakes import ACCEPTED, DOWN, LOCKED_OUT, LOST, REFUSED, FakeClock, PlainRenderer, settle
 from tests.stage import values
 from tests.store.places import Place

@@ -8,8 +8,8 @@ from adapter.alarm import Accepted, Attempt, Outcome
 from adapter.alertmanager import Alert, Group, Reject, Webhook
 from adapter.clock import SECOND, Micros
 from adapter.lifecycle import Policy
-from adapter.store.audit import Made
-from adapter.store.base import Claim, Intake, Retention, Settlement
+from adapter.store.contract import Claim, Intake, Retention, Settlement
+from adapter.store.views import Made
 
 NOON: Micros = 1_767_268_800 * SECOND  # 2026-01-01T12:00:00Z
 DAY: Micros = 86_400 * SECOND

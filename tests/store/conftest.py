@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from tests.store.places import MemoryPlace, Place, SqlitePlace
 from tests.store.postgres_place import PostgresPlace
 from tests.store.postgres_server import PostgresServer, postgres_server

@@ -21,11 +21,11 @@ from typing import Any, ClassVar, TypeVar
 from adapter.alarm import Kind
 from adapter.clock import SystemClock
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store.audit import AlarmQuery
-from adapter.store.base import Claim, Store
-from adapter.store.sqlite import SqliteStore
-from adapter.store.sqlite_room import MIB
-from adapter.store.sqlite_start import Options
+from adapter.store.contract import Claim, Store
+from adapter.store.sqlite.disk import MIB
+from adapter.store.sqlite.start import Options
+from adapter.store.sqlite.store import SqliteStore
+from adapter.store.views import AlarmQuery
 from tests.store.builders import an_alert, an_intake, delivered, firing, resolved, retried
 from tests.store.places import HandClock
 

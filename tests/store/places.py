@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from adapter.clock import SECOND, Micros
 from adapter.store import open_store
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from adapter.store.memory import MemoryStore
 from tests.store.builders import NOON
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
-from adapter.store.base import Intake
-from adapter.store.postgres import PostgresStore, open_postgres
+from adapter.store.contract import Intake
+from adapter.store.postgres.store import PostgresStore, open_postgres
 from tests.store.builders import firing, resolved
 from tests.store.postgres_server import PostgresServer
 from tests.store.postgres_worker import deliver

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapter.store import open_store
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from tests.store.places import HandClock
 from tests.store.postgres_server import PostgresServer
 

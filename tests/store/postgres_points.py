@@ -10,8 +10,8 @@ from typing import Any, get_args
 from adapter.alarm import Outcome, Pause
 from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
-from adapter.store.base import Claim
-from adapter.store.postgres import PostgresStore, open_postgres
+from adapter.store.contract import Claim
+from adapter.store.postgres.store import PostgresStore, open_postgres
 from tests.store.builders import NOON, delivered, firing, gone, resolved
 from tests.store.postgres_faults import disagreements
 from tests.store.postgres_proxy import Break, breaking_wire

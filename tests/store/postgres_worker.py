@@ -12,8 +12,8 @@ from adapter.alarm import Accepted
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
-from adapter.store.base import Claim, Settled, Settlement, Store
-from adapter.store.postgres import open_postgres
+from adapter.store.contract import Claim, Settled, Settlement, Store
+from adapter.store.postgres.store import open_postgres
 from tests.store.builders import delivered
 
 Send = Callable[[str], None]

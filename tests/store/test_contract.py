@@ -10,8 +10,8 @@ from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject, unpack
 from adapter.clock import SECOND
 from adapter.errors import BacklogFull, StoreUnavailable
-from adapter.store.audit import AlarmQuery
-from adapter.store.base import Claim, Claims, Intake, Retention, Settlement, Store
+from adapter.store.contract import Claim, Claims, Intake, Retention, Settlement, Store
+from adapter.store.views import AlarmQuery
 from tests.store.builders import (
     DAY,
     FOREVER,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Kind, Outcome
-from adapter.decision import decide, job_of
-from adapter.mapping.fallback import fallback
-from adapter.mapping.job import Contract, Reason
-from adapter.store.base import Claim, Settlement, Store
+from adapter.delivery.decide import decide, job_of
+from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.request import Contract, Reason
+from adapter.store.contract import Claim, Settlement, Store
 from tests.store.builders import NOON, firing, gone, resolved, retried
 from tests.store.places import Place
 

@@ -30,9 +30,9 @@ from adapter.alarm import Kind, Outcome, Pause
 from adapter.alertmanager import Alert, Reject
 from adapter.clock import SECOND
 from adapter.errors import BacklogFull
-from adapter.store.audit import AlarmQuery, AlarmRow
-from adapter.store.base import Claim, Intake, Receipt, Retention, Settlement, Store
+from adapter.store.contract import Claim, Intake, Receipt, Retention, Settlement, Store
 from adapter.store.memory import MemoryStore
+from adapter.store.views import AlarmQuery, AlarmRow
 from tests.store.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, gone, retried
 from tests.store.places import SqlitePlace
 

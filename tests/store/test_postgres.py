@@ -15,12 +15,12 @@ from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import StoreRefused, StoreUnavailable
-from adapter.store.audit import AlarmQuery
-from adapter.store.base import Settlement
-from adapter.store.postgres import PostgresStore, open_postgres
-from adapter.store.postgres_link import connect
-from adapter.store.postgres_replicas import warnings
-from adapter.store.postgres_schema import migrate, migrations
+from adapter.store.contract import Settlement
+from adapter.store.postgres.connection import connect
+from adapter.store.postgres.migrations import migrate, migrations
+from adapter.store.postgres.replicas import warnings
+from adapter.store.postgres.store import PostgresStore, open_postgres
+from adapter.store.views import AlarmQuery
 from tests.store.builders import NOON, an_alert, an_intake, delivered, firing, gone, resolved
 from tests.store.postgres_faults import (
     Figures,

@@ -14,9 +14,9 @@ from adapter.alertmanager import Reject, unpack
 from adapter.clock import SystemClock
 from adapter.errors import StoreRefused
 from adapter.store import open_store
-from adapter.store.audit import AlarmQuery
-from adapter.store.base import Store
+from adapter.store.contract import Store
 from adapter.store.copy import copy_store
+from adapter.store.views import AlarmQuery
 from tests.store.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, firing, gone, resolved, retried
 from tests.store.postgres_faults import disagreements
 from tests.store.postgres_server import PostgresServer

@@ -18,11 +18,13 @@ import pytest
 from adapter.alarm import Kind, News, Pause
 from adapter.alertmanager import Reject, unpack
 from adapter.errors import StoreError, StoreRefused, StoreUnavailable
-from adapter.store import open_store, sqlite_claim, sqlite_files, sqlite_open, sqlite_rows
-from adapter.store.audit import AlarmQuery
-from adapter.store.base import Retention, Store
-from adapter.store.sqlite import SqliteStore
-from adapter.store.sqlite_room import MIB
+from adapter.store import open_store
+from adapter.store.contract import Retention, Store
+from adapter.store.sqlite import claims as sqlite_claim
+from adapter.store.sqlite import files, open, queries
+from adapter.store.sqlite.disk import MIB
+from adapter.store.sqlite.store import SqliteStore
+from adapter.store.views import AlarmQuery
 from tests.needs import unavailable
 from tests.store import faults
 from tests.store.builders import FOREVER, NOON, an_alert, an_intake, delivered, firing, resolved, retried
@@ -94,7 +96,7 @@ async def test_commits_are_written_through_and_the_log_is_gone_after_an_orderly_
 
 def test_the_writer_syncs_every_commit(path: Path) -> None:
     path.parent.mkdir()
-    with closing(sqlite_open.connect_writer(path)) as connection:
+    with closing(open.connect_writer(path)) as connection:
         found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")}
     assert found == {"synchronous": 2, "journal_mode": "wal"}
 
@@ -102,7 +104,7 @@ def test_the_writer_syncs_every_commit(path: Path) -> None:
 async def test_a_reader_can_change_nothing(path: Path, opened: Open) -> None:
     store = await opened()
     await store.accept(firing("a1"))
-    with closing(sqlite_open.connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError):
+    with closing(open.connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError):
         reader.execute("DELETE FROM report")
 
 
@@ -124,7 +126,7 @@ async def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: 
 
 
 def test_migrations_are_numbered_without_a_gap_and_travel_with_the_package() -> None:
-    assert sorted(sqlite_open.migrations()) == list(range(1, len(sqlite_open.migrations()) + 1))
+    assert sorted(open.migrations()) == list(range(1, len(open.migrations()) + 1))
 
 
 def test_network_filesystems_are_refused_and_local_ones_are_not(tmp_path: Path) -> None:
@@ -135,9 +137,9 @@ def test_network_filesystems_are_refused_and_local_ones_are_not(tmp_path: Path) 
         mounts.write_text(f"1 0 0:1 / / rw - rootfs rootfs rw\n2 1 {number} / {tmp_path} rw shared:1 - {kind} x rw\n")
         if refused:
             with pytest.raises(StoreRefused, match=kind):
-                sqlite_files.prepare(tmp_path / "adapter.db", mounts)
+                files.prepare(tmp_path / "adapter.db", mounts)
         else:
-            sqlite_files.prepare(tmp_path / "adapter.db", mounts)
+            files.prepare(tmp_path / "adapter.db", mounts)
 
 
 def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
@@ -145,8 +147,8 @@ def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
     mounts.write_text(f"1 0 0:1 / / rw - nfs x rw\n2 1 0:2 / {tmp_path}/a\\040b rw - ext4 x rw\n")
     inner = tmp_path / "a b" / "c"
     inner.mkdir(parents=True)
-    assert sqlite_files.filesystem(inner, mounts) == "ext4"
-    assert sqlite_files.filesystem(tmp_path, mounts) == "nfs"
+    assert files.filesystem(inner, mounts) == "ext4"
+    assert files.filesystem(tmp_path, mounts) == "nfs"
 
 
 # How the process before ended
@@ -169,9 +171,9 @@ async def test_an_end_with_claims_left_puts_all_that_waited_in_doubt(opened: Ope
 def a_store_of_the_first_schema(path: Path) -> None:
     """In which the first report of a1 waits."""
     path.parent.mkdir()
-    with closing(sqlite_open.connect_writer(path)) as old:
-        old.executescript(f"{sqlite_open.migrations()[1]}; PRAGMA user_version = 1")
-        old.execute(f"PRAGMA application_id = {sqlite_open.APPLICATION_ID}")
+    with closing(open.connect_writer(path)) as old:
+        old.executescript(f"{open.migrations()[1]}; PRAGMA user_version = 1")
+        old.execute(f"PRAGMA application_id = {open.APPLICATION_ID}")
         old.execute("UPDATE counter SET seq = 1, alarm = 1, webhook = 1")
         old.execute("INSERT INTO integration (name, pending, open_alarms) VALUES ('default', 1, 1)")
         old.execute(
@@ -641,16 +643,16 @@ async def test_a_repeat_writes_nothing(path: Path, opened: Open) -> None:
     [
         (sqlite_claim._DUE, ("default", 1, 1)),
         (sqlite_claim._LATER, ("default", 1)),
-        (sqlite_rows._OLDEST, ("default",)),
-        (sqlite_rows._LETTERS, (0, None, None, 10)),
-        (sqlite_rows._TRAIL, ("default", "a", 10)),
+        (queries._OLDEST, ("default",)),
+        (queries._LETTERS, (0, None, None, 10)),
+        (queries._TRAIL, ("default", "a", 10)),
     ],
     ids=["due", "later", "oldest", "letters", "trail"],
 )
 def test_no_query_of_the_road_scans_or_sorts(path: Path, statement: str, parameters: tuple[object, ...]) -> None:
     path.parent.mkdir()
-    with closing(sqlite_open.connect_writer(path)) as connection:
-        sqlite_open.migrate(connection, path)
+    with closing(open.connect_writer(path)) as connection:
+        open.migrate(connection, path)
         plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
     assert "TEMP B-TREE" not in plan
     assert "SCAN alarm" not in plan
@@ -672,7 +674,7 @@ async def test_a_log_that_a_reader_kept_growing_is_emptied_when_it_is_gone(path:
     store = await opened(log_bound=MIB)
     await store.accept(firing("a1"))
     log = path.with_name("adapter.db-wal")
-    with closing(sqlite_open.connect_reader(path)) as reader:
+    with closing(open.connect_reader(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM report").fetchall()
         for n in range(30):

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from adapter.store.base import Retention
-from adapter.store.sqlite import SqliteStore
-from adapter.store.sqlite_start import Options
+from adapter.store.contract import Retention
+from adapter.store.sqlite.start import Options
+from adapter.store.sqlite.store import SqliteStore
 from tests.store.builders import DAY, NOON, delivered, firing
 from tests.store.places import HandClock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import StoreRefused, StoreUnavailable
-from adapter.store.sqlite_writer import Writer
+from adapter.store.sqlite.writer import Writer
 
 PATIENCE = 10.0
 

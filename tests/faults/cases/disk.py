@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from adapter.clock import SystemClock
-from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite.store import SqliteStore
 from tests.faults.chaos import alive, answers, at_rest, law, process, steps_at, turned
 from tests.faults.found import Found, found, quantile, unless
 from tests.faults.oracle import Ledger, examine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter.coc.sandbox_contract import violations as contract
+from adapter.sandbox.contract import violations as contract
 from tests.faults.found import Found, found, unless
 from tests.mapping.workshop import SOUND, a_job, rendered, rules, told, write
 

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 
 from adapter.clock import SystemClock
-from adapter.coc.sandbox_contract import violations as contract
 from adapter.errors import PayloadError
-from adapter.intake import take_in
+from adapter.intake.accept import take_in
 from adapter.lifecycle import Policy
+from adapter.sandbox.contract import violations as contract
 from adapter.store.memory import MemoryStore
 from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
 from tests.faults.found import Found, found, quantile, unless

@@ -1,0 +1,98 @@
+"""PURE: why COC has heard what it has heard of one alarm, in sentences a tired person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from adapter.alarm import Outcome, Pause, Status
+from adapter.clock import SECOND, Micros
+from adapter.store.views import AlarmRow, ReportRow
+
+
+def explain(
+    alarm: AlarmRow | None, reports: Sequence[ReportRow], *, pause: Pause | None, breaker: str, now: Micros
+) -> list[str]:
+    """Sentences, the most important first. `reports` newest first, as a store's `trail` gives them."""
+    if alarm is None:
+        return [
+            "Never received: no webhook of this integration carried such an alert, or it was resolved so long ago that "
+            "it is forgotten.",
+            "Look at Alertmanager's route and silences, at the rejects (/api/v1/rejects), and whether webhooks were "
+            "truncated (max_alerts).",
+        ]
+    lines = [_state(alarm)]
+    pending = [row for row in reports if row.outcome is None]
+    if pending:
+        lines.append(_waiting(pending[-1], len(pending), pause, breaker))
+    done = [row for row in reports if row.outcome is not None]
+    if done:
+        lines.append(_last(done[0]))
+    lines += _silences(alarm, now)
+    return lines
+
+
+def _state(row: AlarmRow) -> str:
+    alarm = row.alarm
+    since = f"firing since {when(alarm.starts)}" if alarm.status is Status.FIRING else f"resolved at {when(alarm.ends)}"
+    if row.accepted is None:
+        return f"Alertmanager says {since}; COC has accepted nothing about it yet."
+    return f"Alertmanager says {since}; COC has it as {row.accepted.status!r} since {when(row.accepted.at)}."
+
+
+def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> str:
+    what = (
+        f"{count} report{'s' if count > 1 else ''} waiting, first an {head.report.kind.value!r} (id {head.report.seq})"
+    )
+    if pause is not None:
+        why = f"the integration is paused since {when(pause.since)} by {pause.by}: {pause.reason}"
+        then = "it is probed every 60 s" if pause.automatic else "resume it with `coc-adapter integrations resume`"
+        return f"{what}: {why}{f' ({pause.detail})' if pause.detail else ''}; {then}."
+    if head.attempts:
+        last = head.attempts[-1]
+        words = " ".join(part for part in (str(last.status or ""), last.code, last.message) if part)
+        due = f"next try in {head.due_in:.0f} s" if head.due_in and head.due_in > 0.5 else "next try at once"
+        if breaker == "open":
+            due = "COC does not answer, probes go on every few seconds"
+        return f"{what}: tried {head.report.attempts} times, last at {when(last.at)}: {last.reason} {words}; {due}."
+    return f"{what}: not tried yet{', COC does not answer just now' if breaker == 'open' else ''}."
+
+
+def _last(row: ReportRow) -> str:
+    kind, made = row.report.kind.value, row.made
+    rule = f"rule {made.rule!r} of {made.mapping} (revision {made.revision})" if made and made.rule else "no rule"
+    head = f"Last settled: {kind!r} (id {row.report.seq}) at {when(row.done)}: "
+    if row.outcome is Outcome.DELIVERED:
+        marks = f", fallback for {', '.join(field for field, _ in made.fallbacks)}" if made and made.fallbacks else ""
+        return f"{head}delivered, COC accepted it, made by {rule}{marks}."
+    if row.outcome is Outcome.UNNEEDED:
+        return f"{head}unneeded, the fields COC goes by are as COC has them; made by {rule}."
+    if row.outcome is Outcome.DROPPED:
+        return f"{head}dropped, {rule} says it is not to be reported."
+    if row.outcome is Outcome.DEAD:
+        last = row.attempts[-1] if row.attempts else None
+        words = f"{last.status} {last.code} {last.message}" if last else "it could not be sent"
+        then = "it was replayed" if row.replayed else f"mend and run `coc-adapter dead-letters replay {row.report.seq}`"
+        return f"{head}dead letter, COC refused it for good: {words}; {then}."
+    if row.outcome is Outcome.DISCARDED:
+        return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
+    return f"{head}superseded by a newer update before it was tried."
+
+
+def _silences(row: AlarmRow, now: Micros) -> Iterator[str]:
+    if row.repeats:
+        yield (
+            f"Alertmanager repeated it {row.repeats} times, last seen {when(row.last_seen)}: nothing had changed, so "
+            "nothing was sent."
+        )
+    elif row.alarm.status is Status.FIRING and now - row.last_seen > 86_400 * SECOND:
+        yield f"Last seen {when(row.last_seen)}: Alertmanager may have lost it, a silence may hide it."
+    if row.stale:
+        yield f"{row.stale} resolves were older than the newest start and were ignored as stale."
+
+
+def when(micros: Micros) -> str:
+    """UTC to the second, or `never`."""
+    if not micros:
+        return "never"
+    return datetime.fromtimestamp(micros / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

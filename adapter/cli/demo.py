@@ -1,0 +1,208 @@
+"""`coc-adapter demo`: the main job on embedded parts. A sandbox COC, the adapter on SQLite, real sample webhooks.
+
+Shows what COC received as a table and, with `once`, whether that is exactly what was due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import tempfile
+import unicodedata
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import aiohttp
+from aiohttp import web
+
+from adapter.app import running
+from adapter.config.load import load_config
+from adapter.sandbox.server import SANDBOX, make_sandbox
+from adapter.service import Options
+
+KEY: Final = "0123456789abcdef0123456789abcdef"
+STORY: Final = (
+    ("single-firing", "a host is down"),
+    ("single-firing", "Alertmanager repeats it: no news"),
+    ("group3-firing", "a group of three fires"),
+    ("group3-mixed", "one of the three is resolved, all three are sent again"),
+    ("group3-rest-resolved", "the other two are resolved"),
+    ("kube-shop-two-rules", "two alerts of one namespace"),
+    ("kube-shop-mixed", "the pod has recovered, the deployment has not"),
+    ("kube-node-filesystem", "a disk fills up"),
+    ("kube-watchdog", "the watchdog: a rule drops it"),
+    ("unicode", "Chinese and emoji"),
+    ("long-annotations", "a description longer than COC takes"),
+    ("ha-duplicate-a", "one of two Alertmanagers"),
+    ("ha-duplicate-b", "the other one says the same: no news"),
+    ("single-resolved", "the host is back"),
+    ("single-refire", "and down again"),
+)
+PATIENCE: Final = 30.0  # seconds for everything that is due to arrive
+
+Due = tuple[str, str]  # alarmId, alarmStatus
+
+
+async def demo(*, once: bool, out: TextIO) -> int:
+    """Run the story, print the table; then serve until a signal, or with `once` return 0 or 1."""
+    with tempfile.TemporaryDirectory(prefix="coc-adapter-demo-") as folder:
+        async with _sandbox(0 if once else 9878) as (app, coc_port):
+            config_file = Path(folder) / "adapter.yml"
+            config_file.write_text(_CONFIG.format(port=coc_port, key=KEY), encoding="utf-8")
+            config = load_config(config_file)
+            listen, admin = ("127.0.0.1:0", "127.0.0.1:0") if once else (_free(9876), _free(9877))
+            options = Options(config_file=config_file, listen_address=listen, admin_address=admin, log_level="warn")
+            async with running(config, options) as service:
+                port = service.ports[0]
+                print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
+                due = await _tell(port, out)
+                received = await _received(app, len(due))
+                print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
+                print(_table(received), file=out)
+                difference = _difference(due, [(item["alarmId"], item["alarmStatus"]) for item in received])
+                print(f"\n{difference or 'That is exactly what was due: each piece of news once.'}", file=out)
+                if not once:
+                    print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
+                    await _signalled()
+    return 1 if difference else 0
+
+
+async def _tell(port: int, out: TextIO) -> list[Due]:
+    """Post the story's webhooks; what COC is due to hear, alarm by alarm in order."""
+    due: list[Due] = []
+    firing: dict[str, bool] = {}
+    async with aiohttp.ClientSession() as session:
+        for sample, meaning in STORY:
+            body = files("adapter").joinpath("samples", f"{sample}.json").read_bytes()
+            async with session.post(f"http://127.0.0.1:{port}/webhook", data=body) as answer:
+                print(f"  {answer.status} {sample:22} {meaning}", file=out)
+                answer.raise_for_status()
+            for alert in json.loads(body)["alerts"]:
+                fires, alarm = alert["status"] == "firing", alert["fingerprint"]
+                if alert["labels"].get("alertname") != "Watchdog" and firing.get(alarm) is not fires:
+                    firing[alarm] = fires
+                    due.append((alarm, "alarm" if fires else "ok"))
+    return due
+
+
+async def _received(app: web.Application, due: int) -> list[dict[str, Any]]:
+    """What the sandbox took, once as much as is due is there, or patience is at an end."""
+    sandbox = app[SANDBOX]
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while len(sandbox.received()) < due and loop.time() < until:  # noqa: ASYNC110 - the sandbox tells nobody
+        await asyncio.sleep(0.02)
+    # As long again as a report takes, so that one too many would be seen.
+    await asyncio.sleep(0.5)
+    return [item["body"] for item in sandbox.received()]
+
+
+def _difference(due: Sequence[Due], received: Sequence[Due]) -> str:
+    """What differs, alarm by alarm, since alarms of their own may overtake each other; empty when nothing does."""
+    lines = []
+    for alarm in sorted({alarm for alarm, _ in (*due, *received)}):
+        wanted = [status for name, status in due if name == alarm]
+        got = [status for name, status in received if name == alarm]
+        if wanted != got:
+            lines.append(f"DIFFERENT {alarm}: due {' '.join(wanted) or '-'}, received {' '.join(got) or '-'}")
+    return "\n".join(lines)
+
+
+_COLUMNS: Final = (
+    ("alarmStatus", 6), ("alarmLevel", 8), ("alarmName", 30), ("nameSpace", 10), ("applicationId", 13),
+    ("resourceName", 20), ("alarmDesc", 44),
+)  # fmt: skip
+
+
+def _table(bodies: Sequence[Mapping[str, Any]]) -> str:
+    head = "  ".join(_fit(name.removeprefix("alarm").lower() or name, width) for name, width in _COLUMNS)
+    rule = "  ".join("-" * width for _, width in _COLUMNS)
+    rows = ("  ".join(_fit(str(body.get(name, "")), width) for name, width in _COLUMNS).rstrip() for body in bodies)
+    return "\n".join([head.rstrip(), rule, *rows])
+
+
+def _fit(text: str, width: int) -> str:
+    """Exactly `width` terminal cells; Chinese characters and emoji take two."""
+    text = " ".join(text.split())
+    cells = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
+    if sum(cells) > width:
+        while sum(cells) > width - 1:
+            cells.pop()
+        text = text[: len(cells)] + "…"
+        cells.append(1)
+    return text + " " * (width - sum(cells))
+
+
+@asynccontextmanager
+async def _sandbox(port: int) -> AsyncIterator[tuple[web.Application, int]]:
+    app = make_sandbox(integration_key=KEY)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError:  # the usual port is taken: any other will do
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield app, runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _free(port: int) -> str:
+    """The usual address, or one the system chooses when that is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return "127.0.0.1:0"
+    return f"127.0.0.1:{port}"
+
+
+async def _signalled() -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+_CONFIG: Final = """\
+store: sqlite:data/adapter.db
+integrations:
+  default:
+    base_url: http://127.0.0.1:{port}
+    allow_http: true
+    integration_key: "{key}"
+"""
+
+_GUIDE: Final = """
+It keeps running; Ctrl-C ends it. Send an alert of your own:
+
+  curl -s http://127.0.0.1:{port}/webhook -d '{{"version": "4", "alerts": [{{"status": "firing",
+    "labels": {{"alertname": "DiskFull", "severity": "critical", "instance": "db-1:9100", "job": "node"}},
+    "annotations": {{"summary": "The disk of db-1 is full"}}, "startsAt": "2026-01-01T00:00:00Z"}}]}}'
+
+Look at what COC received, and ask why:
+
+  curl -s http://127.0.0.1:{coc}/alarms                    (or open http://127.0.0.1:{coc}/ in a browser)
+  coc-adapter alarms list --adapter.url=http://127.0.0.1:{admin}
+  coc-adapter alarms explain DiskFull --adapter.url=http://127.0.0.1:{admin}
+  curl -s http://127.0.0.1:{port}/metrics | grep coc_adapter_reports
+
+Point an Alertmanager at it (alertmanager.yml):
+
+  route:
+    receiver: coc
+    group_by: [alertname, namespace]
+  receivers:
+    - name: coc
+      webhook_configs:
+        - url: http://127.0.0.1:{port}/webhook
+          send_resolved: true
+          max_alerts: 0
+"""

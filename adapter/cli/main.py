@@ -1,0 +1,248 @@
+"""The commands, thin: flags in, one call, an exit code out. 0 good, 1 findings, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapter import __version__, logs, mapping
+from adapter.errors import AdapterError, ConfigError, Finding, MappingError
+
+T = TypeVar("T")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and flag; docs and the chart's tests read it."""
+    root = argparse.ArgumentParser(
+        prog="coc-adapter",
+        description="Prometheus Alertmanager to Huawei Cloud COC, with nothing lost.",
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="version", version=f"coc-adapter {__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    _service_commands(commands)
+    _mapping_commands(commands)
+    _store_commands(commands)
+    _operator_commands(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; wrong usage ends with SystemExit(2), as argparse does."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except (ConfigError, MappingError) as exc:
+        for finding in exc.findings:
+            print(finding.with_caret())
+        return 1
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more is wanted of standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (AdapterError, OSError) as exc:
+        print(f"coc-adapter: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+# the service ------------------------------------------------------------------------------------------------------
+
+
+def _service_commands(commands: Any) -> None:
+    serve = _command(commands, "serve", "receive webhooks and report to COC", _serve)
+    serve.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
+    _address_flag(serve, "--web.listen-address", "127.0.0.1:9876")
+    _address_flag(serve, "--web.admin-address", "127.0.0.1:9877")
+    serve.add_argument(
+        "--web.config.file", dest="web_config_file", default="", metavar="FILE",
+        help="TLS, users and headers, in the exporter-toolkit format",
+    )  # fmt: skip
+    serve.add_argument(
+        "--web.allow-unauthenticated", dest="allow_unauthenticated", action="store_true",
+        help="serve addresses other than loopback without asking for credentials",
+    )  # fmt: skip
+    _log_flags(serve)
+    demo = _command(commands, "demo", "a sandbox COC, the adapter and sample webhooks, on loopback", _demo)
+    demo.add_argument("--once", action="store_true", help="end when done: 0 if COC received exactly what was due")
+    sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
+    _address_flag(sandbox, "--listen-address", "127.0.0.1:9878")
+    sandbox.add_argument("--integration-key", default=None, metavar="KEY", help="refuse every other key")
+
+
+def _address_flag(command: argparse.ArgumentParser, flag: str, default: str) -> None:
+    command.add_argument(
+        flag, dest=flag[2:].removeprefix("web.").replace("-", "_"), type=_address, default=default, metavar="HOST:PORT"
+    )
+
+
+def _address(text: str) -> str:
+    from adapter.server.address import parse_listen_address
+
+    try:
+        parse_listen_address(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
+def _log_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log.level", dest="log_level", choices=list(logs.LEVELS), default="info")
+    command.add_argument("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    gc.disable()  # until `serve` runs: what a start makes stays, and looking through it costs a fifth of the start
+    from adapter.app import serve
+    from adapter.service import Options
+
+    logs.setup(options.log_level, options.log_format)
+    flags = Options(
+        config_file=options.config_file,
+        listen_address=options.listen_address,
+        admin_address=options.admin_address,
+        web_config_file=Path(options.web_config_file) if options.web_config_file else None,
+        allow_unauthenticated=options.allow_unauthenticated,
+        log_level=options.log_level,
+    )
+    return _run(serve(flags))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from adapter.cli.demo import demo
+
+    logs.setup("warn", "logfmt")
+    return _run(demo(once=options.once, out=sys.stdout))
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    from adapter.sandbox.server import serve_sandbox
+
+    logs.setup("info", "logfmt")
+    _run(serve_sandbox(options.listen_address, options.integration_key))
+    return 0
+
+
+# mappings ---------------------------------------------------------------------------------------------------------
+
+
+def _mapping_commands(commands: Any) -> None:
+    check = _command(commands, "check", "config and mappings: every finding, one per line", _check)
+    check.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
+    render = _command(commands, "render", "what each alert of a webhook body would become", _render)
+    _mappings_flag(render)
+    render.add_argument("--integration", default="default", metavar="NAME")
+    render.add_argument("--output", choices=["table", "json"], default="table")
+    render.add_argument("payload", metavar="PAYLOAD.json", help="a webhook body; - reads standard input")
+    diff = _command(commands, "diff", "what a change of the mappings would change", _diff)
+    diff.add_argument("--mappings", type=Path, required=True, metavar="NEW")
+    diff.add_argument("--against", type=Path, required=True, metavar="OLD")
+    diff.add_argument("payloads", nargs="+", metavar="PAYLOAD.json")
+    test = _command(commands, "test", "mapping unit tests", _test)
+    _mappings_flag(test)
+    test.add_argument("--junit", type=Path, default=None, metavar="FILE")
+    test.add_argument("cases", nargs="*", type=Path, metavar="CASES.yaml", help="default: DIR/tests/*.yaml")
+
+
+def _mappings_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: the shipped ones")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from adapter.config.load import load_config
+    from adapter.mapping.tools.check import check
+
+    findings: list[Finding] = []
+    directory = None
+    try:
+        directory = load_config(options.config_file).mappings
+    except ConfigError as exc:
+        findings += exc.findings
+    if directory is not None:
+        findings += check(directory)
+    for finding in findings:
+        print(finding.with_caret())
+    if not findings:
+        print(f"{options.config_file}: good; mappings {directory}: good")
+    return 1 if findings else 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from adapter.mapping.tools.preview import render_payload
+
+    body = _payload(options.payload)
+    directory = options.mappings or mapping.shipped()
+    return _run(render_payload(directory, options.integration, body, options.output, sys.stdout, sys.stderr))
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from adapter.mapping.tools.preview import diff_payloads
+
+    payloads = [(name, _payload(name)) for name in options.payloads]
+    return _run(diff_payloads(options.mappings, options.against, payloads, sys.stdout))
+
+
+def _test(options: argparse.Namespace) -> int:
+    from adapter.mapping.tools.cases import run_cases
+
+    return _run(run_cases(options.mappings or mapping.shipped(), options.cases, options.junit, sys.stdout))
+
+
+def _payload(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+# stores -----------------------------------------------------------------------------------------------------------
+
+
+def _store_commands(commands: Any) -> None:
+    store = commands.add_parser("store", help="move a store", allow_abbrev=False)
+    copy = _command(store.add_subparsers(metavar="COMMAND", required=True), "copy", "move everything", _store_copy)
+    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:PATH or postgresql://...")
+    copy.add_argument("--to", dest="target", required=True, metavar="URL")
+
+
+def _store_copy(options: argparse.Namespace) -> int:
+    from adapter.clock import SystemClock
+    from adapter.store.copy import copy_store
+
+    copied = _run(copy_store(options.source, options.target, SystemClock()))
+    for name, count in asdict(copied).items():
+        print(f"{name:12} {count}")
+    return 0
+
+
+# operators --------------------------------------------------------------------------------------------------------
+
+
+def _operator_commands(commands: Any) -> None:
+    from adapter.cli.operator import add_commands
+
+    add_commands(commands)
+
+
+# common -----------------------------------------------------------------------------------------------------------
+
+
+def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    command.set_defaults(run=run)
+    return command
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)

@@ -1,0 +1,198 @@
+"""The operator commands: `alarms`, `dead-letters`, `integrations`. They ask the admin API and print tables or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from adapter.cli.client import ask, pages
+
+ADMIN_URL: Final = "http://127.0.0.1:9877"
+MOST_EXPLAINED: Final = 5
+
+_ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
+_DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
+_INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the parser."""
+    text = "what the adapter knows of alarms, and why COC heard what it heard"
+    alarms = _group(commands, "alarms", text, _list_alarms)
+    listing = _verb(alarms, "list", "alarms, one per line", _list_alarms)
+    listing.add_argument("--integration", metavar="NAME")
+    listing.add_argument("--status", choices=["firing", "resolved"])
+    listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
+    listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
+    why = _verb(alarms, "explain", "why did nobody get paged", _explain)
+    why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
+    why.add_argument("--integration", metavar="NAME")
+
+    dead = _group(commands, "dead-letters", "reports COC refused for good", _list_dead)
+    _verb(dead, "list", "dead letters, one per line", _list_dead).add_argument("--integration", metavar="NAME")
+    replay = _verb(dead, "replay", "owe them again, rendered anew", _replay)
+    replay.add_argument("ids", nargs="+", type=int, metavar="ID")
+    replay.add_argument("--as-sent", action="store_true", help="send the very body COC refused")
+    _verb(dead, "discard", "take them off the list", _discard).add_argument("ids", nargs="+", type=int, metavar="ID")
+
+    integrations = _group(commands, "integrations", "integrations with state and backlog", _list_integrations)
+    _verb(integrations, "list", "integrations, one per line", _list_integrations)
+    _verb(integrations, "pause", "report nothing until resumed", _pause).add_argument("name", metavar="NAME")
+    _verb(integrations, "resume", "report again", _resume).add_argument("name", metavar="NAME")
+
+
+def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
+    """A command with verbs; without one it does `run`, the list of everything."""
+    group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    _flags(group, url=ADMIN_URL, output="table")
+    group.set_defaults(run=run, integration=None, status=None, text=None, matcher=[])
+    return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
+
+
+def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, allow_abbrev=False)
+    # The flags stand before the verb or after it; a default here would undo what stood before.
+    _flags(verb, url=argparse.SUPPRESS, output=argparse.SUPPRESS)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
+    where = f"the admin listener ({ADMIN_URL}); http://USER:PASSWORD@... where it asks for them"
+    parser.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=where)
+    parser.add_argument("--output", choices=["table", "json"], default=output)
+
+
+def _list_alarms(options: argparse.Namespace) -> int:
+    query = {
+        "integration": options.integration,
+        "status": options.status,
+        "text": options.text,
+        "matcher": options.matcher,
+    }
+    rows = pages(options.url, "/api/v1/alarms", query)
+    shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
+    return _print(options, rows, _table(_ALARMS, shown, "no alarms"))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    query = {"integration": options.integration, "text": options.alarm}
+    found = pages(options.url, "/api/v1/alarms", query)
+    exact = [row for row in found if row["fingerprint"] == options.alarm]
+    named = [(row["integration"], row["fingerprint"]) for row in exact or found]
+    if len(named) > MOST_EXPLAINED:
+        shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in found]
+        print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
+        return _print(options, found, _table(_ALARMS, shown, "")) or 1
+    if not named:
+        state = ask(options.url, "GET", "/api/v1/integrations")
+        named = [(options.integration or state[0]["integration"], options.alarm)]
+    trails = [
+        ask(options.url, "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
+        for integration, fingerprint in named
+    ]
+    return _print(options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True)))
+
+
+def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
+    """One screen: the sentences, then the last reports."""
+    integration, fingerprint = name
+    alarm = trail["alarm"] or {"labels": {}}
+    labels = ", ".join(_cell(f'{label}="{value}"') for label, value in alarm["labels"].items())
+    lines = [f"{_cell(fingerprint)} in {integration} {{{labels}}}", ""]
+    lines += [f"  {_cell(sentence)}" for sentence in trail["explanation"]]
+    reports = [
+        report
+        | {
+            "outcome": report["outcome"] or "pending",
+            "made by": f"{report['mapping'] or ''} {report['rule'] or ''}".strip(),
+            "answer": _answer(report),
+        }
+        for report in trail["reports"][:10]
+    ]
+    columns = ("id", "kind", "outcome", "received_at", "done_at", "attempts", "made by", "answer")
+    if reports:
+        lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
+        last = next((report for report in trail["reports"] if report["body"]), None)
+        if last:
+            lines += ["", f"  body of report {last['id']}: {_cell(json.dumps(last['body'], ensure_ascii=False))}"]
+    return "\n".join(lines)
+
+
+def _list_dead(options: argparse.Namespace) -> int:
+    rows = pages(options.url, "/api/v1/dead-letters", {"integration": options.integration})
+    return _print(options, rows, _table(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters"))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    body = {"ids": options.ids, "as_sent": options.as_sent}
+    return _done(options, "replayed", ask(options.url, "POST", "/api/v1/dead-letters/replay", body))
+
+
+def _discard(options: argparse.Namespace) -> int:
+    return _done(options, "discarded", ask(options.url, "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
+
+
+def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    """1 when one of the ids was no dead letter."""
+    missing = sorted(set(options.ids) - {row["id"] for row in rows})
+    lines = [f"{verb} {row['id']}" for row in rows] + [f"{seq} is not on the list of dead letters" for seq in missing]
+    _print(options, rows, "\n".join(lines))
+    return 1 if missing else 0
+
+
+def _list_integrations(options: argparse.Namespace) -> int:
+    rows = ask(options.url, "GET", "/api/v1/integrations")
+    shown = [
+        row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
+    ]
+    return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
+
+
+def _pause(options: argparse.Namespace) -> int:
+    return _set_state(options, "pause")
+
+
+def _resume(options: argparse.Namespace) -> int:
+    return _set_state(options, "resume")
+
+
+def _set_state(options: argparse.Namespace, verb: str) -> int:
+    row = ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+
+
+def _answer(report: Mapping[str, Any]) -> str:
+    if not report["last_attempts"]:
+        return ""
+    last = report["last_attempts"][-1]
+    return " ".join(
+        str(part) for part in (last["verdict"], last["status"] or "", last["code"], last["message"]) if part
+    )
+
+
+def _print(options: argparse.Namespace, data: Any, text: str) -> int:
+    print(json.dumps(data, ensure_ascii=False, indent=2) if options.output == "json" else text)
+    return 0
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str) -> str:
+    """Columns as wide as needed; the last one is cut at the terminal's edge, never in a pipe."""
+    if not rows:
+        return empty
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    heads = [column.upper().replace("_", " ") for column in columns]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)]
+    return "\n".join(line.rstrip()[:most] for line in lines)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,0 +1,79 @@
+"""PURE: a claimed report and its rendering -> the body to send, or the outcome that makes sending needless.
+
+    kind              COC holds the alarm open                COC does not
+    ----------------  --------------------------------------  ---------------------------------------------------
+    alarm, refresh    send                                    send
+    update            unneeded if COC has it so, else send;   send: nothing of this episode was taken yet
+                      in doubt send: COC may hold another
+    ok                send, identified as COC accepted it     send if this episode was never tried, or may have been
+                                                              taken; dropped or discarded like its alarm otherwise
+    reassert          the state of its alert, like alarm or ok, but never unneeded
+
+A rule that drops the alert drops its report, except an `ok` of an alarm that COC holds open, or may hold open for all
+we know: that one is always owed.
+"""
+
+from __future__ import annotations
+
+from pydantic_core import from_json, to_json
+
+from adapter.alarm import Kind, Outcome
+from adapter.alertmanager import micros, unpack
+from adapter.coc.fields import closing, same_alarm
+from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.request import Contract, Job, Reason, Rendered
+from adapter.store.contract import Claim
+
+OPEN = "alarm"
+
+
+def job_of(claim: Claim, contract: Contract) -> Job:
+    """What to render for a claim: state and time come from the alert itself, in ms UTC; received time where absent."""
+    report = claim.report
+    alert, _ = unpack(report.raw)
+    resolved = alert["status"] == "resolved"
+    time = micros(alert["endsAt"] if resolved else alert["startsAt"]) or report.received
+    return Job(
+        raw=report.raw,
+        integration=report.integration,
+        alarm_id=report.coc_alarm_id,
+        time_ms=time // 1000,
+        status="ok" if resolved else "alarm",
+        contract=contract,
+    )
+
+
+def decide(claim: Claim, job: Job, rendered: Rendered) -> bytes | Outcome:
+    """The body to send, JSON, or why none is sent."""
+    report, accepted = claim.report, claim.accepted
+    held = accepted is not None and accepted.status == OPEN
+    if job.status == "ok":
+        return _closing(claim, job, rendered, held)
+    if rendered.dropped or rendered.json is None:
+        return Outcome.DROPPED
+    sure = report.kind is Kind.UPDATE and held and not claim.doubt
+    if sure and accepted and same_alarm(from_json(accepted.body), rendered.body or {}):
+        return Outcome.UNNEEDED
+    return rendered.json
+
+
+def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, bytes]:
+    """The built-in body after COC refused the mapped one; an `ok` keeps what identifies the alarm to COC."""
+    plain = fallback(job, revision, Reason.REFUSED)
+    body = plain.body or {}
+    if job.status == "ok" and claim.accepted is not None and claim.accepted.status == OPEN:
+        body = closing(from_json(claim.accepted.body), body)
+    return plain, to_json(body)
+
+
+def _closing(claim: Claim, job: Job, rendered: Rendered, held: bool) -> bytes | Outcome:
+    if held or claim.doubt:
+        body = rendered.json or fallback(job, rendered.revision, Reason.NO_RULE).json or b"{}"
+        if not held or claim.accepted is None:
+            return body
+        return to_json(closing(from_json(claim.accepted.body), from_json(body)))
+    if rendered.json is None or rendered.dropped:
+        return Outcome.DROPPED
+    if claim.earlier is None or claim.report.kind is Kind.REASSERT:
+        return rendered.json
+    return Outcome.DROPPED if claim.earlier is Outcome.DROPPED else Outcome.DISCARDED

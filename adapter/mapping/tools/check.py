@@ -1,0 +1,30 @@
+"""`coc-adapter check`: every finding of a directory of mapping files, those included that would not refuse a reload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapter.errors import Finding, MappingError
+from adapter.mapping.render.live import Mappings
+from adapter.mapping.rules import loading
+
+
+def check(directory: Path) -> Sequence[Finding]:
+    """Read, check, compile and try the rules in a child, as a reload would; empty when there is nothing to say.
+
+    Runs an event loop of its own, so call it from none.
+    """
+    try:
+        warnings = loading.load(directory).warnings
+        tried = asyncio.run(_try_out(directory))
+    except MappingError as exc:
+        return exc.findings
+    return (*warnings, *tried)
+
+
+async def _try_out(directory: Path) -> Sequence[Finding]:
+    mappings = await Mappings.open(directory)
+    await mappings.close()
+    return mappings.findings

@@ -1,0 +1,168 @@
+"""A stand-in COC: answers as COC's documentation says, shows what it took, and fails on request.
+
+POST   /v1/event/huawei/custom/{integration_key}   what COC has
+GET    /alarms?since=SEQ&limit=N                   what was taken, a JSON list in order of arrival
+DELETE /alarms                                     forget it
+GET    /refusals                                   the last 1000 requests that were not taken, and why
+GET    /counts                                     alarms kept, requests by answer
+PUT    /faults  (or POST)                          a JSON list of rules, see sandbox_faults
+GET    /faults, DELETE /faults
+GET    /                                           a page
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+from aiohttp import web
+
+from adapter.clock import Clock, SystemClock
+from adapter.coc.endpoint import AkSk, NoAuth, Token
+from adapter.errors import AdapterError
+from adapter.sandbox.answers import Sandbox
+from adapter.sandbox.auth import Door
+from adapter.sandbox.box import Taken
+from adapter.sandbox.faults import read_faults
+from adapter.sandbox.page import HEADERS, page
+
+__all__ = ["SANDBOX", "Sandbox", "make_sandbox", "serve_sandbox"]
+
+SANDBOX = web.AppKey("sandbox", Sandbox)
+"""`app[SANDBOX].received()` is what GET /alarms lists, for a program that runs the sandbox inside itself."""
+
+LARGEST_BODY = 12 * 1024 * 1024  # bytes; documented for signed requests
+
+
+def make_sandbox(
+    *,
+    integration_key: str | None = None,
+    auth: AkSk | Token | NoAuth | None = None,
+    keep: int = 200_000,
+    require_application_id: bool = True,
+    clock: Clock | None = None,
+) -> web.Application:
+    """The application. Without a key every key is taken, without `auth` nobody is asked for credentials.
+
+    `keep` bounds how many alarms it remembers, the newest.
+    """
+    app = web.Application(client_max_size=LARGEST_BODY)
+    sandbox = Sandbox(
+        Door(integration_key, auth or NoAuth()),
+        keep=keep,
+        require_application_id=require_application_id,
+        clock=clock or SystemClock(),
+    )
+    app[SANDBOX] = sandbox
+    app.add_routes(
+        [
+            web.get("/", _page),
+            web.get("/alarms", _alarms),
+            web.delete("/alarms", _forget),
+            web.get("/refusals", _refusals),
+            web.get("/counts", _counts),
+            web.get("/faults", _faults),
+            web.put("/faults", _set_faults),
+            web.post("/faults", _set_faults),
+            web.delete("/faults", _clear_faults),
+            web.post("/{path:.*}", sandbox.report),
+        ]
+    )
+    return app
+
+
+async def serve_sandbox(listen_address: str, integration_key: str | None) -> None:
+    """Print the URL, then serve until SIGTERM or SIGINT. `HOST:PORT`; no host means loopback, port 0 a free one.
+
+    AdapterError for an address that cannot be read, OSError when it is taken.
+    """
+    host, port = split_address(listen_address)
+    runner = web.AppRunner(make_sandbox(integration_key=integration_key), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        await _told_to_stop()
+    finally:
+        await runner.cleanup()
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:9878`, `[::1]:9878` or `:9878` -> (host, port)."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise AdapterError(f"--listen-address {text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+async def _told_to_stop() -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _alarms(request: web.Request) -> web.StreamResponse:
+    try:
+        since, limit = int(request.query.get("since", "0")), int(request.query.get("limit", "1000000000"))
+    except ValueError:
+        return web.json_response({"error": "since and limit are whole numbers"}, status=400)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    between = "["
+    # In pieces: 200,000 alarms in one string would be more memory than they take themselves.
+    for alarm in request.app[SANDBOX].box.since(since, limit):
+        await response.write((between + _as_json(alarm)).encode())
+        between = ",\n"
+    await response.write(b"[]\n" if between == "[" else b"]\n")
+    return response
+
+
+def _as_json(alarm: Taken) -> str:
+    try:
+        return json.dumps(alarm.shown())
+    except RecursionError:
+        return json.dumps({"seq": alarm.seq, "error": "nested too deep to show"})
+
+
+async def _forget(request: web.Request) -> web.Response:
+    return web.json_response({"forgotten": request.app[SANDBOX].box.clear()})
+
+
+async def _refusals(request: web.Request) -> web.Response:
+    return web.json_response(list(request.app[SANDBOX].box.refusals))
+
+
+async def _counts(request: web.Request) -> web.Response:
+    return web.json_response(request.app[SANDBOX].counts())
+
+
+async def _faults(request: web.Request) -> web.Response:
+    return web.json_response([fault.shown() for fault in request.app[SANDBOX].faults])
+
+
+async def _set_faults(request: web.Request) -> web.Response:
+    try:
+        request.app[SANDBOX].faults = read_faults(json.loads(await request.read()))
+    except (ValueError, RecursionError) as exc:
+        return web.json_response({"error": str(exc)}, status=400)
+    return await _faults(request)
+
+
+async def _clear_faults(request: web.Request) -> web.Response:
+    request.app[SANDBOX].faults = []
+    return await _faults(request)
+
+
+async def _page(request: web.Request) -> web.Response:
+    sandbox = request.app[SANDBOX]
+    newest = [alarm.shown() for alarm in sandbox.box.newest(100)]
+    return web.Response(text=page(newest, sandbox.counts()), content_type="text/html", headers=HEADERS)

@@ -1,0 +1,228 @@
+"""Who may come in at one listener: the web config file, a bearer token, and what a browser may be made to do.
+
+Order of the questions, first refusal wins: rate limit (503), wrong host or other site on the admin listener (403),
+credentials (401). A path in `open_paths` is asked nothing but its TLS. An answer never tells which part was wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
+
+from adapter.clock import Clock
+from adapter.errors import ConfigError, Finding
+from adapter.logs import Quiet, event
+from adapter.secret import Secret
+from adapter.server import browser
+from adapter.server.address import may_listen, parse_listen_address
+from adapter.server.limits import Bucket
+from adapter.server.passwords import Busy, Passwords
+from adapter.server.tls import LiveContext, build
+from adapter.server.webconfig import WebConfig, load_web_config
+
+__all__ = ["REFUSALS", "Access", "may_listen", "parse_listen_address"]
+
+REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "rate", "busy")
+"""Every reason `on_refusal` may be given: no credentials, unreadable ones, wrong ones; a browser sent here by another
+site, or by a name that is not ours; the rate limit; too many passwords waiting."""
+
+_logger: Final = logging.getLogger("adapter.server.access")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Access:
+    """One listener's doors. Its methods are for the event loop's thread."""
+
+    def __init__(
+        self,
+        web_config: Path | None,
+        *,
+        bearer: Secret | None,
+        clock: Clock,
+        on_refusal: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """ConfigError when the web config file, or a certificate it names, cannot be used."""
+        self._path = web_config
+        self._bearer = bearer
+        self._clock = clock
+        self._on_refusal = on_refusal
+        self._quiet = Quiet(clock, every=60.0)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
+        self._context: LiveContext | None = None
+        self._sound = True  # the last look at the files found nothing wrong
+        self._config = WebConfig()
+        self._passwords = Passwords({}, self._executor)
+        self._bucket = Bucket(None, clock)
+        self._take(load_web_config(web_config) if web_config else WebConfig())
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The context to listen with, for the life of the process; None without TLS."""
+        return self._context
+
+    def refresh(self) -> bool:
+        """Reads the files again; True when something changed. ConfigError, with the old in force, when they are broken.
+
+        Whether TLS is spoken, and that somebody is asked for credentials, is settled at start.
+        """
+        changed = self._bearer.refresh() if self._bearer else False
+        if self._path is None or (self._sound and self._config.is_current()):
+            return changed
+        self._sound = False
+        new = load_web_config(self._path)
+        if (new.tls is None) != (self._config.tls is None):
+            raise self._refused("TLS cannot be switched on or off while running")
+        if self.authenticated and not self._asks(new):
+            raise self._refused("credentials cannot be switched off while running")
+        self._sound = True
+        changed |= new.digest != self._config.digest
+        self._take(new)
+        return changed
+
+    @property
+    def authenticated(self) -> bool:
+        """True when users, client certificates or the bearer token keep strangers out."""
+        return self._asks(self._config)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def middleware(self, *, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool) -> Middleware:
+        """For the outermost place in the application: asks, and dresses whatever answer comes out.
+
+        Credentials by path: none for `open_paths`; a user or the bearer token where `bearer_paths` says so and a token
+        is configured; a user everywhere else. What is not configured is not asked for.
+        """
+
+        @web.middleware
+        async def doors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+            response: web.StreamResponse | None = await self._refusal(request, open_paths, bearer_paths, admin)
+            try:
+                if response is None:
+                    response = await _answer(request, handler)
+            except web.HTTPException as exc:
+                browser.harden(exc, self._config.headers, admin=admin)
+                raise
+            browser.harden(response, self._config.headers, admin=admin)
+            return response
+
+        return doors
+
+    async def _refusal(
+        self, request: web.Request, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool
+    ) -> web.Response | None:
+        if request.rel_url.raw_path in open_paths:
+            return None
+        if not self._bucket.take():
+            return self._refuse(request, "rate", 503, "too many requests, try again", {"Retry-After": "1"})
+        if admin and not browser.knows_us(request, self.authenticated):
+            return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
+        if admin and browser.is_cross_site(request):
+            return self._refuse(request, "site", 403, "a request from another site may change nothing here")
+        return await self._challenge(request, bearer_paths(request.path))
+
+    async def _challenge(self, request: web.Request, bearer_path: bool) -> web.Response | None:
+        bearer = self._bearer if bearer_path else None
+        if not self._passwords and bearer is None:
+            return None
+        try:
+            reason = await self._identify(request.headers.getall("Authorization", []), bearer)
+        except Busy:
+            return self._refuse(request, "busy", 503, "busy, try again", {"Retry-After": "1"})
+        if reason is None:
+            return None
+        response = self._refuse(request, reason, 401, "credentials are missing or wrong")
+        if self._passwords:
+            response.headers.add("WWW-Authenticate", 'Basic realm="coc-adapter", charset="UTF-8"')
+        if bearer is not None:
+            response.headers.add("WWW-Authenticate", 'Bearer realm="coc-adapter"')
+        return response
+
+    async def _identify(self, headers: list[str], bearer: Secret | None) -> str | None:
+        """None for somebody who may come in, else the reason."""
+        if not headers:
+            return "absent"
+        scheme, _, sent = headers[0].strip().partition(" ")
+        scheme, sent = scheme.lower(), sent.strip()
+        if len(headers) > 1 or not sent:
+            return "malformed"
+        if scheme == "bearer" and bearer is not None:
+            return None if _same(sent, bearer.get().strip()) else "wrong"
+        if scheme != "basic" or not self._passwords:
+            return "malformed"
+        try:
+            user, colon, password = base64.b64decode(sent, validate=True).partition(b":")
+        except binascii.Error:
+            return "malformed"
+        if not colon:
+            return "malformed"
+        return None if await self._passwords.verify(user, password) else "wrong"
+
+    def _refuse(
+        self, request: web.Request, reason: str, status: int, text: str, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        self._on_refusal(reason)
+        source = _source(request.remote)
+        silent = self._quiet.failed(source)
+        if silent is not None:
+            event(_logger, logging.WARNING, "refused", reason=reason, status=status, source=source, silent=silent)
+        return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+    def _asks(self, config: WebConfig) -> bool:
+        certificates = config.tls is not None and config.tls.client_auth == "required"
+        return bool(config.users) or certificates or self._bearer is not None
+
+    def _take(self, config: WebConfig) -> None:
+        if config.tls is not None and config.digest != self._config.digest:
+            context = build(config.tls)
+            if self._context is None:
+                self._context = LiveContext(context)
+            self._context.current = context
+        if config.users != self._config.users:
+            self._passwords = Passwords(config.users, self._executor)
+        if config.rate_limit != self._config.rate_limit:
+            self._bucket = Bucket(config.rate_limit, self._clock)
+        self._config = config
+
+    def _refused(self, message: str) -> ConfigError:
+        return ConfigError([Finding(str(self._path), 0, 0, message, "restart to do that")])
+
+
+async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (web.HTTPException, ConnectionError):
+        raise  # an answer, or a client that has gone: aiohttp knows what to do
+    except (web.RequestPayloadError, HttpProcessingError):
+        return web.Response(status=400, text="the body cannot be read\n")
+    except Exception:
+        _logger.exception("%s", "a handler failed; this is a defect of the adapter")
+        return web.Response(status=500, text="internal error, see the adapter's log\n")
+
+
+def _same(sent: str, token: str) -> bool:
+    return hmac.compare_digest(sent.encode(errors="surrogateescape"), token.encode())
+
+
+def _source(remote: str | None) -> str:
+    """Whom a refusal is counted under: an IPv4 address, or the /64 an IPv6 host may choose its address from."""
+    try:
+        address = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

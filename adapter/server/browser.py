@@ -1,0 +1,74 @@
+"""What a browser must not be made to do, and the headers that tell it so."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from adapter.server.address import is_loopback
+
+_HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def is_cross_site(request: web.Request) -> bool:
+    """True for a request that may change something and that a browser says another site has caused.
+
+    Browsers add Sec-Fetch-Site or Origin on their own; curl and scripts send neither.
+    """
+    if request.method in _HARMLESS:
+        return False
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return False
+    # The scheme is not compared: behind a proxy that ends TLS it differs, and the host decides whose page it was.
+    _, slashes, host = origin.partition("://")
+    return not slashes or host.lower() != request.headers.get("Host", "").lower()
+
+
+def knows_us(request: web.Request, authenticated: bool) -> bool:
+    """False for a request that reached us over loopback under a name that is not localhost.
+
+    A page may let its own name resolve to 127.0.0.1 (DNS rebinding); to the browser it then is of the same origin.
+    Where credentials are asked for that page has none.
+    """
+    sockname = request.get_extra_info("sockname")
+    if authenticated or not sockname or not is_loopback(str(sockname[0])):
+        return True
+    try:
+        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(host) or _is_address(host)
+
+
+def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:
+    """Adds the headers of the web config file, and safe ones where neither that nor the handler has set any."""
+    if response.prepared:
+        return
+    headers = response.headers
+    headers.update(configured)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if response.content_type == "text/html":
+        headers.setdefault("Content-Security-Policy", _POLICY)
+        headers.setdefault("X-Frame-Options", "deny")
+        headers.setdefault("Referrer-Policy", "no-referrer")
+    if admin:
+        headers.setdefault("Cache-Control", "no-store")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""When alerts that changed nothing were last seen: kept in memory, written in batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Final, NamedTuple
+
+from adapter.clock import Micros
+from adapter.store.views import AlarmRow
+
+BATCH: Final = 1000
+
+Tally = tuple[Micros, int, int]
+"""Last seen, repeats and stale alerts since it was last written."""
+
+
+class Seen(NamedTuple):
+    """The ids of the alarms of one webhook whose alerts changed nothing else."""
+
+    at: Micros
+    repeated: Sequence[int]
+    stale: Sequence[int]
+
+
+class SeenLater:
+    """By alarm id. Used in the loop alone; filled in C, because a repeat must cost next to nothing."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, Micros] = {}
+        self._repeats: Counter[int] = Counter()
+        self._stale: Counter[int] = Counter()
+
+    def add(self, seen: Seen) -> None:
+        self._last.update(dict.fromkeys(seen.repeated, seen.at))
+        self._repeats.update(seen.repeated)
+        if seen.stale:
+            self._last.update(dict.fromkeys(seen.stale, seen.at))
+            self._stale.update(seen.stale)
+
+    def take(self) -> dict[int, Tally]:
+        """At most BATCH of them, which the caller now has to write or put back."""
+        return {
+            alarm: (self._last.pop(alarm), self._repeats.pop(alarm, 0), self._stale.pop(alarm, 0))
+            for alarm in list(islice(self._last, BATCH))
+        }
+
+    def put_back(self, taken: dict[int, Tally]) -> None:
+        for alarm, (at, repeats, stale) in taken.items():
+            self._last.setdefault(alarm, at)
+            self._repeats[alarm] += repeats
+            self._stale[alarm] += stale
+
+    def shown(self, rows: list[AlarmRow]) -> list[AlarmRow]:
+        """The rows with what is not written yet."""
+        return [self._shown(row) for row in rows]
+
+    def _shown(self, row: AlarmRow) -> AlarmRow:
+        if row.id not in self._last:
+            return row
+        repeats, stale = row.repeats + self._repeats[row.id], row.stale + self._stale[row.id]
+        return replace(row, last_seen=self._last[row.id], repeats=repeats, stale=stale)

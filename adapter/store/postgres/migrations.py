@@ -1,0 +1,72 @@
+"""Numbered migrations: each once, in order, by whichever replica comes first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from adapter.errors import StoreRefused
+from adapter.store.postgres.connection import SCHEMA, Link
+
+if TYPE_CHECKING:
+    from adapter.store.postgres.connection import Connection
+
+_LOCK: Final = 0x434F43_0001  # any constant that nobody else in this database locks
+_FOLDER: Final = Path(__file__).parent / "schema"
+OLDEST_SERVER: Final = 130000
+
+
+def migrations(folder: Path = _FOLDER) -> dict[int, str]:
+    """Their SQL by number."""
+    files = {int(path.name.split("_")[0]): path for path in sorted(folder.glob("[0-9]*.sql"))}
+    assert list(files) == list(range(1, len(files) + 1)), "migrations are numbered without a gap"
+    return {number: path.read_text(encoding="utf-8") for number, path in files.items()}
+
+
+async def migrate(link: Link, steps: dict[int, str]) -> None:
+    """Bring the schema to the newest of `steps`; StoreRefused when it is newer than that.
+
+    The lock belongs to the transaction, so it works behind a pooler and a killed replica leaves nothing behind.
+    """
+    newest = max(steps)
+    async with link.write() as connection:
+        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 60000")
+        await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        await _check_server(connection)
+        version = await _version(connection)
+        if version > newest:
+            raise StoreRefused(
+                f"the PostgreSQL schema {SCHEMA} is at version {version} and this adapter knows {newest}: "
+                "run the newer adapter, or restore a copy made before it"
+            )
+        if version == newest:
+            return
+        if version == 0:
+            await _create(connection)
+        for number in range(version + 1, newest + 1):
+            await connection.execute(steps[number])
+        await connection.execute("UPDATE meta SET value = $1 WHERE name = 'schema'", str(newest))
+
+
+async def _check_server(connection: Connection) -> None:
+    number = int(await connection.fetchval("SHOW server_version_num"))
+    if number < OLDEST_SERVER:
+        raise StoreRefused(f"PostgreSQL {number // 10000} is too old: {OLDEST_SERVER // 10000} or newer is needed")
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if not re.fullmatch("(?i)utf-?8", encoding):
+        raise StoreRefused(f"the PostgreSQL database is encoded in {encoding}: create it with ENCODING 'UTF8'")
+
+
+async def _version(connection: Connection) -> int:
+    if await connection.fetchval(f"SELECT to_regclass('{SCHEMA}.meta')") is None:
+        return 0
+    return int(await connection.fetchval("SELECT value FROM meta WHERE name = 'schema'"))
+
+
+async def _create(connection: Connection) -> None:
+    # Asked first: CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it exists.
+    if await connection.fetchval("SELECT to_regnamespace($1)", SCHEMA) is None:
+        await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+    await connection.execute("CREATE TABLE meta (name text PRIMARY KEY, value text NOT NULL)")
+    await connection.execute("INSERT INTO meta VALUES ('schema', '0')")

@@ -1,0 +1,76 @@
+"""What is done now and then: writing when alerts were seen, pruning in steps, proving that a commit is possible."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Final
+
+from adapter.clock import Micros
+from adapter.store.contract import Retention
+
+STEP: Final = 1000  # rows per transaction, so that intake is never held up
+
+Pruning = Callable[[sqlite3.Connection], bool]
+"""One step; True when there may be more."""
+
+_DONE: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
+    WHERE outcome IS NOT NULL AND outcome <> 'dead' AND done < ? ORDER BY done LIMIT ?)"""
+_INTAKE: Final = (
+    """DELETE FROM intake WHERE id IN (SELECT id FROM intake WHERE received < ? ORDER BY received LIMIT ?)"""
+)
+_REJECT: Final = "DELETE FROM reject WHERE id IN (SELECT id FROM reject WHERE received < ? LIMIT ?)"
+_DEAD: Final = """SELECT seq, integration, fate FROM report INDEXED BY report_dead
+    WHERE outcome = 'dead' AND done < ? ORDER BY done LIMIT ?"""
+_RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE report.alarm = alarm.id) FROM alarm
+    INDEXED BY alarm_resolved WHERE status = 'resolved' AND head IS NULL AND (last_seen, id) > (?, ?) AND last_seen < ?
+    ORDER BY last_seen, id LIMIT ?"""
+
+
+def prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
+    """What is over its retention, kind by kind. What is pending is in none of them."""
+    yield partial(_delete, _DONE, now - retention.delivered)
+    yield partial(_delete, _INTAKE, now - retention.delivered)
+    yield partial(_delete, _REJECT, now - retention.delivered)
+    yield partial(_prune_dead, now - retention.dead)
+    yield _Resolved(now - retention.resolved)
+
+
+def _delete(statement: str, before: Micros, connection: sqlite3.Connection) -> bool:
+    return connection.execute(statement, (before, STEP)).rowcount == STEP
+
+
+def _prune_dead(before: Micros, connection: sqlite3.Connection) -> bool:
+    rows = connection.execute(_DEAD, (before, STEP)).fetchall()
+    connection.executemany("DELETE FROM report WHERE seq = ?", [(seq,) for seq, _, _ in rows])
+    waiting = [(integration,) for _, integration, fate in rows if fate is None]
+    connection.executemany("UPDATE integration SET dead = dead - 1 WHERE name = ?", waiting)
+    return len(rows) == STEP
+
+
+class _Resolved:
+    """Resolved alarms of which no report is kept any more; goes on behind those that stay for their dead letters."""
+
+    def __init__(self, before: Micros) -> None:
+        self._before = before
+        self._after: tuple[Micros, int] = (-1, 0)
+
+    def __call__(self, connection: sqlite3.Connection) -> bool:
+        rows = connection.execute(_RESOLVED, (*self._after, self._before, STEP)).fetchall()
+        connection.executemany("DELETE FROM alarm WHERE id = ?", [(id_,) for _, id_, needed in rows if not needed])
+        if rows:
+            self._after = rows[-1][:2]
+        return len(rows) == STEP
+
+
+def write_seen(connection: sqlite3.Connection, seen: Mapping[int, tuple[Micros, int, int]]) -> None:
+    connection.executemany(
+        "UPDATE alarm SET last_seen = ?, repeats = repeats + ?, stale = stale + ? WHERE id = ?",
+        [(at, repeats, stale, alarm) for alarm, (at, repeats, stale) in seen.items()],
+    )
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """A change that needs room and a commit, and is felt by nobody."""
+    connection.execute("UPDATE counter SET probe = probe + 1")

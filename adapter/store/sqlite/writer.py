@@ -1,0 +1,211 @@
+"""The one thread that writes: operations are queued, put into one transaction, and answered after its commit.
+
+Each operation runs in a savepoint, so that one that fails leaves the others of its commit alone. When the database
+itself fails (full, I/O error, read-only, busy, corrupt) everything of that commit is undone, answered with
+StoreUnavailable, and the connection is opened anew, with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from adapter.errors import StoreError, StoreUnavailable
+from adapter.store.sqlite.damage import code
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Connect = Callable[[], sqlite3.Connection]
+
+BATCH_SECONDS: Final = 0.01  # how long operations are gathered into one commit
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Operation:
+    run: Callable[[sqlite3.Connection], Any]
+    then: Callable[[Any], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database is to blame (full, I/O, read-only, busy, corrupt) rather than what was asked of it."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    asked = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
+    return not asked and code(error) != sqlite3.SQLITE_ERROR
+
+
+class Writer:
+    """Owns the writing connection; every method but `call` and `close` runs in its thread."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        connection: sqlite3.Connection,
+        on_commit: Callable[[float], None],
+        on_failure: Callable[[sqlite3.Error], None],
+        tend: Callable[[sqlite3.Connection], None],
+    ) -> None:
+        """`connection` is the first one and `connect` makes the next.
+
+        `on_commit` hears how many seconds each commit took, `on_failure` what the database said, and `tend` gets the
+        connection between two commits, when nobody is kept waiting for an answer; all in the thread.
+        """
+        self._connect = connect
+        self._on_commit = on_commit
+        self._on_failure = on_failure
+        self._tend = tend
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = connection
+        self._pause = _FIRST_PAUSE
+        self._not_before = 0.0
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def call(self, run: Callable[[sqlite3.Connection], T], then: Callable[[T], R]) -> R:
+        """The result of `then(run(connection))` once it is committed; `then` runs in the loop, even when cancelled."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._queue.put(_Operation(run, then, future))
+        return await future
+
+    def fail_with(self, error: sqlite3.Error) -> None:
+        """From any thread: let the connection be given up and opened anew because of what somebody else found."""
+
+        def fail(connection: sqlite3.Connection) -> None:
+            raise error
+
+        def put() -> None:
+            future = self._loop.create_future()
+            future.add_done_callback(lambda done: done.exception())
+            self._queue.put(_Operation(fail, lambda result: result, future))
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(put)
+
+    async def close(self) -> None:
+        """After the commits under way."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            batch: list[_Operation] = []
+            first = self._queue.get()
+            going = first is not None
+            if first is not None:
+                going = self._commit(first, batch)
+                self._answer(batch)
+                self._between()
+        self._drop()
+
+    def _commit(self, first: _Operation, batch: list[_Operation]) -> bool:
+        """Run what is queued as one transaction; False when the queue said stop."""
+        going = True
+        batch.append(first)
+        started = time.monotonic()
+        try:
+            connection = self._ready()
+            connection.execute("BEGIN IMMEDIATE")
+            self._run(connection, first)
+            while time.monotonic() - started < BATCH_SECONDS:
+                try:
+                    operation = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if operation is None:
+                    going = False
+                    break
+                batch.append(operation)
+                self._run(connection, operation)
+            before = time.monotonic()
+            connection.execute("COMMIT")
+            self._on_commit(time.monotonic() - before)
+            self._pause = _FIRST_PAUSE
+        except Exception as error:
+            self._fail(batch, error)
+        return going
+
+    def _between(self) -> None:
+        if self._connection is not None:
+            try:
+                self._tend(self._connection)
+            except (sqlite3.Error, OSError) as error:  # a dying disk speaks through either, and must not end the thread
+                self._fail([], error)
+
+    def _run(self, connection: sqlite3.Connection, operation: _Operation) -> None:
+        connection.execute("SAVEPOINT operation")
+        try:
+            operation.result = operation.run(connection)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            operation.error = (
+                StoreError(f"the store refused it: {error}") if isinstance(error, sqlite3.Error) else error
+            )
+            connection.execute("ROLLBACK TO operation")
+        connection.execute("RELEASE operation")
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if time.monotonic() < self._not_before:
+                raise StoreUnavailable("the store failed a moment ago and is being opened again")
+            self._connection = self._connect()
+        return self._connection
+
+    def _fail(self, batch: list[_Operation], error: Exception) -> None:
+        if isinstance(error, sqlite3.Error):
+            self._drop()
+            self._on_failure(error)
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"the store cannot commit: {error}")
+        for operation in batch:
+            operation.error = operation.error or told
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.rollback()
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _answer(self, batch: list[_Operation]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+            self._loop.call_soon_threadsafe(_resolve, batch)
+
+
+def _resolve(batch: list[_Operation]) -> None:
+    for operation in batch:
+        error = operation.error
+        if error is None:
+            try:
+                operation.result = operation.then(operation.result)
+            except Exception as failure:
+                error = failure
+        if operation.future.done():
+            continue
+        if error is None:
+            operation.future.set_result(operation.result)
+        else:
+            operation.future.set_exception(error)

@@ -1,0 +1,49 @@
+"""What the pages tell an operator to type can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from adapter.cli.main import parser
+from tests.chart.rule_files import METRICS_PAGE, PROOF_OF_LIFE, RUNBOOKS
+
+PAGES = [*sorted(RUNBOOKS.glob("*.md")), METRICS_PAGE, PROOF_OF_LIFE]
+PLACES = {
+    "FINGERPRINT": "5b2f0c1a9d3e4f60",
+    "TEXT": "Watchdog",
+    "NAME": "default",
+    "ID...": "17",
+    "PAYLOAD.json": "p.json",
+}
+_COMMAND = re.compile(r"coc-adapter( [a-z-]+(?: [^`|,;()\n]+)?)(?=`|\n)")
+
+
+def commands() -> Iterator[str]:
+    for page in PAGES:
+        for found in _COMMAND.findall(page.read_text()):
+            yield found.strip()
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_every_command_of_a_page_is_one(command: str) -> None:
+    words = [PLACES.get(word, word) for word in shlex.split(command)]
+    if words[0] == "diff":
+        words += ["--mappings=new", "--against=old", "p.json"]
+    assert parser().parse_args(words).run
+
+
+def test_the_pages_name_each_kind_of_operator_command() -> None:
+    found = {" ".join(command.split()[:2]) for command in commands()}
+    assert found >= {
+        "alarms list",
+        "alarms explain",
+        "dead-letters list",
+        "dead-letters replay",
+        "dead-letters discard",
+        "integrations list",
+        "integrations resume",
+    }

@@ -1,0 +1,140 @@
+"""What the documents say exists, and what exists is said."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from pydantic import BaseModel
+
+from adapter.cli.main import parser
+from adapter.config.load import load_config
+from adapter.config.schema import Settings
+from adapter.config.units import seconds, size
+from adapter.mapping.rules.loading import load
+from adapter.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def block(text: str, language: str, containing: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return next(item for item in found if containing in item)
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every leaf key of a settings model with its default."""
+    for name, field in model.model_fields.items():
+        inner = [item for item in _models(field.annotation) if issubclass(item, BaseModel)]
+        where = f"{prefix}{name}." + ("NAME." if name == "integrations" else "")
+        if inner:
+            for item in inner:
+                yield from keys(item, where)
+        else:
+            yield f"{prefix}{name}", field.get_default()
+
+
+def _models(annotation: object) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def documented() -> dict[str, str]:
+    """Key -> default as the README's table has them; a cell may name several keys."""
+    rows = re.findall(r"^\| (`.*?`(?:, `.*?`)*) \| (.*?) \|", section("Configuration"), re.MULTILINE)
+    found: dict[str, str] = {}
+    for cell, default in rows:
+        names = re.findall(r"`(.*?)`", cell)
+        folder = names[0].rpartition(".")[0]
+        for name in names:
+            found[name if "." in name or not folder else f"{folder}.{name}"] = default
+    return found
+
+
+def test_the_configuration_table_lists_exactly_the_keys_there_are() -> None:
+    assert set(documented()) == {name for name, _ in keys(Settings)}
+
+
+def test_the_defaults_in_the_configuration_table_are_the_real_ones() -> None:
+    defaults = dict(keys(Settings))
+    for name, cell in documented().items():
+        match = re.fullmatch(r"`(.*)`", cell)
+        if match is None or not isinstance(defaults[name], int | float | bool):
+            continue
+        value, text = defaults[name], match[1]
+        if isinstance(value, bool):
+            assert text == str(value).lower(), name
+        else:
+            read = size if text.endswith("B") else seconds if text[-1].isalpha() else float
+            assert read(text) == value, name
+
+
+def flags(command: argparse.ArgumentParser) -> Iterator[str]:
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from flags(inner)
+        else:
+            yield from (option for option in action.option_strings if option.startswith("--"))
+
+
+def test_every_flag_is_in_the_table_of_commands_and_every_flag_there_exists() -> None:
+    exist = set(flags(parser())) - {"--help", "--version"}
+    assert set(re.findall(r"--[a-z][a-z.-]*[a-z]", section("Commands"))) == exist
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    subparsers = next(item for item in parser()._actions if isinstance(item, argparse._SubParsersAction))
+    table = section("Commands")
+    for name in subparsers.choices:
+        assert f"`{name}" in table
+
+
+def test_every_metric_the_documents_name_exists() -> None:
+    exposition = generate_latest(Metrics(["default"]).registry).decode()
+    exist = set(re.findall(r"^# TYPE (coc_adapter_\w+)", exposition, re.MULTILINE))
+    for document in DOCUMENTS:
+        for name in re.findall(r"`(coc_adapter_[a-z_]+[a-z])[`{\[]", document.read_text()):
+            base = re.sub(r"_(bucket|sum|count)$", "", name)
+            assert base in exist, f"{document.name} names {name}"
+
+
+def test_the_readmes_config_is_good_but_for_the_secrets_it_names(tmp_path: Path) -> None:
+    config = tmp_path / "adapter.yml"
+    config.write_text(block(README, "yaml", "integration_key_file"))
+    (tmp_path / "secrets").mkdir()
+    for name in ("integration-key", "access-key", "secret-key"):
+        (tmp_path / "secrets" / name).write_text("x\n")
+    assert list(load_config(config).integrations) == ["default"]
+
+
+def test_the_readmes_mapping_is_good(tmp_path: Path) -> None:
+    (tmp_path / "10-shop.yaml").write_text(block(README, "yaml", "lookup:"))
+    assert load(tmp_path).revision
+
+
+def test_the_readmes_alertmanager_snippet_is_yaml_with_one_receiver() -> None:
+    snippet = yaml.safe_load(block(README, "yaml", "receivers:"))
+    assert snippet["route"]["receiver"] == snippet["receivers"][0]["name"]
+    assert snippet["receivers"][0]["webhook_configs"][0]["max_alerts"] == 0
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text()):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"

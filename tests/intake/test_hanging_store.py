@@ -1,0 +1,146 @@
+"""A disk that hangs without an error: senders are answered in time, nothing is lost, repeats cannot pile up."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import generate_latest
+
+from adapter.clock import SystemClock
+from adapter.config.load import load_config
+from adapter.intake.webhook import WebhookDoor
+from adapter.metrics import Metrics
+from adapter.service import Options, Service
+from adapter.store.sqlite.store import SqliteStore
+from tests.stage import alert, until, values, webhook, write_config
+from tests.store.faults import small_options
+
+BODY = webhook(alert("Slow"), alert("Slower"))
+
+
+class Disk:
+    """Hangs in COMMIT from `hang` to `go_on`."""
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+        self._free.set()
+
+    def hang(self) -> None:
+        self._free.clear()
+
+    def go_on(self) -> None:
+        self._free.set()
+
+    def connect(self, *args: Any, **options: Any) -> sqlite3.Connection:
+        free = self._free
+
+        class Hanging(sqlite3.Connection):
+            def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                if statement == "COMMIT":
+                    assert free.wait(60)
+                return super().execute(statement, *values)
+
+        return sqlite3.connect(*args, factory=Hanging, **options)
+
+
+class House:
+    """The real store on a disk of ours, the real door in front of it, and the service that judges both."""
+
+    def __init__(self, disk: Disk, store: SqliteStore, folder: Path, commit_seconds: float) -> None:
+        config = write_config(folder, 1, "webhook: {max_in_flight: 2, max_body: 4KiB}")
+        clock = SystemClock()
+        self.disk, self.store = disk, store
+        self.metrics = Metrics(["default"], clock=clock)
+        self.owed: list[str] = []
+        self.service = Service(load_config(config), Options(config_file=config), clock, store, self.metrics)
+        self.door = WebhookDoor(
+            self.service.config,
+            store=store,
+            clock=clock,
+            metrics=self.metrics,
+            revision=lambda: "r1",
+            owed=self.owed.append,
+            commit_seconds=commit_seconds,
+        )
+        app = web.Application(client_max_size=1 << 24)
+        app.add_routes(self.door.routes())
+        self.client = TestClient(TestServer(app))
+
+    async def send(self, body: bytes = BODY) -> tuple[int, str]:
+        async with self.client.post("/webhook", data=body) as answer:
+            return answer.status, await answer.text()
+
+    def counted(self, name: str) -> float:
+        return values(generate_latest(self.metrics.registry).decode(), f"coc_adapter_{name}", integration="default")
+
+
+@asynccontextmanager
+async def house(folder: Path, commit_seconds: float = 0.05) -> AsyncIterator[House]:
+    disk = Disk()
+    store = await SqliteStore.open(
+        folder / "adapter.db", backlog=1000, clock=SystemClock(), options=small_options(connect=disk.connect)
+    )
+    made = House(disk, store, folder, commit_seconds)
+    try:
+        async with made.client:
+            yield made
+    finally:
+        disk.go_on()
+        await store.close()
+
+
+async def test_a_sender_is_answered_503_in_time_and_what_is_committed_later_is_owed_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        here.disk.hang()
+        assert await here.send() == (503, "the store cannot commit\n")
+        assert here.counted("reports_enqueued_total") == 0
+
+        here.disk.go_on()
+        await until(lambda: here.door.in_flight == 0, "the late commit")
+        status, text = await here.send()
+
+        assert status == 200
+        assert '"news": 0, "repeats": 2' in text
+        assert here.owed == ["default"]
+        assert here.counted("reports_enqueued_total") == here.counted("reports_pending") == 2
+        assert len((await here.store.claim("default", 10)).claims) == 2
+
+
+async def test_repeats_while_the_disk_hangs_do_not_pile_up(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        here.disk.hang()
+        answers = [await here.send() for _ in range(6)]
+        assert answers[:2] == [(503, "the store cannot commit\n")] * 2
+        assert answers[2:] == [(503, "too much is in flight\n")] * 4
+        assert here.door.in_flight == 2
+
+        here.disk.go_on()
+        await until(lambda: here.door.in_flight == 0, "the late commits")
+        assert (await here.send())[0] == 200
+
+
+async def test_a_body_over_the_limit_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        here.disk.hang()
+        status, _ = await here.send(b"x" * 100_000)
+        assert status == 503
+        here.disk.go_on()
+        assert (await here.send(b"x" * 100_000))[0] == 413
+
+
+async def test_readiness_says_that_the_disk_hangs_and_asks_it_once_until_it_answers(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        here.disk.hang()
+        told = await asyncio.gather(here.service.unready(), here.service.unready())
+        assert told == ["the store has not committed for 2 s"] * 2
+
+        here.disk.go_on()
+        assert await here.service.unready() is None

@@ -1,0 +1,79 @@
+"""The bill of materials and the audit: what they list, and what they make of answers they did not get."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements" / "run.txt"
+
+
+def sbom() -> str:
+    command = [sys.executable, ".ci/sbom.py", str(LOCK)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_bill_of_materials_is_cyclonedx_and_the_same_each_time() -> None:
+    text = sbom()
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
+    assert sbom() == text
+
+
+def test_it_lists_every_locked_package_with_its_archives() -> None:
+    document = json.loads(sbom())
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(), re.MULTILINE))
+    assert {part["name"]: part["version"] for part in document["components"]} == locked
+    hashes = sum(len(part["hashes"]) for part in document["components"])
+    assert hashes == LOCK.read_text().count("--hash=sha256:")
+
+
+def test_the_service_depends_on_what_its_project_file_says() -> None:
+    document = json.loads(sbom())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]
+    names = {re.split(r"[^\w.-]", item)[0].lower() for item in asked}
+    service, *others = document["dependencies"]
+    assert set(service["dependsOn"]) == names
+    brought = {name for other in others for name in other["dependsOn"]}
+    assert {part["name"] for part in document["components"]} == names | brought
+
+
+def verdict(packages: list[dict[str, Any]]) -> int:
+    code: int = runpy.run_path(str(ROOT / ".ci" / "audit.py"))["verdict"](packages)
+    return code
+
+
+FINE = {"name": "a", "version": "1", "vulns": []}
+FLAWED = {"name": "b", "version": "2", "vulns": [{"id": "GHSA-1", "fix_versions": ["3"]}]}
+UNKNOWN = {"name": "c", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "lenient", "strict"),
+    [([FINE], 0, 0), ([FINE, FLAWED], 1, 1), ([FINE, UNKNOWN], 0, 2), ([FLAWED, UNKNOWN], 1, 1), ([UNKNOWN], 0, 2)],
+)
+def test_the_audit_fails_on_what_is_known_and_says_what_it_could_not_tell(
+    packages: list[dict[str, Any]],
+    lenient: int,
+    strict: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("AUDIT_STRICT", raising=False)
+    assert verdict(packages) == lenient
+    said = capsys.readouterr().out
+    assert ("GHSA-1, fixed in 3" in said) == (FLAWED in packages)
+    assert f"{packages.count(UNKNOWN)} packages could not be looked up" in said
+    monkeypatch.setenv("AUDIT_STRICT", "1")
+    assert verdict(packages) == strict

@@ -1,1 +1,0 @@
-"""What Prometheus and Grafana are given: rules, dashboard, and the pages that explain them."""

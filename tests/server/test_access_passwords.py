@@ -1,0 +1,156 @@
+"""Basic auth: what it costs, what it remembers, and what its duration gives away (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import bcrypt
+import pytest
+from aiohttp import encode_basic_auth
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapter.server.passwords import Busy, Passwords, check
+from tests.server.doors import an_access, an_app, hashed, write_users
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool
+
+
+@given(costs=st.lists(st.integers(4, 14), min_size=1, max_size=6), who=st.integers(0, 6))
+def test_every_failure_costs_the_same_work(costs: list[int], who: int) -> None:
+    def rounds_of(stored: bytes | None) -> int:
+        spent = []
+
+        def counting(password: bytes, hashed: bytes) -> bool:
+            spent.append(2 ** int(hashed[4:6]))
+            return False
+
+        assert not check(stored, b"wrong", max(costs), counting)
+        return sum(spent)
+
+    stored = f"$2b${costs[who]:02}$".encode() + b"x" * 53 if who < len(costs) else None
+    assert rounds_of(stored) == 2 ** max(costs)
+
+
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password(tmp_path: Path) -> None:
+    """Over the wire, 200 tries each, interleaved; ranks, so that a hiccup of the machine counts no more than one."""
+    access = an_access(write_users(tmp_path / "web.yml", shop="right"))
+    samples: dict[str, list[float]] = {"shop": [], "nobody": []}
+    dice = random.Random(6)
+    async with TestClient(TestServer(an_app(access))) as client:
+        for number in range(200):
+            for user in dice.sample(sorted(samples), 2):
+                headers = {"Authorization": encode_basic_auth(user, f"wrong{number}")}
+                started = time.perf_counter()
+                async with client.get("/metrics", headers=headers) as answer:
+                    assert answer.status == 401
+                samples[user].append(time.perf_counter() - started)
+    access.close()
+    # Where nothing tells them apart this is 0.5, give or take 0.03; the bounds are five times that away.
+    assert 0.35 < superiority(samples["shop"], samples["nobody"]) < 0.65
+
+
+def test_the_added_rounds_hide_which_user_has_the_cheaper_hash() -> None:
+    cheap, dear = hashed("right", 5).encode(), hashed("right", 8).encode()
+    samples: dict[bytes | None, list[float]] = {None: [], cheap: [], dear: []}
+    for number in range(30):
+        for stored, durations in samples.items():
+            durations.append(clocked(partial(check, stored, f"wrong{number}".encode(), 8)))
+    unknown, short, full = (statistics.median(durations) for durations in samples.values())
+    assert 0.75 < short / unknown < 1.35
+    assert 0.75 < full / unknown < 1.35
+    bare = statistics.median(clocked(partial(bcrypt.checkpw, b"wrong", cheap)) for _ in range(10))
+    assert bare / unknown < 0.5  # what one could see without them
+
+
+def clocked(work: Callable[[], object]) -> float:
+    """Seconds of this thread's own computing time."""
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
+
+
+def superiority(left: list[float], right: list[float]) -> float:
+    """The chance that one of `left` is above one of `right`: 0.5 when nothing tells them apart."""
+    return sum((a > b) + 0.5 * (a == b) for a in left for b in right) / (len(left) * len(right))
+
+
+async def test_a_verdict_is_remembered(executor: ThreadPoolExecutor) -> None:
+    users = {b"shop": hashed("right", 11).encode()}
+    passwords = Passwords(users, executor)
+    started = time.process_time()
+    assert await passwords.verify(b"shop", b"right")
+    assert not await passwords.verify(b"shop", b"wrong")
+    assert not await passwords.verify(b"nobody", b"right")
+    paid = time.process_time() - started
+    started_again = time.process_time()
+    for _ in range(100):
+        assert await passwords.verify(b"shop", b"right")
+        assert not await passwords.verify(b"shop", b"wrong")
+        assert not await passwords.verify(b"nobody", b"right")
+    assert time.process_time() - started_again < paid * 10  # 300 verifications would have cost a hundred times that
+
+
+async def test_neither_password_nor_plain_hash_of_it_is_kept(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"shop": hashed("right-canary").encode()}, executor)
+    assert await passwords.verify(b"shop", b"right-canary")
+    assert not await passwords.verify(b"shop", b"wrong-canary")
+    assert "canary" not in repr(vars(passwords))
+    again = Passwords({b"shop": hashed("right-canary").encode()}, executor)
+    assert await again.verify(b"shop", b"right-canary")
+    assert not again._good.keys() & passwords._good.keys()
+
+
+async def test_user_and_password_cannot_be_shifted_into_each_other(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"ab": hashed("c").encode(), b"a": hashed("x").encode()}, executor)
+    assert await passwords.verify(b"ab", b"c")
+    assert not await passwords.verify(b"a", b"bc")
+
+
+async def test_many_requests_with_one_credential_are_verified_once(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
+    verdicts = await asyncio.gather(*(passwords.verify(b"shop", b"right") for _ in range(500)))
+    assert verdicts == [True] * 500
+
+
+async def test_one_who_gives_up_does_not_take_the_verdict_from_the_others(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
+    first = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
+    second = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+
+
+async def test_a_flood_of_guesses_is_turned_away_and_the_good_stay_in(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"shop": hashed("right", 8).encode()}, executor)
+    assert await passwords.verify(b"shop", b"right")
+    flood = [asyncio.ensure_future(passwords.verify(b"shop", f"{n}".encode())) for n in range(300)]
+    await asyncio.sleep(0)
+    assert await passwords.verify(b"shop", b"right")
+    results = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(result, Busy) for result in results) >= 200
+    assert True not in results
+
+
+async def test_bcrypt_never_blocks_the_loop(executor: ThreadPoolExecutor) -> None:
+    passwords = Passwords({b"shop": hashed("right", 12).encode()}, executor)
+    verifying = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
+    turns = 0
+    while not verifying.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await verifying
+    assert turns > 10

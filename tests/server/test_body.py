@@ -1,0 +1,276 @@
+"""Request bodies: what is read, what is refused, and how much is ever held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import time
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapter.server.body import HEAD, BodyBroken, BodySlow, BodyTooLarge, read_body
+from adapter.server.limits import InFlight, Overloaded
+from adapter.server.listener import listen
+
+MIB = 1024 * 1024
+
+
+class Reader:
+    """A server that reads every body and keeps what came of it."""
+
+    def __init__(self, *, limit: int = MIB, seconds: float = 10.0, max_bytes: int = 1 << 40) -> None:
+        self.budget = InFlight(max_requests=100, max_bytes=max_bytes)
+        self.bodies: list[bytes] = []
+        self.heads: list[bytes] = []
+        self._limit = limit
+        self._seconds = seconds
+        self.contents: list[StreamReader] = []
+        self.port = 0
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.contents.append(request.content)
+        try:
+            with self.budget.hold() as hold:
+                self.bodies.append(await read_body(request, limit=self._limit, seconds=self._seconds, hold=hold))
+        except BodyTooLarge as exc:
+            self.heads.append(exc.head)
+            return web.Response(status=413)
+        except BodyBroken as exc:
+            return web.Response(status=400, text=str(exc))
+        except (BodySlow, Overloaded):
+            return web.Response(status=503)
+        return web.Response(text="ok")
+
+    async def send(self, raw: bytes, *, then_close: bool = False) -> int:
+        """Sends these bytes as they are; the status, 0 for none."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(raw)
+            if then_close:
+                writer.write_eof()
+            line = await asyncio.wait_for(reader.readline(), 20)
+            return int(line.split()[1]) if line else 0
+        finally:
+            writer.close()
+
+    async def post(self, body: bytes, *headers: str) -> int:
+        lines = ["POST / HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+        return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+@asynccontextmanager
+async def reading(**limits: float) -> AsyncIterator[Reader]:
+    reader = Reader(**limits)  # type: ignore[arg-type]
+    app = web.Application()
+    app.router.add_post("/", reader.handle)
+    listener = await listen(app, "127.0.0.1:0", None, drain_seconds=1.0)
+    reader.port = listener.port
+    try:
+        yield reader
+    finally:
+        await listener.close()
+
+
+def chunked(body: bytes, size: int) -> bytes:
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+async def test_each_accepted_encoding_gives_the_same_body() -> None:
+    body = b'{"alerts": []}' * 1000
+    raw_deflate = zlib.compressobj(wbits=-15)
+    async with reading() as server:
+        assert await server.post(body) == 200
+        assert await server.post(body, "Content-Encoding: identity") == 200
+        assert await server.post(gzip.compress(body), "Content-Encoding: gzip") == 200
+        assert await server.post(gzip.compress(body), "content-encoding: GZIP") == 200
+        assert await server.post(zlib.compress(body), "Content-Encoding: deflate") == 200
+        raw = raw_deflate.compress(body) + raw_deflate.flush()
+        assert await server.post(raw, "Content-Encoding: deflate") == 200
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert await server.send(head + chunked(body, 100)) == 200
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
+        assert await server.send(head + chunked(gzip.compress(body), 7)) == 200
+        assert server.bodies == [body] * 8
+        assert await server.post(b"") == 200
+        assert server.bodies[-1] == b""
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "x-gzip", "compress", "gzip, gzip", "canary"])
+async def test_other_encodings_are_refused_with_a_hint(encoding: str) -> None:
+    async with reading() as server:
+        assert await server.post(gzip.compress(b"{}"), f"Content-Encoding: {encoding}") == 400
+        assert server.bodies == []
+
+
+async def test_a_body_that_is_not_what_it_says_is_refused() -> None:
+    async with reading() as server:
+        assert await server.post(b"{}", "Content-Encoding: gzip") == 400
+        broken = gzip.compress(bytes(range(256)) * 100)
+        assert await server.post(broken[:20] + b"\xff" * 20 + broken[40:], "Content-Encoding: gzip") == 400
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert await server.send(head + b"xyz\r\nabc\r\n0\r\n\r\n") == 400
+        assert server.bodies == []
+
+
+async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
+    async with reading() as server:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        assert await server.send(head + b"half", then_close=True) in (0, 400)
+        await until_idle(server)
+        assert server.bodies == []
+
+
+async def test_a_client_that_has_gone_before_the_first_read_is_no_defect() -> None:
+    gone = BaseProtocol(asyncio.get_running_loop())
+    request = make_mocked_request("POST", "/", payload=StreamReader(gone, 2**16))
+    request.protocol.transport = None
+    with pytest.raises(BodyBroken, match="the client has gone"):
+        await read_body(request, limit=MIB, seconds=5.0)
+
+
+async def until_idle(server: Reader) -> None:
+    deadline = time.monotonic() + 10
+    while server.budget.requests or server.budget.bytes:
+        assert time.monotonic() < deadline, "a request is still held"
+        await asyncio.sleep(0.01)
+
+
+async def test_the_limit_counts_decompressed_bytes_to_the_byte() -> None:
+    async with reading(limit=100_000) as server:
+        for wrap, header in ((bytes, "X-A: b"), (gzip.compress, "Content-Encoding: gzip")):
+            assert await server.post(wrap(b"x" * 100_000), header) == 200
+            assert await server.post(wrap(b"x" * 100_001), header) == 413
+        assert [len(body) for body in server.bodies] == [100_000] * 2
+        assert server.heads == [b"x" * HEAD] * 2
+
+
+async def test_the_head_of_a_body_smaller_than_64_kib_is_all_of_it() -> None:
+    async with reading(limit=10) as server:
+        assert await server.post(b"0123456789ab") == 413
+        assert server.heads == [b"0123456789ab"]
+
+
+async def test_a_bomb_is_refused_without_being_unpacked() -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    zeros = bytes(MIB)
+    bomb = b"".join(packer.compress(zeros) for _ in range(200)) + packer.flush()
+    assert len(bomb) < 250_000
+    async with reading(limit=16 * MIB) as server:
+        tracemalloc.start()
+        try:
+            assert await server.post(bomb, "Content-Encoding: gzip") == 413
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 48 * MIB  # the body as far as it was read, and once more while it grows
+        assert server.heads == [bytes(HEAD)]
+
+
+async def test_the_rest_of_a_bomb_is_not_unpacked_for_politeness() -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    zeros = bytes(MIB)
+    part = b"".join(packer.compress(zeros) for _ in range(100))
+    async with reading(limit=MIB) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 40}\r\nContent-Encoding: gzip\r\n\r\n"
+        writer.write(head.encode())
+
+        async def go_on() -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(part)
+                    await writer.drain()
+
+        bombing = asyncio.ensure_future(go_on())
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        assert answer.startswith(b"HTTP/1.1 413")
+        await asyncio.wait_for(bombing, 20)
+        writer.close()
+        (content,) = server.contents
+        assert content.total_bytes < 8 * MIB
+
+
+async def test_a_storm_of_tiny_chunks_is_just_a_body() -> None:
+    async with reading() as server:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert await server.send(head + chunked(b"x" * 20_000, 1)) == 200
+        assert server.bodies == [b"x" * 20_000]
+
+
+async def test_a_body_that_drips_is_answered_503_in_time() -> None:
+    async with reading(seconds=0.5) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.ensure_future(drip())
+        assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 503")
+        dripping.cancel()
+        writer.close()
+        assert server.bodies == []
+
+
+async def test_bytes_in_flight_are_bounded_over_all_requests() -> None:
+    async with reading(limit=MIB, max_bytes=100_000) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n" + b"x" * 79_999)
+        deadline = time.monotonic() + 10
+        while server.budget.bytes < 79_999:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert await server.post(b"y" * 30_000) == 503
+        assert await server.post(b"y" * 10_000) == 200
+        writer.write(b"x")
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await until_idle(server)
+        assert await server.post(b"y" * 90_000) == 200
+
+
+@pytest.fixture(scope="module")
+def loop_runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=st.binary(max_size=3000), size=st.integers(1, 700), packed=st.booleans())
+def test_any_body_in_any_chunks_is_read_whole_or_refused(
+    loop_runner: asyncio.Runner, body: bytes, size: int, packed: bool
+) -> None:
+    async def story() -> None:
+        async with reading(limit=2000) as server:
+            encoding = b"Content-Encoding: gzip\r\n" if packed else b""
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + encoding + b"\r\n"
+            status = await server.send(head + chunked(gzip.compress(body) if packed else body, size))
+            assert (status, server.bodies) == ((200, [body]) if len(body) <= 2000 else (413, []))
+
+    loop_runner.run(story())
+
+
+def test_requests_in_flight_are_bounded() -> None:
+    budget = InFlight(max_requests=2, max_bytes=100)
+    with budget.hold() as first, budget.hold() as second:
+        with pytest.raises(Overloaded), budget.hold():
+            pass
+        first.grow(60)
+        with pytest.raises(Overloaded):
+            second.grow(41)
+        second.grow(40)
+        assert (budget.requests, budget.bytes) == (2, 100)
+    assert (budget.requests, budget.bytes) == (0, 0)

@@ -1,0 +1,69 @@
+"""Commands run as a user runs them, `python -m adapter`, and written down as a terminal shows them.
+
+They run inside this process, which takes milliseconds where a process of its own takes half a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.golden.normal import Rule
+from tests.stage import REPOSITORY
+
+WIDTH = 100  # columns of the terminal
+ON_PYTHON_3_11 = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="argparse words its help and complaints anew in each version of Python"
+)
+
+
+class Ran(NamedTuple):
+    """One command that has ended."""
+
+    words: tuple[str, ...]
+    out: str
+    errors: str
+    code: int
+
+    def text(self, *rules: Rule) -> str:
+        """The command, its output, its complaints behind `2> `, and its exit code."""
+        complaints = "".join(f"2> {line}\n" for line in self.errors.splitlines())
+        command = " ".join(["$ coc-adapter", *map(_quoted, self.words)])
+        shown = f"{command}\n{self.out}{complaints}exit {self.code}\n"
+        for one in rules:
+            shown = one.on(shown)
+        return shown
+
+
+def run(*words: str, folder: Path = REPOSITORY, standard_input: bytes = b"") -> Ran:
+    """Run one command in `folder` until it ends."""
+    out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        patch.setenv("COLUMNS", str(WIDTH))
+        patch.setattr(sys, "argv", ["coc-adapter", *words])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input), encoding="utf-8"))
+        patch.chdir(folder)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("adapter", run_name="__main__", alter_sys=True)
+        code = ended.value.code
+    return Ran(words, _written(out), _written(errors), code if isinstance(code, int) else int(code is not None))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+def _quoted(word: str) -> str:
+    return word if word and not set(word) & set(" '\"{}<>|") else "'" + word.replace("'", "'\\''") + "'"

@@ -1,0 +1,82 @@
+"""What `check` prints of good and bad files, carets included."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.golden.normal import SOURCES, place
+from tests.golden.recording import same
+from tests.golden.terminal import run
+from tests.stage import REPOSITORY
+
+CONFIGS = sorted((REPOSITORY / "tests" / "bad_configs").glob("*.yml"))
+MAPPINGS = sorted((REPOSITORY / "tests" / "bad_mappings").glob("*.yaml"))
+GOOD = """\
+integrations:
+  default:
+    site: cn
+    integration_key: the-key-itself
+"""
+
+
+def written(folder: Path, mappings: str = "") -> Path:
+    """A folder with a good adapter.yml, which names the mappings if any."""
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter.yml").write_text(f"mappings: {mappings}\n{GOOD}" if mappings else GOOD)
+    return folder
+
+
+def checked(folder: Path) -> str:
+    """What `check` says of the adapter.yml in `folder`."""
+    return run("check", folder=folder).text(place(folder.resolve(), "FOLDER"), SOURCES)
+
+
+def test_every_bad_config_is_told_as_recorded() -> None:
+    assert len(CONFIGS) > 20
+    told = [run("check", f"--config.file=tests/bad_configs/{path.name}").text(SOURCES) for path in CONFIGS]
+    same("check_bad_configs.txt", "\n".join(told))
+
+
+def test_every_bad_mapping_is_told_as_recorded(tmp_path: Path) -> None:
+    assert len(MAPPINGS) > 80
+    told = []
+    for path in MAPPINGS:
+        folder = written(tmp_path / path.stem, "mappings")
+        (folder / "mappings").mkdir()
+        shutil.copy(path, folder / "mappings")
+        told.append(f"# {path.name}\n{checked(folder)}")
+    same("check_bad_mappings.txt", "\n".join(told))
+
+
+@pytest.mark.parametrize(
+    ("name", "mappings", "files"),
+    [
+        ("shipped", "", ()),
+        ("two_bad_files", "mappings", ("rules_empty.yaml", "unknown_filter.yaml")),
+        ("empty_folder", "mappings", ()),
+    ],
+)
+def test_a_whole_configuration_is_checked_as_recorded(
+    name: str, mappings: str, files: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = written(tmp_path / name, mappings)
+    (folder / "mappings").mkdir()
+    for file in files:
+        shutil.copy(REPOSITORY / "tests" / "bad_mappings" / file, folder / "mappings")
+    same(f"check_{name}.txt", checked(folder))
+
+
+def test_a_bad_config_beside_bad_mappings_is_told_as_recorded(tmp_path: Path) -> None:
+    folder = written(tmp_path / "both", "mappings")
+    with (folder / "adapter.yml").open("a") as config:
+        config.write("retention: {dead: soon}\nlimit: {backlog: 5}\n")
+    (folder / "mappings").mkdir()
+    shutil.copy(REPOSITORY / "tests" / "bad_mappings" / "rules_empty.yaml", folder / "mappings")
+    same("check_config_and_mappings.txt", checked(folder))
+
+
+def test_a_missing_config_is_told_as_recorded(tmp_path: Path) -> None:
+    same("check_no_config.txt", checked(tmp_path))

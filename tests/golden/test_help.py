@@ -1,0 +1,29 @@
+"""The help of every command, as a terminal of 100 columns shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tests.golden.normal import VERSION
+from tests.golden.recording import same
+from tests.golden.terminal import ON_PYTHON_3_11, run
+
+
+def commands(*group: str) -> Iterator[tuple[str, ...]]:
+    """The group itself, then everything below it, found in the help of each."""
+    yield group
+    listed = run(*group, "--help").out.partition("\n  COMMAND")[2]
+    for name in re.findall(r"^    ([a-z][a-z-]*)\b", listed, re.MULTILINE):
+        yield from commands(*group, name)
+
+
+@ON_PYTHON_3_11
+def test_the_help_of_every_command_is_as_recorded() -> None:
+    found = list(commands())
+    assert len(found) > 15
+    same("help.txt", "\n".join(run(*command, "--help").text() for command in found))
+
+
+def test_the_version_is_told_on_one_line() -> None:
+    same("version.txt", run("--version").text(VERSION))

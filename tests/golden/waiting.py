@@ -1,0 +1,44 @@
+"""Waits for what a running adapter says of itself over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from tests.stage import PATIENCE, Adapter, fetch, values
+
+T = TypeVar("T")
+
+
+async def asked_until(ask: Callable[[], Awaitable[T]], good: Callable[[T], Any], what: str) -> T:
+    """Ask again and again until the answer is good, and return that."""
+    end = time.monotonic() + PATIENCE
+    while not good(answer := await ask()):
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}; last: {answer}"
+        await asyncio.sleep(0.02)
+    return answer
+
+
+async def settled(service: Adapter) -> None:
+    """Wait until no report is pending."""
+    rows = await asked_until(
+        lambda: integrations(service), lambda rows: not sum(row["pending"] for row in rows), "nothing pending"
+    )
+    assert rows
+
+
+async def integrations(service: Adapter) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(await fetch(f"{service.admin_url}/api/v1/integrations"))
+    return found
+
+
+async def counted(service: Adapter, metric: str, count: float, **labels: str) -> str:
+    """Wait until a metric has come to `count`; the scrape that says so."""
+    return await asked_until(
+        lambda: fetch(f"{service.url}/metrics"),
+        lambda scrape: values(scrape, metric, **labels) == count,
+        f"{metric} {labels} is {count}",
+    )

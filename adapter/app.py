@@ -15,9 +15,9 @@ from adapter import logs, mapping
 from adapter.clock import Clock, SystemClock
 from adapter.config.load import Config, load_config
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError
-from adapter.intake.webhook import WebhookDoor
+from adapter.intake.webhook import WebhookHandler
 from adapter.logs import event
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
 from adapter.server.access import Access, may_listen
@@ -59,7 +59,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             log_level=options.log_level,
             findings=findings,
         )
-        service.door = WebhookDoor(
+        service.door = WebhookHandler(
             config,
             store=store,
             clock=clock,
@@ -93,17 +93,17 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
     return store
 
 
-async def _open_mappings(config: Config) -> tuple[Mappings, Sequence[Finding]]:
+async def _open_mappings(config: Config) -> tuple[LiveMappings, Sequence[Finding]]:
     """The configured mappings; the shipped ones while those are broken, since an alert must not wait for a typo."""
     try:
-        mappings = await Mappings.open(config.mappings)
+        mappings = await LiveMappings.open(config.mappings)
         for finding in mappings.findings:
             event(logger, logging.ERROR, "a template falls back from the start", finding=finding)
         return mappings, mappings.findings
     except MappingError as exc:
         for finding in exc.findings:
             event(logger, logging.ERROR, "mapping refused, the shipped ones serve instead", finding=finding)
-        return await Mappings.open(mapping.shipped(), watch=config.mappings), exc.findings
+        return await LiveMappings.open(mapping.shipped(), watch=config.mappings), exc.findings
 
 
 async def serve(options: Options) -> int:

@@ -37,7 +37,7 @@ class Policy(NamedTuple):
     id_per_episode: bool  # alarm_id: episode
 
 
-class Look(NamedTuple):
+class Transition(NamedTuple):
     """What looking at one alert came to."""
 
     alarm: Alarm | None  # None only for nothing known and nothing owed
@@ -45,31 +45,31 @@ class Look(NamedTuple):
     news: News
 
 
-def look(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Look:
+def look(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Transition:
     """Apply the table above."""
     if alert.status == "resolved":
         return _resolved(known, alert, revision=revision, policy=policy)
     if known is None or known.status is Status.RESOLVED:
-        return Look(_episode(known, alert, Status.FIRING, revision, policy), Kind.ALARM, News.NEWS)
+        return Transition(_episode(known, alert, Status.FIRING, revision, policy), Kind.ALARM, News.NEWS)
     content = alert.content
     starts = max(known.starts, alert.starts)
     if content != known.content or revision != known.revision:
-        return Look(known._replace(content=content, revision=revision, starts=starts), Kind.UPDATE, News.NEWS)
+        return Transition(known._replace(content=content, revision=revision, starts=starts), Kind.UPDATE, News.NEWS)
     if starts != known.starts:
         known = known._replace(starts=starts)
     if _refresh_due(known, now, policy):
-        return Look(known, Kind.REFRESH, News.REFRESH)
-    return Look(known, None, News.REPEAT)
+        return Transition(known, Kind.REFRESH, News.REFRESH)
+    return Transition(known, None, News.REPEAT)
 
 
-def _resolved(known: Alarm | None, alert: Alert, *, revision: str, policy: Policy) -> Look:
+def _resolved(known: Alarm | None, alert: Alert, *, revision: str, policy: Policy) -> Transition:
     if known is None:
-        return Look(_episode(None, alert, Status.RESOLVED, revision, policy), Kind.OK, News.NEWS)
+        return Transition(_episode(None, alert, Status.RESOLVED, revision, policy), Kind.OK, News.NEWS)
     if known.status is Status.RESOLVED:
-        return Look(known, None, News.REPEAT)
+        return Transition(known, None, News.REPEAT)
     if alert.ends and alert.ends < known.starts:
-        return Look(known, None, News.STALE)
-    return Look(known._replace(status=Status.RESOLVED, ends=alert.ends), Kind.OK, News.NEWS)
+        return Transition(known, None, News.STALE)
+    return Transition(known._replace(status=Status.RESOLVED, ends=alert.ends), Kind.OK, News.NEWS)
 
 
 def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, policy: Policy) -> Alarm:

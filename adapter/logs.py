@@ -61,7 +61,7 @@ def register_secret(secret: Secret) -> None:
     _secrets.register(secret)
 
 
-class Quiet:
+class RepeatFilter:
     """The first failure and the recovery are loud, repetition is quiet but for a reminder now and then.
 
     Keeps at most `keys` keys; the one that has been silent longest goes first.

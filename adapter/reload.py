@@ -17,7 +17,7 @@ from adapter.config.load import Config, load_config
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import ConfigError, Finding, MappingError
 from adapter.logs import event
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
 from adapter.server.access import Access
 
@@ -31,7 +31,7 @@ class Reloader:
         self,
         config: Config,
         *,
-        mappings: Mappings,
+        mappings: LiveMappings,
         accesses: Sequence[Access],
         deliveries: Sequence[tuple[Delivery, CocClient]],
         metrics: Metrics,

@@ -19,9 +19,9 @@ from adapter.coc.client import CocClient
 from adapter.config.load import Config
 from adapter.delivery.pipeline import Delivery, Purse
 from adapter.errors import StoreUnavailable
-from adapter.intake.webhook import WebhookDoor, is_webhook
+from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
 from adapter.server.access import Access
@@ -63,9 +63,9 @@ class Service:
         self.clients: dict[str, CocClient] = {}
         self.ports: tuple[int, ...] = ()
         self.draining = False
-        self.mappings: Mappings
+        self.mappings: LiveMappings
         self.reloader: Reloader
-        self.door: WebhookDoor
+        self.door: WebhookHandler
         self._tasks: list[asyncio.Task[None]] = []
         self._ready_seen: tuple[float, str | None] = (-READY_SECONDS, None)
         self._probing: asyncio.Task[str | None] | None = None
@@ -88,7 +88,7 @@ class Service:
                 reporter=client,
                 contract=integration.contract,
                 clock=self.clock,
-                dice=random.random,
+                jitter=random.random,
                 watcher=self.metrics,
                 max_in_flight=integration.endpoint.max_in_flight,
                 rate_limit=integration.rate_limit,

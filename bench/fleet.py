@@ -54,16 +54,16 @@ def traffic(fleet: Fleet) -> Traffic:
     return Traffic(webhooks=webhooks, alerts=webhooks * fleet.group_size, news=groups * rate)
 
 
-def played(fleet: Fleet, *, groups: int, days: float, dice: Random) -> Traffic:
+def played(fleet: Fleet, *, groups: int, days: float, rng: Random) -> Traffic:
     """By playing `groups` of its groups for some days, tick by tick, and scaling up to the fleet."""
     rate = fleet.group_size * fleet.changes / 86_400
     ticks = round(days * 86_400 / fleet.group_interval)
     flushes = changes = 0
     for _ in range(groups):
-        last, waiting = -dice.random() * fleet.repeat_interval, 0
+        last, waiting = -rng.random() * fleet.repeat_interval, 0
         for tick in range(ticks):
             now = tick * fleet.group_interval
-            waiting += _poisson(rate * fleet.group_interval, dice)
+            waiting += _poisson(rate * fleet.group_interval, rng)
             if waiting or now - last >= fleet.repeat_interval:
                 flushes += 1
                 changes += waiting
@@ -73,12 +73,12 @@ def played(fleet: Fleet, *, groups: int, days: float, dice: Random) -> Traffic:
     return Traffic(webhooks=webhooks, alerts=webhooks * fleet.group_size, news=changes * scale)
 
 
-def _poisson(mean: float, dice: Random) -> int:
+def _poisson(mean: float, rng: Random) -> int:
     """How often something of this mean happened, by multiplying dice; for small means."""
-    count, product, limit = 0, dice.random(), math.exp(-mean)
+    count, product, limit = 0, rng.random(), math.exp(-mean)
     while product > limit:
         count += 1
-        product *= dice.random()
+        product *= rng.random()
     return count
 
 

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.request import Job, Rendered
 from adapter.mapping.render.request import Reason as FallbackReason
+from adapter.mapping.render.request import RenderRequest, RenderResult
 
 EPOCH = 1_800_000_000_000_000
 ACCEPTED = Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=200, code="COC.00000000")
@@ -99,13 +99,13 @@ class PlainRenderer:
         self.drop: set[str] = set()
         self.level = ""  # that the mapping gives every alarm; empty: the built-in one
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         made = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
         return [
             item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None) if job.alarm_id in self.drop else item
             for job, item in zip(jobs, made, strict=True)
         ]
 
-    def _levelled(self, item: Rendered) -> Rendered:
+    def _levelled(self, item: RenderResult) -> RenderResult:
         body = item.body
         return item._replace(json=to_json(body | {"alarmLevel": self.level})) if body and self.level else item

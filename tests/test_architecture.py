@@ -20,7 +20,8 @@ LAYERS = (
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
     {"logs", "lifecycle"},
-    {"alertmanager", "alarm", "secret", "yamlfile", "validation"},
+    {"alertmanager", "alarm", "secret", "validation"},
+    {"yamlfile"},
     {"webhookjson"},
     {"errors", "clock"},
 )

@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 
 from adapter.alarm import Alarm, Kind, News, Status
 from adapter.alertmanager import Alert, micros
-from adapter.lifecycle import Look, Policy, coc_alarm_id, look
+from adapter.lifecycle import Policy, Transition, coc_alarm_id, look
 from tests.builders import END, LATER, POLICY, START, an_alarm, an_alert
 
 NOW = micros(START) + 60_000_000
 HOUR = 3_600_000_000
 
 
-def looked(known: Alarm | None, alert: Alert, *, now: int = NOW, revision: str = "r1", policy: Policy = POLICY) -> Look:
+def looked(
+    known: Alarm | None, alert: Alert, *, now: int = NOW, revision: str = "r1", policy: Policy = POLICY
+) -> Transition:
     return look(known, alert, now=now, revision=revision, policy=policy)
 
 

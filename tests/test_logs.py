@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter import logs
-from adapter.logs import MAX_FIELD, Outage, Quiet, event, register_secret, set_level, setup
+from adapter.logs import MAX_FIELD, Outage, RepeatFilter, event, register_secret, set_level, setup
 from adapter.secret import Secret
 
 FORMATS: tuple[Literal["logfmt", "json"], ...] = ("logfmt", "json")
@@ -228,7 +228,7 @@ def test_an_event_below_the_level_looks_at_nothing() -> None:
 
 def test_the_first_failure_and_the_recovery_are_loud_and_repetition_is_quiet() -> None:
     clock = Moved()
-    quiet = Quiet(clock, every=60)
+    quiet = RepeatFilter(clock, every=60)
     assert quiet.recovered("coc") is None
     assert [quiet.failed("coc") for _ in range(4)] == [0, None, None, None]
     clock.seconds += 61
@@ -241,7 +241,7 @@ def test_the_first_failure_and_the_recovery_are_loud_and_repetition_is_quiet() -
 
 
 def test_quiet_forgets_the_key_that_has_been_silent_longest() -> None:
-    quiet = Quiet(Moved(), keys=2)
+    quiet = RepeatFilter(Moved(), keys=2)
     assert [quiet.failed(key) for key in "aba"] == [0, 0, None]
     assert quiet.failed("c") == 0
     assert (quiet.failed("a"), quiet.failed("b")) == (None, 0)

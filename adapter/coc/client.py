@@ -15,7 +15,7 @@ from adapter.coc.endpoint import Endpoint, is_forbidden_address
 from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.verdict import Action, Reason, Verdict, judge
-from adapter.coc.way import Obstacle, Way, snapshot, way_to
+from adapter.coc.way import EndpointProblem, RequestTemplate, build_request, snapshot
 
 LONGEST_ANSWER = 64 * 1024  # bytes read of an answer; COC's have some hundred
 
@@ -27,8 +27,8 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._way: Way | None = None
-        self._target: tuple[Way, Target] | None = None  # made when the first report takes a way
+        self._way: RequestTemplate | None = None
+        self._target: tuple[RequestTemplate, Target] | None = None  # made when the first report takes a way
         self._obstacle = Verdict(action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open")
         self._seen = b""
         # COC says the same to almost every report; its words need not be read again each time.
@@ -71,7 +71,7 @@ class CocClient:
             verdict, _ = await self._attempt(session, way, body)
         return verdict
 
-    async def _attempt(self, session: aiohttp.ClientSession, way: Way, body: bytes) -> tuple[Verdict, bool]:
+    async def _attempt(self, session: aiohttp.ClientSession, way: RequestTemplate, body: bytes) -> tuple[Verdict, bool]:
         exchange = Exchange(longest=LONGEST_ANSWER)
         try:
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
@@ -81,12 +81,12 @@ class CocClient:
             verdict = judge_failure(exc, sent=exchange.sent)
             return replace(verdict, message=one_line(way.scrub(verdict.message))), exchange.stale
 
-    def _target_of(self, way: Way, session: aiohttp.ClientSession) -> Target:
+    def _target_of(self, way: RequestTemplate, session: aiohttp.ClientSession) -> Target:
         if self._target is None or self._target[0] is not way:
             self._target = (way, Target.of(way.url, session, **way.connection))
         return self._target[1]
 
-    def _judged(self, answer: Answer, way: Way, now: datetime) -> Verdict:
+    def _judged(self, answer: Answer, way: RequestTemplate, now: datetime) -> Verdict:
         if answer.broken is not None and answer.status == 200:
             # A refusal is a refusal even when its words were cut off; a success is none.
             lost = judge_failure(answer.broken, sent=True)
@@ -101,8 +101,8 @@ class CocClient:
 
     def _prepare(self, seen: bytes) -> bool:
         try:
-            self._way = way_to(self._endpoint)
-        except Obstacle as exc:
+            self._way = build_request(self._endpoint)
+        except EndpointProblem as exc:
             self._obstacle = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
             return False
         self._seen = seen

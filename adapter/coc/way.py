@@ -21,7 +21,7 @@ _UNSIGNED = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Way:
+class RequestTemplate:
     """Everything a POST needs besides its body. Holds secrets: never shown."""
 
     url: URL
@@ -38,7 +38,7 @@ class Way:
         return "<Way>"
 
 
-class Obstacle(Exception):
+class EndpointProblem(Exception):
     """No request can be made with these settings."""
 
     def __init__(self, message: str, hint: str, reason: Reason = Reason.ENDPOINT) -> None:
@@ -46,10 +46,10 @@ class Obstacle(Exception):
         self.hint, self.reason = hint, reason
 
 
-def way_to(endpoint: Endpoint) -> Way:
+def build_request(endpoint: Endpoint) -> RequestTemplate:
     """Reads the TLS files. Obstacle says which setting cannot be used, without a secret."""
     if trouble := complaint(endpoint.base_url):
-        raise Obstacle(f"base_url cannot be used: {trouble}", "check base_url")
+        raise EndpointProblem(f"base_url cannot be used: {trouble}", "check base_url")
     url = endpoint.report_url()
     headers = _headers(endpoint, url)
     signer = _signer(endpoint, url, headers)
@@ -64,7 +64,7 @@ def way_to(endpoint: Endpoint) -> Way:
             # aiohttp takes the proxy's headers for the tunnel alone; without one the proxy reads those of the request.
             where = connection.setdefault("proxy_headers", {}) if url.scheme == "https" else headers
             where["Proxy-Authorization"] = credentials
-    return Way(url, headers, signer, connection, Scrubber(endpoint.secrets()))
+    return RequestTemplate(url, headers, signer, connection, Scrubber(endpoint.secrets()))
 
 
 def snapshot(endpoint: Endpoint) -> bytes:
@@ -83,7 +83,9 @@ def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
         scope = auth.scope_headers()
     said = [*scope.values(), auth.access_key.get() if isinstance(auth, AkSk) else ""]
     if not all(value.isascii() and value.isprintable() for value in said):
-        raise Obstacle("a key, token or id holds characters no header can carry", "check auth", Reason.CREDENTIALS)
+        raise EndpointProblem(
+            "a key, token or id holds characters no header can carry", "check auth", Reason.CREDENTIALS
+        )
     return {
         "Host": url.host_port_subcomponent or "",
         "Content-Type": "application/json; charset=utf-8",
@@ -108,11 +110,11 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext:
         return endpoint.tls_context()
     except (OSError, ValueError) as exc:
         words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-        raise Obstacle(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
+        raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
 
 
 def _proxy(endpoint: Endpoint) -> URL | None:
     try:
         return endpoint.proxy()
     except ValueError as exc:
-        raise Obstacle(str(exc), "check proxy_url") from None
+        raise EndpointProblem(str(exc), "check proxy_url") from None

@@ -24,9 +24,9 @@ REFUSED_OVER: Final = 5
 _ROUNDING: Final = 1e-9  # a token that is there but for the rounding of floats is there
 
 
-def back_off(attempts: int, dice: float) -> float:
+def back_off(attempts: int, jitter: float) -> float:
     """Seconds until the next try after `attempts` failed ones; `dice` is uniform in [0, 1)."""
-    return STEPS[min(max(attempts, 1), len(STEPS)) - 1] * dice
+    return STEPS[min(max(attempts, 1), len(STEPS)) - 1] * jitter
 
 
 class Breaker(NamedTuple):
@@ -59,16 +59,16 @@ class Breaker(NamedTuple):
         ramp = self.ramp * 2 if 0 < self.ramp * 2 < limit else 0
         return self._replace(failures=0, alarms=frozenset(), ramp=ramp)
 
-    def failed(self, alarm: str, now: float, dice: float, retry_after: float | None = None) -> Breaker:
+    def failed(self, alarm: str, now: float, jitter: float, retry_after: float | None = None) -> Breaker:
         """One transient failure; `dice` is uniform in [0, 1)."""
         hold = now + retry_after if retry_after else 0.0
         if self.open:
-            wait = PROBE_STEPS[min(self.probes, len(PROBE_STEPS) - 1)] * (0.5 + dice / 2)
+            wait = PROBE_STEPS[min(self.probes, len(PROBE_STEPS) - 1)] * (0.5 + jitter / 2)
             return self._replace(probes=self.probes + 1, until=max(self.until, hold, now + wait))
         failures = self.failures + 1
         alarms = self.alarms | {alarm} if len(self.alarms) < OPEN_OVER else self.alarms
         if failures >= OPEN_AFTER and len(alarms) >= OPEN_OVER:
-            wait = PROBE_STEPS[0] * (0.5 + dice / 2)
+            wait = PROBE_STEPS[0] * (0.5 + jitter / 2)
             return Breaker(open=True, until=max(self.until, hold, now + wait))
         return self._replace(failures=failures, alarms=alarms, until=max(self.until, hold))
 

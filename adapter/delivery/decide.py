@@ -21,19 +21,19 @@ from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import micros, unpack
 from adapter.coc.fields import closing, same_alarm
 from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.request import Contract, Job, Reason, Rendered
+from adapter.mapping.render.request import Contract, Reason, RenderRequest, RenderResult
 from adapter.store.contract import Claim
 
 OPEN = "alarm"
 
 
-def job_of(claim: Claim, contract: Contract) -> Job:
+def job_of(claim: Claim, contract: Contract) -> RenderRequest:
     """What to render for a claim: state and time come from the alert itself, in ms UTC; received time where absent."""
     report = claim.report
     alert, _ = unpack(report.raw)
     resolved = alert["status"] == "resolved"
     time = micros(alert["endsAt"] if resolved else alert["startsAt"]) or report.received
-    return Job(
+    return RenderRequest(
         raw=report.raw,
         integration=report.integration,
         alarm_id=report.coc_alarm_id,
@@ -43,7 +43,7 @@ def job_of(claim: Claim, contract: Contract) -> Job:
     )
 
 
-def decide(claim: Claim, job: Job, rendered: Rendered) -> bytes | Outcome:
+def decide(claim: Claim, job: RenderRequest, rendered: RenderResult) -> bytes | Outcome:
     """The body to send, JSON, or why none is sent."""
     report, accepted = claim.report, claim.accepted
     held = accepted is not None and accepted.status == OPEN
@@ -57,7 +57,7 @@ def decide(claim: Claim, job: Job, rendered: Rendered) -> bytes | Outcome:
     return rendered.json
 
 
-def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, bytes]:
+def with_fallback(claim: Claim, job: RenderRequest, revision: str) -> tuple[RenderResult, bytes]:
     """The built-in body after COC refused the mapped one; an `ok` keeps what identifies the alarm to COC."""
     plain = fallback(job, revision, Reason.REFUSED)
     body = plain.body or {}
@@ -66,7 +66,7 @@ def with_fallback(claim: Claim, job: Job, revision: str) -> tuple[Rendered, byte
     return plain, to_json(body)
 
 
-def _closing(claim: Claim, job: Job, rendered: Rendered, held: bool) -> bytes | Outcome:
+def _closing(claim: Claim, job: RenderRequest, rendered: RenderResult, held: bool) -> bytes | Outcome:
     if held or claim.doubt:
         body = rendered.json or fallback(job, rendered.revision, Reason.NO_RULE).json or b"{}"
         if not held or claim.accepted is None:

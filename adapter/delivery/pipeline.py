@@ -16,9 +16,9 @@ from typing import Protocol
 from adapter.alarm import Pause
 from adapter.clock import Clock
 from adapter.delivery.prepare import Preparer, Renderer
-from adapter.delivery.send import Courier, Ready, Reporter
-from adapter.delivery.settle import Settler
-from adapter.delivery.throttle import Gate, GateWatcher
+from adapter.delivery.send import Ready, Reporter, Sender
+from adapter.delivery.settle import SettlementWriter
+from adapter.delivery.throttle import Throttle, ThrottleWatcher
 from adapter.errors import StoreUnavailable
 from adapter.logs import event
 from adapter.mapping.render.request import Contract
@@ -34,7 +34,7 @@ POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`;
 logger = logging.getLogger(__name__)
 
 
-class Watcher(GateWatcher, Protocol):
+class Watcher(ThrottleWatcher, Protocol):
     """Who wants to know what happened; called on the event loop, must not block."""
 
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None: ...
@@ -54,7 +54,7 @@ class Delivery:
         reporter: Reporter,
         contract: Contract,
         clock: Clock,
-        dice: Callable[[], float],
+        jitter: Callable[[], float],
         watcher: Watcher,
         max_in_flight: int = 32,
         rate_limit: float = 0.0,
@@ -63,20 +63,20 @@ class Delivery:
         """`purse`: where the rate is shared with other replicas, who says how many of the wanted may be sent now."""
         self.name = name
         own_rate = 0.0 if purse else rate_limit
-        self.gate = Gate(name, limit=max_in_flight, rate=own_rate, clock=clock, dice=dice, watcher=watcher)
+        self.gate = Throttle(name, limit=max_in_flight, rate=own_rate, clock=clock, jitter=jitter, watcher=watcher)
         self._purse, self._granted = purse, 0
         self._share = max(1, round(rate_limit)) if purse else max_in_flight
-        self._store, self._clock, self._dice, self._watcher = store, clock, dice, watcher
-        self._settler = Settler(store, clock, self._settled)
+        self._store, self._clock, self._jitter, self._watcher = store, clock, jitter, watcher
+        self._settler = SettlementWriter(store, clock, self._settled)
         self._preparer = Preparer(
             renderer, contract=contract, clock=clock, settle=self._settler.add, rendered=watcher.rendered
         )
-        self._courier = Courier(
+        self._courier = Sender(
             self.gate,
             store=store,
             reporter=reporter,
             clock=clock,
-            dice=dice,
+            jitter=jitter,
             answered=watcher.coc_answered,
             on_pause=self.observe_pause,
         )
@@ -168,7 +168,7 @@ class Delivery:
 
     @property
     def _poll(self) -> float:
-        return PURSE_SECONDS * self._dice() if self._short else POLL_SECONDS
+        return PURSE_SECONDS * self._jitter() if self._short else POLL_SECONDS
 
     @property
     def _short(self) -> bool:

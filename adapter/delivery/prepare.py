@@ -11,8 +11,8 @@ from typing import Final, Protocol
 from adapter.alarm import Outcome
 from adapter.clock import Clock
 from adapter.delivery.decide import decide, job_of, with_fallback
-from adapter.delivery.send import Ready, defect, made_of
-from adapter.mapping.render.request import Contract, Job, Rendered
+from adapter.delivery.send import Ready, internal_error, made_of
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.store.contract import Claim, Settlement
 
 AGAIN_SECONDS: Final = 1.0  # until claims that could not be rendered are tried again
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class Renderer(Protocol):
     """The mapping revision in force."""
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]: ...
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]: ...
 
 
 class Preparer:
@@ -45,7 +45,7 @@ class Preparer:
     async def prepare(self, claims: Sequence[Claim]) -> list[Ready]:
         """What is to be sent, in order. All are given back when rendering itself fails, or is cancelled."""
         started = self._clock.monotonic()
-        jobs: list[tuple[Claim, Job]] = []
+        jobs: list[tuple[Claim, RenderRequest]] = []
         for claim in claims:
             with self._alone(claim):
                 jobs.append((claim, job_of(claim, self._contract)))
@@ -70,9 +70,9 @@ class Preparer:
             yield
         except Exception as exc:
             logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
-            self._settle(replace(defect(claim, self._clock.now(), "prepared", exc), outcome=Outcome.DEAD))
+            self._settle(replace(internal_error(claim, self._clock.now(), "prepared", exc), outcome=Outcome.DEAD))
 
-    def _ready(self, claim: Claim, job: Job, rendered: Rendered) -> Ready | None:
+    def _ready(self, claim: Claim, job: RenderRequest, rendered: RenderResult) -> Ready | None:
         """None for what is settled without being sent."""
         if claim.report.body is not None:
             return Ready(claim, job, None, claim.report.body)

@@ -12,12 +12,12 @@ from adapter.clock import Clock, Micros
 from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.delivery.backoff import back_off
 from adapter.delivery.decide import with_fallback
-from adapter.delivery.throttle import Gate
+from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
 from adapter.logs import event
-from adapter.mapping.render.request import Job, Rendered
+from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.store.contract import Claim, DeliveryStore, Settlement
-from adapter.store.views import Made
+from adapter.store.views import Provenance
 
 logger = logging.getLogger(__name__)
 
@@ -32,28 +32,28 @@ class Ready(NamedTuple):
     """A claim that waits for its turn, its body made."""
 
     claim: Claim
-    job: Job
-    rendered: Rendered | None  # None for a body that is sent exactly as it was
+    job: RenderRequest
+    rendered: RenderResult | None  # None for a body that is sent exactly as it was
     body: bytes
 
 
-class Courier:
+class Sender:
     """Sends what is ready, one report per call, as many calls at once as its gate allows."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: Throttle,
         *,
         store: DeliveryStore,
         reporter: Reporter,
         clock: Clock,
-        dice: Callable[[], float],
+        jitter: Callable[[], float],
         answered: Callable[[str, str, float], None],
         on_pause: Callable[[Pause | None], None],
     ) -> None:
         """`answered` hears integration, reason and seconds of every POST; `on_pause` takes over a changed pause."""
         self._gate, self._store, self._reporter = gate, store, reporter
-        self._clock, self._dice, self._answered, self._on_pause = clock, dice, answered, on_pause
+        self._clock, self._jitter, self._answered, self._on_pause = clock, jitter, answered, on_pause
         self.unwritten = False  # a pause or its end that the store does not know of yet
 
     async def send(self, ready: Ready) -> Settlement:
@@ -62,8 +62,8 @@ class Courier:
             return await self._send(ready)
         except Exception as exc:
             logger.exception("%s", "a report cannot be handled and is tried again; this is a defect of the adapter")
-            settlement = defect(ready.claim, self._clock.now(), "handled", exc, ambiguous=True)
-            return replace(settlement, delay=back_off(ready.claim.report.attempts + 1, self._dice()))
+            settlement = internal_error(ready.claim, self._clock.now(), "handled", exc, ambiguous=True)
+            return replace(settlement, delay=back_off(ready.claim.report.attempts + 1, self._jitter()))
 
     async def _send(self, ready: Ready) -> Settlement:
         claim = ready.claim
@@ -114,7 +114,7 @@ class Courier:
             self._gate.failed(report.fingerprint, verdict)
             if self._gate.probing:
                 return settlement
-            return replace(settlement, delay=back_off(report.attempts + 1, self._dice()))
+            return replace(settlement, delay=back_off(report.attempts + 1, self._jitter()))
         self._gate.answered()
         if verdict.action is Action.PAUSE:
             await self._pause_for(verdict, verdict.reason.value)
@@ -157,7 +157,7 @@ class Courier:
         self._on_pause(pause)
 
 
-def defect(claim: Claim, at: Micros, what: str, exc: Exception, *, ambiguous: bool = False) -> Settlement:
+def internal_error(claim: Claim, at: Micros, what: str, exc: Exception, *, ambiguous: bool = False) -> Settlement:
     """Of a report that a defect of our own kept from being prepared or handled; the words hold nothing of either."""
     attempt = Attempt(
         at=at,
@@ -171,9 +171,9 @@ def defect(claim: Claim, at: Micros, what: str, exc: Exception, *, ambiguous: bo
     return Settlement(claim=claim, at=at, attempts=(attempt,))
 
 
-def made_of(rendered: Rendered, body: bytes | None) -> Made:
+def made_of(rendered: RenderResult, body: bytes | None) -> Provenance:
     """How a body came about, for `explain`."""
-    return Made(
+    return Provenance(
         rule=rendered.rule,
         mapping=rendered.mapping,
         revision=rendered.revision,

@@ -18,7 +18,7 @@ GIVEN_BACK_SECONDS: Final = 60.0  # until a report whose settlement cannot be wr
 logger = logging.getLogger(__name__)
 
 
-class Settler:
+class SettlementWriter:
     """Collects settlements while one batch is being written, then writes them as the next.
 
     While the store cannot write, `unsettled` grows and the claims stay taken, so that nothing is sent twice by this

@@ -20,14 +20,14 @@ PROBE_SECONDS = 60.0  # between probes of an integration that paused itself
 logger = logging.getLogger(__name__)
 
 
-class GateWatcher(Protocol):
+class ThrottleWatcher(Protocol):
     """Who wants to know when a gate changes; must not block."""
 
     def paused(self, integration: str, reason: str | None) -> None: ...
     def breaker(self, integration: str, state: Literal["closed", "open", "half_open"]) -> None: ...
 
 
-class Gate:
+class Throttle:
     """One integration's gate. `allowed` counts what is already under way."""
 
     def __init__(
@@ -37,15 +37,15 @@ class Gate:
         limit: int,
         rate: float,
         clock: Clock,
-        dice: Callable[[], float],
-        watcher: GateWatcher,
+        jitter: Callable[[], float],
+        watcher: ThrottleWatcher,
     ) -> None:
         self.name = name
         self.limit = limit
         self.pause: Pause | None = None
         self.ways = 0  # how often secrets or certificates have changed
         self.breaker = Breaker()
-        self._clock, self._dice, self._watcher = clock, dice, watcher
+        self._clock, self._jitter, self._watcher = clock, jitter, watcher
         self._refusals = Refusals()
         self._bucket = Bucket(rate, at=clock.monotonic())
         self._probe_at = 0.0
@@ -92,7 +92,7 @@ class Gate:
         now = self._clock.monotonic()
         if self.pause is not None:
             self._probe_at = now + max(PROBE_SECONDS, verdict.retry_after or 0.0)
-        before, self.breaker = self.breaker, self.breaker.failed(alarm, now, self._dice(), verdict.retry_after)
+        before, self.breaker = self.breaker, self.breaker.failed(alarm, now, self._jitter(), verdict.retry_after)
         if before.failures == 0 and not before.open:
             event(
                 logger, logging.WARNING, "report failed, will be tried again",

@@ -20,7 +20,7 @@ from adapter.clock import Clock
 from adapter.config.load import Config
 from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailable
 from adapter.intake.accept import take_in
-from adapter.logs import Quiet, event
+from adapter.logs import RepeatFilter, event
 from adapter.metrics import Metrics
 from adapter.server.body import BodyBroken, BodySlow, BodyTooLarge, read_body
 from adapter.server.limits import InFlight, Overloaded
@@ -38,7 +38,7 @@ def is_webhook(path: str) -> bool:
     return path == "/webhook" or path.startswith("/webhook/")
 
 
-class WebhookDoor:
+class WebhookHandler:
     """Answers webhooks; `close` makes it answer 503 from then on."""
 
     def __init__(
@@ -61,7 +61,7 @@ class WebhookDoor:
         self._in_flight = InFlight(
             max_requests=config.webhook.max_in_flight, max_bytes=config.webhook.max_in_flight_bytes
         )
-        self._quiet = Quiet(clock)
+        self._quiet = RepeatFilter(clock)
         self._commit_seconds = commit_seconds
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False

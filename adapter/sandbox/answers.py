@@ -15,8 +15,8 @@ from aiohttp import web
 
 from adapter.clock import SECOND, Clock
 from adapter.coc.endpoint import PATH
-from adapter.sandbox.auth import Door, Refusal
-from adapter.sandbox.box import Box
+from adapter.sandbox.auth import Auth, Refusal
+from adapter.sandbox.box import RequestLog
 from adapter.sandbox.contract import JOIN, read_body, violations
 from adapter.sandbox.faults import Fault
 
@@ -48,9 +48,9 @@ _TAKEN = _Answer(200, json.dumps(_SUCCESS).encode())
 class Sandbox:
     """What it was told, what it took, what it is to play."""
 
-    def __init__(self, door: Door, keep: int, require_application_id: bool, clock: Clock) -> None:
+    def __init__(self, door: Auth, keep: int, require_application_id: bool, clock: Clock) -> None:
         self.door = door
-        self.box = Box(keep)
+        self.box = RequestLog(keep)
         self.faults: list[Fault] = []
         self.clock = clock
         self.require_application_id = require_application_id

@@ -30,7 +30,7 @@ _AUTHORIZATION = re.compile(rf"{ALGORITHM} Access=([^,\s]+), ?SignedHeaders=([^,
 _MUST_BE_SIGNED = frozenset({"host", "x-sdk-date"})
 
 
-class Door(NamedTuple):
+class Auth(NamedTuple):
     """What the sandbox was told. No key: every key is taken. NoAuth: nobody is asked for credentials."""
 
     integration_key: str | None

@@ -39,7 +39,7 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-class Box:
+class RequestLog:
     """Memory stays bounded: beyond `keep` alarms the oldest goes; the counts go on."""
 
     def __init__(self, keep: int) -> None:

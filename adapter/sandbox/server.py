@@ -22,7 +22,7 @@ from adapter.clock import Clock, SystemClock
 from adapter.coc.endpoint import AkSk, NoAuth, Token
 from adapter.errors import AdapterError
 from adapter.sandbox.answers import Sandbox
-from adapter.sandbox.auth import Door
+from adapter.sandbox.auth import Auth
 from adapter.sandbox.box import Taken
 from adapter.sandbox.faults import read_faults
 from adapter.sandbox.page import HEADERS, page
@@ -49,7 +49,7 @@ def make_sandbox(
     """
     app = web.Application(client_max_size=LARGEST_BODY)
     sandbox = Sandbox(
-        Door(integration_key, auth or NoAuth()),
+        Auth(integration_key, auth or NoAuth()),
         keep=keep,
         require_application_id=require_application_id,
         clock=clock or SystemClock(),

@@ -23,7 +23,7 @@ from aiohttp.typedefs import Middleware
 
 from adapter.clock import Clock
 from adapter.errors import ConfigError, Finding
-from adapter.logs import Quiet, event
+from adapter.logs import RepeatFilter, event
 from adapter.secret import Secret
 from adapter.server import browser
 from adapter.server.address import may_listen, parse_listen_address
@@ -58,7 +58,7 @@ class Access:
         self._bearer = bearer
         self._clock = clock
         self._on_refusal = on_refusal
-        self._quiet = Quiet(clock, every=60.0)
+        self._quiet = RepeatFilter(clock, every=60.0)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._context: LiveContext | None = None
         self._sound = True  # the last look at the files found nothing wrong

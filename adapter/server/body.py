@@ -10,7 +10,7 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
-from adapter.server.limits import Hold
+from adapter.server.limits import Reservation
 from adapter.server.turns import REST
 
 HEAD: Final = 64 * 1024
@@ -36,7 +36,7 @@ class BodyBroken(AdapterError):
     """The body cannot be read: answer 400."""
 
 
-async def read_body(request: web.Request, *, limit: int, seconds: float, hold: Hold | None = None) -> bytes:
+async def read_body(request: web.Request, *, limit: int, seconds: float, hold: Reservation | None = None) -> bytes:
     """The whole body, decompressed. `limit` counts decompressed bytes; at most one network read more is ever held.
 
     `hold` is told of every byte before it is kept, and may refuse it with Overloaded. A client that goes away

@@ -24,12 +24,12 @@ class InFlight:
         self._max_bytes = max_bytes
 
     @contextmanager
-    def hold(self) -> Iterator[Hold]:
+    def hold(self) -> Iterator[Reservation]:
         """Counts one request while it lasts; Overloaded when there are too many already."""
         if self.requests >= self._max_requests:
             raise Overloaded
         self.requests += 1
-        hold = Hold(self)
+        hold = Reservation(self)
         try:
             yield hold
         finally:
@@ -42,7 +42,7 @@ class InFlight:
         self.bytes += size
 
 
-class Hold:
+class Reservation:
     """What one request holds."""
 
     def __init__(self, budget: InFlight) -> None:

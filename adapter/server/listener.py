@@ -20,7 +20,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from adapter.clock import Clock, SystemClock
-from adapter.logs import Quiet, event
+from adapter.logs import RepeatFilter, event
 from adapter.server.address import parse_listen_address
 from adapter.server.connection import Connection
 from adapter.server.turns import Turns
@@ -78,7 +78,7 @@ class Listener:
         self._header_seconds = header_seconds
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
-        self._quiet = Quiet(clock, every=60.0)
+        self._quiet = RepeatFilter(clock, every=60.0)
         self._loop = asyncio.get_running_loop()
         self._greeting: dict[asyncio.Task[None], float] = {}  # in the TLS handshake or about to be served, since when
         self._open: dict[Connection, None] = {}

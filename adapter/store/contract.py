@@ -36,7 +36,7 @@ from adapter.alarm import Accepted, Attempt, Kind, News, Outcome, Pause, Report
 from adapter.alertmanager import Reject, Webhook
 from adapter.clock import Micros
 from adapter.lifecycle import Policy
-from adapter.store.views import AuditStore, Made
+from adapter.store.views import AuditStore, Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Settlement:
     accepted: Accepted | None = None  # set when COC accepted a body
     attempts: tuple[Attempt, ...] = ()
     refused: bool = False  # remember that COC refused the mapped body
-    made: Made | None = None
+    made: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

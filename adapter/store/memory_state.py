@@ -10,7 +10,7 @@ from typing import Any, Final
 from adapter.alarm import Accepted, Alarm, Attempt, Outcome, Pause, Report
 from adapter.alertmanager import Reject
 from adapter.clock import Micros
-from adapter.store.views import Made, RejectRow
+from adapter.store.views import Provenance, RejectRow
 
 _REJECTS_KEPT: Final = 1000
 
@@ -21,7 +21,7 @@ class HeldReport:
     outcome: Outcome | None = None
     fate: str = ""  # of a dead letter: "replayed" or "discarded"
     done: Micros = 0
-    made: Made | None = None
+    made: Provenance | None = None
     attempts: tuple[Attempt, ...] = ()
 
 

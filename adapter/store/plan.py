@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from adapter.alarm import Alarm
 from adapter.alertmanager import Alert, pack
-from adapter.lifecycle import Look, look
+from adapter.lifecycle import Transition, look
 from adapter.store.contract import Intake
 
 
@@ -16,7 +16,7 @@ class Change(NamedTuple):
 
     alert: Alert
     known: Alarm | None
-    step: Look
+    step: Transition
     raw: bytes  # empty when nothing is owed
 
 

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from adapter.alarm import Alarm, Attempt
 from adapter.alertmanager import Alert, Group, pack
 from adapter.clock import SECOND, Micros
-from adapter.store.views import Made
+from adapter.store.views import Provenance
 
 KEPT_ATTEMPTS: Final = 10
 
@@ -30,16 +30,16 @@ def attempts_from_json(text: str | None) -> tuple[Attempt, ...]:
     return tuple(Attempt(**dict(zip(names, row, strict=True))) for row in from_json(text)) if text else ()
 
 
-def made_to_json(made: Made) -> str:
+def made_to_json(made: Provenance) -> str:
     """All but the body, which is kept as bytes beside it."""
     return to_json([made.rule, made.mapping, made.revision, made.fallbacks, made.clipped]).decode()
 
 
-def made_from_json(text: str | None, body: bytes | None) -> Made | None:
+def made_from_json(text: str | None, body: bytes | None) -> Provenance | None:
     if not text:
         return None
     rule, mapping, revision, fallbacks, clipped = from_json(text)
-    return Made(
+    return Provenance(
         rule=rule,
         mapping=mapping,
         revision=revision,

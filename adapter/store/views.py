@@ -11,7 +11,7 @@ from adapter.clock import Micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Provenance:
     """How a body came about, kept for `explain`."""
 
     rule: str | None
@@ -56,7 +56,7 @@ class ReportRow:
     replayed: bool  # a dead letter that was sent to the queue again
     done: Micros  # 0 while pending
     due_in: float | None  # seconds, for the head of its alarm's queue
-    made: Made | None
+    made: Provenance | None
     attempts: tuple[Attempt, ...]  # the last ten
     sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
 

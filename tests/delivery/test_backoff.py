@@ -18,14 +18,14 @@ def test_the_wait_grows_in_steps_to_a_minute(attempts: int, most: float) -> None
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))
-def test_the_wait_is_never_negative_nor_over_the_last_step(attempts: int, dice: float) -> None:
-    assert 0.0 <= back_off(attempts, dice) <= STEPS[-1]
+def test_the_wait_is_never_negative_nor_over_the_last_step(attempts: int, jitter: float) -> None:
+    assert 0.0 <= back_off(attempts, jitter) <= STEPS[-1]
 
 
 def broken(alarms: int = 2, failures: int = OPEN_AFTER) -> Breaker:
     breaker = Breaker()
     for number in range(failures):
-        breaker = breaker.failed(f"a{number % alarms}", now=100.0, dice=0.0)
+        breaker = breaker.failed(f"a{number % alarms}", now=100.0, jitter=0.0)
     return breaker
 
 
@@ -60,7 +60,7 @@ def test_an_open_one_lets_single_probes_through_at_most_four_seconds_apart() -> 
         assert 0 < breaker.until - now <= PROBE_STEPS[-1]
         now = breaker.until
         assert breaker.allowed(32, now) == 1
-        breaker = breaker.failed("a", now, dice=0.999)
+        breaker = breaker.failed("a", now, jitter=0.999)
 
 
 def test_after_an_outage_the_limit_doubles_with_each_acceptance() -> None:

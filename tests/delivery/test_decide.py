@@ -10,7 +10,7 @@ import pytest
 from adapter.alarm import Accepted, Kind, Outcome
 from adapter.delivery.decide import decide, job_of, with_fallback
 from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.request import Contract, Reason, Rendered
+from adapter.mapping.render.request import Contract, Reason, RenderResult
 from adapter.store.contract import Claim
 from tests.builders import END, START, a_claim, accepted, an_alert
 
@@ -140,6 +140,6 @@ def test_the_fallback_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
     claim = a_claim(Kind.OK, accepted=accepted(body=json.dumps(mapped).encode()))
     rendered, sent = with_fallback(claim, job_of(claim, CONTRACT), "r1")
     body = json.loads(sent)
-    assert isinstance(rendered, Rendered)
+    assert isinstance(rendered, RenderResult)
     assert (body["alarmName"], body["nameSpace"], body["alarmStatus"]) == ("Mapped", "mapped", "ok")
     assert {item.reason for item in rendered.fallbacks} == {Reason.REFUSED}

@@ -12,7 +12,7 @@ from adapter.alarm import Outcome, Pause
 from adapter.clock import Clock
 from adapter.coc.verdict import Verdict
 from adapter.errors import StoreUnavailable
-from adapter.mapping.render.request import Job, Rendered
+from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.store.contract import Claims, Settled, Settlement
 from adapter.store.memory import MemoryStore
 from tests.delivery.test_pipeline import Rig, exposition, named, rig
@@ -104,7 +104,7 @@ class Fragile(MemoryStore):
 
 
 async def test_what_waits_is_hurried_when_coc_is_back_even_if_the_store_was_away_just_then() -> None:
-    async with rig(only_bad_fails, store=Fragile, dice=lambda: 0.99) as it:
+    async with rig(only_bad_fails, store=Fragile, jitter=lambda: 0.99) as it:
         await it.accept(named("Bad"))
         await it.clock.advance(600)
         it.coc.answer = lambda body: ACCEPTED
@@ -150,7 +150,7 @@ class Slow(PlainRenderer):
         self.go = asyncio.Event()
         self.busy = False
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         self.busy = True
         await self.go.wait()
         return await super().render(jobs)

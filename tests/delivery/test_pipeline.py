@@ -19,7 +19,7 @@ from adapter.coc.verdict import Verdict
 from adapter.delivery.backoff import Bucket
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import RenderError
-from adapter.mapping.render.request import Contract, Job, Rendered
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.metrics import Metrics
 from adapter.store.contract import Claim, Claims, Intake
 from adapter.store.memory import MemoryStore
@@ -44,7 +44,7 @@ class Rig:
             reporter=coc,
             contract=Contract(),
             clock=self.clock,
-            dice=options.pop("dice", lambda: 0.5),
+            jitter=options.pop("jitter", lambda: 0.5),
             watcher=self.metrics,
             **options,
         )
@@ -301,7 +301,7 @@ class Stumbling(PlainRenderer):
         super().__init__()
         self.failures = 3
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         if jobs and self.failures:
             self.failures -= 1
             raise RenderError("no child")
@@ -350,7 +350,7 @@ async def test_replicas_that_share_a_purse_keep_to_one_rate_together() -> None:
         shared, given = shared.take(granted), given + granted
         return granted
 
-    limited = {"rate_limit": 50.0, "purse": purse, "clock": clock, "dice": Random(7).random}
+    limited = {"rate_limit": 50.0, "purse": purse, "clock": clock, "jitter": Random(7).random}
     async with rig(**limited) as one, rig(**limited) as other:
         await one.accept(*(named(f"A{number}") for number in range(200)))
         await other.accept(*(named(f"B{number}") for number in range(200)))

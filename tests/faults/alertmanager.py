@@ -70,7 +70,7 @@ class Member:
         post: Post,
         clock: Clock,
         *,
-        dice: Callable[[], float],
+        jitter: Callable[[], float],
         timing: Timing = REAL,
         position: int = 0,
         log: dict[str, Entry] | None = None,
@@ -79,7 +79,7 @@ class Member:
     ) -> None:
         self.tally = Tally()
         self.stopping = False
-        self._post, self._clock, self._dice, self._timing, self._position = post, clock, dice, timing, position
+        self._post, self._clock, self._jitter, self._timing, self._position = post, clock, jitter, timing, position
         self._log = {} if log is None else log
         self._on_send, self._on_taken = on_send, on_taken
         self._groups: dict[str, dict[str, Alert]] = {}
@@ -148,7 +148,7 @@ class Member:
                 return True
             if 0 < status < 500:
                 return False
-            await self._clock.sleep(min(wait * (0.5 + self._dice()), max(0.0, until - self._clock.monotonic())))
+            await self._clock.sleep(min(wait * (0.5 + self._jitter()), max(0.0, until - self._clock.monotonic())))
             wait = min(wait * 1.5, self._timing.longest_retry)
 
     async def _within(self, seconds: float, body: bytes) -> int | None:

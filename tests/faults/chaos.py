@@ -116,11 +116,11 @@ class Churn:
         """`alerts` in each group, all of them turned every `interval` seconds."""
         self.ledger, self.seconds = Ledger(), []
         self._groups, self._alerts, self._interval = groups, alerts, interval
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         self.member = Member(
             poster(session, url, self.seconds),
             SystemClock(),
-            dice=dice.random,
+            jitter=rng.random,
             timing=Timing(group_interval=interval, least_deadline=60.0, first_retry=0.1, longest_retry=0.5),
             on_send=self.ledger.sent,
             on_taken=self.ledger.acknowledged,

@@ -84,7 +84,7 @@ async def chunk_storm(port: int, chunks: int) -> Statuses:
 
 async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
     """`count` connections that each pipeline honest requests and broken ones."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     honest = webhook(alert("Piped"))
     pieces = (
         f"{_HEAD}Content-Length: {len(honest)}\r\n\r\n".encode() + honest,
@@ -97,12 +97,12 @@ async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
         f"{_HEAD}{'X: y' * 5000}\r\n\r\n".encode(),
         b"\r\n" * 100,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        bytes(dice.randrange(256) for _ in range(200)),
+        bytes(rng.randrange(256) for _ in range(200)),
     )
     last = f"\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n{_LAST}\r\n".encode()
     total: Statuses = Counter()
     for start in range(0, count, 50):
-        scripts = [b"".join(dice.choices(pieces, k=dice.randint(1, 8))) + last for _ in range(min(50, count - start))]
+        scripts = [b"".join(rng.choices(pieces, k=rng.randint(1, 8))) + last for _ in range(min(50, count - start))]
         for statuses in await asyncio.gather(*(raw(port, script) for script in scripts)):
             total += statuses
     return total

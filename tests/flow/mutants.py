@@ -32,12 +32,12 @@ async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 2) -
 
 def mutants(seed: int, count: int) -> Iterator[bytes]:
     """Real bodies, each damaged in one to three ways."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     originals = [sample(name) for name in ("single-firing", "group3-mixed", "unicode", "no-alertname", "kube-watchdog")]
     for _ in range(count):
-        body = dice.choice(originals)
-        for _ in range(dice.randint(1, 3)):
-            body = dice.choice(_DAMAGES)(body, dice)
+        body = rng.choice(originals)
+        for _ in range(rng.randint(1, 3)):
+            body = rng.choice(_DAMAGES)(body, rng)
         yield body
 
 
@@ -48,42 +48,42 @@ _ODD: Sequence[bytes] = (
 )  # fmt: skip
 
 
-def _flip(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) or 1)
-    return body[:at] + bytes([dice.randrange(256)]) + body[at + 1 :]
+def _flip(body: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(body) or 1)
+    return body[:at] + bytes([rng.randrange(256)]) + body[at + 1 :]
 
 
-def _cut(body: bytes, dice: random.Random) -> bytes:
-    return body[: dice.randrange(len(body) + 1)]
+def _cut(body: bytes, rng: random.Random) -> bytes:
+    return body[: rng.randrange(len(body) + 1)]
 
 
-def _drop(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + body[at + dice.randrange(40) :]
+def _drop(body: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(body) + 1)
+    return body[:at] + body[at + rng.randrange(40) :]
 
 
-def _twice(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + body[at : at + dice.randrange(200)] * 2 + body[at:]
+def _twice(body: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(body) + 1)
+    return body[:at] + body[at : at + rng.randrange(200)] * 2 + body[at:]
 
 
-def _insert(body: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(body) + 1)
-    return body[:at] + dice.choice(_ODD) + body[at:]
+def _insert(body: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(body) + 1)
+    return body[:at] + rng.choice(_ODD) + body[at:]
 
 
-def _revalue(body: bytes, dice: random.Random) -> bytes:
+def _revalue(body: bytes, rng: random.Random) -> bytes:
     """Another value after one of the colons: still JSON, most times."""
     colons = [match.end() for match in re.finditer(rb'":', body)]
     if not colons:
         return body
-    at = dice.choice(colons)
+    at = rng.choice(colons)
     end = min((body.find(mark, at) for mark in b",}]" if body.find(mark, at) > 0), default=len(body))
-    return body[:at] + dice.choice(_ODD) + body[end:]
+    return body[:at] + rng.choice(_ODD) + body[end:]
 
 
-def _recode(body: bytes, dice: random.Random) -> bytes:
-    return body.decode("utf-8", "replace").encode(dice.choice(("utf-16", "utf-32", "utf-7", "utf-8-sig")), "replace")
+def _recode(body: bytes, rng: random.Random) -> bytes:
+    return body.decode("utf-8", "replace").encode(rng.choice(("utf-16", "utf-32", "utf-7", "utf-8-sig")), "replace")
 
 
 _DAMAGES = (_flip, _cut, _drop, _twice, _insert, _revalue, _revalue, _recode)

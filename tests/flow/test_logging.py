@@ -25,8 +25,10 @@ async def test_levels_follow_the_file_on_sighup(tmp_path: Path) -> None:
             service.process.send_signal(signal.SIGHUP)
             await until(lambda: "msg=reloaded" in service.said, "the reload")
             await post(f"{service.url}/webhook", webhook(alert("Loud")))
-            await until(lambda: "level=debug component=web.webhook msg=webhook" in service.said, "a line per webhook")
-            assert service.said.count("level=debug component=web.webhook msg=webhook") == 1
+            await until(
+                lambda: "level=debug component=intake.webhook msg=webhook" in service.said, "a line per webhook"
+            )
+            assert service.said.count("level=debug component=intake.webhook msg=webhook") == 1
 
 
 @pytest.mark.parametrize("format", ["logfmt", "json"])

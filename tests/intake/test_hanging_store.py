@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from adapter.clock import SystemClock
 from adapter.config.load import load_config
-from adapter.intake.webhook import WebhookDoor
+from adapter.intake.webhook import WebhookHandler
 from adapter.metrics import Metrics
 from adapter.service import Options, Service
 from adapter.store.sqlite.store import SqliteStore
@@ -61,7 +61,7 @@ class House:
         self.metrics = Metrics(["default"], clock=clock)
         self.owed: list[str] = []
         self.service = Service(load_config(config), Options(config_file=config), clock, store, self.metrics)
-        self.door = WebhookDoor(
+        self.door = WebhookHandler(
             self.service.config,
             store=store,
             clock=clock,

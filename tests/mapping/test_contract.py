@@ -12,7 +12,7 @@ from adapter.coc.fields import MAPPED, units
 from adapter.mapping import shipped
 from adapter.mapping.render.body import RESERVED, TOTAL_UNITS, VALUE_UNITS
 from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.request import Contract, Job, Reason
+from adapter.mapping.render.request import Contract, Reason, RenderRequest
 from adapter.sandbox.contract import violations
 from tests.builders import START
 from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, told
@@ -205,7 +205,7 @@ def test_the_built_in_body_says_why(reason: Reason) -> None:
     "raw", [b"", b"\xff", b"[]", b'{"alert": 5, "group": {}}', b'{"alert": {"labels": 5}, "group": {}}']
 )
 def test_an_alert_that_cannot_be_read_still_gives_a_body(raw: bytes) -> None:
-    made = fallback(Job(raw, "default", "a1", 1, "alarm", Contract()), "r", Reason.ERROR)
+    made = fallback(RenderRequest(raw, "default", "a1", 1, "alarm", Contract()), "r", Reason.ERROR)
     assert made.body is not None
     assert violations(made.body) == []
     assert made.body["alarmName"] == "unnamed"

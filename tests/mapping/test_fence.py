@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import MappingError
-from adapter.mapping.render.request import Reason, Rendered
+from adapter.mapping.render.request import Reason, RenderResult
 from adapter.sandbox.contract import violations
 from tests.mapping.workshop import SOUND, a_job, one_rule, opened, rules, told, write
 
@@ -234,7 +234,7 @@ async def test_calls_at_the_same_time_get_their_own_answers(tmp_path: Path) -> N
     write(tmp_path, a=one_rule(resourceName="{{ labels.pod }}"))
     async with opened(tmp_path) as mappings:
 
-        async def call(name: str) -> list[Rendered]:
+        async def call(name: str) -> list[RenderResult]:
             return await mappings.render([a_job({"pod": f"{name}-{number}"}) for number in range(150)])
 
         for name, made in zip("abc", await asyncio.gather(*map(call, "abc")), strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import MappingError
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.rules.files import snapshot
 from tests.mapping.test_fence import HOSTILE, children, trap
 from tests.mapping.workshop import a_job, one_rule, opened, told, write
@@ -187,7 +187,7 @@ async def test_reloads_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -
     done = False
     calls = 0
 
-    async def render(mappings: Mappings) -> None:
+    async def render(mappings: LiveMappings) -> None:
         nonlocal calls
         while not done:
             made = await mappings.render([a_job({"pod": f"p{number}"}) for number in range(130)])

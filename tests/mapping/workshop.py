@@ -13,9 +13,9 @@ from typing import Any
 
 from adapter.alertmanager import Group, pack, unpack
 from adapter.mapping.render.body import Subject
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.program import Outcome, Program
-from adapter.mapping.render.request import Contract, Job, Rendered
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.loading import load
 from adapter.mapping.rules.model import RuleSet
 from tests.builders import GROUP, an_alert
@@ -38,7 +38,7 @@ def a_job(
     contract: Contract | None = None,
     integration: str = "default",
     **alert: Any,
-) -> Job:
+) -> RenderRequest:
     """A firing alert as delivery would hand it over; labels are added to a plain set."""
     given = an_alert(
         labels={"alertname": "PodDown", "severity": "warning", **(labels or {})},
@@ -46,7 +46,7 @@ def a_job(
         **alert,
     )
     raw = pack(given, group.as_json())
-    return Job(raw, integration, given.fingerprint, 1_700_000_000_000, "alarm", contract or Contract())
+    return RenderRequest(raw, integration, given.fingerprint, 1_700_000_000_000, "alarm", contract or Contract())
 
 
 def one_rule(**fields: Any) -> str:
@@ -68,20 +68,20 @@ def write(directory: Path, **files: str) -> Path:
 
 
 @asynccontextmanager
-async def opened(directory: Path, **options: Any) -> AsyncIterator[Mappings]:
-    mappings = await Mappings.open(directory, **options)
+async def opened(directory: Path, **options: Any) -> AsyncIterator[LiveMappings]:
+    mappings = await LiveMappings.open(directory, **options)
     try:
         yield mappings
     finally:
         await mappings.close()
 
 
-async def rendered(directory: Path, *jobs: Job, **options: Any) -> list[Rendered]:
+async def rendered(directory: Path, *jobs: RenderRequest, **options: Any) -> list[RenderResult]:
     async with opened(directory, **options) as mappings:
         return await mappings.render(jobs)
 
 
-def told(made: Rendered | Outcome) -> dict[str, str]:
+def told(made: RenderResult | Outcome) -> dict[str, str]:
     """Field -> reason of everything that fell back."""
     return {field: str(reason) for field, reason, _ in made.fallbacks}
 
@@ -100,21 +100,21 @@ def _program(ruleset: RuleSet) -> Program:
     )
 
 
-def outcome(of: Program | str, job: Job) -> Outcome:
+def outcome(of: Program | str, job: RenderRequest) -> Outcome:
     """What the rules make of a job."""
     made = of if isinstance(of, Program) else program(of)
     alert, group = unpack(job.raw)
     return made.render(Subject(job.alarm_id, job.time_ms, job.status, job.contract, alert, group), job.integration)
 
 
-def fields(of: Program | str, job: Job | None = None) -> dict[str, Any]:
+def fields(of: Program | str, job: RenderRequest | None = None) -> dict[str, Any]:
     """The body the rules make of a job."""
     body = outcome(of, job or a_job()).body
     assert body is not None
     return body
 
 
-def text_of(template: str, job: Job | None = None, **top: Any) -> str:
+def text_of(template: str, job: RenderRequest | None = None, **top: Any) -> str:
     """What one template comes to, as resourceName; empty when it is left out."""
     of = rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, **top)
     return str(fields(of, job).get("resourceName", ""))

@@ -26,7 +26,7 @@ from adapter.metrics.declared import BACKENDS, BREAKER_STATES, CODES, FIELDS, KI
 from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.memory import MemoryStore
-from adapter.store.views import Counts, Made
+from adapter.store.views import Counts, Provenance
 from tests.chart.rule_files import ALERTS, DASHBOARD, METRICS_PAGE, ROOT, RUNBOOKS, mentioned, promtool, sample_names
 from tests.needs import needs
 from tests.store.builders import NOON, a_webhook, an_alert, an_intake, delivered, firing, gone, retried
@@ -343,7 +343,7 @@ async def test_a_settlement_that_lost_its_lease_counts_only_the_reassert(metrics
 async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemoryStore) -> None:
     await store.accept(firing("a"))
     claim = (await store.claim("default", 1)).claims[0]
-    made = Made(
+    made = Provenance(
         rule="r",
         mapping="m",
         revision="1",

@@ -105,7 +105,7 @@ class World:
     """Open it with `await World(...).begin()`; `end` when done."""
 
     def __init__(
-        self, place: Place, *, in_flight: int = 4, backlog: int = 10**6, refresh: float = 0.0, dice: float = 0.5
+        self, place: Place, *, in_flight: int = 4, backlog: int = 10**6, refresh: float = 0.0, jitter: float = 0.5
     ) -> None:
         self.clock = FakeClock(self.rest)
         place.clock = self.clock  # type: ignore[assignment]
@@ -117,7 +117,7 @@ class World:
         self.die_at = 0
         self.dying = False
         self.refused = 0
-        self._in_flight, self._dice = in_flight, dice
+        self._in_flight, self._jitter = in_flight, jitter
         self._heard_before = 0  # taken and heard of by processes that are dead
 
     async def begin(self) -> World:
@@ -136,7 +136,7 @@ class World:
             reporter=self,
             contract=Contract(),
             clock=self.clock,
-            dice=lambda: self._dice,
+            jitter=lambda: self._jitter,
             watcher=self.metrics,
             max_in_flight=self._in_flight,
         )

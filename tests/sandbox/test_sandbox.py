@@ -354,9 +354,7 @@ def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_served_it_prints_its_url_first_and_ends_on_a_signal(number: signal.Signals) -> None:
-    program = (
-        "import asyncio; from adapter.sandbox.server import serve_sandbox; asyncio.run(serve_sandbox('127.0.0.1:0', 'k'))"
-    )
+    program = "import asyncio, adapter.sandbox.server as s; asyncio.run(s.serve_sandbox('127.0.0.1:0', 'k'))"
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}

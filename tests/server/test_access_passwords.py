@@ -48,10 +48,10 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(tmp_path: Path)
     """Over the wire, 200 tries each, interleaved; ranks, so that a hiccup of the machine counts no more than one."""
     access = an_access(write_users(tmp_path / "web.yml", shop="right"))
     samples: dict[str, list[float]] = {"shop": [], "nobody": []}
-    dice = random.Random(6)
+    rng = random.Random(6)
     async with TestClient(TestServer(an_app(access))) as client:
         for number in range(200):
-            for user in dice.sample(sorted(samples), 2):
+            for user in rng.sample(sorted(samples), 2):
                 headers = {"Authorization": encode_basic_auth(user, f"wrong{number}")}
                 started = time.perf_counter()
                 async with client.get("/metrics", headers=headers) as answer:

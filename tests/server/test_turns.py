@@ -75,8 +75,8 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[bytes]:
 
 
 async def test_large_bodies_and_storms_arrive_whole_and_in_order_on_one_connection() -> None:
-    dice = random.Random(1)
-    bodies = [dice.randbytes(size) for size in (5, 3 * MIB, 40_000, 0, 700_000, 9)]
+    rng = random.Random(1)
+    bodies = [rng.randbytes(size) for size in (5, 3 * MIB, 40_000, 0, 700_000, 9)]
     async with echoing() as echo:
         reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
         sizes = (0, 0, 1, 1, 3, 0)

@@ -9,7 +9,7 @@ from adapter.alertmanager import Alert, Group, Reject, Webhook
 from adapter.clock import SECOND, Micros
 from adapter.lifecycle import Policy
 from adapter.store.contract import Claim, Intake, Retention, Settlement
-from adapter.store.views import Made
+from adapter.store.views import Provenance
 
 NOON: Micros = 1_767_268_800 * SECOND  # 2026-01-01T12:00:00Z
 DAY: Micros = 86_400 * SECOND
@@ -80,8 +80,8 @@ def an_attempt(**changes: Any) -> Attempt:
     return Attempt(**(fields | changes))
 
 
-def a_making(body: bytes | None = b'{"alarmName":"Full"}') -> Made:
-    return Made(
+def a_making(body: bytes | None = b'{"alarmName":"Full"}') -> Provenance:
+    return Provenance(
         rule="pod",
         mapping="10-pods.yaml",
         revision="r1",

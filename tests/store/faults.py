@@ -74,7 +74,7 @@ def corrupt_blocks(folder: Path, rounds: int, seed: int = 1) -> Corrupted:
     return asyncio.run(_corrupt_blocks(folder, rounds, random.Random(seed)))
 
 
-async def _corrupt_blocks(folder: Path, rounds: int, dice: random.Random) -> Corrupted:
+async def _corrupt_blocks(folder: Path, rounds: int, rng: random.Random) -> Corrupted:
     whole = folder / "whole" / "adapter.db"
     owed = await _some_history(whole)
     dump = _dump(whole)
@@ -84,8 +84,8 @@ async def _corrupt_blocks(folder: Path, rounds: int, dice: random.Random) -> Cor
         path.parent.mkdir()
         shutil.copyfile(whole, path)
         with path.open("r+b") as file:
-            file.seek(dice.randrange(path.stat().st_size // 512) * 512)
-            file.write(dice.randbytes(512))
+            file.seek(rng.randrange(path.stat().st_size // 512) * 512)
+            file.write(rng.randbytes(512))
         for name, value in (await _what_is_left(path, owed, dump)).items():
             tally[name] += value
         shutil.rmtree(path.parent)
@@ -165,12 +165,12 @@ def kill_nine(folder: Path, kills: int, seed: int = 1) -> Killed:
     return asyncio.run(_kill_nine(folder, kills, random.Random(seed)))
 
 
-async def _kill_nine(folder: Path, kills: int, dice: random.Random) -> Killed:
+async def _kill_nine(folder: Path, kills: int, rng: random.Random) -> Killed:
     path = folder / "adapter.db"
     acknowledged: set[str] = set()
     settled: list[str] = []
     for round_ in range(kills):
-        for line in _load_until_killed(path, round_, 0.05 + dice.random() * 0.4):
+        for line in _load_until_killed(path, round_, 0.05 + rng.random() * 0.4):
             word, name = line.split()
             (acknowledged.add if word == "accepted" else settled.append)(name)
     store = await open_at(path)

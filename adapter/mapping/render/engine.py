@@ -21,7 +21,7 @@ WHEN: Final = "when"
 _MARK: Final = "\0mark"  # a filter name that no template can spell
 
 Mark = Callable[[int], bool]
-Why = tuple[Reason, str]
+FailureReason = tuple[Reason, str]
 """Why a template gave nothing usable, with a line for a person."""
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.engine import Why, places
+from adapter.mapping.render.engine import FailureReason, places
 from adapter.mapping.render.process import Child, ChildDied, CompileError, Limits
 from adapter.mapping.render.program import one_line
-from adapter.mapping.render.renderer import Fence
-from adapter.mapping.render.request import Job, Rendered
+from adapter.mapping.render.renderer import WorkerRenderer
+from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules import loading
 from adapter.mapping.rules.files import snapshot
 from adapter.mapping.rules.model import RuleSet
@@ -22,7 +22,7 @@ MEMORY: Final = 400 * 1024 * 1024
 MAX_TRIED: Final = 8  # templates that end the child before the trial is given up; the fence meets the rest at work
 
 
-class Mappings:
+class LiveMappings:
     """Renders by one revision at a time.
 
     - A call of `render` uses one revision throughout, the one in force when it began.
@@ -30,7 +30,7 @@ class Mappings:
       its own; the old one serves until then, and its child ends when the last call that uses it returns.
     """
 
-    def __init__(self, directory: Path, limits: Limits, fence: Fence, findings: Sequence[Finding]) -> None:
+    def __init__(self, directory: Path, limits: Limits, fence: WorkerRenderer, findings: Sequence[Finding]) -> None:
         self._directory = directory
         self._limits = limits
         self._fence = fence
@@ -41,7 +41,7 @@ class Mappings:
     @classmethod
     async def open(
         cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, watch: Path | None = None
-    ) -> Mappings:
+    ) -> LiveMappings:
         """The directory's rules, proven. `deadline`: CPU seconds an alert may take; `memory`: bytes the child may have.
 
         A template that wants too much of a plain alert falls back from the start, and `findings` says so: with nothing
@@ -68,7 +68,7 @@ class Mappings:
         """Why the last reload was refused, or what the trial at the start found; empty when all is well."""
         return self._findings
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         """Render all, in order, by one revision. Never fails for a template: what does falls back."""
         return await self._fence.render(jobs)
 
@@ -110,13 +110,13 @@ class Mappings:
         await self._fence.retire()
 
 
-async def _prove(ruleset: RuleSet, limits: Limits) -> tuple[Fence, list[Finding]]:
+async def _prove(ruleset: RuleSet, limits: Limits) -> tuple[WorkerRenderer, list[Finding]]:
     """A fence whose child has compiled every template and tried each rule once, and what the trial found.
 
     What the trial found is quarantined. MappingError for what cannot be compiled.
     """
     data = ruleset.as_data()
-    bad: dict[int, Why] = {}
+    bad: dict[int, FailureReason] = {}
     child = None
     while child is None:
         try:
@@ -135,10 +135,10 @@ async def _prove(ruleset: RuleSet, limits: Limits) -> tuple[Fence, list[Finding]
                 await child.stop()
             raise
     findings = [_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in sorted(bad.items())]
-    return Fence(ruleset, data, child, limits, bad), findings
+    return WorkerRenderer(ruleset, data, child, limits, bad), findings
 
 
-def _told(why: Why) -> str:
+def _told(why: FailureReason) -> str:
     reason, detail = why
     return detail or str(reason)
 

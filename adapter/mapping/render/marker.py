@@ -12,14 +12,14 @@ _SIZE: Final = mmap.PAGESIZE
 _NONE: Final = 0  # both numbers are stored plus one
 
 
-class Under(NamedTuple):
+class InProgress(NamedTuple):
     """What was under way: the job's number in its frame and the template's place; None where nothing was."""
 
     job: int | None
     place: int | None
 
 
-class Marker:
+class ProgressMark:
     """Both processes map the same file; the child writes, the parent reads after the child's death."""
 
     def __init__(self, fd: int) -> None:
@@ -28,7 +28,7 @@ class Marker:
         self._words = memoryview(self._map).cast("I")
 
     @classmethod
-    def create(cls) -> Marker:
+    def create(cls) -> ProgressMark:
         if sys.platform == "linux":
             fd = os.memfd_create("coc-adapter-marker")
         else:
@@ -49,9 +49,9 @@ class Marker:
     def idle(self) -> None:
         self._words[0] = self._words[1] = _NONE
 
-    def read(self) -> Under:
+    def read(self) -> InProgress:
         job, place = self._words[0], self._words[1]
-        return Under(job - 1 if job else None, place - 1 if place else None)
+        return InProgress(job - 1 if job else None, place - 1 if place else None)
 
     def close(self) -> None:
         self._words.release()

@@ -17,8 +17,8 @@ from pydantic_core import from_json, to_json
 import adapter
 from adapter.errors import RenderError
 from adapter.mapping.render import protocol
-from adapter.mapping.render.engine import Why
-from adapter.mapping.render.marker import Marker, Under
+from adapter.mapping.render.engine import FailureReason
+from adapter.mapping.render.marker import InProgress, ProgressMark
 from adapter.mapping.render.request import Reason
 
 LOAD_SECONDS: Final = 30.0  # to start and compile; hundreds of rules take a few
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
 class ChildDied(RenderError):
     """The child ended, or was ended, before it answered."""
 
-    def __init__(self, reason: Reason, under: Under, message: str, *, sure: bool) -> None:
+    def __init__(self, reason: Reason, under: InProgress, message: str, *, sure: bool) -> None:
         self.reason = reason
         self.under = under
         self.sure = sure  # what was under way is to blame, without trying it again
@@ -53,19 +53,21 @@ class CompileError(RenderError):
 class Child:
     """One running child. One question at a time; after ChildDied it is of no more use."""
 
-    def __init__(self, process: asyncio.subprocess.Process, marker: Marker, errors: Any, limits: Limits) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, marker: ProgressMark, errors: Any, limits: Limits) -> None:
         self._process = process
         self._marker = marker
         self._errors = errors
         self._limits = limits
 
     @classmethod
-    async def start(cls, rules: Mapping[str, Any], bad: Mapping[int, Why], limits: Limits, *, eager: bool) -> Child:
+    async def start(
+        cls, rules: Mapping[str, Any], bad: Mapping[int, FailureReason], limits: Limits, *, eager: bool
+    ) -> Child:
         """A child that has the rules, and has compiled them if `eager`, else compiles each when it is first used.
 
         CompileError or ChildDied when it cannot, and then nothing is left of it.
         """
-        marker = Marker.create()
+        marker = ProgressMark.create()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             process = await asyncio.create_subprocess_exec(
@@ -81,7 +83,7 @@ class Child:
         except OSError as exc:
             marker.close()
             errors.close()
-            raise ChildDied(Reason.CRASH, Under(None, None), f"cannot be started: {exc}", sure=False) from exc
+            raise ChildDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
         child = cls(process, marker, errors, limits)
         order = {"rules": rules, "bad": protocol.pack_bad(bad), "deadline": limits.deadline, "eager": eager}
         try:
@@ -97,10 +99,10 @@ class Child:
         """wire.pack_answers for the first jobs of protocol.pack_jobs, one at least."""
         return await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)
 
-    async def rehearse(self) -> dict[int, Why]:
+    async def rehearse(self) -> dict[int, FailureReason]:
         """Run every rule once: the templates that wanted too much. ChildDied when one could not be survived."""
         number: int | None = 0
-        bad: dict[int, Why] = {}
+        bad: dict[int, FailureReason] = {}
         while number is not None:
             order = to_json({"from": number})
             answer = from_json(await self._ask(protocol.REHEARSE, order, self._limits.deadline * WALL))
@@ -132,7 +134,7 @@ class Child:
             raise ChildDied(Reason.TIMEOUT, under, message, sure=False) from None
         except (OSError, EOFError):
             await self._process.wait()
-            raise await self._autopsy() from None
+            raise await self._exit_reason() from None
         except asyncio.CancelledError:
             # The answer to a question nobody waits for any more would be taken for the next one's.
             await self.stop()
@@ -150,7 +152,7 @@ class Child:
             raise EOFError
         return answer
 
-    async def _autopsy(self) -> ChildDied:
+    async def _exit_reason(self) -> ChildDied:
         under = self._marker.read()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 500))

@@ -14,7 +14,7 @@ from jinja2.runtime import Context
 
 from adapter.coc.fields import tidy
 from adapter.mapping.render.body import Composed, Origin, Subject, all_fall_back, compose
-from adapter.mapping.render.engine import WHEN, Compiler, Mark, Part, Rule, Why, base_names, build
+from adapter.mapping.render.engine import WHEN, Compiler, FailureReason, Mark, Part, Rule, base_names, build
 from adapter.mapping.render.request import Fallback, Reason
 from adapter.mapping.rules.language import names_of
 
@@ -43,7 +43,7 @@ class Program:
     def __init__(
         self,
         data: Mapping[str, Any],
-        bad: Mapping[int, Why],
+        bad: Mapping[int, FailureReason],
         *,
         mark: Mark,
         clock: Callable[[], float],
@@ -51,7 +51,7 @@ class Program:
         patience: float,
         eager: bool = True,
     ) -> None:
-        self.bad: dict[int, Why] = dict(bad)
+        self.bad: dict[int, FailureReason] = dict(bad)
         self._revision: str = data["revision"]
         self._clock = clock
         self._cpu = cpu
@@ -68,7 +68,7 @@ class Program:
     def render(self, subject: Subject, integration: str) -> Outcome:
         """The first rule that takes the alert, rendered within the contract; the built-in body when none does."""
         context = self._context(subject, integration)
-        problems: dict[str, Why] = {}
+        problems: dict[str, FailureReason] = {}
         rule = self._choose(context, problems)
         if rule is not None:
             return self._apply(rule, context, subject, problems)
@@ -95,7 +95,7 @@ class Program:
         self._choice = self._compiler.choice(whens) if sound else None
         self._suspect = False  # one of the conditions was slow: run them one by one and time them
 
-    def _choose(self, context: Context, problems: dict[str, Why]) -> Rule | None:
+    def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
         if self._choice is not None and not self._suspect:
             started = self._clock()
             try:
@@ -107,11 +107,11 @@ class Program:
                 return None if chosen is None else self.rules[int(chosen)]
         return self._choose_apart(context, problems)
 
-    def _choose_apart(self, context: Context, problems: dict[str, Why]) -> Rule | None:
+    def _choose_apart(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
         known = len(self.bad)
         chosen = None
         for rule in self.rules:
-            failed: dict[str, Why] = {}
+            failed: dict[str, FailureReason] = {}
             if rule.when is None or self._alone_run(rule.when, self._compiler.condition, context, failed):
                 chosen = rule
                 break
@@ -122,14 +122,14 @@ class Program:
             self._choose_again()
         return chosen
 
-    def _apply(self, rule: Rule, context: Context, subject: Subject, problems: dict[str, Why]) -> Outcome:
+    def _apply(self, rule: Rule, context: Context, subject: Subject, problems: dict[str, FailureReason]) -> Outcome:
         if rule.drop:
             return Outcome(rule.name, rule.mapping, True, [Fallback(n, *why) for n, why in problems.items()], [], None)
         values = self._fields(rule, context, problems)
         composed = compose(subject, Origin(rule.name, rule.mapping, self._revision), values, problems)
         return _outcome(rule.name, rule.mapping, composed)
 
-    def _fields(self, rule: Rule, context: Context, problems: dict[str, Why]) -> dict[str, str]:
+    def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
         if not rule.ready:
             rule.prepare(self.bad)
         texts = self._together(rule, context) if rule.live else []
@@ -153,7 +153,7 @@ class Program:
         rule.suspect = self._clock() - started > self._patience
         return texts if len(texts) == len(rule.live) + 1 else None
 
-    def _apart(self, rule: Rule, context: Context, problems: dict[str, Why]) -> dict[str, str]:
+    def _apart(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
         known = len(self.bad)
         values = dict(rule.constants)
         for part in rule.parts:
@@ -166,7 +166,7 @@ class Program:
         return values
 
     def _alone_run(
-        self, part: Part, compile_part: Callable[[Part], Template], context: Context, problems: dict[str, Why]
+        self, part: Part, compile_part: Callable[[Part], Template], context: Context, problems: dict[str, FailureReason]
     ) -> str:
         """The text of one template, empty when it fails; why it failed goes into `problems`."""
         if part.place in self.bad:
@@ -195,7 +195,7 @@ def one_line(exc: BaseException) -> str:
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 
-def _note(problems: dict[str, Why], rule: str, reason: Reason, detail: str) -> None:
+def _note(problems: dict[str, FailureReason], rule: str, reason: Reason, detail: str) -> None:
     """Several conditions may fail before one is true; they share the field `when`."""
     told = f"rule {rule}" + (f": {detail}" if detail else "")
     if WHEN in problems:

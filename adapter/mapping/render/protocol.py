@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from adapter.mapping.render.engine import Why
-from adapter.mapping.render.request import Contract, Fallback, Job, Reason, Rendered
+from adapter.mapping.render.engine import FailureReason
+from adapter.mapping.render.request import Contract, Fallback, Reason, RenderRequest, RenderResult
 
 LOAD: Final = b"L"
 REHEARSE: Final = b"P"
@@ -34,39 +34,39 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return PREFIX.pack(len(payload), kind) + payload
 
 
-def pack_jobs(jobs: Sequence[Job]) -> bytes:
+def pack_jobs(jobs: Sequence[RenderRequest]) -> bytes:
     header = to_json([[len(j.raw), j.integration, j.alarm_id, j.time_ms, j.status, *j.contract] for j in jobs])
     return b"".join([_HEADER.pack(len(header)), header, *(job.raw for job in jobs)])
 
 
-def unpack_jobs(payload: bytes) -> Iterator[Job]:
+def unpack_jobs(payload: bytes) -> Iterator[RenderRequest]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
     for length, integration, alarm_id, time_ms, status, *contract in from_json(payload[_HEADER.size : at]):
-        yield Job(payload[at : at + length], integration, alarm_id, time_ms, status, Contract(*contract))
+        yield RenderRequest(payload[at : at + length], integration, alarm_id, time_ms, status, Contract(*contract))
         at += length
 
 
-def pack_bad(bad: Mapping[int, Why]) -> dict[str, list[str]]:
+def pack_bad(bad: Mapping[int, FailureReason]) -> dict[str, list[str]]:
     return {str(index): [str(reason), detail] for index, (reason, detail) in bad.items()}
 
 
-def unpack_bad(bad: Mapping[str, Sequence[str]]) -> dict[int, Why]:
+def unpack_bad(bad: Mapping[str, Sequence[str]]) -> dict[int, FailureReason]:
     return {int(index): (Reason(reason), detail) for index, (reason, detail) in bad.items()}
 
 
-def pack_answers(answers: Sequence[tuple[Sequence[Any], bytes] | None], bad: Mapping[int, Why]) -> bytes:
+def pack_answers(answers: Sequence[tuple[Sequence[Any], bytes] | None], bad: Mapping[int, FailureReason]) -> bytes:
     """An answer is what Rendered says before its body, and that, empty for none. None: it cannot be read at all."""
     told = [None if answer is None else [*answer[0], len(answer[1])] for answer in answers]
     header = to_json({"answers": told, "bad": pack_bad(bad)})
     return b"".join([_HEADER.pack(len(header)), header, *(answer[1] for answer in answers if answer is not None)])
 
 
-def unpack_answers(payload: bytes, revision: str) -> tuple[list[Rendered | None], dict[int, Why]]:
+def unpack_answers(payload: bytes, revision: str) -> tuple[list[RenderResult | None], dict[int, FailureReason]]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
     header = from_json(payload[_HEADER.size : at])
-    answers: list[Rendered | None] = []
+    answers: list[RenderResult | None] = []
     for answer in header["answers"]:
         if answer is None:
             answers.append(None)
@@ -74,6 +74,6 @@ def unpack_answers(payload: bytes, revision: str) -> tuple[list[Rendered | None]
         rule, mapping, dropped, fallbacks, clipped, length = answer
         told = tuple(Fallback(field, Reason(reason), detail) for field, reason, detail in fallbacks)
         body = payload[at : at + length] if length else None
-        answers.append(Rendered(rule, mapping, revision, dropped, told, tuple(clipped), body))
+        answers.append(RenderResult(rule, mapping, revision, dropped, told, tuple(clipped), body))
         at += length
     return answers, unpack_bad(header["bad"])

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adapter.mapping.render import protocol
-from adapter.mapping.render.engine import WHEN, Why, places
+from adapter.mapping.render.engine import WHEN, FailureReason, places
 from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.marker import Under
+from adapter.mapping.render.marker import InProgress
 from adapter.mapping.render.process import Child, ChildDied, CompileError, Limits
 from adapter.mapping.render.program import one_line
-from adapter.mapping.render.request import Job, Reason, Rendered
+from adapter.mapping.render.request import Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.model import RuleSet
 
 CHUNK_JOBS: Final = 64
@@ -27,11 +27,11 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_DEATHS: Final = 4  # of one call
 
 
-class Fence:
+class WorkerRenderer:
     """Renders by one rule set until retired."""
 
     def __init__(
-        self, ruleset: RuleSet, data: Mapping[str, Any], child: Child, limits: Limits, bad: Mapping[int, Why]
+        self, ruleset: RuleSet, data: Mapping[str, Any], child: Child, limits: Limits, bad: Mapping[int, FailureReason]
     ) -> None:
         """`bad`: the templates that are quarantined from the start; the child knows them already."""
         self.rules = ruleset
@@ -46,7 +46,7 @@ class Fence:
         self._calls = 0
         self._retired = False
 
-    async def render(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         """All jobs, in order; what the child cannot do falls back."""
         self._calls += 1
         try:
@@ -64,7 +64,7 @@ class Fence:
         self._retired = True
         await self._end_if_unused()
 
-    async def ask(self, jobs: Sequence[Job]) -> list[Rendered]:
+    async def ask(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
         """Answers for the first jobs, one at least. ChildDied when the child did not survive it."""
         if self._child is None:
             self._child = await self._restarted()
@@ -80,7 +80,7 @@ class Fence:
             for job, answer in zip(jobs, answers, strict=False)
         ]
 
-    def quarantine(self, index: int, why: Why) -> None:
+    def quarantine(self, index: int, why: FailureReason) -> None:
         """Do not run this template again, nor any of its rule's after the second death."""
         place = self._places[index]
         self._bad[index] = why
@@ -94,7 +94,7 @@ class Fence:
         try:
             return await Child.start(self._data, self._bad, self._limits, eager=False)
         except CompileError as exc:
-            raise ChildDied(Reason.CRASH, Under(None, None), str(exc), sure=False) from exc
+            raise ChildDied(Reason.CRASH, InProgress(None, None), str(exc), sure=False) from exc
 
     async def _end_if_unused(self) -> None:
         if self._retired and self._calls == 0 and self._child is not None:
@@ -105,17 +105,17 @@ class Fence:
 class _Call:
     """One call of render, taken forward a chunk at a time, so that calls at the same time take turns."""
 
-    def __init__(self, fence: Fence, jobs: Sequence[Job]) -> None:
+    def __init__(self, fence: WorkerRenderer, jobs: Sequence[RenderRequest]) -> None:
         self._fence = fence
         self._jobs = jobs
-        self._found: dict[int, Rendered] = {}
+        self._found: dict[int, RenderResult] = {}
         self.left = list(range(len(jobs)))
         self._suspects: Counter[int] = Counter()  # how often the child died at this job
         self._deaths = 0
         self._next = CHUNK_JOBS  # how many jobs to take at once
 
     @property
-    def results(self) -> list[Rendered]:
+    def results(self) -> list[RenderResult]:
         return [self._found[number] for number in range(len(self._jobs))]
 
     async def step(self) -> None:
@@ -123,7 +123,7 @@ class _Call:
         try:
             answers = await self._fence.ask([self._jobs[number] for number in chunk])
         except ChildDied as death:
-            self._mourn(chunk, death)
+            self._on_worker_death(chunk, death)
             return
         for number, rendered in zip(chunk, answers, strict=False):
             self._found[number] = rendered
@@ -140,7 +140,7 @@ class _Call:
             chunk.append(number)
         return chunk
 
-    def _mourn(self, chunk: list[int], death: ChildDied) -> None:
+    def _on_worker_death(self, chunk: list[int], death: ChildDied) -> None:
         """Find the one to blame; every death brings the end of the call nearer."""
         self._deaths += 1
         job, place = death.under

@@ -37,7 +37,7 @@ class Contract(NamedTuple):
     require_application_id: bool = True
 
 
-class Job(NamedTuple):
+class RenderRequest(NamedTuple):
     """One alarm to render."""
 
     raw: bytes  # alertmanager.pack
@@ -48,7 +48,7 @@ class Job(NamedTuple):
     contract: Contract
 
 
-class Rendered(NamedTuple):
+class RenderResult(NamedTuple):
     """One alarm rendered. `json` is complete and within COC's field contract; None when a rule drops the alarm."""
 
     rule: str | None

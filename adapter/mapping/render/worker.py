@@ -20,9 +20,9 @@ from pydantic_core import from_json, to_json
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import Subject
 from adapter.mapping.render.engine import CannotCompile
-from adapter.mapping.render.marker import Marker
+from adapter.mapping.render.marker import ProgressMark
 from adapter.mapping.render.program import Program
-from adapter.mapping.render.request import Contract, Job
+from adapter.mapping.render.request import Contract, RenderRequest
 
 PATIENCE: Final = 0.1  # part of the deadline one template may take before it is not run again
 
@@ -48,7 +48,7 @@ _GROUP: Final[Mapping[str, Any]] = {
 class Worker:
     """Answers frames one after another."""
 
-    def __init__(self, marker: Marker) -> None:
+    def __init__(self, marker: ProgressMark) -> None:
         self._marker = marker
         self._program: Program | None = None
         self._deadline = 1.0
@@ -109,7 +109,7 @@ class Worker:
         self._marker.job(number)
         signal.setitimer(signal.ITIMER_PROF, self._deadline)
 
-    def _one(self, program: Program, job: Job) -> tuple[Sequence[Any], bytes] | None:
+    def _one(self, program: Program, job: RenderRequest) -> tuple[Sequence[Any], bytes] | None:
         """An answer; None when the alert cannot be read at all."""
         try:
             both = from_json(job.raw)
@@ -132,7 +132,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:
 
 
 def main() -> None:
-    marker = Marker(int(sys.argv[1]))
+    marker = ProgressMark(int(sys.argv[1]))
     memory = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from xml.etree import ElementTree
 
-from adapter.mapping.render.request import Rendered
+from adapter.mapping.render.request import RenderResult
 from adapter.mapping.rules.model import RuleSet
 from adapter.mapping.tools.case_file import Case
 
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     """One case that was run; passed when there are no differences."""
 
     case: Case
-    rendered: Rendered
+    rendered: RenderResult
     differences: Sequence[Difference]
 
 

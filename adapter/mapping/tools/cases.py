@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.live import Mappings
-from adapter.mapping.render.request import Rendered
+from adapter.mapping.render.live import LiveMappings
+from adapter.mapping.render.request import RenderResult
 from adapter.mapping.rules.files import SUFFIXES
 from adapter.mapping.rules.loading import load
 from adapter.mapping.tools.case_file import Case, read_cases
@@ -33,7 +33,7 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
         print_findings(sorted(findings), out)
         return 1
     try:
-        mappings = await Mappings.open(directory)
+        mappings = await LiveMappings.open(directory)
     except MappingError as exc:
         print_findings(exc.findings, out)
         return 1
@@ -61,7 +61,7 @@ def _of_mappings(directory: Path) -> Sequence[Finding]:
     return ()
 
 
-def differences(case: Case, made: Rendered) -> list[Difference]:
+def differences(case: Case, made: RenderResult) -> list[Difference]:
     """What is not as the case says; what it does not name may be anything."""
     got = flat(made) | {
         "fallbacks": sorted(field for field, *_ in made.fallbacks),

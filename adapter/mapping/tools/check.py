@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.live import Mappings
+from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.rules import loading
 
 
@@ -25,6 +25,6 @@ def check(directory: Path) -> Sequence[Finding]:
 
 
 async def _try_out(directory: Path) -> Sequence[Finding]:
-    mappings = await Mappings.open(directory)
+    mappings = await LiveMappings.open(directory)
     await mappings.close()
     return mappings.findings

@@ -12,16 +12,16 @@ from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
 from adapter.coc.fields import tidy
 from adapter.errors import Finding, MappingError, PayloadError
 from adapter.lifecycle import Policy, coc_alarm_id
-from adapter.mapping.render.live import Mappings
-from adapter.mapping.render.request import Contract, Job, Rendered
+from adapter.mapping.render.live import LiveMappings
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 
 _BY_FINGERPRINT: Final = Policy(refresh_interval=0, id_per_episode=False)
 
 
-def job_of(alert: Alert, group: Group, integration: str) -> Job:
+def job_of(alert: Alert, group: Group, integration: str) -> RenderRequest:
     """The job an alert would be if it came now, without any history."""
     resolved = alert.status == "resolved"
-    return Job(
+    return RenderRequest(
         raw=pack(alert, group.as_json()),
         integration=integration,
         alarm_id=coc_alarm_id(alert, _BY_FINGERPRINT),
@@ -40,7 +40,7 @@ async def render_payload(
     """
     try:
         webhook = parse_webhook(body)
-        mappings = await Mappings.open(directory)
+        mappings = await LiveMappings.open(directory)
     except MappingError as exc:
         print_findings(exc.findings, out)
         return 1
@@ -92,8 +92,8 @@ def print_findings(findings: Sequence[Finding], out: TextIO) -> None:
         print(finding.with_caret(), file=out)
 
 
-async def _render_all(directory: Path, webhooks: Sequence[Webhook]) -> list[Rendered]:
-    mappings = await Mappings.open(directory)
+async def _render_all(directory: Path, webhooks: Sequence[Webhook]) -> list[RenderResult]:
+    mappings = await LiveMappings.open(directory)
     try:
         jobs = [job_of(alert, webhook.group, "default") for webhook in webhooks for alert in webhook.alerts]
         return await mappings.render(jobs)
@@ -101,7 +101,7 @@ async def _render_all(directory: Path, webhooks: Sequence[Webhook]) -> list[Rend
         await mappings.close()
 
 
-def flat(rendered: Rendered) -> dict[str, Any]:
+def flat(rendered: RenderResult) -> dict[str, Any]:
     """The rule and the body's fields on one level, without what a new revision changes by itself."""
     fields: dict[str, Any] = {"rule": rendered.rule, "dropped": rendered.dropped}
     for name, value in (rendered.body or {}).items():
@@ -112,7 +112,7 @@ def flat(rendered: Rendered) -> dict[str, Any]:
     return fields
 
 
-def _differences(before: Rendered, after: Rendered) -> list[str]:
+def _differences(before: RenderResult, after: RenderResult) -> list[str]:
     old, new = flat(before), flat(after)
     lines = []
     for name in dict.fromkeys([*new, *old]):
@@ -129,7 +129,7 @@ def _title(alert: Alert) -> str:
     return f"{tidy(alert.labels.get('alertname', '(no alertname)'), lines=False)} {alert.fingerprint} {alert.status}"
 
 
-def _as_dict(alert: Alert, made: Rendered) -> dict[str, Any]:
+def _as_dict(alert: Alert, made: RenderResult) -> dict[str, Any]:
     return {
         "fingerprint": alert.fingerprint,
         "rule": made.rule,
@@ -141,7 +141,7 @@ def _as_dict(alert: Alert, made: Rendered) -> dict[str, Any]:
     }
 
 
-def _print_all(webhook: Webhook, rendered: Sequence[Rendered], out: TextIO) -> None:
+def _print_all(webhook: Webhook, rendered: Sequence[RenderResult], out: TextIO) -> None:
     for alert, made in zip(webhook.alerts, rendered, strict=True):
         _print_one(alert, made, out)
     _print_rejects(webhook, out)
@@ -156,7 +156,7 @@ def _print_rejects(webhook: Webhook, out: TextIO) -> None:
         print(f"rejected: {reject.reason}", file=out)
 
 
-def _print_one(alert: Alert, made: Rendered, out: TextIO) -> None:
+def _print_one(alert: Alert, made: RenderResult, out: TextIO) -> None:
     by = f"rule {made.rule} of {made.mapping}" if made.rule is not None else "no rule"
     print(f"{_title(alert)}: {'dropped by ' if made.dropped else ''}{by}", file=out)
     why = {field: f"fallback: {reason}" + (f" ({more})" if more else "") for field, reason, more in made.fallbacks}

@@ -12,17 +12,19 @@ from adapter.errors import StoreRefused
 from adapter.store.sqlite import damage, open, recovery
 from adapter.store.sqlite.check import check_all, check_structure
 from adapter.store.sqlite.damage import DamagedRow, is_damage, is_damaged_row
-from adapter.store.sqlite.disk import Level, Room
+from adapter.store.sqlite.disk import DiskReserve, Level
 from adapter.store.sqlite.recovery import Salvaged
 
 CHECKED_AT_ONCE: Final = 64 * 2**20  # larger files are checked in the background, after the start
 _MOST_RECOVERIES: Final = 5  # by damaged rows, in one process: a bound, should salvage ever let such a row through
 
 
-class Keeper:
+class Database:
     """Makes connections. `writer` and `failed` run where the writer runs, the rest anywhere."""
 
-    def __init__(self, path: Path, *, connect: open.Connect, room: Room, max_pages: int | None, log_bound: int) -> None:
+    def __init__(
+        self, path: Path, *, connect: open.Connect, room: DiskReserve, max_pages: int | None, log_bound: int
+    ) -> None:
         self._path = path
         self._connect = connect
         self._max_pages = max_pages

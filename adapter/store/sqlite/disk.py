@@ -38,7 +38,7 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-class Room:
+class DiskReserve:
     def __init__(
         self,
         path: Path,

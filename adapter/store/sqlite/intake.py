@@ -18,7 +18,7 @@ from adapter.store.last_seen import Seen
 from adapter.store.plan import Change, changes
 from adapter.store.records import labels_to_json
 from adapter.store.sqlite.damage import DamagedRow
-from adapter.store.sqlite.disk import Level, Room
+from adapter.store.sqlite.disk import DiskReserve, Level
 from adapter.store.sqlite.known import Row, is_sound, known_alarms, parts
 
 REJECTS_KEPT: Final = 1000
@@ -71,7 +71,7 @@ def accept(
     tick: int,
     busy: Container[int],
     doubtful: int,
-    room: Room,
+    room: DiskReserve,
 ) -> Taken:
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
 

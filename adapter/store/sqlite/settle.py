@@ -13,7 +13,7 @@ from adapter.clock import SECOND, Micros
 from adapter.store import replay as again
 from adapter.store.contract import Settled, Settlement
 from adapter.store.records import attempts_to_json, made_to_json
-from adapter.store.sqlite.disk import Level, Room
+from adapter.store.sqlite.disk import DiskReserve, Level
 
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
     JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
@@ -42,7 +42,7 @@ class _Counts:
 
 
 def settle(
-    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int, room: Room
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int, room: DiskReserve
 ) -> list[Settled]:
     """Apply them in order. `tick` is the steady time now."""
     if room.look(connection) is not Level.OPEN:

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from adapter.clock import Micros
 from adapter.store.sqlite import claims, files, open, shutdown_marker
 from adapter.store.sqlite.damage import is_damage
-from adapter.store.sqlite.database import Keeper, refused
-from adapter.store.sqlite.disk import BALLAST, MIB, RESERVE, Room, free_bytes
+from adapter.store.sqlite.database import Database, refused
+from adapter.store.sqlite.disk import BALLAST, MIB, RESERVE, DiskReserve, free_bytes
 
 _LEAST_PAGES: Final = 64
 
@@ -34,7 +34,7 @@ DEFAULT: Final = Options()
 
 
 class Start(NamedTuple):
-    keeper: Keeper
+    keeper: Database
     connection: sqlite3.Connection  # that writes
     lock: int  # of the folder: a descriptor
     last_due: Micros  # of any waiting alarm, on the steady clock of the process before
@@ -46,8 +46,8 @@ async def start(path: Path, max_bytes: int | None, options: Options) -> Start:
     files.prepare(path)
     lock = files.lock(path)
     max_pages = None if max_bytes is None else max(max_bytes // files.PAGE_SIZE, _LEAST_PAGES)
-    room = Room(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
-    keeper = Keeper(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
+    room = DiskReserve(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
+    keeper = Database(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
     try:
         return await asyncio.to_thread(_first_look, keeper, lock)
     except BaseException as exc:
@@ -57,7 +57,7 @@ async def start(path: Path, max_bytes: int | None, options: Options) -> Start:
         raise
 
 
-def _first_look(keeper: Keeper, lock: int, *, again: bool = True) -> Start:
+def _first_look(keeper: Database, lock: int, *, again: bool = True) -> Start:
     connection = keeper.writer()
     try:
         keeper.room.start()

@@ -21,7 +21,7 @@ MORE = f"    max_in_flight: {IN_FLIGHT}\n"
 
 async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, seed: int = 1) -> Found:
     """Row 1: the same store lives through `kills` deaths at random points under load."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     groups, interval = 4, 0.2
     async with sandbox() as coc, aiohttp.ClientSession() as session:
         await coc.fail({"delay": 0.01})
@@ -31,7 +31,7 @@ async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, s
             churn = Churn(service.url, session, groups=groups, alerts=per_group, interval=interval, seed=seed)
             churn.start()
             for _ in range(kills):
-                await asyncio.sleep(0.3 + dice.random() * 1.2)
+                await asyncio.sleep(0.3 + rng.random() * 1.2)
                 service.kill()
                 await service.start()
             await churn.stop()

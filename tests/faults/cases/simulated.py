@@ -278,7 +278,7 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
     With gossip the second hears of the first's success before its turn comes; without it both send everything, and
     the one that waits sends what was true 15 s ago.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     async with world(folder, in_flight=8) as it:
         ledger = Ledger()
         log: dict[str, Any] = {}
@@ -286,7 +286,7 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
             Member(
                 _door(it),
                 it.clock,
-                dice=dice.random,
+                jitter=rng.random,
                 position=position,
                 log=log if gossip else None,
                 timing=Timing(group_interval=30.0),
@@ -296,12 +296,12 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
             for position in (0, 1)
         ]
         groups = [f"g{n}" for n in range(4)]
-        tasks = [asyncio.create_task(one.run(group, delay=dice.random() * 20)) for one in members for group in groups]
+        tasks = [asyncio.create_task(one.run(group, delay=rng.random() * 20)) for one in members for group in groups]
         for turn in range(1, rounds + 1):
             for one in members:
                 for group in groups:
                     one.put(group, *(turned(f"{group}P{n}", turn) for n in range(5)))
-            await it.clock.advance(60 + dice.random() * 30)
+            await it.clock.advance(60 + rng.random() * 30)
         await it.clock.advance(120)
         for task in tasks:
             task.cancel()

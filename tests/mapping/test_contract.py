@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from adapter.coc.fields import MAPPED, units
 from adapter.mapping import shipped
-from adapter.mapping.render.body import RESERVED, TOTAL_UNITS, VALUE_UNITS
+from adapter.mapping.render.body import TOTAL_UNITS, VALUE_UNITS
 from adapter.mapping.render.fallback import fallback
 from adapter.mapping.render.request import Contract, Reason, RenderRequest
+from adapter.mapping.rules.model import RESERVED
 from adapter.sandbox.contract import violations
 from tests.builders import START
 from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, told

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import pytest
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME
-from adapter.mapping.render.body import NOTES
 from adapter.mapping.render.request import Reason
 from adapter.mapping.rules.filters import FILTERS
 from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, NAMES
 from adapter.mapping.rules.levels import WORDS
 from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
 from adapter.mapping.tools.check import check
 from tests.mapping.workshop import text_of

@@ -13,10 +13,6 @@ from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean
 from adapter.mapping.render.request import Contract, Fallback, Reason
 from adapter.mapping.rules.levels import level
 
-NOTES: Final = ("rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback")
-RESERVED: Final = frozenset((*NOTES, *BY_NAME, ADDITIONAL))
-"""Keys of `additional` that are the adapter's; a field's own name holds its full text when it was clipped."""
-
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
 TOTAL_UNITS: Final = 240 * 1024  # all of them: at most 3 bytes each, so that the body stays under 1 MiB
 

@@ -14,9 +14,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Template, TemplateError, nodes
 
 from adapter.mapping.render.request import Reason
-from adapter.mapping.rules.language import MappingEnvironment, environment, lookup_names, parse
-
-WHEN: Final = "when"
+from adapter.mapping.rules.language import WHEN, MappingEnvironment, constant, environment, lookup_names, parse
 
 _MARK: Final = "\0mark"  # a filter name that no template can spell
 
@@ -135,16 +133,6 @@ class Compiler:
             return self.env.template_class.from_code(self.env, code, {}, None)
         except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as exc:
             raise CannotCompile(index, str(exc) or type(exc).__name__) from exc
-
-
-def constant(tree: nodes.Template) -> str | None:
-    """The text of a template without anything to evaluate."""
-    if not all(isinstance(node, nodes.Output) for node in tree.body):
-        return None
-    pieces = [piece for node in tree.body for piece in node.iter_child_nodes()]
-    if not all(isinstance(piece, nodes.TemplateData) for piece in pieces):
-        return None
-    return "".join(piece.data for piece in pieces if isinstance(piece, nodes.TemplateData))
 
 
 def _marking(index: int) -> nodes.Filter:

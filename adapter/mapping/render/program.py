@@ -14,9 +14,9 @@ from jinja2.runtime import Context
 
 from adapter.coc.fields import tidy
 from adapter.mapping.render.body import Composed, Origin, Subject, all_fall_back, compose
-from adapter.mapping.render.engine import WHEN, Compiler, FailureReason, Mark, Part, Rule, base_names, build
+from adapter.mapping.render.engine import Compiler, FailureReason, Mark, Part, Rule, base_names, build
 from adapter.mapping.render.request import Fallback, Reason
-from adapter.mapping.rules.language import names_of
+from adapter.mapping.rules.language import WHEN, names_of
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
 MAX_DETAIL: Final = 200

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adapter.mapping.render import protocol
-from adapter.mapping.render.engine import WHEN, FailureReason, places
+from adapter.mapping.render.engine import FailureReason, places
 from adapter.mapping.render.fallback import fallback
 from adapter.mapping.render.marker import InProgress
 from adapter.mapping.render.process import Child, ChildDied, CompileError, Limits
 from adapter.mapping.render.program import one_line
 from adapter.mapping.render.request import Reason, RenderRequest, RenderResult
+from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import RuleSet
 
 CHUNK_JOBS: Final = 64

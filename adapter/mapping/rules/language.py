@@ -18,6 +18,7 @@ from adapter.mapping.rules.filters import FILTERS
 
 ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerprint")
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
+WHEN: Final = "when"  # how the condition of a rule is named among its fields
 NAMES: Final = ("labels", "annotations", "alert", "group", "integration", "lookup")
 HELPERS: Final = ("range", "dict", "namespace")  # what is left of Jinja2's own global functions
 
@@ -109,3 +110,13 @@ def parse(env: MappingEnvironment, source: str, *, expression: bool) -> nodes.Te
     if not parser.stream.eos:
         parser.fail(f"unexpected {parser.stream.current.value!r} after the expression", parser.stream.current.lineno)
     return nodes.Template([nodes.Output([condition], lineno=1)], lineno=1)
+
+
+def constant(tree: nodes.Template) -> str | None:
+    """The text of a template without anything to evaluate."""
+    if not all(isinstance(node, nodes.Output) for node in tree.body):
+        return None
+    pieces = [piece for node in tree.body for piece in node.iter_child_nodes()]
+    if not all(isinstance(piece, nodes.TemplateData) for piece in pieces):
+        return None
+    return "".join(piece.data for piece in pieces if isinstance(piece, nodes.TemplateData))

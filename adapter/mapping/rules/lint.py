@@ -14,8 +14,8 @@ from jinja2 import nodes
 
 from adapter.coc.fields import BY_NAME, LEVELS, units
 from adapter.errors import Finding
-from adapter.mapping.render.engine import WHEN, constant
 from adapter.mapping.rules.inspector import Looked, look_at, outcomes
+from adapter.mapping.rules.language import WHEN, constant
 from adapter.mapping.rules.locate import position
 from adapter.mapping.rules.model import MappingFile, Rule
 from adapter.mapping.rules.syntax import Mistake

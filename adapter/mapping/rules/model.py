@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding
 from adapter.yamlfile import Loc, YamlFile
+
+NOTES: Final = ("rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback")
+RESERVED: Final = frozenset((*NOTES, *BY_NAME, ADDITIONAL))
+"""Keys of `additional` that the adapter sets itself; a field's own name holds the full text of a clipped field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

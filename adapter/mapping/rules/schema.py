@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME, MAPPED
 from adapter.errors import Finding
-from adapter.mapping.render.body import NOTES, RESERVED
-from adapter.mapping.rules.model import MappingFile, Rule
+from adapter.mapping.rules.model import NOTES, RESERVED, MappingFile, Rule
 from adapter.yamlfile import Loc, YamlFile, nearest
 
 FILE_KEYS: Final = ("lookup", "defaults", "rules")

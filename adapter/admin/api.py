@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from adapter import __version__
-from adapter.admin import routes as openapi
 from adapter.admin.explain import explain
-from adapter.admin.routes import Call, Operation, Page, Query, problem
+from adapter.admin.routes import Call, Operation, Page, Query, content, document, problem, serve
 from adapter.admin.schemas import (
     AlarmModel,
     DiscardedModel,
-    FallbackModel,
     FindingModel,
     IdsModel,
     IntegrationModel,
@@ -30,14 +29,15 @@ from adapter.admin.schemas import (
     TrailModel,
     stamp,
 )
-from adapter.alarm import Pause, Status
+from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
-from adapter.errors import PayloadError
+from adapter.clock import Clock
+from adapter.errors import Finding, PayloadError
+from adapter.mapping.render.live import LiveMappings
+from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import job_of
+from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, Counts
-
-if TYPE_CHECKING:
-    from adapter.service import Service
 
 _MATCHER: Final = re.compile(r'\s*([^=!~"]+?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
 _PAGING: Final = (
@@ -45,24 +45,65 @@ _PAGING: Final = (
     Query(name="limit", text="rows per page, 1 to 1000", kind="integer"),
 )
 _INTEGRATION: Final = Query(name="integration", text="only this integration")
+_UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
 
 
-class AdminApi:
-    """Answers from the parts of a running service."""
+class Integration(Protocol):
+    """What the API reads and changes of a delivery."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._started = service.clock.now()
+    @property
+    def pause(self) -> Pause | None: ...
+    @property
+    def breaker_state(self) -> str: ...
+    async def set_pause(self, pause: Pause | None) -> None: ...
+
+
+class Reloads(Protocol):
+    """What came of the last look at the files."""
+
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+    @property
+    def restart_needed(self) -> bool: ...
+
+
+class AdminApi:
+    """Answers from the parts of a running adapter."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        integrations: Mapping[str, Integration],
+        contracts: Mapping[str, Contract],
+        default_integration: str | None,
+        mappings: LiveMappings,
+        mappings_folder: str,
+        config: Mapping[str, Any],
+        reloads: Reloads,
+        not_ready: Callable[[], Awaitable[str | None]],
+        replayed: Callable[[str, Sequence[Kind]], None],
+    ) -> None:
+        """`config` has its secrets masked. `not_ready` gives None or the reason.
+
+        `replayed` counts what a replay enqueued for an integration and wakes its delivery.
+        """
+        self._store, self._clock, self._config = store, clock, config
+        self._deliveries, self._contracts, self._default = integrations, contracts, default_integration
+        self._mappings, self._mappings_folder = mappings, mappings_folder
+        self._reloads, self._not_ready, self._replayed = reloads, not_ready, replayed
+        self._started = clock.now()
 
     def routes(self) -> list[web.RouteDef]:
         operations = self.operations()
-        description = openapi.document(operations)
+        description = document(operations)
 
         async def get_openapi(request: web.Request) -> web.Response:
             return web.json_response(description)
 
-        return [*openapi.routes(operations), web.get("/api/v1/openapi.json", get_openapi)]
+        return [*serve(operations), web.get("/api/v1/openapi.json", get_openapi)]
 
     def operations(self) -> list[Operation]:
         alarms = (
@@ -94,37 +135,36 @@ class AdminApi:
         ]  # fmt: skip
 
     async def _status(self, call: Call) -> StatusModel:
-        service = self._service
-        reason = await service.unready()
+        reason = await self._not_ready()
         return StatusModel(
             version=__version__,
             python=platform.python_version(),
             started_at=stamp(self._started) or "",
             ready=reason is None,
             not_ready_because=reason,
-            restart_needed=service.reloader.restart_needed,
-            config=dict(service.config.shown),
+            restart_needed=self._reloads.restart_needed,
+            config=dict(self._config),
             mapping=MappingModel(
-                revision=service.mappings.revision,
-                directory=str(service.config.mappings),
-                findings=[FindingModel.of(finding) for finding in service.reloader.findings],
+                revision=self._mappings.revision,
+                directory=self._mappings_folder,
+                findings=[FindingModel.model_validate(finding) for finding in self._reloads.findings],
             ),
-            store=service.store.describe(),
+            store=self._store.describe(),
             integrations=await self._integrations(call),
         )
 
     async def _integrations(self, call: Call) -> list[IntegrationModel]:
-        counts = await self._service.store.counts()
-        return [self._integration(name, counts.get(name, _NONE)) for name in self._service.deliveries]
+        counts = await self._store.counts()
+        return [self._integration(name, counts.get(name, _NONE)) for name in self._deliveries]
 
     def _integration(self, name: str, counts: Counts) -> IntegrationModel:
-        gate = self._service.deliveries[name].gate
+        delivery = self._deliveries[name]
         return IntegrationModel(
             id=name,
             integration=name,
-            state="paused" if gate.pause else "running",
-            breaker=gate.breaker.state,
-            pause=PauseModel.of(gate.pause) if gate.pause else None,
+            state="paused" if delivery.pause else "running",
+            breaker=delivery.breaker_state,
+            pause=PauseModel.model_validate(delivery.pause) if delivery.pause else None,
             pending=counts.pending,
             open_alarms=counts.open_alarms,
             dead_letters=counts.dead,
@@ -136,7 +176,7 @@ class AdminApi:
         if status is not None and status not in tuple(Status):
             raise problem(400, "status is firing or resolved")
         limit = call.whole("limit", 100, 1, 1000)
-        rows = await self._service.store.alarms(
+        rows = await self._store.alarms(
             AlarmQuery(
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
@@ -146,88 +186,91 @@ class AdminApi:
                 limit=limit,
             )
         )
-        return Page([AlarmModel.of(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+        return Page([AlarmModel.model_validate(row) for row in rows], rows[-1].id if len(rows) == limit else None)
 
     async def _trail(self, call: Call) -> TrailModel:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
-        store = self._service.store
-        found = await store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
-        reports = await store.trail(integration, fingerprint)
-        delivery = self._service.deliveries.get(integration)
+        found = await self._store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
+        reports = await self._store.trail(integration, fingerprint)
+        delivery = self._deliveries.get(integration)
         alarm = found[0] if found else None
         return TrailModel(
             explanation=explain(
                 alarm,
                 reports,
-                pause=delivery.gate.pause if delivery else None,
-                breaker=delivery.gate.breaker.state if delivery else "closed",
-                now=self._service.clock.now(),
+                pause=delivery.pause if delivery else None,
+                breaker=delivery.breaker_state if delivery else "closed",
+                now=self._clock.now(),
             ),
-            alarm=AlarmModel.of(alarm) if alarm else None,
-            reports=[ReportModel.of(row) for row in reports],
+            alarm=AlarmModel.model_validate(alarm) if alarm else None,
+            reports=[ReportModel.model_validate(row) for row in reports],
         )
 
     async def _dead_letters(self, call: Call) -> Page:
         limit = call.whole("limit", 100, 1, 1000)
         after = call.whole("after", 0, 0, 2**62)
-        rows = await self._service.store.dead_letters(call.one("integration"), after, limit)
-        return Page([ReportModel.of(row) for row in rows], rows[-1].report.seq if len(rows) == limit else None)
+        rows = await self._store.dead_letters(call.one("integration"), after, limit)
+        return Page(
+            [ReportModel.model_validate(row) for row in rows], rows[-1].report.seq if len(rows) == limit else None
+        )
 
     async def _replay(self, call: Call) -> list[ReplayedModel]:
-        return [
-            ReplayedModel(id=seq, kinds=[kind.value for kind in kinds])
-            for seq, kinds in (await self._service.replay(call.body.ids, as_sent=call.body.as_sent)).items()
-        ]
+        replayed = await replay(self._store, call.body.ids, as_sent=call.body.as_sent, count=self._replayed)
+        return [ReplayedModel(id=seq, kinds=[kind.value for kind in kinds]) for seq, kinds in replayed.items()]
 
     async def _discard(self, call: Call) -> list[DiscardedModel]:
-        return [DiscardedModel(id=seq) for seq in await self._service.store.discard(call.body.ids)]
+        return [DiscardedModel(id=seq) for seq in await self._store.discard(call.body.ids)]
 
     async def _pause(self, call: Call) -> IntegrationModel:
-        service = self._service
-        pause = Pause(reason="operator", since=service.clock.now(), by="admin API")
-        return await self._set_pause(call, pause)
+        return await self._set_pause(call, Pause(reason="operator", since=self._clock.now(), by="admin API"))
 
     async def _resume(self, call: Call) -> IntegrationModel:
         return await self._set_pause(call, None)
 
     async def _set_pause(self, call: Call, pause: Pause | None) -> IntegrationModel:
         name = call.request.match_info["name"]
-        delivery = self._service.deliveries.get(name)
-        if delivery is None:
-            raise problem(404, "no such integration; adapter.yml names those there are")
-        await delivery.set_pause(pause)
-        return self._integration(name, (await self._service.store.counts()).get(name, _NONE))
+        if name not in self._deliveries:
+            raise problem(404, _UNKNOWN)
+        await self._deliveries[name].set_pause(pause)
+        return self._integration(name, (await self._store.counts()).get(name, _NONE))
 
     async def _rejects(self, call: Call) -> Page:
         limit = call.whole("limit", 100, 1, 1000)
-        rows = await self._service.store.rejects(call.whole("after", 0, 0, 2**62), limit)
-        return Page([RejectModel.of(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+        rows = await self._store.rejects(call.whole("after", 0, 0, 2**62), limit)
+        return Page([RejectModel.model_validate(row) for row in rows], rows[-1].id if len(rows) == limit else None)
 
     async def _render(self, call: Call) -> list[RenderedModel]:
-        integration = self._service.config.integration(call.one("integration"))
-        if integration is None:
-            raise problem(404, "no such integration; adapter.yml names those there are")
+        name = call.one("integration") or self._default
+        if name is None or name not in self._contracts:
+            raise problem(404, _UNKNOWN)
         try:
-            webhook = parse_webhook(await openapi.content(call.request))
+            webhook = parse_webhook(await content(call.request))
         except PayloadError as exc:
             raise problem(400, str(exc)) from exc
-        jobs = [
-            job_of(alert, webhook.group, integration.name)._replace(contract=integration.contract)
-            for alert in webhook.alerts
-        ]
-        made = await self._service.mappings.render(jobs)
+        jobs = [job_of(alert, webhook.group, name)._replace(contract=self._contracts[name]) for alert in webhook.alerts]
+        results = await self._mappings.render(jobs)
         return [
-            RenderedModel(
-                fingerprint=alert.fingerprint,
-                rule=item.rule,
-                mapping=item.mapping,
-                dropped=item.dropped,
-                fallbacks=[FallbackModel(field=fallback.field, reason=fallback.reason) for fallback in item.fallbacks],
-                clipped=list(item.clipped),
-                body=item.body,
-            )
-            for alert, item in zip(webhook.alerts, made, strict=True)
+            RenderedModel.model_validate({"fingerprint": alert.fingerprint, **result._asdict(), "body": result.body})
+            for alert, result in zip(webhook.alerts, results, strict=True)
         ]
+
+
+async def replay(
+    store: Store, seqs: Sequence[int], *, as_sent: bool, count: Callable[[str, Sequence[Kind]], None]
+) -> dict[int, tuple[Kind, ...]]:
+    """Owe dead letters again; the kinds enqueued, by seq. Seqs that are no dead letters are left out.
+
+    `count` hears the integration and the kinds right after the commit: nothing may come between the two, neither
+    another settlement, whose figures are newer, nor a failure.
+    """
+    integrations = {}
+    for seq in seqs:
+        for row in await store.dead_letters(None, seq - 1, 1):
+            integrations[row.report.seq] = row.report.integration
+    replayed = await store.replay(seqs, as_sent=as_sent)
+    for seq, kinds in replayed.items():
+        count(integrations[seq], kinds)
+    return replayed
 
 
 def _get(path: str, summary: str, run: Any, answer: Any, *query: Query) -> Operation:

@@ -79,7 +79,7 @@ def problem(status: int, message: str) -> web.HTTPException:
     return kinds[status](text=text, content_type="application/json")
 
 
-def routes(operations: Sequence[Operation]) -> list[web.RouteDef]:
+def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
     return [web.route(operation.method, operation.path, _handler(operation)) for operation in operations]
 
 

@@ -1,21 +1,53 @@
-"""What the admin API says, as models: the OpenAPI document is made from them, and the operator commands read them."""
+"""The answers of the admin API as models: they read the store's rows, and the OpenAPI document describes them.
+
+A field whose name differs from that of the row says where its value is found.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
-from adapter.alarm import Attempt, Pause
 from adapter.clock import SECOND, Micros
-from adapter.errors import Finding
-from adapter.store.views import AlarmRow, RejectRow, ReportRow
+
+
+def stamp(micros: Micros) -> str | None:
+    """RFC 3339 in UTC with milliseconds, null for never."""
+    if not micros:
+        return None
+    return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _at(*path: str, default: Any = None, description: str | None = None) -> Any:
+    """A field found at this path of the row's attributes; the default where the path ends early."""
+    return Field(default_factory=lambda: default, validation_alias=AliasPath(*path), description=description)
+
+
+def _json(body: bytes | None) -> Any:
+    return from_json(body) if body else None
+
+
+def _text(head: bytes) -> str:
+    return head.decode(errors="replace")
+
+
+def _named(fallback: Any) -> Any:
+    return dict(zip(("field", "reason"), fallback, strict=False)) if isinstance(fallback, tuple) else fallback
+
+
+Time = Annotated[str | None, BeforeValidator(stamp)]
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        from_attributes=True,
+        validate_by_name=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class FindingModel(Model):
@@ -25,20 +57,12 @@ class FindingModel(Model):
     message: str
     hint: str
 
-    @classmethod
-    def of(cls, finding: Finding) -> FindingModel:
-        return cls(file=finding.file, line=finding.line, col=finding.col, message=finding.message, hint=finding.hint)
-
 
 class PauseModel(Model):
     reason: str = Field(description="operator, credentials, endpoint or refusals")
-    since: str
+    since: Annotated[str, BeforeValidator(stamp)]
     by: str
     detail: str
-
-    @classmethod
-    def of(cls, pause: Pause) -> PauseModel:
-        return cls(reason=pause.reason, since=stamp(pause.since) or "", by=pause.by, detail=pause.detail)
 
 
 class IntegrationModel(Model):
@@ -75,64 +99,32 @@ class StatusModel(Model):
 class AlarmModel(Model):
     id: int
     integration: str
-    fingerprint: str
-    status: str
-    episode: int
-    coc_alarm_id: str
+    fingerprint: str = _at("alarm", "fingerprint")
+    status: str = _at("alarm", "status")
+    episode: int = _at("alarm", "episode")
+    coc_alarm_id: str = _at("alarm", "coc_alarm_id")
     labels: dict[str, str]
-    starts_at: str | None
-    ends_at: str | None
-    first_seen_at: str | None
-    last_seen_at: str | None
+    starts_at: Time = _at("alarm", "starts")
+    ends_at: Time = _at("alarm", "ends")
+    first_seen_at: Time = _at("first_seen")
+    last_seen_at: Time = _at("last_seen")
     repeats: int
     stale: int
-    pending: int
-    coc_status: str | None = Field(description="what COC last accepted: alarm or ok; null when nothing yet")
-    coc_accepted_at: str | None
-
-    @classmethod
-    def of(cls, row: AlarmRow) -> AlarmModel:
-        alarm = row.alarm
-        return cls(
-            id=row.id,
-            integration=row.integration,
-            fingerprint=alarm.fingerprint,
-            status=alarm.status.value,
-            episode=alarm.episode,
-            coc_alarm_id=alarm.coc_alarm_id,
-            labels=dict(row.labels),
-            starts_at=stamp(alarm.starts),
-            ends_at=stamp(alarm.ends),
-            first_seen_at=stamp(row.first_seen),
-            last_seen_at=stamp(row.last_seen),
-            repeats=row.repeats,
-            stale=row.stale,
-            pending=alarm.pending,
-            coc_status=row.accepted.status if row.accepted else None,
-            coc_accepted_at=stamp(row.accepted.at) if row.accepted else None,
-        )
+    pending: int = _at("alarm", "pending")
+    coc_status: str | None = _at(
+        "accepted", "status", description="what COC last accepted: alarm or ok; null when nothing yet"
+    )
+    coc_accepted_at: Time = _at("accepted", "at")
 
 
 class AttemptModel(Model):
-    at: str | None
-    seconds: float
-    verdict: str
+    at: Time
+    seconds: Annotated[float, BeforeValidator(lambda seconds: round(seconds, 6))]
+    verdict: str = _at("reason")
     status: int
     code: str
     message: str
     ambiguous: bool
-
-    @classmethod
-    def of(cls, attempt: Attempt) -> AttemptModel:
-        return cls(
-            at=stamp(attempt.at),
-            seconds=round(attempt.seconds, 6),
-            verdict=attempt.reason,
-            status=attempt.status,
-            code=attempt.code,
-            message=attempt.message,
-            ambiguous=attempt.ambiguous,
-        )
 
 
 class FallbackModel(Model):
@@ -141,49 +133,26 @@ class FallbackModel(Model):
 
 
 class ReportModel(Model):
-    id: int
-    integration: str
-    fingerprint: str
-    episode: int
-    kind: str
+    id: int = _at("report", "seq")
+    integration: str = _at("report", "integration")
+    fingerprint: str = _at("report", "fingerprint")
+    episode: int = _at("report", "episode")
+    kind: str = _at("report", "kind")
     outcome: str | None = Field(description="null while pending")
-    received_at: str | None
-    done_at: str | None
-    due_in_seconds: float | None
-    attempts: int
+    received_at: Time = _at("report", "received")
+    done_at: Time = _at("done")
+    due_in_seconds: float | None = _at("due_in")
+    attempts: int = _at("report", "attempts")
     webhook: dict[str, Any] = Field(description="which webhook brought it: id, receiver, externalURL ...")
-    mapping: str | None
-    rule: str | None
-    mapping_revision: str | None
-    fallbacks: list[FallbackModel]
-    clipped: list[str]
-    body: dict[str, Any] | None = Field(description="as sent last, or as it would have been")
-    last_attempts: list[AttemptModel]
-
-    @classmethod
-    def of(cls, row: ReportRow) -> ReportModel:
-        report, made = row.report, row.made
-        body = made.body if made and made.body else report.body
-        return cls(
-            id=report.seq,
-            integration=report.integration,
-            fingerprint=report.fingerprint,
-            episode=report.episode,
-            kind=report.kind.value,
-            outcome=row.outcome.value if row.outcome else None,
-            received_at=stamp(report.received),
-            done_at=stamp(row.done),
-            due_in_seconds=row.due_in,
-            attempts=report.attempts,
-            webhook={"id": report.webhook, **row.sender},
-            mapping=made.mapping if made else None,
-            rule=made.rule if made else None,
-            mapping_revision=made.revision if made else None,
-            fallbacks=[FallbackModel(field=field, reason=reason) for field, reason in (made.fallbacks if made else ())],
-            clipped=list(made.clipped) if made else [],
-            body=from_json(body) if body else None,
-            last_attempts=[AttemptModel.of(attempt) for attempt in row.attempts],
-        )
+    mapping: str | None = _at("made", "mapping")
+    rule: str | None = _at("made", "rule")
+    mapping_revision: str | None = _at("made", "revision")
+    fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]] = _at("made", "fallbacks", default=[])
+    clipped: list[str] = _at("made", "clipped", default=[])
+    body: Annotated[dict[str, Any] | None, BeforeValidator(_json)] = Field(
+        description="as sent last, or as it would have been"
+    )
+    last_attempts: list[AttemptModel] = _at("attempts")
 
 
 class TrailModel(Model):
@@ -195,23 +164,13 @@ class TrailModel(Model):
 class RejectModel(Model):
     id: int
     integration: str
-    received_at: str | None
+    received_at: Time = _at("received")
     reason: str
-    head: str = Field(description="the first 64 KiB of what could not be used")
-
-    @classmethod
-    def of(cls, row: RejectRow) -> RejectModel:
-        return cls(
-            id=row.id,
-            integration=row.integration,
-            received_at=stamp(row.received),
-            reason=row.reason,
-            head=row.head.decode(errors="replace"),
-        )
+    head: Annotated[str, BeforeValidator(_text)] = Field(description="the first 64 KiB of what could not be used")
 
 
 class IdsModel(Model):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
     ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(min_length=1, max_length=10_000)
 
@@ -234,17 +193,10 @@ class RenderedModel(Model):
     rule: str | None
     mapping: str | None
     dropped: bool
-    fallbacks: list[FallbackModel]
+    fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]]
     clipped: list[str]
     body: dict[str, Any] | None
 
 
 class ErrorModel(Model):
     error: str
-
-
-def stamp(micros: Micros) -> str | None:
-    """RFC 3339 in UTC with milliseconds, null for never."""
-    if not micros:
-        return None
-    return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,10 +20,9 @@ from typing import Any, Final, TextIO
 import aiohttp
 from aiohttp import web
 
-from adapter.app import running
+from adapter.app import Options, running
 from adapter.config.load import load_config
 from adapter.sandbox.server import SANDBOX, make_sandbox
-from adapter.service import Options
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
 STORY: Final = (

@@ -102,8 +102,7 @@ def _log_flags(command: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     gc.disable()  # until `serve` runs: what a start makes stays, and looking through it costs a fifth of the start
-    from adapter.app import serve
-    from adapter.service import Options
+    from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)
     flags = Options(

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adapter.alarm import Pause
 from adapter.clock import Clock
@@ -88,6 +88,15 @@ class Delivery:
         self._bytes_claimed = 0  # of all alerts claimed, since the start
         self._running: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause in force."""
+        return self.gate.pause
+
+    @property
+    def breaker_state(self) -> Literal["closed", "open", "half_open"]:
+        return self.gate.breaker.state
 
     def wake(self) -> None:
         """Something new is owed, or something that held reports back has changed."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from html import escape
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from adapter import __version__
-from adapter.errors import ConfigError, MappingError
+from adapter.clock import Clock
+from adapter.errors import ConfigError, MappingError, StoreUnavailable
+
+ANSWER_SECONDS: Final = 1.0  # how long an answer about readiness holds
+PROBE_SECONDS: Final = 2.0  # how long the store may take to commit; the chart's readiness probe waits for 3
 
 LINKS = (
     ("/metrics", "metrics"),
@@ -19,8 +25,44 @@ LINKS = (
 )
 
 
+class Readiness:
+    """Whether webhooks can be accepted: the store commits, and the process is not shutting down."""
+
+    def __init__(self, probe: Callable[[], Awaitable[None]], clock: Clock) -> None:
+        """`probe` commits something, and raises StoreUnavailable when it cannot."""
+        self.draining = False
+        self._probe, self._clock = probe, clock
+        self._answered_at = -ANSWER_SECONDS
+        self._answer: str | None = None
+        self._probing: asyncio.Task[str | None] | None = None
+
+    async def problem(self) -> str | None:
+        """None while webhooks can be accepted, else one line that says why not.
+
+        A probe that hangs is waited for, not repeated.
+        """
+        if self.draining:
+            return "shutting down"
+        if self._clock.monotonic() - self._answered_at < ANSWER_SECONDS:
+            return self._answer
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probed(), name="probe")
+        await asyncio.wait((self._probing,), timeout=PROBE_SECONDS)
+        if not self._probing.done():
+            return f"the store has not committed for {PROBE_SECONDS:g} s"
+        self._answered_at, self._answer = self._clock.monotonic(), self._probing.result()
+        return self._answer
+
+    async def _probed(self) -> str | None:
+        try:
+            await self._probe()
+        except StoreUnavailable as exc:
+            return f"the store cannot commit: {exc}".splitlines()[0]
+        return None
+
+
 class Management:
-    """Reports what others judge: `ready` gives None, or the one line that says why not."""
+    """Serves what others judge: `healthy` and `ready` give None, or the one line that says why not."""
 
     def __init__(
         self,
@@ -70,7 +112,7 @@ def reload_route(reload: Callable[[], Awaitable[str]]) -> web.RouteDef:
     return web.post("/-/reload", post_reload)
 
 
-def _state(complaint: str | None, good: str) -> web.Response:
-    if complaint is None:
+def _state(problem: str | None, good: str) -> web.Response:
+    if problem is None:
         return web.Response(text=good + "\n")
-    return web.Response(status=503, text=complaint + "\n")
+    return web.Response(status=503, text=problem + "\n")

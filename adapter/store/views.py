@@ -60,6 +60,16 @@ class ReportRow:
     attempts: tuple[Attempt, ...]  # the last ten
     sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
 
+    @property
+    def webhook(self) -> dict[str, Any]:
+        """Which webhook brought it."""
+        return {"id": self.report.webhook, **self.sender}
+
+    @property
+    def body(self) -> bytes | None:
+        """JSON as sent last, or as it would have been; None before the first rendering."""
+        return self.made.body if self.made and self.made.body else self.report.body
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectRow:

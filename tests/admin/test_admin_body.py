@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import BaseModel
 
-from adapter.admin.routes import Call, Operation, document, routes
+from adapter.admin.routes import Call, Operation, document, serve
 
 
 class Taken(BaseModel):
@@ -42,7 +42,7 @@ GZIP = {"Content-Encoding": "gzip"}
 )
 async def test_a_body_is_read_within_limits(body: bytes, headers: dict[str, str], status: int, error: str) -> None:
     app = web.Application(client_max_size=1000)
-    app.add_routes(routes([OPERATION]))
+    app.add_routes(serve([OPERATION]))
     async with TestClient(TestServer(app)) as client:
         answer = await client.post("/api", data=body, headers=headers)
         assert answer.status == status

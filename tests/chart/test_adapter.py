@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.coc.endpoint import AkSk, Token
 from adapter.config import units
 from adapter.config.load import load_config
 from adapter.config.schema import Settings
 from adapter.mapping.render.live import MEMORY
-from adapter.service import DRAIN_SECONDS
 from tests.chart.mounted import Mounted
 from tests.chart.rendering import Rendered, ci_values, render, render_all
 

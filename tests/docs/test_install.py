@@ -14,9 +14,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.config.load import load_config
-from adapter.service import DRAIN_SECONDS
 from tests.chart.rendering import render
 from tests.needs import needs, unavailable
 

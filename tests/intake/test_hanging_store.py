@@ -18,7 +18,7 @@ from adapter.clock import SystemClock
 from adapter.config.load import load_config
 from adapter.intake.webhook import WebhookHandler
 from adapter.metrics import Metrics
-from adapter.service import Options, Service
+from adapter.server.management import Readiness
 from adapter.store.sqlite.store import SqliteStore
 from tests.stage import alert, until, values, webhook, write_config
 from tests.store.faults import small_options
@@ -52,17 +52,17 @@ class Disk:
 
 
 class House:
-    """The real store on a disk of ours, the real door in front of it, and the service that judges both."""
+    """The real store on a disk of ours, the real handler in front of it, and the readiness that judges both."""
 
     def __init__(self, disk: Disk, store: SqliteStore, folder: Path, commit_seconds: float) -> None:
-        config = write_config(folder, 1, "webhook: {max_in_flight: 2, max_body: 4KiB}")
+        config = load_config(write_config(folder, 1, "webhook: {max_in_flight: 2, max_body: 4KiB}"))
         clock = SystemClock()
         self.disk, self.store = disk, store
         self.metrics = Metrics(["default"], clock=clock)
         self.owed: list[str] = []
-        self.service = Service(load_config(config), Options(config_file=config), clock, store, self.metrics)
+        self.readiness = Readiness(store.probe, clock)
         self.door = WebhookHandler(
-            self.service.config,
+            config,
             store=store,
             clock=clock,
             metrics=self.metrics,
@@ -139,8 +139,8 @@ async def test_a_body_over_the_limit_does_not_wait_for_a_disk_that_hangs(tmp_pat
 async def test_readiness_says_that_the_disk_hangs_and_asks_it_once_until_it_answers(tmp_path: Path) -> None:
     async with house(tmp_path) as here:
         here.disk.hang()
-        told = await asyncio.gather(here.service.unready(), here.service.unready())
+        told = await asyncio.gather(here.readiness.problem(), here.readiness.problem())
         assert told == ["the store has not committed for 2 s"] * 2
 
         here.disk.go_on()
-        assert await here.service.unready() is None
+        assert await here.readiness.problem() is None

@@ -1,63 +1,174 @@
-"""Turns pydantic's errors about a YAML file into findings with file, line and column.
+"""Validates YAML files that people edit and reports every error with file, line and column.
 
-Every file that people edit (adapter.yml, web config, mappings, mapping tests) is validated by pydantic models, and a
-validator reports a mistake by raising ValueError with the message that the person reads.
+adapter.yml, the web config, mapping files and mapping tests are pydantic models. A validator reports an error by raising
+ValueError with the message that the person reads, or Problem where it has a hint or means a part of its value. A
+validator of dict keys points at the key.
+
+Two settings of a model shape messages. `title`, with its article, names the model: "unknown key 'x' in a rule", "a rule
+must be a mapping of ...". A field's `description` is the hint where the field is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, get_args
+import re
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from adapter.errors import Finding
 from adapter.yamlfile import Loc, YamlFile, nearest
 
+Model = TypeVar("Model", bound=BaseModel)
 
-def findings_of(file: YamlFile, exc: ValidationError, model: type[BaseModel]) -> list[Finding]:
-    """Every error of validating `file.data` against `model`, at its place in the file."""
-    return list(_findings(file, exc, model))
-
-
-def _findings(file: YamlFile, exc: ValidationError, model: type[BaseModel]) -> Iterator[Finding]:
-    for error in exc.errors(include_url=False, include_input=False):
-        loc = _real(file.data, error["loc"])
-        if error["type"] == "extra_forbidden":
-            known = _keys(model, error["loc"][:-1])
-            yield file.finding(loc, f"unknown key {error['loc'][-1]!r}", nearest(str(loc[-1]), known), at_key=True)
-        elif error["type"] == "missing":
-            yield file.finding(loc, f"{error['loc'][-1]} is required")
-        elif isinstance(error.get("ctx", {}).get("error"), ValueError):
-            yield file.finding(loc, str(error["ctx"]["error"]))
-        else:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            yield file.finding(loc, f"{'.'.join(map(str, loc))}: {message}" if loc else message)
+_EXPECTED: Final = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+"""pydantic's type errors -> the value that was expected."""
 
 
-def _real(data: Any, loc: Loc) -> Loc:
-    """pydantic's location without the union tags that the file does not have."""
+class Problem(ValueError):
+    """An error that a validator found.
+
+    `at` leads from the validated value to the part that is wrong; `at_key` points at the part's key, not its value.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, at: Loc = (), at_key: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.at, self.at_key = message, hint, at, at_key
+
+
+class Problems(ValueError):
+    """Several errors that one validator found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+def validate(
+    file: YamlFile, model: type[Model], at: Loc = (), context: Any = None
+) -> tuple[Model | None, list[Finding]]:
+    """The file's data at a location as a model, or None and every finding. Validators get `info.context`."""
+    data = file.data
+    for part in at:
+        data = data[part]
+    try:
+        return model.model_validate(data, context=context), []
+    except ValidationError as exc:
+        return None, findings_of(file, exc, model, at)
+
+
+def findings_of(file: YamlFile, exc: ValidationError, model: type[BaseModel], at: Loc = ()) -> list[Finding]:
+    """Every error of validating the data at a location against `model`, at its place in the file."""
+    findings = []
+    for error in exc.errors(include_url=False):
+        place = _place(model, error["loc"])
+        for problem in _problems(error, place):
+            loc = (*at, *place.loc, *problem.at)
+            findings.append(file.finding(loc, problem.message, problem.hint, at_key=place.is_key or problem.at_key))
+    return findings
+
+
+def kind(value: object) -> str:
+    """The type of a value in words, with its article."""
+    if value == "":
+        return "empty text"
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", NoneType: "nothing"}
+    return names.get(type(value), "a number")
+
+
+def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
+    raised = error.get("ctx", {}).get("error")
+    name = str(place.loc[-1]) if place.loc else "the file"
+    value = error["input"]
+    if isinstance(raised, Problems):
+        return raised.problems
+    if isinstance(raised, Problem):
+        return [raised]
+    if isinstance(raised, ValueError):
+        return [Problem(str(raised))]
+    if error["type"] == "extra_forbidden" and place.owner:
+        known = list(_fields(place.owner))
+        inside = f" in {title}" if (title := _title(place.owner)) else ""
+        hint = nearest(name, known) or f"known are {', '.join(known)}"
+        return [Problem(f"unknown key {name!r}{inside}", hint, at_key=True)]
+    if error["type"] == "missing" and place.owner:
+        return [Problem(f"{name} is required", _fields(place.owner)[name].description or "")]
+    if error["type"] == "model_type" and isinstance(place.type, type):
+        name = _title(place.type) or name
+        keys = ", ".join(_fields(place.type))
+        return [Problem(f"{name} must be a mapping of {keys}, not {kind(value)}", at_key=value is None)]
+    if error["type"] in _EXPECTED:
+        return [Problem(f"{name} must be {_EXPECTED[error['type']]}, not {kind(value)}", at_key=value is None)]
+    if error["type"] == "literal_error":
+        expected = error["ctx"]["expected"]
+        return [Problem(f"{name} must be {expected}", nearest(str(value), re.findall(r"'([^']*)'", expected)))]
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return [Problem(f"{'.'.join(map(str, place.loc))}: {message}" if place.loc else message)]
+
+
+class _Place(NamedTuple):
+    loc: Loc  # in the file: pydantic's location without its labels
+    type: Any  # of the value there, None when the model knows none
+    owner: type[BaseModel] | None  # the innermost model that the location goes through
+    is_key: bool
+
+
+def _place(model: type[BaseModel], loc: Loc) -> _Place:
+    """Follow pydantic's location through the model's types; "[key]" and the labels of unions are not in the file."""
     real: list[str | int] = []
+    at: Any = model
+    owner = None
     for part in loc:
-        inside = isinstance(data, dict) and part in data
-        if inside or part == loc[-1]:
-            real.append(part)
-            data = data[part] if inside else None
-    return tuple(real)
+        if part == "[key]":
+            return _Place(tuple(real), None, owner, is_key=True)
+        at = _bare(at)
+        if get_origin(at) in (Union, UnionType):
+            at = next((member for member in get_args(at) if part == _label(member)), None)
+            continue
+        real.append(part)
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            owner = at
+            at = field.annotation if (field := _fields(at).get(str(part))) else None
+        else:
+            arguments = [argument for argument in get_args(at) if argument is not Ellipsis]
+            at = arguments[-1] if arguments else None
+    return _Place(tuple(real), _bare(at), owner, is_key=False)
 
 
-def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The keys known at a location of the model."""
-    for part in loc:
-        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
-        for candidate in (annotation, *_inner(annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-                break
-    return list(model.model_fields)
+def _bare(annotation: Any) -> Any:
+    """A type without its metadata and without None."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member is not NoneType]
+        return _bare(members[0]) if len(members) == 1 else annotation
+    return annotation
 
 
-def _inner(annotation: Any) -> Iterator[Any]:
-    for argument in get_args(annotation):
-        yield argument
-        yield from _inner(argument)
+def _label(member: Any) -> str:
+    """What pydantic calls a member of a union in a location."""
+    tags = [data.tag for data in getattr(member, "__metadata__", ()) if isinstance(data, Tag)]
+    return tags[0] if tags else str(getattr(member, "__name__", member))
+
+
+def _fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _title(model: type[BaseModel]) -> str:
+    return model.model_config.get("title") or ""

@@ -8,7 +8,7 @@ floats are typed.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -51,9 +51,13 @@ for _tag, _pattern, _first in _TYPES:
 class YamlFile:
     """One file's data with the position of every key and value."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, *, secrets: Collection[str] = ()) -> None:
+        """`secrets`: keys whose values no finding shows. The lines on which they stand are left out of excerpts."""
         self.name = name
         self.lines = text.splitlines()
+        self._secrets = secrets
+        named = re.compile(rf"\b(?:{'|'.join(secrets)})\b") if secrets else None
+        self._hidden = {number for number, line in enumerate(self.lines, 1) if named and named.search(line)}
         self.data: Any = None
         self.findings: list[Finding] = []
         self._marks: dict[Loc, Mark] = {}
@@ -75,7 +79,8 @@ class YamlFile:
         return self.finding_at(mark.line, mark.col, message, hint)
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
-        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        shown = 0 < line <= len(self.lines) and line not in self._hidden
+        source = self.lines[line - 1] if shown else ""
         return Finding(self.name, line, col, message, hint, source)
 
     def _load(self, text: str) -> None:
@@ -108,6 +113,8 @@ class YamlFile:
             key.start_mark.line + 1 if key else 0,
             key.start_mark.column + 1 if key else 0,
         )
+        if key is not None and key.value in self._secrets:
+            self._hidden.update(range(key.start_mark.line + 1, node.end_mark.line + 2))
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, item, (*loc, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
@@ -144,15 +151,15 @@ class YamlFile:
         return value
 
 
-def read(path: Path, name: str | None = None) -> YamlFile:
-    """Read one file; what cannot be read becomes a finding, like everything else wrong with it."""
+def read(path: Path, name: str | None = None, *, secrets: Collection[str] = ()) -> YamlFile:
+    """Read one file. A file that cannot be read has one finding and no data."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as exc:
         return _unreadable(name or str(path), f"cannot be read: {exc.strerror or exc}")
     except UnicodeDecodeError as exc:
         return _unreadable(name or str(path), f"not UTF-8: byte {exc.start} is not part of a character")
-    return YamlFile(name or str(path), text)
+    return YamlFile(name or str(path), text, secrets=secrets)
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

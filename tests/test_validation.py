@@ -1,0 +1,100 @@
+"""Errors of pydantic models become findings that say where in the YAML file something is wrong, and what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from adapter.validation import Problem, Problems, validate
+from adapter.yamlfile import Loc, YamlFile
+
+
+class Cat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["dog"]
+    dog: str = ""
+    leash: bool = True
+
+
+def _short(name: str) -> str:
+    if len(name) > 5:
+        raise Problem("too long a name", "at most 5 letters")
+    return name
+
+
+def _no_holes(holes: dict[str, int]) -> dict[str, int]:
+    raise Problems([Problem(f"{name} leaks", at=(name,)) for name in holes])
+
+
+class Shed(BaseModel):
+    model_config = ConfigDict(extra="forbid", title="a shed")
+    colour: Literal["red", "green"] = "red"
+    owner: str = Field(description="who pays")
+    pets: dict[Annotated[str, AfterValidator(_short)], Annotated[
+        Annotated[Cat, Tag("cat")] | Annotated[Dog, Tag("dog")], Discriminator("type"),
+    ]] = {}  # fmt: skip
+    holes: Annotated[dict[str, int], AfterValidator(_no_holes)] | None = None
+
+
+class Yard(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    sheds: list[Shed] = []
+
+
+@pytest.mark.parametrize(
+    ("shed", "finding"),
+    [
+        ("owner: a\n    color: red", "3:5: unknown key 'color' in a shed (did you mean 'colour'?)"),
+        ("owner: a\n    xyz: 1", "3:5: unknown key 'xyz' in a shed (known are colour, owner, pets, holes)"),
+        ("colour: red", "2:5: owner is required (who pays)"),
+        ("owner: [a]", "2:12: owner must be text, not a list"),
+        ("owner:", "2:5: owner must be text, not nothing"),
+        ("owner: a\n    colour: gren", "3:13: colour must be 'red' or 'green' (did you mean 'green'?)"),
+        ("owner: a\n    pets: {whiskers: {type: cat}}", "3:12: too long a name (at most 5 letters)"),
+        ("owner: a\n    pets: {tom: {type: cat, live: 3}}", "3:29: unknown key 'live' (did you mean 'lives'?)"),
+        ("owner: a\n    pets: {rex: {type: dog, dog: x, leesh: no}}", "unknown key 'leesh' (did you mean 'leash'?)"),
+        ("owner: a\n    pets: {rex: {type: dog, dog: x, leash: tight}}", "3:44: leash must be true or false, not text"),
+        ("owner: a\n    pets: {rex: [x]}", "3:17: rex must be a mapping, not a list"),
+        ("text", "2:5: a shed must be a mapping of colour, owner, pets, holes, not text"),
+    ],
+)
+def test_an_error_is_reported_where_it_stands_and_in_plain_words(shed: str, finding: str) -> None:
+    shed, findings = validate(YamlFile("a.yaml", f"sheds:\n  - {shed}\n"), Yard)
+    assert shed is None
+    (found,) = findings
+    assert str(found).endswith(finding)
+
+
+def test_one_validator_can_report_several_errors() -> None:
+    file = YamlFile("a.yaml", "sheds:\n  - owner: a\n    holes:\n      roof: 1\n      wall: 2\n")
+    assert [str(finding) for finding in validate(file, Yard)[1]] == [
+        "a.yaml:4:13: roof leaks",
+        "a.yaml:5:13: wall leaks",
+    ]
+
+
+@pytest.mark.parametrize(("loc", "line"), [(("sheds", 0), 2), (("sheds", 1), 3)])
+def test_a_part_of_a_file_is_validated_at_its_place(loc: Loc, line: int) -> None:
+    file = YamlFile("a.yaml", "sheds:\n  - {owner: 1}\n  - {owner: [2]}\n")
+    (finding,) = validate(file, Shed, loc)[1]
+    assert finding.line == line
+
+
+def test_no_excerpt_shows_the_line_of_a_secret() -> None:
+    text = "user: {nmae: a}\nusers:\n  admin: hash\n  admin: more\nkeys: {key: [x], keyless: 1, keyless: 2}\nrest: 1\nrest: 2\n"
+    file = YamlFile("a.yaml", text, secrets=("users", "key"))
+    assert [(finding.line, finding.source) for finding in file.findings] == [(4, ""), (5, ""), (7, "rest: 2")]
+    assert file.finding(("user", "nmae"), "unknown").source == "user: {nmae: a}"
+
+
+def test_no_excerpt_of_a_file_that_is_not_yaml_shows_the_line_of_a_secret() -> None:
+    (finding,) = YamlFile("a.yaml", "token: @abc\n", secrets=("token",)).findings
+    assert (finding.line, finding.source) == (1, "")

@@ -1,8 +1,8 @@
 """Validates YAML files that people edit and reports every error with file, line and column.
 
-adapter.yml, the web config, mapping files and mapping tests are pydantic models. A validator reports an error by raising
-ValueError with the message that the person reads, or Problem where it has a hint or means a part of its value. A
-validator of dict keys points at the key.
+adapter.yml, the web config, mapping files and mapping tests are pydantic models. A validator reports an error by
+raising ValueError with the message that the person reads, or Problem where it has a hint or means a part of its value.
+A validator of dict keys points at the key.
 
 Two settings of a model shape messages. `title`, with its article, names the model: "unknown key 'x' in a rule", "a rule
 must be a mapping of ...". A field's `description` is the hint where the field is missing.

@@ -58,7 +58,7 @@ class Alarm(NamedTuple):
     ends: Micros  # 0 while firing
     content: bytes  # Alert.content as last looked at
     revision: str  # mapping revision as last looked at
-    heard: Micros  # when COC last accepted a report about it; 0 = never
+    last_accepted_at: Micros  # when COC last accepted a report about it; 0 = never
     pending: int  # reports still owed
 
 

@@ -45,7 +45,7 @@ class Transition(NamedTuple):
     news: News
 
 
-def look(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Transition:
+def transition(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Transition:
     """Apply the table above."""
     if alert.status == "resolved":
         return _resolved(known, alert, revision=revision, policy=policy)
@@ -82,16 +82,16 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
         ends=alert.ends if status is Status.RESOLVED else 0,
         content=alert.content,
         revision=revision,
-        heard=known.heard if known else 0,
+        last_accepted_at=known.last_accepted_at if known else 0,
         pending=known.pending if known else 0,
     )
 
 
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
-    if known.pending or not known.heard or not policy.refresh_interval:
+    if known.pending or not known.last_accepted_at or not policy.refresh_interval:
         return False
-    # Either way: after a clock set back far, `heard` lies in the future, and one refresh puts that right.
-    return abs(now - known.heard) >= policy.refresh_interval
+    # Either way: after a clock set back far, `last_accepted_at` lies in the future, and one refresh puts that right.
+    return abs(now - known.last_accepted_at) >= policy.refresh_interval
 
 
 def coc_alarm_id(alert: Alert, policy: Policy) -> str:

@@ -59,7 +59,7 @@ def an_alarm(**changes: Any) -> Alarm:
         "ends": 0,
         "content": alert.content,
         "revision": "r1",
-        "heard": 0,
+        "last_accepted_at": 0,
         "pending": 0,
     }
     return Alarm(**{**made, **changes})
@@ -83,7 +83,7 @@ def a_report(kind: Kind = Kind.ALARM, alert: Alert | None = None, **changes: Any
 
 def a_claim(kind: Kind = Kind.ALARM, *, accepted: Accepted | None = None, **changes: Any) -> Claim:
     report = {name: changes.pop(name) for name in ("alert", "refused", "body", "attempts") if name in changes}
-    made = {"report": a_report(kind, **report), "accepted": accepted, "earlier": None, "doubt": False}
+    made = {"report": a_report(kind, **report), "accepted": accepted, "earlier": None, "maybe_sent": False}
     return Claim(**{**made, **changes})
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapter.alarm import Alarm, Kind, News, Status
 from adapter.alertmanager import Alert, micros
-from adapter.lifecycle import Policy, Transition, coc_alarm_id, look
+from adapter.lifecycle import Policy, Transition, coc_alarm_id, transition
 from tests.builders import END, LATER, POLICY, START, an_alarm, an_alert
 
 NOW = micros(START) + 60_000_000
@@ -19,7 +19,7 @@ HOUR = 3_600_000_000
 def looked(
     known: Alarm | None, alert: Alert, *, now: int = NOW, revision: str = "r1", policy: Policy = POLICY
 ) -> Transition:
-    return look(known, alert, now=now, revision=revision, policy=policy)
+    return transition(known, alert, now=now, revision=revision, policy=policy)
 
 
 def test_an_unknown_firing_alert_owes_an_alarm_and_starts_episode_1() -> None:
@@ -64,7 +64,7 @@ def test_a_changed_mapping_revision_owes_an_update_once() -> None:
 
 
 def test_a_refresh_is_owed_when_coc_last_heard_longer_ago_than_the_interval() -> None:
-    known = an_alarm(heard=NOW)
+    known = an_alarm(last_accepted_at=NOW)
     assert looked(known, an_alert(), now=NOW + HOUR - 1).owed is None
     step = looked(known, an_alert(), now=NOW + HOUR)
     assert (step.owed, step.news) == (Kind.REFRESH, News.REFRESH)
@@ -72,18 +72,18 @@ def test_a_refresh_is_owed_when_coc_last_heard_longer_ago_than_the_interval() ->
 
 def test_no_refresh_is_owed_while_something_is_pending_or_coc_never_heard_or_it_is_switched_off() -> None:
     late = NOW + 10 * HOUR
-    assert looked(an_alarm(heard=NOW, pending=1), an_alert(), now=late).owed is None
-    assert looked(an_alarm(heard=0), an_alert(), now=late).owed is None
+    assert looked(an_alarm(last_accepted_at=NOW, pending=1), an_alert(), now=late).owed is None
+    assert looked(an_alarm(last_accepted_at=0), an_alert(), now=late).owed is None
     never = POLICY._replace(refresh_interval=0)
-    assert looked(an_alarm(heard=NOW), an_alert(), now=late, policy=never).owed is None
+    assert looked(an_alarm(last_accepted_at=NOW), an_alert(), now=late, policy=never).owed is None
 
 
 def test_a_webhook_received_just_before_coc_answered_is_a_repeat_and_no_refresh() -> None:
-    assert looked(an_alarm(heard=NOW + 5_000), an_alert(), now=NOW).owed is None
+    assert looked(an_alarm(last_accepted_at=NOW + 5_000), an_alert(), now=NOW).owed is None
 
 
 def test_a_clock_set_back_far_costs_one_refresh_rather_than_silence() -> None:
-    assert looked(an_alarm(heard=NOW), an_alert(), now=NOW - 24 * HOUR).owed is Kind.REFRESH
+    assert looked(an_alarm(last_accepted_at=NOW), an_alert(), now=NOW - 24 * HOUR).owed is Kind.REFRESH
 
 
 def test_a_changed_start_stays_in_the_episode_and_is_remembered() -> None:

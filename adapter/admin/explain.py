@@ -59,7 +59,7 @@ def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> 
 
 
 def _last(row: ReportRow) -> str:
-    kind, made = row.report.kind.value, row.made
+    kind, made = row.report.kind.value, row.provenance
     rule = f"rule {made.rule!r} of {made.mapping} (revision {made.revision})" if made and made.rule else "no rule"
     head = f"Last settled: {kind!r} (id {row.report.seq}) at {when(row.done)}: "
     if row.outcome is Outcome.DELIVERED:

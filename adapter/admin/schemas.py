@@ -144,11 +144,11 @@ class ReportModel(Model):
     due_in_seconds: float | None = _at("due_in")
     attempts: int = _at("report", "attempts")
     webhook: dict[str, Any] = Field(description="which webhook brought it: id, receiver, externalURL ...")
-    mapping: str | None = _at("made", "mapping")
-    rule: str | None = _at("made", "rule")
-    mapping_revision: str | None = _at("made", "revision")
-    fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]] = _at("made", "fallbacks", default=[])
-    clipped: list[str] = _at("made", "clipped", default=[])
+    mapping: str | None = _at("provenance", "mapping")
+    rule: str | None = _at("provenance", "rule")
+    mapping_revision: str | None = _at("provenance", "revision")
+    fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]] = _at("provenance", "fallbacks", default=[])
+    clipped: list[str] = _at("provenance", "clipped", default=[])
     body: Annotated[dict[str, Any] | None, BeforeValidator(_json)] = Field(
         description="as sent last, or as it would have been"
     )

@@ -51,7 +51,7 @@ def decide(claim: Claim, job: RenderRequest, rendered: RenderResult) -> bytes | 
         return _closing(claim, job, rendered, held)
     if rendered.dropped or rendered.json is None:
         return Outcome.DROPPED
-    sure = report.kind is Kind.UPDATE and held and not claim.doubt
+    sure = report.kind is Kind.UPDATE and held and not claim.maybe_sent
     if sure and accepted and same_alarm(from_json(accepted.body), rendered.body or {}):
         return Outcome.UNNEEDED
     return rendered.json
@@ -67,7 +67,7 @@ def with_fallback(claim: Claim, job: RenderRequest, revision: str) -> tuple[Rend
 
 
 def _closing(claim: Claim, job: RenderRequest, rendered: RenderResult, held: bool) -> bytes | Outcome:
-    if held or claim.doubt:
+    if held or claim.maybe_sent:
         body = rendered.json or fallback(job, rendered.revision, Reason.NO_RULE).json or b"{}"
         if not held or claim.accepted is None:
             return body

@@ -162,7 +162,7 @@ class Delivery:
             return
         early, self._early = self._early, False
         try:
-            claimed = await self._store.claim(self.name, room, early=early)
+            claimed = await self._store.claim(self.name, room, ignore_delay=early)
         except StoreUnavailable:
             self._early = self._early or early
             raise

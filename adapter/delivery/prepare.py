@@ -83,6 +83,6 @@ class Preparer:
             body = decide(claim, job, rendered)
         if isinstance(body, Outcome):
             made = made_of(rendered, rendered.json)
-            self._settle(Settlement(claim=claim, at=self._clock.now(), outcome=body, made=made))
+            self._settle(Settlement(claim=claim, at=self._clock.now(), outcome=body, provenance=made))
             return None
         return Ready(claim, job, rendered, body)

@@ -82,7 +82,7 @@ class Sender:
             verdict, attempt = await self._post(ready.body)
             attempts = (*attempts, attempt)
         made = made_of(ready.rendered, ready.body) if ready.rendered else None
-        settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, made=made)
+        settlement = Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=refused, provenance=made)
         if verdict.action is Action.PAUSE and way != self._gate.ways:
             return replace(settlement, refused=claim.report.refused)  # said of a secret that has been changed since
         return await self._judge(settlement, verdict, ready)
@@ -149,7 +149,7 @@ class Sender:
     async def _write_pause(self, pause: Pause | None) -> None:
         """Without the store a pause still holds in this process; the next verdict of its kind writes it again."""
         try:
-            pause = await self._store.set_pause(self._gate.name, pause, own=True)
+            pause = await self._store.set_pause(self._gate.name, pause, automatic=True)
             self.unwritten = False
         except StoreUnavailable as exc:
             self.unwritten = True

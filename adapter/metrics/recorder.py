@@ -99,10 +99,10 @@ class Metrics:
             return
         if settlement.outcome is Outcome.DELIVERED:
             self._delivered(report, settlement.at)
-        if settlement.made is not None:
-            for field, reason in settlement.made.fallbacks:
+        if settlement.provenance is not None:
+            for field, reason in settlement.provenance.fallbacks:
                 self._series.fallbacks[_label(field), FallbackReason(reason).value].inc()
-            for field in settlement.made.clipped:
+            for field in settlement.provenance.clipped:
                 self._series.clipped[_label(field)].inc()
 
     def _delivered(self, report: Report, at: Micros) -> None:

@@ -3,8 +3,8 @@
 1.  Durable. When `accept` returns, everything in its receipt survives `kill -9`, and power loss where the disk keeps
     its word. When it raises, nothing of it was kept.
 2.  One transaction. The alarm's new state and the report it owes are committed together or not at all.
-3.  Lifecycle inside. `accept` applies `lifecycle.look` to each alert in the order of the webhook, under a lock of the
-    alarm, so that two webhooks with the same alert at once give the same result as one after the other.
+3.  Lifecycle inside. `accept` applies `lifecycle.transition` to each alert in the order of the webhook, under a lock
+    of the alarm, so that two webhooks with the same alert at once give the same result as one after the other.
 4.  In order. The reports of one alarm leave `claim` in the order they were owed, one at a time: while one is claimed
     or waits for its delay, none behind it is given out.
 5.  Free repeats. An `accept` that owes nothing writes nothing; when an alert was last seen is kept in memory and
@@ -69,7 +69,7 @@ class Claim:
     report: Report
     accepted: Accepted | None  # what COC last accepted for the alarm, of any episode
     earlier: Outcome | None  # of the last settled report of the same episode
-    doubt: bool  # COC may have taken a report of this episode since it last accepted one
+    maybe_sent: bool  # COC may have taken a report of this episode since it last accepted one
     token: int = 0  # the lease, where there is one
     send_before: float | None = None  # monotonic seconds; None without leases
 
@@ -93,7 +93,7 @@ class Settlement:
     accepted: Accepted | None = None  # set when COC accepted a body
     attempts: tuple[Attempt, ...] = ()
     refused: bool = False  # remember that COC refused the mapped body
-    made: Provenance | None = None
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +128,18 @@ class IntakeStore(Protocol):
 class DeliveryStore(Protocol):
     """What delivery needs."""
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
-        """Take up to `limit` due alarms; with `early` also those whose delay is not over (COC answers again)."""
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        """Take up to `limit` due alarms; with `ignore_delay` also those whose delay is not over (COC answers again)."""
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]: ...
 
     async def pauses(self) -> dict[str, Pause]: ...
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
         """Pause, or resume with None; the pause in force after it. Survives a restart and is seen by every replica.
 
-        `own`: the adapter decides this, not a person, and so leaves an operator's pause as it is.
+        `automatic`: the adapter decides this, not a person, and so leaves an operator's pause as it is.
         """
         ...
 

@@ -38,14 +38,14 @@ class MemoryStore:
 
     # delivery
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         self._check_open()
         now = self._clock.monotonic()
         busy = {entry.id for entry in self._state.in_flight.values()}
         waiting = [e for e in self._state.queued.values() if e.integration == integration and e.id not in busy]
         waiting.sort(key=lambda entry: (entry.due, entry.id))
-        due = [entry for entry in waiting if early or entry.due <= now][:limit]
-        later = [entry.due for entry in waiting if entry.due > now and not early]
+        due = [entry for entry in waiting if ignore_delay or entry.due <= now][:limit]
+        later = [entry.due for entry in waiting if entry.due > now and not ignore_delay]
         claims = tuple(self._claim(entry) for entry in due)
         next_due = later[0] - now if later and len(claims) < limit else None
         return Claims(claims=claims, next_due=next_due)
@@ -58,7 +58,7 @@ class MemoryStore:
             report=report,
             accepted=entry.accepted,
             earlier=outcome if episode == report.episode else None,
-            doubt=entry.doubt == report.episode or report.seq <= self._state.doubtful,
+            maybe_sent=entry.doubt == report.episode or report.seq <= self._state.doubtful,
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -76,7 +76,7 @@ class MemoryStore:
         entry, row = self._state.reports[report.seq]
         counted = row.outcome is None
         row.attempts = (row.attempts + settlement.attempts)[-KEPT_ATTEMPTS:]
-        row.made = settlement.made or row.made
+        row.provenance = settlement.provenance or row.provenance
         row.report = replace(
             row.report,
             attempts=row.report.attempts + len(settlement.attempts),
@@ -84,10 +84,10 @@ class MemoryStore:
         )
         if settlement.accepted is not None:
             entry.accepted = settlement.accepted
-            entry.alarm = entry.alarm._replace(heard=settlement.accepted.at)
+            entry.alarm = entry.alarm._replace(last_accepted_at=settlement.accepted.at)
             entry.doubt = 0 if entry.doubt == report.episode else entry.doubt
         elif any(attempt.ambiguous for attempt in settlement.attempts) or (
-            settlement.outcome is not None and settlement.claim.doubt
+            settlement.outcome is not None and settlement.claim.maybe_sent
         ):
             entry.doubt = report.episode
         if counted:
@@ -104,10 +104,10 @@ class MemoryStore:
         self._check_open()
         return dict(self._state.pauses)
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
         self._check_open()
         before = self._state.pauses.pop(integration, None)
-        after = before if own and before is not None and not before.automatic else pause
+        after = before if automatic and before is not None and not before.automatic else pause
         if after is not None:
             self._state.pauses[integration] = after
         return after
@@ -123,7 +123,7 @@ class MemoryStore:
         for entry in self._state.alarms.values():
             entry.due = min(entry.due, self._clock.monotonic())
 
-    # audit
+    # views
 
     async def counts(self) -> dict[str, Counts]:
         self._check_open()

@@ -68,7 +68,7 @@ def _row(state: State, entry: HeldAlarm, row: HeldReport, now: float) -> ReportR
         replayed=row.fate == "replayed",
         done=row.done,
         due_in=entry.due - now if head else None,
-        made=row.made,
+        provenance=row.provenance,
         attempts=row.attempts,
         sender=state.senders.get(row.report.webhook, (0, {}))[1],
     )
@@ -98,7 +98,7 @@ def replay(
 
 def _again(state: State, owed: again.Owed, *, as_sent: bool, at: Micros) -> HeldReport:
     source = state.reports[owed.source][1]
-    sent = source.made.body if as_sent and source.made and owed.kind is not Kind.REASSERT else None
+    sent = source.provenance.body if as_sent and source.provenance and owed.kind is not Kind.REASSERT else None
     report = replace(source.report, kind=owed.kind, received=at, webhook=0, attempts=0, refused=False, body=sent)
     return HeldReport(report=report)
 

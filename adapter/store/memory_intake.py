@@ -111,7 +111,7 @@ def _apply(
     entry.stale += step.news is News.STALE
     was_open = change.known is not None and change.known.status is Status.FIRING
     state.open[intake.integration] += (step.alarm.status is Status.FIRING) - was_open
-    entry.alarm = step.alarm._replace(heard=entry.alarm.heard)
+    entry.alarm = step.alarm._replace(last_accepted_at=entry.alarm.last_accepted_at)
     if new is not None:
         entry.labels = dict(change.alert.labels)
         due = entry.due

@@ -21,7 +21,7 @@ class HeldReport:
     outcome: Outcome | None = None
     fate: str = ""  # of a dead letter: "replayed" or "discarded"
     done: Micros = 0
-    made: Provenance | None = None
+    provenance: Provenance | None = None
     attempts: tuple[Attempt, ...] = ()
 
 

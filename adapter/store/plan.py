@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from adapter.alarm import Alarm
 from adapter.alertmanager import Alert, pack
-from adapter.lifecycle import Transition, look
+from adapter.lifecycle import Transition, transition
 from adapter.store.contract import Intake
 
 
@@ -32,7 +32,7 @@ def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
     made = []
     for alert in intake.webhook.alerts:
         before = current.get(alert.fingerprint)
-        step = look(before, alert, now=now, revision=revision, policy=policy)
+        step = transition(before, alert, now=now, revision=revision, policy=policy)
         alarm, owed = step.alarm, step.owed
         if alarm is not None and (owed or alarm is not before):
             current[alarm.fingerprint] = alarm._replace(pending=alarm.pending + 1) if owed else alarm

@@ -30,12 +30,14 @@ def attempts_from_json(text: str | None) -> tuple[Attempt, ...]:
     return tuple(Attempt(**dict(zip(names, row, strict=True))) for row in from_json(text)) if text else ()
 
 
-def made_to_json(made: Provenance) -> str:
+def provenance_to_json(provenance: Provenance) -> str:
     """All but the body, which is kept as bytes beside it."""
-    return to_json([made.rule, made.mapping, made.revision, made.fallbacks, made.clipped]).decode()
+    return to_json(
+        [provenance.rule, provenance.mapping, provenance.revision, provenance.fallbacks, provenance.clipped]
+    ).decode()
 
 
-def made_from_json(text: str | None, body: bytes | None) -> Provenance | None:
+def provenance_from_json(text: str | None, body: bytes | None) -> Provenance | None:
     if not text:
         return None
     rule, mapping, revision, fallbacks, clipped = from_json(text)

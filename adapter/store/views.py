@@ -56,7 +56,7 @@ class ReportRow:
     replayed: bool  # a dead letter that was sent to the queue again
     done: Micros  # 0 while pending
     due_in: float | None  # seconds, for the head of its alarm's queue
-    made: Provenance | None
+    provenance: Provenance | None
     attempts: tuple[Attempt, ...]  # the last ten
     sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
 
@@ -68,7 +68,7 @@ class ReportRow:
     @property
     def body(self) -> bytes | None:
         """JSON as sent last, or as it would have been; None before the first rendering."""
-        return self.made.body if self.made and self.made.body else self.report.body
+        return self.provenance.body if self.provenance and self.provenance.body else self.report.body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import pytest
 
 from adapter.alarm import Alarm, Kind
 from adapter.alertmanager import parse_webhook
-from adapter.lifecycle import Policy, look
+from adapter.lifecycle import Policy, transition
 from bench.payloads import alert, day_of_resends, fresh, webhook
 
 
@@ -29,7 +29,7 @@ def test_a_day_of_resends_holds_exactly_the_news_it_says() -> None:
         owed = []
         for _ in range(2):
             for each in parse_webhook(body).alerts:
-                step = look(known.get(each.fingerprint), each, now=1, revision="r", policy=policy)
+                step = transition(known.get(each.fingerprint), each, now=1, revision="r", policy=policy)
                 known[each.fingerprint] = step.alarm
                 owed += [step.owed] if step.owed else []
         assert len(owed) == news

@@ -62,7 +62,7 @@ def test_an_update_is_unneeded_when_coc_has_the_identifying_fields_already() -> 
 
 
 def test_an_update_in_doubt_is_sent_because_coc_may_hold_another_body_than_it_accepted() -> None:
-    update = a_claim(Kind.UPDATE, accepted=held(), doubt=True)
+    update = a_claim(Kind.UPDATE, accepted=held(), maybe_sent=True)
     assert isinstance(decided(update), dict)
 
 
@@ -121,18 +121,18 @@ def test_an_ok_shares_the_fate_of_an_alarm_coc_never_took(earlier: Outcome, outc
 
 @pytest.mark.parametrize("earlier", [Outcome.DEAD, Outcome.DISCARDED, Outcome.DROPPED, None])
 def test_an_ok_is_sent_when_coc_may_have_taken_the_alarm(earlier: Outcome | None) -> None:
-    assert isinstance(decided(a_claim(Kind.OK, earlier=earlier, doubt=True)), dict)
+    assert isinstance(decided(a_claim(Kind.OK, earlier=earlier, maybe_sent=True)), dict)
 
 
 def test_an_ok_in_doubt_is_owed_with_the_built_in_body_when_a_rule_drops_the_alert_now() -> None:
-    body = dropped(a_claim(Kind.OK, earlier=Outcome.DROPPED, doubt=True))
+    body = dropped(a_claim(Kind.OK, earlier=Outcome.DROPPED, maybe_sent=True))
     assert isinstance(body, dict)
     assert (body["alarmStatus"], body["alarmId"]) == ("ok", a_claim(Kind.OK).report.coc_alarm_id)
 
 
 @pytest.mark.parametrize("kind", [Kind.ALARM, Kind.UPDATE, Kind.REFRESH])
 def test_doubt_opens_no_alarm_that_a_rule_drops(kind: Kind) -> None:
-    assert dropped(a_claim(kind, doubt=True)) is Outcome.DROPPED
+    assert dropped(a_claim(kind, maybe_sent=True)) is Outcome.DROPPED
 
 
 def test_the_fallback_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:

@@ -56,8 +56,8 @@ class Leased(MemoryStore):
         super().__init__(backlog=backlog, clock=clock)
         self.steady, self.given = clock, []
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
-        given = await super().claim(integration, limit, early=early)
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        given = await super().claim(integration, limit, ignore_delay=ignore_delay)
         self.given += [claim.report.refused for claim in given.claims]
         until = self.steady.monotonic() + 12.5
         return replace(given, claims=tuple(replace(claim, send_before=until) for claim in given.claims))
@@ -92,15 +92,15 @@ async def test_an_alarm_that_always_fails_is_not_hurried_by_its_siblings_success
 
 
 class Fragile(MemoryStore):
-    """Fails the next `early` claim when told to."""
+    """Fails the next `ignore_delay` claim when told to."""
 
     failing = False
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
-        if early and self.failing:
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        if ignore_delay and self.failing:
             self.failing = False
             raise StoreUnavailable
-        return await super().claim(integration, limit, early=early)
+        return await super().claim(integration, limit, ignore_delay=ignore_delay)
 
 
 async def test_what_waits_is_hurried_when_coc_is_back_even_if_the_store_was_away_just_then() -> None:
@@ -174,10 +174,10 @@ class Unwritable(MemoryStore):
 
     writable = False
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
         if not self.writable:
             raise StoreUnavailable
-        return await super().set_pause(integration, pause, own=own)
+        return await super().set_pause(integration, pause, automatic=automatic)
 
 
 async def look(it: Rig) -> None:
@@ -226,9 +226,9 @@ class Hesitant(MemoryStore):
         self.go = asyncio.Event()
         self.go.set()
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
-        after = await super().set_pause(integration, pause, own=own)
-        if not own:
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
+        after = await super().set_pause(integration, pause, automatic=automatic)
+        if not automatic:
             await self.go.wait()
         return after
 

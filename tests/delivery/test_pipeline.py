@@ -91,8 +91,8 @@ async def test_what_coc_accepts_is_delivered_with_what_made_it() -> None:
         await it.accept(named("A"))
         (row,) = await it.rows("A")
         assert row.outcome is Outcome.DELIVERED
-        assert row.made
-        assert json.loads(row.made.body or b"")["alarmName"] == "A"
+        assert row.provenance
+        assert json.loads(row.provenance.body or b"")["alarmName"] == "A"
         assert [attempt.reason for attempt in row.attempts] == ["accepted"]
 
 
@@ -143,8 +143,8 @@ async def test_the_built_in_body_saves_an_alarm_whose_mapped_one_is_refused() ->
         await it.accept(named("A"))
         (row,) = await it.rows("A")
         assert row.outcome is Outcome.DELIVERED
-        assert row.made
-        assert {reason for _, reason in row.made.fallbacks} == {"refused"}
+        assert row.provenance
+        assert {reason for _, reason in row.provenance.fallbacks} == {"refused"}
 
 
 async def test_the_ok_of_a_dead_alarm_is_discarded_and_not_sent() -> None:
@@ -274,8 +274,8 @@ async def test_never_more_in_flight_than_allowed() -> None:
 class Damaging(MemoryStore):
     """Hands out the payload of alarms named Damaged as something that is no JSON."""
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
-        given = await super().claim(integration, limit, early=early)
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        given = await super().claim(integration, limit, ignore_delay=ignore_delay)
         return replace(given, claims=tuple(damaged(claim) for claim in given.claims))
 
 

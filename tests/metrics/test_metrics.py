@@ -351,7 +351,7 @@ async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemorySt
         clipped=("additional.x",),
         body=b"{}",
     )
-    settlement = Settlement(claim=claim, at=NOON, outcome=Outcome.DROPPED, made=made)
+    settlement = Settlement(claim=claim, at=NOON, outcome=Outcome.DROPPED, provenance=made)
     metrics.report_settled(settlement, (await store.settle([settlement]))[0])
     assert value(metrics, "mapping_fallbacks_total", field="additional", reason="error") == 1
     assert value(metrics, "mapping_fallbacks_total", field="when", reason="timeout") == 1

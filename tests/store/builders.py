@@ -80,7 +80,7 @@ def an_attempt(**changes: Any) -> Attempt:
     return Attempt(**(fields | changes))
 
 
-def a_making(body: bytes | None = b'{"alarmName":"Full"}') -> Provenance:
+def a_provenance(body: bytes | None = b'{"alarmName":"Full"}') -> Provenance:
     return Provenance(
         rule="pod",
         mapping="10-pods.yaml",
@@ -99,12 +99,12 @@ def delivered(claim: Claim, at: Micros = NOON) -> Settlement:
         outcome=Outcome.DELIVERED,
         accepted=Accepted(body=claim.report.raw, status=status, at=at),
         attempts=(an_attempt(reason="accepted", status=200),),
-        made=a_making(),
+        provenance=a_provenance(),
     )
 
 
 def gone(claim: Claim, outcome: Outcome, at: Micros = NOON) -> Settlement:
-    return Settlement(claim=claim, at=at, outcome=outcome, made=a_making())
+    return Settlement(claim=claim, at=at, outcome=outcome, provenance=a_provenance())
 
 
 def retried(claim: Claim, delay: float, **changes: Any) -> Settlement:

@@ -16,7 +16,7 @@ from tests.store.builders import (
     DAY,
     FOREVER,
     NOON,
-    a_making,
+    a_provenance,
     an_alert,
     an_attempt,
     an_intake,
@@ -95,7 +95,7 @@ async def test_1_an_alarm_and_what_coc_has_of_it_survive_an_orderly_restart(dura
     await store.close()
     store = await durable.open()
     row = (await store.alarms(AlarmQuery()))[0]
-    assert row.alarm.heard == NOON + SECOND
+    assert row.alarm.last_accepted_at == NOON + SECOND
     assert row.accepted is not None
     assert row.accepted.status == "alarm"
     assert (await store.accept(firing("a1"))).news == {News.REPEAT: 1, News.REJECTED: 0}
@@ -185,9 +185,9 @@ async def test_4_nothing_passes_a_report_that_waits_for_its_delay(place: Place, 
 async def test_4_a_report_that_waits_is_given_out_early_when_asked_for(store: Store) -> None:
     await store.accept(firing("a1"))
     await store.settle([retried(await claim_one(store), delay=600)])
-    early = await store.claim("default", 10, early=True)
+    early = await store.claim("default", 10, ignore_delay=True)
     assert [claim.report.fingerprint for claim in early.claims] == ["a1"]
-    assert (await store.claim("default", 10, early=True)).claims == ()
+    assert (await store.claim("default", 10, ignore_delay=True)).claims == ()
 
 
 async def test_4_each_claim_is_of_another_alarm_longest_due_first(place: Place, store: Store) -> None:
@@ -311,14 +311,14 @@ async def test_6_what_was_claimed_at_a_crash_is_given_out_again(place: Place, st
 async def test_6_what_was_claimed_at_a_crash_is_in_doubt_and_so_is_its_ok(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
-    assert not (await claim_one(store)).doubt
+    assert not (await claim_one(store)).maybe_sent
     store = await durable.crash(store)
     again = await claim_one(store)
-    assert again.doubt
+    assert again.maybe_sent
     await store.settle([gone(again, Outcome.DROPPED)])
     await store.accept(resolved("a1"))
     ok = await claim_one(store)
-    assert (ok.report.kind, ok.earlier, ok.doubt) == (Kind.OK, Outcome.DROPPED, True)
+    assert (ok.report.kind, ok.earlier, ok.maybe_sent) == (Kind.OK, Outcome.DROPPED, True)
 
 
 async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place) -> None:
@@ -330,7 +330,7 @@ async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place
     await store.close()
     store = await durable.open()
     await store.accept(resolved("a1"))
-    assert (await claim_one(store)).doubt
+    assert (await claim_one(store)).maybe_sent
 
 
 async def test_6_what_comes_after_a_crash_is_not_in_doubt(durable: Place) -> None:
@@ -339,7 +339,7 @@ async def test_6_what_comes_after_a_crash_is_not_in_doubt(durable: Place) -> Non
     await claim_one(store)
     store = await durable.crash(store)
     await store.accept(firing("a2"))
-    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [True, False]
+    assert [claim.maybe_sent for claim in (await store.claim("default", 2)).claims] == [True, False]
 
 
 async def test_6_an_orderly_end_leaves_no_doubt(durable: Place) -> None:
@@ -348,7 +348,7 @@ async def test_6_an_orderly_end_leaves_no_doubt(durable: Place) -> None:
     await store.settle([Settlement(claim=claim, at=NOON) for claim in (await store.claim("default", 1)).claims])
     await store.close()
     store = await durable.open()
-    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [False, False]
+    assert [claim.maybe_sent for claim in (await store.claim("default", 2)).claims] == [False, False]
 
 
 async def test_6_an_acceptance_after_a_crash_ends_the_doubt(durable: Place) -> None:
@@ -358,7 +358,7 @@ async def test_6_an_acceptance_after_a_crash_ends_the_doubt(durable: Place) -> N
     store = await durable.crash(store)
     await store.settle([delivered(await claim_one(store))])
     await store.accept(firing("a1", text="1"))
-    assert not (await claim_one(store)).doubt
+    assert not (await claim_one(store)).maybe_sent
 
 
 async def test_6_what_replaces_an_update_that_was_claimed_at_a_crash_is_in_doubt(durable: Place) -> None:
@@ -370,7 +370,7 @@ async def test_6_what_replaces_an_update_that_was_claimed_at_a_crash_is_in_doubt
     store = await durable.crash(store)
     assert (await store.accept(firing("a1", text="2"))).superseded == 1
     claim = await claim_one(store)
-    assert (claim.report.kind, claim.doubt) == (Kind.UPDATE, True)
+    assert (claim.report.kind, claim.maybe_sent) == (Kind.UPDATE, True)
 
 
 async def test_6_a_delay_does_not_outlive_the_process_by_more_than_itself(place: Place, store: Store) -> None:
@@ -416,7 +416,7 @@ async def test_7_the_next_report_is_due_at_once(store: Store) -> None:
     assert (settled.pending, settled.open_alarms) == (1, 0)
     claim = await claim_one(store)
     assert claim.report.kind is Kind.OK
-    assert (claim.earlier, claim.doubt) == (Outcome.DELIVERED, False)
+    assert (claim.earlier, claim.maybe_sent) == (Outcome.DELIVERED, False)
     assert claim.accepted is not None
     assert claim.accepted.status == "alarm"
 
@@ -438,12 +438,12 @@ async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> Non
     await store.settle([retried(await claim_one(store), delay=1, ambiguous=True)])
     await place.advance(store, 2)
     again = await claim_one(store)
-    assert again.doubt
+    assert again.maybe_sent
     await store.settle([gone(again, Outcome.DEAD)])
     ok = await claim_one(store)
-    assert ok.doubt
+    assert ok.maybe_sent
     await store.settle([gone(ok, Outcome.DISCARDED)])
-    assert not (await claim_one(store)).doubt
+    assert not (await claim_one(store)).maybe_sent
 
 
 async def test_7_an_acceptance_ends_the_doubt_of_its_episode(store: Store) -> None:
@@ -454,9 +454,9 @@ async def test_7_an_acceptance_ends_the_doubt_of_its_episode(store: Store) -> No
     again = await claim_one(store)
     await store.settle([delivered(again)])
     update = await claim_one(store)
-    assert (again.doubt, update.doubt, update.report.kind) == (True, False, Kind.UPDATE)
+    assert (again.maybe_sent, update.maybe_sent, update.report.kind) == (True, False, Kind.UPDATE)
     await store.settle([retried(update, delay=0, ambiguous=True)])
-    assert (await claim_one(store)).doubt
+    assert (await claim_one(store)).maybe_sent
 
 
 async def test_7_a_refusal_is_remembered(place: Place, store: Store) -> None:
@@ -671,11 +671,11 @@ async def test_pauses_survive_a_crash_and_are_lifted(durable: Place) -> None:
 async def test_only_a_person_changes_an_operators_pause(store: Store) -> None:
     person = Pause(reason="operator", since=NOON, by="kim")
     ours = Pause(reason="credentials", since=NOON, by="adapter", detail="401")
-    assert await store.set_pause("default", ours, own=True) == ours
-    assert await store.set_pause("default", None, own=True) is None
+    assert await store.set_pause("default", ours, automatic=True) == ours
+    assert await store.set_pause("default", None, automatic=True) is None
     assert await store.set_pause("default", person) == person
-    assert await store.set_pause("default", ours, own=True) == person
-    assert await store.set_pause("default", None, own=True) == person
+    assert await store.set_pause("default", ours, automatic=True) == person
+    assert await store.set_pause("default", None, automatic=True) == person
     assert await store.pauses() == {"default": person}
     assert await store.set_pause("default", ours) == ours
     assert await store.set_pause("default", None) is None
@@ -706,10 +706,10 @@ async def test_the_trail_tells_what_was_made_and_who_sent_it(store: Store) -> No
     await store.accept(firing("a1", "a2"))
     await store.settle([delivered(claim, at=NOON + 5) for claim in (await store.claim("default", 1)).claims])
     row = (await store.trail("default", "a1"))[0]
-    assert (row.outcome, row.done, row.made, row.due_in) == (Outcome.DELIVERED, NOON + 5, a_making(), None)
+    assert (row.outcome, row.done, row.provenance, row.due_in) == (Outcome.DELIVERED, NOON + 5, a_provenance(), None)
     assert row.sender == {"receiver": "coc", "externalURL": "http://alertmanager.example", "alerts": 2}
     waiting = (await store.trail("default", "a2"))[0]
-    assert (waiting.outcome, waiting.done, waiting.made, waiting.attempts) == (None, 0, None, ())
+    assert (waiting.outcome, waiting.done, waiting.provenance, waiting.attempts) == (None, 0, None, ())
     assert waiting.due_in is not None
     assert waiting.due_in <= 0
     assert await store.trail("default", "unknown") == []
@@ -776,7 +776,7 @@ async def test_a_replayed_dead_letter_is_owed_again_as_a_new_report(store: Store
 async def test_a_dead_letter_is_replayed_as_it_was_sent(store: Store) -> None:
     seq = await a_dead_letter(store, firing("a1"))
     await store.replay([seq], as_sent=True)
-    assert (await claim_one(store)).report.body == a_making().body
+    assert (await claim_one(store)).report.body == a_provenance().body
 
 
 async def test_a_replayed_alarm_is_followed_by_the_ok_that_was_discarded_for_it(store: Store) -> None:

@@ -114,10 +114,10 @@ class Stores(RuleBasedStateMachine):
             return None
         return replace(receipt, news={news: count for news, count in receipt.news.items() if count})
 
-    @rule(integration=st.sampled_from(["default", "other"]), early=st.booleans())
-    def claim(self, integration: str, early: bool) -> None:
-        told = self.do(self.model.claim(integration, 100, early=early))
-        real = self.do(self.store.claim(integration, 100, early=early))
+    @rule(integration=st.sampled_from(["default", "other"]), ignore_delay=st.booleans())
+    def claim(self, integration: str, ignore_delay: bool) -> None:
+        told = self.do(self.model.claim(integration, 100, ignore_delay=ignore_delay))
+        real = self.do(self.store.claim(integration, 100, ignore_delay=ignore_delay))
         by_seq = {claim.report.seq: claim for claim in real.claims}
         assert {claim.report.seq: claim for claim in told.claims} == by_seq
         assert (told.next_due is None) == (real.next_due is None)

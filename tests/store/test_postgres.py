@@ -178,13 +178,13 @@ async def test_only_a_lease_that_was_not_given_back_leaves_doubt(
     await pair[0].accept(firing("a1", "a2", "a3"))
     for _ in range(2):
         held, given_back = (await pair[0].claim("default", 2)).claims
-        assert (held.doubt, given_back.doubt) == (False, False)
+        assert (held.maybe_sent, given_back.maybe_sent) == (False, False)
         await pair[0].settle([Settlement(claim=claim, at=NOON) for claim in (held, given_back)])
     held, given_back = (await pair[0].claim("default", 2)).claims
     await pair[0].settle([Settlement(claim=given_back, at=NOON)])
     await end_leases(postgres, dsn)
     claims = (await pair[1].claim("default", 3)).claims
-    assert {claim.report.fingerprint for claim in claims if claim.doubt} == {held.report.fingerprint}
+    assert {claim.report.fingerprint for claim in claims if claim.maybe_sent} == {held.report.fingerprint}
 
 
 async def test_what_a_late_worker_sent_puts_the_report_that_waits_in_doubt(
@@ -198,7 +198,7 @@ async def test_what_a_late_worker_sent_puts_the_report_that_waits_in_doubt(
     await pair[1].settle([sent(claim)])
     await pair[0].settle([sent(late)])
     (update,) = (await pair[1].claim("default", 1)).claims
-    assert (update.report.kind, update.doubt) == (Kind.UPDATE, True)
+    assert (update.report.kind, update.maybe_sent) == (Kind.UPDATE, True)
 
 
 async def test_an_update_under_way_is_not_replaced_until_its_lease_is_over(

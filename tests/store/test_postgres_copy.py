@@ -79,7 +79,7 @@ async def left(store: Store) -> dict[str, list[tuple[Kind, str]]]:
     """What leaves, in order, by alarm, with the alert's own words."""
     out: dict[str, list[tuple[Kind, str]]] = {}
     for integration in ("default", "other"):
-        while claims := (await store.claim(integration, 1, early=True)).claims:
+        while claims := (await store.claim(integration, 1, ignore_delay=True)).claims:
             report = claims[0].report
             words = unpack(report.raw)[0]["annotations"]["summary"]
             out.setdefault(report.fingerprint, []).append((report.kind, words))
@@ -168,7 +168,7 @@ async def test_doubt_about_what_was_under_way_travels(
     await copy_store(source_url, target_url, SystemClock())
     store = await opened(target_url)
     await store.accept(firing("a2"))
-    assert [claim.doubt for claim in (await store.claim("default", 2)).claims] == [True, False]
+    assert [claim.maybe_sent for claim in (await store.claim("default", 2)).claims] == [True, False]
     await store.close()
 
 

@@ -155,7 +155,7 @@ def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
 
 
 async def doubts(store: Store) -> dict[str, bool]:
-    return {claim.report.fingerprint: claim.doubt for claim in (await store.claim("default", 1000)).claims}
+    return {claim.report.fingerprint: claim.maybe_sent for claim in (await store.claim("default", 1000)).claims}
 
 
 async def test_an_end_with_claims_left_puts_all_that_waited_in_doubt(opened: Open) -> None:

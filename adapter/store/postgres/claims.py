@@ -54,9 +54,9 @@ class Lease:
     send_before: float  # monotonic
 
 
-async def claim(link: Link, integration: str, limit: int, lease: Lease, *, early: bool) -> Claims:
+async def claim(link: Link, integration: str, limit: int, lease: Lease, *, ignore_delay: bool) -> Claims:
     """Promises 4 and 6. The lease is committed before anybody sends."""
-    sql = _LEASE.format(which=_ANY if early else _DUE)
+    sql = _LEASE.format(which=_ANY if ignore_delay else _DUE)
     async with link.write() as connection:
         leased = await connection.fetch(sql, integration, limit, lease.owner, lease.seconds)
         order = {row["id"]: (row["was_due"], row["id"]) for row in leased}
@@ -73,7 +73,7 @@ def _claim(row: Row, send_before: float) -> Claim:
         report=report_of(row),
         accepted=accepted_of(row),
         earlier=outcome_of(row["earlier"]),
-        doubt=row["doubt"],
+        maybe_sent=row["doubt"],
         token=row["lease_token"],
         send_before=send_before,
     )

@@ -54,14 +54,14 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class AcceptResult:
     """A receipt, and what `maintain` is to write later."""
 
     receipt: Receipt
     seen: Seen
 
 
-async def accept(link: Link, intake: Intake, backlog: int) -> Taken:
+async def accept(link: Link, intake: Intake, backlog: int) -> AcceptResult:
     """Promises 1 to 5 and 8. TryAgain when the alarms changed too quickly; nothing was written then."""
     keys = keys_of(dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts))
     async with link.read() as connection:
@@ -118,7 +118,7 @@ async def _untried(connection: Connection, made: list[Change], ids: dict[str, in
     return {row["fingerprint"].decode(): row["seq"] for row in rows}
 
 
-def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[str, tally.Sum]) -> Taken:
+def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[str, tally.Sum]) -> AcceptResult:
     plan.news[News.REJECTED] += len(intake.webhook.rejects)
     now = sums.get(intake.integration, tally.Sum(0, 0))
     receipt = Receipt(
@@ -130,7 +130,7 @@ def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[s
         open_alarms=now.firing,
     )
     repeated, stale = ([known.ids[name] for name in names] for names in (plan.repeated, plan.stale))
-    return Taken(receipt, Seen(intake.received, repeated, stale))
+    return AcceptResult(receipt, Seen(intake.received, repeated, stale))
 
 
 def _known(rows: Sequence[Row]) -> _Known:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from adapter.alarm import Accepted, Alarm, Kind, Outcome, Report, Status
-from adapter.store.records import attempts_from_json, labels_from_json, made_from_json, rebuilt
+from adapter.store.records import attempts_from_json, labels_from_json, provenance_from_json, rebuilt
 from adapter.store.views import AlarmRow, ReportRow
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def alarm_of(row: Row) -> Alarm:
         ends=row["ends"],
         content=row["content"],
         revision=row["revision"],
-        heard=row["heard"],
+        last_accepted_at=row["heard"],
         pending=row["pending"],
     )
 
@@ -100,7 +100,7 @@ def report_row(row: Row) -> ReportRow:
         replayed=row["handled"] == "replayed",
         done=row["done"],
         due_in=row["due_in"],
-        made=made_from_json(row["made"], row["made_body"]),
+        provenance=provenance_from_json(row["made"], row["made_body"]),
         attempts=attempts_from_json(row["log"]),
         sender=_sender(row),
     )

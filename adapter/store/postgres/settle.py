@@ -18,7 +18,7 @@ from adapter.store.contract import Settled, Settlement
 from adapter.store.postgres import tally as tally
 from adapter.store.postgres.connection import Link
 from adapter.store.postgres.rows import accepted_of, key_of
-from adapter.store.records import attempts_to_json, made_to_json
+from adapter.store.records import attempts_to_json, provenance_to_json
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
@@ -129,8 +129,8 @@ def _settle(
     report.attempts += len(settlement.attempts)
     report.refused |= settlement.refused
     report.log = attempts_to_json(report.log, settlement.attempts)
-    if settlement.made is not None:
-        report.made, report.made_body = made_to_json(settlement.made), settlement.made.body
+    if settlement.provenance is not None:
+        report.made, report.made_body = provenance_to_json(settlement.provenance), settlement.provenance.body
     if settlement.accepted is None and any(attempt.ambiguous for attempt in settlement.attempts):
         alarm.doubt_episode = claim.report.episode
     # What a worker without its lease heard from COC may be older than what is known by now.

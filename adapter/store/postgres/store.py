@@ -19,7 +19,7 @@ from adapter.logs import event
 from adapter.store.contract import Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres import intake as intaking
-from adapter.store.postgres import queries as audit
+from adapter.store.postgres import queries
 from adapter.store.postgres import replicas as replicas
 from adapter.store.postgres import upkeep as upkeep
 from adapter.store.postgres.claims import Lease, claim
@@ -95,11 +95,11 @@ class PostgresStore:
 
     # delivery
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         # Taken before the lease begins; sending starts in the first half of it, so that COC's timeout ends inside.
         send_before = self._clock.monotonic() + self._lease / 2
         lease = Lease(self.replica, self._lease, send_before)
-        return await self._call(lambda: claim(self._link, integration, limit, lease, early=early))
+        return await self._call(lambda: claim(self._link, integration, limit, lease, ignore_delay=ignore_delay))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         mine = {(settlement.claim.report.seq, settlement.claim.token) for settlement in settlements}
@@ -121,32 +121,32 @@ class PostgresStore:
     async def pauses(self) -> dict[str, Pause]:
         return await self._call(lambda: upkeep.pauses(self._link))
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
-        return await self._call(lambda: upkeep.set_pause(self._link, integration, pause, own=own))
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
+        return await self._call(lambda: upkeep.set_pause(self._link, integration, pause, automatic=automatic))
 
-    # audit
+    # views
 
     async def counts(self) -> dict[str, Counts]:
-        return await self._call(lambda: audit.counts(self._link))
+        return await self._call(lambda: queries.counts(self._link))
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        return self._seen.shown(await self._call(lambda: audit.alarms(self._link, query)))
+        return self._seen.shown(await self._call(lambda: queries.alarms(self._link, query)))
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
-        return await self._call(lambda: audit.trail(self._link, integration, fingerprint, limit))
+        return await self._call(lambda: queries.trail(self._link, integration, fingerprint, limit))
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
-        return await self._call(lambda: audit.dead_letters(self._link, integration, after, limit))
+        return await self._call(lambda: queries.dead_letters(self._link, integration, after, limit))
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         now = self._clock.now()
-        return await self._call(lambda: audit.replay(self._link, seqs, as_sent=as_sent, now=now))
+        return await self._call(lambda: queries.replay(self._link, seqs, as_sent=as_sent, now=now))
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
-        return await self._call(lambda: audit.discard(self._link, seqs))
+        return await self._call(lambda: queries.discard(self._link, seqs))
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
-        return await self._call(lambda: audit.rejects(self._link, after, limit))
+        return await self._call(lambda: queries.rejects(self._link, after, limit))
 
     # upkeep
 

@@ -66,13 +66,13 @@ async def _pauses(connection: Connection) -> dict[str, Pause]:
     }
 
 
-async def set_pause(link: Link, integration: str, pause: Pause | None, *, own: bool) -> Pause | None:
+async def set_pause(link: Link, integration: str, pause: Pause | None, *, automatic: bool) -> Pause | None:
     async with link.write() as connection:
         if pause is None:
-            await connection.execute(_RESUME, integration, own)
+            await connection.execute(_RESUME, integration, automatic)
         else:
             words = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
-            await connection.execute(_PAUSE, integration, *words, own)
+            await connection.execute(_PAUSE, integration, *words, automatic)
         return (await _pauses(connection)).get(integration)
 
 

@@ -76,7 +76,7 @@ def _claim(row: tuple[Any, ...], connection: sqlite3.Connection, alarm: int, dou
         report=report,
         accepted=None if body is None else Accepted(body=body, status=status, at=at),
         earlier=Outcome(earlier) if earlier and earlier_episode == report.episode else None,
-        doubt=doubt_episode == report.episode or report.seq <= doubtful,
+        maybe_sent=doubt_episode == report.episode or report.seq <= doubtful,
     )
     return claim, sound
 

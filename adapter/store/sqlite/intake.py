@@ -39,7 +39,7 @@ _DOUBT: Final = "UPDATE alarm SET doubt_episode = episode WHERE id = (SELECT ala
 _INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Taken(NamedTuple):
+class AcceptResult(NamedTuple):
     """What the transaction gave; `seen` is to be counted in memory once it is committed."""
 
     receipt: Receipt
@@ -72,7 +72,7 @@ def accept(
     busy: Container[int],
     doubtful: int,
     room: DiskReserve,
-) -> Taken:
+) -> AcceptResult:
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
 
     `doubtful`: up to which seq a process before may have sent what waits.
@@ -111,7 +111,7 @@ def accept(
         pending=pending,
         open_alarms=open_alarms,
     )
-    return Taken(receipt, Seen(intake.received, progress.repeated, progress.stale))
+    return AcceptResult(receipt, Seen(intake.received, progress.repeated, progress.stale))
 
 
 def _superseded(

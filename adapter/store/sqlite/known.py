@@ -61,5 +61,5 @@ def known_alarms(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str
 
 
 def is_sound(alarm: Alarm) -> bool:
-    numbers = (alarm.episode, alarm.starts, alarm.ends, alarm.heard, alarm.pending)
+    numbers = (alarm.episode, alarm.starts, alarm.ends, alarm.last_accepted_at, alarm.pending)
     return all(type(number) is int for number in numbers) and type(alarm.content) is bytes

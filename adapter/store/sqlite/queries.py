@@ -9,7 +9,7 @@ from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Alarm, Outcome, Pause, Status
 from adapter.clock import SECOND
-from adapter.store.records import attempts_from_json, has_labels, has_text, labels_from_json, made_from_json
+from adapter.store.records import attempts_from_json, has_labels, has_text, labels_from_json, provenance_from_json
 from adapter.store.sqlite.claims import ACCEPTED, ALARM, REPORT, report_of
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
@@ -40,7 +40,7 @@ def _report_row(row: tuple[Any, ...], tick: int) -> ReportRow:
         replayed=fate == "replayed",
         done=0 if outcome is None else done,
         due_in=None if due_at is None else (due_at - tick) / SECOND,
-        made=made_from_json(made, made_body),
+        provenance=provenance_from_json(made, made_body),
         attempts=attempts_from_json(log),
         sender=sender,
     )

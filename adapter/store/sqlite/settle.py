@@ -12,7 +12,7 @@ from adapter.alarm import Accepted, Kind, Outcome, Pause
 from adapter.clock import SECOND, Micros
 from adapter.store import replay as again
 from adapter.store.contract import Settled, Settlement
-from adapter.store.records import attempts_to_json, made_to_json
+from adapter.store.records import attempts_to_json, provenance_to_json
 from adapter.store.sqlite.disk import DiskReserve, Level
 
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
@@ -87,7 +87,7 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int, c
 
 def _doubts(settlement: Settlement) -> bool:
     """Whether the episode is in doubt from now on. The doubt of a claim may be known by its seq alone, which leaves."""
-    carried = settlement.outcome is not None and settlement.claim.doubt
+    carried = settlement.outcome is not None and settlement.claim.maybe_sent
     return carried or any(attempt.ambiguous for attempt in settlement.attempts)
 
 
@@ -96,8 +96,8 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
     _, outcome, attempts, refused, log, made, made_body, _ = row
     if outcome is None and settlement.outcome is not None:
         outcome = settlement.outcome.value
-    if settlement.made is not None:
-        made, made_body = made_to_json(settlement.made), settlement.made.body
+    if settlement.provenance is not None:
+        made, made_body = provenance_to_json(settlement.provenance), settlement.provenance.body
     log = attempts_to_json(log, settlement.attempts)
     connection.execute(
         _UPDATE_REPORT,
@@ -130,13 +130,13 @@ def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, int, Micros]:
     return accepted.body, accepted.status, accepted.at, zlib.crc32(accepted.body), accepted.at
 
 
-def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None, *, own: bool) -> None:
+def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None, *, automatic: bool) -> None:
     connection.execute("INSERT INTO integration (name) VALUES (?) ON CONFLICT DO NOTHING", (integration,))
     values = (pause.reason, pause.since, pause.by, pause.detail) if pause else (None, None, None, None)
     connection.execute(
         """UPDATE integration SET pause_reason = ?, pause_since = ?, pause_by = ?, pause_detail = ?
            WHERE name = ? AND NOT (? AND pause_reason IS 'operator')""",
-        (*values, integration, own),
+        (*values, integration, automatic),
     )
 
 

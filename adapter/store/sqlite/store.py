@@ -103,7 +103,7 @@ class SqliteStore:
             self._accepted,
         )
 
-    def _accepted(self, taken: sqlite_intake.Taken) -> Receipt:
+    def _accepted(self, taken: sqlite_intake.AcceptResult) -> Receipt:
         self._seen.add(taken.seen)
         return taken.receipt
 
@@ -112,10 +112,10 @@ class SqliteStore:
 
     # delivery
 
-    async def claim(self, integration: str, limit: int, *, early: bool = False) -> Claims:
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         self._check_open()
         async with self._in_flight.claiming(self._writer):
-            busy, tick = self._in_flight.alarms(), _NEVER if early else self._tick()
+            busy, tick = self._in_flight.alarms(), _NEVER if ignore_delay else self._tick()
             due = await self._claims.call(lambda db: claims.due(db, integration, limit, tick=tick, busy=busy))
             self._in_flight.take(due)
         next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
@@ -135,14 +135,14 @@ class SqliteStore:
     async def pauses(self) -> dict[str, Pause]:
         return await self._read(queries.pauses)
 
-    async def set_pause(self, integration: str, pause: Pause | None, *, own: bool = False) -> Pause | None:
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
         def change(db: sqlite3.Connection) -> Pause | None:
-            sqlite_settle.set_pause(db, integration, pause, own=own)
+            sqlite_settle.set_pause(db, integration, pause, automatic=automatic)
             return queries.pauses(db).get(integration)
 
         return await self._write(change)
 
-    # audit
+    # views
 
     async def counts(self) -> dict[str, Counts]:
         return await self._read(queries.counts)

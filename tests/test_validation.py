@@ -89,7 +89,9 @@ def test_a_part_of_a_file_is_validated_at_its_place(loc: Loc, line: int) -> None
 
 
 def test_no_excerpt_shows_the_line_of_a_secret() -> None:
-    text = "user: {nmae: a}\nusers:\n  me: hash\n  me: more\nkeys: {key: [x], keyless: 1, keyless: 2}\nrest: 1\nrest: 2\n"
+    text = (
+        "user: {nmae: a}\nusers:\n  me: hash\n  me: more\nkeys: {key: [x], keyless: 1, keyless: 2}\nrest: 1\nrest: 2\n"
+    )
     file = YamlFile("a.yaml", text, secrets=("users", "key"))
     assert [(finding.line, finding.source) for finding in file.findings] == [(4, ""), (5, ""), (7, "rest: 2")]
     assert file.finding(("user", "nmae"), "unknown").source == "user: {nmae: a}"

@@ -1,4 +1,4 @@
-"""What the adapter tells Prometheus: every metric declared once (series), told by verbs (recorder).
+"""What the adapter tells Prometheus: every metric is declared once (declared) and counted by events (recorder).
 
 The law holds at any scrape, because counters and gauge move in the same call, with no `await` in between:
 

@@ -1,21 +1,22 @@
-"""The declarations: names, help texts, labels with their closed values, buckets. Nothing here counts anything.
+"""Declares every metric: name, help text, labels with their closed values, buckets. Counts nothing.
 
-Label sets are closed and made at zero on start; no label comes from an alert. Where a value could fall outside its set
-(a status nobody foresaw), `other` keeps the set closed.
+Label sets are closed and start at zero; no label comes from an alert. A value outside its set counts as `other`.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from itertools import product
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from adapter import __version__
-from adapter.alarm import Kind
+from adapter.alarm import Kind, News, Outcome
 from adapter.coc.fields import ADDITIONAL, MAPPED
+from adapter.coc.verdict import Reason
 from adapter.mapping.render.request import Reason as FallbackReason
 
 UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none of ours
@@ -28,7 +29,7 @@ KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")
 BREAKER_STATES: Final = ("closed", "open", "half_open")
 BACKENDS: Final = ("sqlite", "postgresql", "memory")
-# As web.access names them: no credentials, unreadable ones, wrong ones; a browser sent by another site, or by a name
+# As server.access names them: no credentials, unreadable ones, wrong ones; a browser sent by another site, or by a name
 # that is not ours; the rate limit; too many passwords waiting.
 REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "rate", "busy", OTHER)
 FIELDS: Final = (*MAPPED, ADDITIONAL, "when", OTHER)  # `when`: a rule's condition failed
@@ -38,19 +39,12 @@ _WEBHOOK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 # One POST across the internet; the usual timeout is 10 s.
 _REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # From at once to an outage of days.
-DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200)
+_DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200)
 # A call of the rendering child: tens of microseconds an alarm, stopped at 1 s.
 _RENDER: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 # A group commit is one fdatasync: 0.2 ms on a good disk, seconds on a drowned one.
 _COMMIT: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
-
-_Child = TypeVar("_Child")
-
-
-def each(make: Callable[[str], _Child], values: Iterable[str]) -> dict[str, _Child]:
-    """One child per value of a closed label set; made, and with that exported at zero, now."""
-    return {str(value): make(str(value)) for value in values}
 
 
 class Series:
@@ -64,6 +58,23 @@ class Series:
         self._declare_reports()
         self._declare_coc()
         self._declare_mapping()
+        at_zero(self.refused, REFUSALS)
+        at_zero(self.backend, BACKENDS)
+        at_zero(self.clipped, FIELDS)
+        at_zero(self.fallbacks, FIELDS, FallbackReason)
+
+    def start_integration(self, name: str) -> None:
+        """Start the series of one integration at zero; those that are there stay as they are."""
+        at_zero(self.webhooks, (name,), CODES)
+        at_zero(self.received, (name,), STATUSES)
+        at_zero(self.alerts, (name,), News)
+        at_zero(self.reports, (name,), Outcome)
+        at_zero(self.enqueued, (name,), KINDS)
+        at_zero(self.requests, (name,), Reason)
+        at_zero(self.paused, (name,), PAUSES)
+        at_zero(self.breaker, (name,), BREAKER_STATES)
+        for gauge in (self.pending, self.open, self.dead):
+            at_zero(gauge, (name,))
 
     def _declare_service(self) -> None:
         info = self._gauge("build_info", "Always 1; the labels say what runs.", "version", "pythonversion")
@@ -74,8 +85,7 @@ class Series:
         self.reload_timestamp = self._gauge(
             "config_last_reload_success_timestamp_seconds", "Unix time of the last load that succeeded."
         )
-        refused = self._counter("access_refused_total", "Requests refused for want of access.", "reason")
-        self.refused = each(refused.labels, REFUSALS)
+        self.refused = self._counter("access_refused_total", "Requests refused for want of access.", "reason")
         self.lag = self._histogram("event_loop_lag_seconds", "How late a timer of the event loop ran, sampled.", _LAG)
 
     def _declare_store(self) -> None:
@@ -86,7 +96,7 @@ class Series:
         )
         self.store_free.set(math.nan)
         self.store_warnings = self._gauge("store_warnings", "Warnings the store has about damage, room or settings.")
-        self.backend = each(self._gauge("store_info", "1 for the kind of store in use.", "backend").labels, BACKENDS)
+        self.backend = self._gauge("store_info", "1 for the kind of store in use.", "backend")
         self.backlog_limit = self._gauge(
             "backlog_limit", "Pending reports of all integrations at which webhooks are answered 503; 0 until known."
         )
@@ -118,7 +128,7 @@ class Series:
         self.open = self._gauge("open_alarms", "Alarms that fire as far as Alertmanager last said.", "integration")
         self.dead = self._gauge("dead_letters", "Reports COC refused for good that wait for a person.", "integration")
         self.latency = self._histogram(
-            "delivery_latency_seconds", "Time from the commit of a report to its acceptance by COC.", DELIVERY
+            "delivery_latency_seconds", "Time from the commit of a report to its acceptance by COC.", _DELIVERY
         )
 
     def _declare_coc(self) -> None:
@@ -130,12 +140,10 @@ class Series:
         self.breaker = self._gauge("breaker_state", "1 for the state the breaker is in.", "integration", "state")
 
     def _declare_mapping(self) -> None:
-        fallbacks = self._counter(
+        self.fallbacks = self._counter(
             "mapping_fallbacks_total", "Fields of settled reports that fell back to the built-in.", "field", "reason"
         )
-        self.fallbacks = {(f, r.value): fallbacks.labels(f, r.value) for f in FIELDS for r in FallbackReason}
-        clipped = self._counter("clipped_fields_total", "Fields of settled reports cut to COC's length.", "field")
-        self.clipped = each(clipped.labels, FIELDS)
+        self.clipped = self._counter("clipped_fields_total", "Fields of settled reports cut to COC's length.", "field")
         self.render = self._histogram("mapping_render_seconds", "Time one call of the rendering child took.", _RENDER)
         self.rendered = self._counter("mapping_rendered_alarms_total", "Alarms rendered.")
         self.revision = self._gauge("mapping_revision_info", "1 for the mapping revision in force.", "revision")
@@ -148,3 +156,9 @@ class Series:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, namespace="coc_adapter", registry=self._registry, buckets=buckets)
+
+
+def at_zero(metric: Counter | Gauge, *values: Iterable[str]) -> None:
+    """Export every combination of these label values; a series that is there stays as it is."""
+    for labels in product(*values):
+        metric.labels(*(str(label) for label in labels))

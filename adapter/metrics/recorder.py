@@ -1,16 +1,17 @@
-"""The verbs: each is something that happened, told in one call, from the event loop (`committed`: any thread)."""
+"""Counts what happens: each method is one event, called from the event loop (`committed` from any thread).
+
+The law of conservation holds at any scrape, because counters and gauge move in the same call, with no `await` between.
+"""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     GCCollector,
     PlatformCollector,
@@ -18,13 +19,23 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from adapter.alarm import Kind, Outcome, Report
+from adapter.alarm import Kind, News, Outcome, Report
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.verdict import Reason
-from adapter.mapping.render.request import Reason as FallbackReason
-from adapter.metrics.declared import CARRIED, CODES, DELIVERY, FIELDS, OTHER, UNKNOWN, Series, each
-from adapter.metrics.flow import Flow
+from adapter.metrics.declared import (
+    BACKENDS,
+    BREAKER_STATES,
+    CARRIED,
+    CODES,
+    FIELDS,
+    OTHER,
+    PAUSES,
+    REFUSALS,
+    UNKNOWN,
+    Series,
+    at_zero,
+)
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.views import Counts
 
@@ -46,90 +57,102 @@ class Metrics:
             collector(registry=self.registry)
         self._clock = clock or SystemClock()
         self._series = Series(self.registry)
-        self._shown = [0] * (len(DELIVERY) + 1)  # when each bucket of the latency got its exemplar
-        self._flows: dict[str, Flow] = {}
-        self._webhooks: dict[str, dict[str, Counter]] = {}
+        self._queues: dict[str, _Queue] = {}
         self.configured(integrations)
+        at_zero(self._series.webhooks, (UNKNOWN,), CODES)
 
     def configured(self, integrations: Iterable[str]) -> None:
         """These integrations exist: their series are there, at zero unless they were there before."""
         for name in integrations:
-            self._flow(name)
-        for name in (*integrations, UNKNOWN):
-            if name not in self._webhooks:
-                self._webhooks[name] = each(partial(self._series.webhooks.labels, name), CODES)
+            self._queue(name)
 
-    def _flow(self, integration: str) -> Flow:
+    def _queue(self, integration: str) -> _Queue:
         # Also for an integration that left the configuration while the store still owes its reports.
-        flow = self._flows.get(integration)
-        if flow is None:
-            flow = self._flows[integration] = Flow(self._series, integration, self._clock)
-        return flow
+        queue = self._queues.get(integration)
+        if queue is None:
+            self._series.start_integration(integration)
+            queue = self._queues[integration] = _Queue(self._series, integration, self._clock)
+            self._series.breaker.labels(integration, "closed").set(1)
+        return queue
 
     # Intake
 
     def webhook_answered(self, integration: str, code: int, seconds: float) -> None:
-        codes = self._webhooks.get(integration) or self._webhooks[UNKNOWN]
-        (codes.get(str(code)) or codes[OTHER]).inc()
+        name = integration if integration in self._queues else UNKNOWN
+        self._series.webhooks.labels(name, str(code) if str(code) in CODES else OTHER).inc()
         self._series.webhook_duration.observe(seconds)
 
     def webhook_accepted(self, integration: str, webhook: Webhook, receipt: Receipt) -> None:
-        self._flow(integration).accepted(webhook, receipt)
-        self._series.truncated.inc(webhook.truncated)
+        queue, series = self._queue(integration), self._series
+        firing = sum(alert.status == "firing" for alert in webhook.alerts)
+        unusable = len(webhook.rejects)
+        received = {"firing": firing, "resolved": len(webhook.alerts) - firing, "unusable": unusable}
+        for status, count in received.items():
+            series.received.labels(integration, status).inc(count)
+        for news, count in {**receipt.news, News.REJECTED: unusable}.items():
+            series.alerts.labels(integration, news).inc(count)
+        self._enqueued(integration, (kind for _, kind in receipt.owed))
+        series.reports.labels(integration, Outcome.SUPERSEDED).inc(receipt.superseded)
+        queue.set(receipt.pending, receipt.open_alarms)
+        series.truncated.inc(webhook.truncated)
+
+    def _enqueued(self, integration: str, kinds: Iterable[str]) -> None:
+        for kind, count in Tally(kinds).items():
+            self._series.enqueued.labels(integration, kind).inc(count)
 
     def access_refused(self, reason: str) -> None:
-        refused = self._series.refused
-        (refused.get(reason) or refused[OTHER]).inc()
+        self._series.refused.labels(reason if reason in REFUSALS else OTHER).inc()
 
     # Delivery
 
     def carried(self, integration: str, counts: Counts, *, shared: bool = False) -> None:
         """At start: what it found pending counts as enqueued, unless `shared` replicas have counted it already."""
-        flow = self._flow(integration)
+        queue = self._queue(integration)
         if not shared:
-            flow.enqueued[CARRIED].inc(counts.pending)
-        flow.stand(counts.pending, counts.open_alarms)
-        flow.look(counts, self._clock.now())
+            self._series.enqueued.labels(integration, CARRIED).inc(counts.pending)
+        queue.set(counts.pending, counts.open_alarms)
+        queue.refresh(counts, self._clock.now())
 
     def report_settled(self, settlement: Settlement, settled: Settled) -> None:
         """Counted once, under the outcome with which the report left; a retry moves only the gauges."""
-        report = settlement.claim.report
-        self._flow(report.integration).settled(settlement.outcome, settled)
-        if settlement.outcome is None or not settled.counted:
-            return
-        if settlement.outcome is Outcome.DELIVERED:
-            self._delivered(report, settlement.at)
-        if settlement.provenance is not None:
-            for field, reason in settlement.provenance.fallbacks:
-                self._series.fallbacks[_label(field), FallbackReason(reason).value].inc()
-            for field in settlement.provenance.clipped:
-                self._series.clipped[_label(field)].inc()
+        report, outcome, series = settlement.claim.report, settlement.outcome, self._series
+        name = report.integration
+        queue = self._queue(name)
+        if settled.reasserted:
+            series.enqueued.labels(name, Kind.REASSERT).inc()
+        if outcome is not None and settled.counted:
+            series.reports.labels(name, outcome).inc()
+            if outcome is Outcome.DEAD:
+                series.dead.labels(name).inc()
+            if outcome is Outcome.DELIVERED:
+                self._delivered(report, settlement.at)
+            if settlement.provenance is not None:
+                for field, reason in settlement.provenance.fallbacks:
+                    series.fallbacks.labels(_label(field), reason).inc()
+                for field in settlement.provenance.clipped:
+                    series.clipped.labels(_label(field)).inc()
+        queue.set(settled.pending, settled.open_alarms)
 
     def _delivered(self, report: Report, at: Micros) -> None:
-        waited = max(0, at - report.received) / SECOND
-        bucket = bisect_left(DELIVERY, waited)
-        exemplar = None
-        # An exemplar costs more than all else here: each bucket gets a new one at most once a second.
-        if abs(at - self._shown[bucket]) >= SECOND and len(report.coc_alarm_id) <= _EXEMPLAR_CHARACTERS:
-            self._shown[bucket] = at
-            exemplar = {"alarm_id": report.coc_alarm_id}
-        self._series.latency.observe(waited, exemplar)
+        alarm_id = report.coc_alarm_id
+        exemplar = {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None
+        self._series.latency.observe(max(0, at - report.received) / SECOND, exemplar)
 
     def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
-        """Dead letters were owed again, as reports of these kinds, since the step that was told before."""
-        self._flow(integration).owed(kinds)
+        """Dead letters were enqueued again as reports of these kinds, right before this call."""
+        self._enqueued(integration, kinds)
+        self._queue(integration).add(len(kinds))
 
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None:
-        requests = self._flow(integration).requests
-        (requests.get(reason) or requests[Reason.UNEXPECTED]).inc()
+        self._series.requests.labels(integration, reason if reason in tuple(Reason) else Reason.UNEXPECTED).inc()
         self._series.request_duration.observe(seconds)
 
     def paused(self, integration: str, reason: str | None) -> None:
         """Paused for this reason, or resumed with None."""
-        _choose(self._flow(integration).pauses, reason)
+        _choose(self._series.paused, PAUSES, reason, integration)
 
     def breaker(self, integration: str, state: Breaker) -> None:
-        _choose(self._flow(integration).breaker, state)
+        _choose(self._series.breaker, BREAKER_STATES, state, integration)
 
     # Mapping
 
@@ -149,7 +172,7 @@ class Metrics:
     # Store
 
     def store_opened(self, backend: Literal["sqlite", "postgresql", "memory"]) -> None:
-        _choose(self._series.backend, backend)
+        _choose(self._series.backend, BACKENDS, backend)
 
     def committed(self, seconds: float) -> None:
         self._series.commit.observe(seconds)
@@ -168,28 +191,62 @@ class Metrics:
         self._series.backlog_limit.set(backlog)
 
     def backlog(self, counts: Mapping[str, Counts], now: Micros, *, shared: bool = False) -> None:
-        """What a look at the store found at `now`: the oldest pending report and the dead letters.
+        """What the store counted at `now`: the oldest pending report and the dead letters.
 
-        With `shared` (several replicas) also what is pending and open, which others change too. A store of one
-        process must not: its gauges move only together with its counters, else a scrape in between breaks the law.
+        With `shared` (several replicas) also what is pending and open, which others change too. For a store of one
+        process these gauges move only together with their counters, else a scrape in between breaks the law.
         """
-        for name in {*self._flows, *counts}:
-            flow, found = self._flow(name), counts.get(name, _NOTHING)
+        for name in {*self._queues, *counts}:
+            queue, count = self._queue(name), counts.get(name, _NOTHING)
             if shared:
-                flow.stand(found.pending, found.open_alarms)
-            flow.look(found, now)
+                queue.set(count.pending, count.open_alarms)
+            queue.refresh(count, now)
 
-    # The loop itself
+    # The event loop
 
     def loop_lagged(self, seconds: float) -> None:
         self._series.lag.observe(max(0.0, seconds))
 
 
-def _choose(states: Mapping[str, Gauge], chosen: str | None) -> None:
-    if chosen is not None and chosen not in states:
-        raise ValueError(f"{chosen!r} is none of {', '.join(states)}")
-    for state, gauge in states.items():
-        gauge.set(int(state == chosen))
+class _Queue:
+    """The gauges of one integration's pending reports, and since when the oldest of them waits."""
+
+    def __init__(self, series: Series, name: str, clock: Clock) -> None:
+        self._clock = clock
+        self._count = 0
+        self._oldest: float | None = None  # when the oldest pending report came, on the steady clock
+        self._pending, self._open, self._dead = (
+            gauge.labels(name) for gauge in (series.pending, series.open, series.dead)
+        )
+        # Computed at scrape time, so that it grows even when the loop that refreshes the gauges hangs.
+        series.oldest.labels(name).set_function(self._age)
+
+    def set(self, pending: int, open_alarms: int) -> None:
+        self._open.set(open_alarms)
+        self.add(pending - self._count)
+
+    def add(self, count: int) -> None:
+        self._count += count
+        self._pending.set(self._count)
+        if not self._count:
+            self._oldest = None
+        elif self._oldest is None:
+            self._oldest = self._clock.monotonic()
+
+    def refresh(self, counts: Counts, now: Micros) -> None:
+        self._dead.set(counts.dead)
+        if counts.oldest is not None and self._oldest is not None:
+            self._oldest = self._clock.monotonic() - (now - counts.oldest) / SECOND
+
+    def _age(self) -> float:
+        return 0.0 if self._oldest is None else max(0.0, self._clock.monotonic() - self._oldest)
+
+
+def _choose(gauge: Gauge, values: Sequence[str], chosen: str | None, *labels: str) -> None:
+    if chosen is not None and chosen not in values:
+        raise ValueError(f"{chosen!r} is none of {', '.join(values)}")
+    for value in values:
+        gauge.labels(*labels, value).set(int(value == chosen))
 
 
 def _label(field: str) -> str:

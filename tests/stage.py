@@ -25,6 +25,9 @@ from adapter.sandbox.server import SANDBOX, make_sandbox
 KEY = "0123456789abcdef0123456789abcdef"
 PATIENCE = 30.0
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Lines of the log in either format.
+_READY = re.compile(r'\bmsg=ready\b|"msg":"ready"')
+_LISTENING = re.compile(r'msg(?:=|":")listening\b.*?\bport"?[=:](\d+)')
 
 CONFIG = """\
 store: sqlite:data/adapter.db
@@ -138,10 +141,10 @@ class Adapter:
 
     async def ready(self) -> Adapter:
         await until(
-            lambda: "msg=ready" in self.said or self.process.poll() is not None, f"ready: {self.said}", PATIENCE
+            lambda: _READY.search(self.said) or self.process.poll() is not None, f"ready: {self.said}", PATIENCE
         )
         assert self.process.poll() is None, self.said
-        ports = re.findall(r"msg=listening .*?port=(\d+)", self.said)
+        ports = _LISTENING.findall(self.said)
         self.port, self.admin = int(ports[0]), int(ports[1])
         return self
 

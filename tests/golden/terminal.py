@@ -1,14 +1,13 @@
-"""Commands run as a user runs them, `python -m adapter`, and written down as a terminal shows them.
-
-They run inside this process, which takes milliseconds where a process of its own takes half a second.
-"""
+"""Commands run as a user runs them, `python -m adapter`, and written down as a terminal shows them."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +33,7 @@ class Ran(NamedTuple):
 
     def text(self, *rules: Rule) -> str:
         """The command, its output, its complaints behind `2> `, and its exit code."""
-        complaints = "".join(f"2> {line}\n" for line in self.errors.splitlines())
+        complaints = "".join(f"2> {line}".rstrip() + "\n" for line in self.errors.splitlines())
         command = " ".join(["$ coc-adapter", *map(_quoted, self.words)])
         shown = f"{command}\n{self.out}{complaints}exit {self.code}\n"
         for one in rules:
@@ -43,7 +42,10 @@ class Ran(NamedTuple):
 
 
 def run(*words: str, folder: Path = REPOSITORY, standard_input: bytes = b"") -> Ran:
-    """Run one command in `folder` until it ends."""
+    """Run one command in `folder` until it ends, inside this process: that takes milliseconds instead of half a second.
+
+    Not for `serve`, `demo` and `sandbox`, which set up logging for the process that they run in.
+    """
     out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -56,6 +58,25 @@ def run(*words: str, folder: Path = REPOSITORY, standard_input: bytes = b"") -> 
             runpy.run_module("adapter", run_name="__main__", alter_sys=True)
         code = ended.value.code
     return Ran(words, _written(out), _written(errors), code if isinstance(code, int) else int(code is not None))
+
+
+async def run_beside(*words: str) -> Ran:
+    """The same while this process serves something to it."""
+    return await asyncio.to_thread(run, *words)
+
+
+def run_apart(*words: str, folder: Path = REPOSITORY) -> Ran:
+    """The same in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "adapter", *words],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": str(WIDTH)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Ran(words, ended.stdout, ended.stderr, ended.returncode)
 
 
 def _written(stream: io.TextIOWrapper) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,8 +13,7 @@ import pytest
 
 from tests.golden.normal import SOURCES, place, rule
 from tests.golden.recording import same
-from tests.golden.terminal import Ran
-from tests.stage import REPOSITORY
+from tests.golden.terminal import Ran, run_apart
 
 CONFIG = """\
 integrations:
@@ -33,19 +29,10 @@ PORT = rule(r"(127\.0\.0\.1', |127\.0\.0\.1:)[1-9]\d{3,4}\b", r"\1PORT")
 
 
 def served(folder: Path, *flags: str) -> Ran:
-    """`serve` in a process of its own, until it ends by itself."""
+    """`serve` on ports that the system chooses, until it ends by itself."""
     addresses = ("--web.listen-address", "--web.admin-address")
     given = [f"{name}=127.0.0.1:0" for name in addresses if not any(flag.startswith(name) for flag in flags)]
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "adapter", "serve", *flags, *given],
-        cwd=folder,
-        env=environment | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return Ran(("serve", *flags), ended.stdout, ended.stderr, ended.returncode)
+    return run_apart("serve", *flags, *given, folder=folder)._replace(words=("serve", *flags))
 
 
 def configured(folder: Path, more: str = "") -> Path:

@@ -22,12 +22,13 @@ async def asked_until(ask: Callable[[], Awaitable[T]], good: Callable[[T], Any],
     return answer
 
 
-async def settled(service: Adapter) -> None:
-    """Wait until no report is pending."""
-    rows = await asked_until(
-        lambda: integrations(service), lambda rows: not sum(row["pending"] for row in rows), "nothing pending"
-    )
-    assert rows
+async def settled(service: Adapter, *names: str) -> None:
+    """Wait until no report of these integrations, or of any, is pending."""
+
+    def nothing(rows: list[dict[str, Any]]) -> bool:
+        return not any(row["pending"] for row in rows if not names or row["id"] in names)
+
+    await asked_until(lambda: integrations(service), nothing, "nothing pending")
 
 
 async def integrations(service: Adapter) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from adapter.alarm import Kind
 from adapter.clock import Clock, SystemClock
 from adapter.coc.client import CocClient
 from adapter.config.load import Config, load_config
-from adapter.delivery.pipeline import Delivery, Purse
+from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError, StoreUnavailable
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
@@ -221,7 +221,7 @@ async def _start_deliveries(
 ) -> dict[str, Delivery]:
     """One running Delivery an integration; all of them stop together, in one grace period."""
     deliveries = {}
-    pauses = await store.pauses()
+    pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
     for name, integration in config.integrations.items():
         delivery = deliveries[name] = Delivery(
             name,
@@ -233,8 +233,7 @@ async def _start_deliveries(
             jitter=random.random,
             watcher=metrics,
             max_in_flight=integration.endpoint.max_in_flight,
-            rate_limit=integration.rate_limit,
-            purse=_purse(store, name, integration.rate_limit),
+            rate_limit=integration.rate_limit / replicas,
         )
         delivery.observe_pause(pauses.get(name))
         tasks.start(delivery.run(), f"delivery {name}", stack)
@@ -246,11 +245,9 @@ async def _start_deliveries(
     return deliveries
 
 
-def _purse(store: Store, name: str, rate: float) -> Purse | None:
-    """Replicas share one rate; a store of one process needs none of this."""
-    if rate <= 0 or not isinstance(store, SharedStore):
-        return None
-    return lambda want: store.spend(name, rate, want)
+async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
+    """How many replicas share the store; each sends an equal part of an integration's rate limit."""
+    return await store.heartbeat(mappings.revision) if isinstance(store, SharedStore) else 1
 
 
 async def _listen(
@@ -332,9 +329,10 @@ class Upkeep:
     metrics: Metrics
 
     async def refresh(self) -> None:
-        """Bring gauges, the heartbeat of this replica, and pauses set by other replicas up to date."""
-        if isinstance(self.store, SharedStore):
-            await self.store.heartbeat(self.mappings.revision)
+        """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
+        replicas = await _live_replicas(self.store, self.mappings)
+        for name, delivery in self.deliveries.items():
+            delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
         self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from adapter.alarm import Pause
@@ -24,9 +24,6 @@ from adapter.logs import event
 from adapter.mapping.render.request import Contract
 from adapter.store.contract import DeliveryStore, Settled, Settlement
 
-Purse = Callable[[int], Awaitable[int]]
-
-PURSE_SECONDS = 0.2  # at most, between questions to the purse; by dice, so that replicas take turns
 HELD_BYTES = 32 * 1024 * 1024  # of claimed alerts; alerts of many MiB must not add up to more memory than there is
 LEAST_SECONDS = 0.01  # between claims that gave less than there was room for
 POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
@@ -58,15 +55,10 @@ class Delivery:
         watcher: Watcher,
         max_in_flight: int = 32,
         rate_limit: float = 0.0,
-        purse: Purse | None = None,
     ) -> None:
-        """`purse`: where the rate is shared with other replicas, who says how many of the wanted may be sent now."""
         self.name = name
-        own_rate = 0.0 if purse else rate_limit
-        self.gate = Throttle(name, limit=max_in_flight, rate=own_rate, clock=clock, jitter=jitter, watcher=watcher)
-        self._purse, self._granted = purse, 0
-        self._share = max(1, round(rate_limit)) if purse else max_in_flight
-        self._store, self._clock, self._jitter, self._watcher = store, clock, jitter, watcher
+        self.gate = Throttle(name, limit=max_in_flight, rate=rate_limit, clock=clock, jitter=jitter, watcher=watcher)
+        self._store, self._clock, self._watcher = store, clock, watcher
         self._settler = SettlementWriter(store, clock, self._settled)
         self._preparer = Preparer(
             renderer, contract=contract, clock=clock, settle=self._settler.add, rendered=watcher.rendered
@@ -145,6 +137,10 @@ class Delivery:
             self._early = pause is None
             self._nudge.set()
 
+    def set_rate(self, rate: float) -> None:
+        """Send at most `rate` reports a second from now on; 0: no limit."""
+        self.gate.set_rate(rate)
+
     def probe_now(self) -> None:
         """A secret or certificate changed: a paused integration is tried at once, not in a minute."""
         self.gate.probe_now()
@@ -154,11 +150,10 @@ class Delivery:
 
     async def _step(self) -> None:
         self._nudge.clear()
-        await self._fund()
         self._pump()
         room = self._room()
         if room <= 0:
-            await self._wait(self._poll if self._short else self.gate.hold() or POLL_SECONDS)
+            await self._wait(self.gate.hold() or POLL_SECONDS)
             return
         early, self._early = self._early, False
         try:
@@ -173,28 +168,15 @@ class Delivery:
             self._pump()
         if len(claimed.claims) < room:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
-            await self._wait(min(self._poll, max(due, LEAST_SECONDS)))
-
-    @property
-    def _poll(self) -> float:
-        return PURSE_SECONDS * self._jitter() if self._short else POLL_SECONDS
-
-    @property
-    def _short(self) -> bool:
-        """Something is ready that the purse has not granted yet."""
-        return self._purse is not None and len(self._ready) > self._granted
-
-    async def _fund(self) -> None:
-        if self._purse is not None and self._short:
-            self._granted += await self._purse(len(self._ready) - self._granted)
+            await self._wait(min(POLL_SECONDS, max(due, LEAST_SECONDS)))
 
     def _room(self) -> int:
         """How many more claims are wanted; 0 until there is room for a batch worth rendering."""
         held = len(self._ready) + len(self._sending) + self._settler.unsettled
         if held and self._bytes_claimed - self._settler.bytes_settled >= HELD_BYTES:
             return 0
-        if not self.gate.wide_open or self._purse is not None:
-            return min(self._share, self.gate.allowed(len(self._sending))) - held
+        if not self.gate.wide_open:
+            return self.gate.allowed(len(self._sending)) - held
         room = 2 * self.gate.limit - held
         return room if room >= self.gate.limit // 4 or held == 0 else 0
 
@@ -225,10 +207,6 @@ class Delivery:
         """What may be sent now, while `active` others are under way."""
         if not self._ready or self._stopping or active >= self.gate.allowed(active):
             return None
-        if self._purse is not None:
-            if not self._granted:
-                return None
-            self._granted -= 1
         self.gate.sent()
         return self._ready.popleft()
 

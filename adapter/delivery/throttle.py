@@ -82,6 +82,11 @@ class Throttle:
         """One report went through."""
         self._bucket = self._bucket.take(1)
 
+    def set_rate(self, rate: float) -> None:
+        """Reports a second from now on; what was saved up at the old rate stays."""
+        if rate != self._bucket.rate:
+            self._bucket = self._bucket.filled(self._clock.monotonic())._replace(rate=rate)
+
     def probe_now(self) -> None:
         """Reports go out differently from now on; what COC says of one sent before is out of date."""
         self.ways += 1

@@ -148,12 +148,11 @@ class DeliveryStore(Protocol):
 class SharedStore(Protocol):
     """What a store adds that several replicas share."""
 
-    async def spend(self, integration: str, rate: float, want: int) -> int:
-        """How many of `want` reports may be sent now, under a rate (a second) that all replicas share."""
-        ...
+    async def heartbeat(self, revision: str) -> int:
+        """Say that this replica lives and which mapping revision it uses; how many replicas live, this one included.
 
-    async def heartbeat(self, revision: str) -> None:
-        """Say that this replica lives and which mapping revision it uses."""
+        The caller repeats it every few seconds; a replica that is silent for longer counts as dead.
+        """
         ...
 
 

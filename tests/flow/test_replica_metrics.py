@@ -1,13 +1,15 @@
-"""What two replicas on one PostgreSQL say together: the law over their sum, and the same backlog from each."""
+"""Two replicas on one PostgreSQL: the law over their sum, the same backlog from each, one rate for both."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from adapter.app import REFRESH_SECONDS
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
 from tests.store.postgres_server import PostgresServer, postgres_server
 
@@ -36,6 +38,32 @@ async def test_the_law_holds_over_the_sum_of_the_replicas_and_each_shows_the_sam
             await post(f"{one.url}/webhook", webhook(alert("After")))
             await coc.received(21)
             await agree(one, other, pending=0)
+
+
+async def test_a_rate_limit_holds_over_the_sum_of_the_replicas(tmp_path: Path, server: PostgresServer) -> None:
+    rate, alerts = 20.0, 100
+    async with sandbox() as coc:
+        config = write_config(tmp_path, coc.port, f"    rate_limit: {rate}")
+        config.write_text(config.read_text().replace("sqlite:data/adapter.db", await server.new_database()))
+        async with adapter(config) as one, adapter(config) as other:
+            await acquainted(one, other)
+            started = asyncio.get_running_loop().time()
+            for number in range(alerts):
+                await post(f"{(one, other)[number % 2].url}/webhook", webhook(alert(f"Limited{number}")))
+            await coc.received(alerts)
+            seconds = asyncio.get_running_loop().time() - started
+    assert alerts / rate * 0.9 <= seconds <= alerts / rate * 1.6
+
+
+async def acquainted(*replicas: Adapter) -> None:
+    """Wait until the youngest has served for longer than a heartbeat takes, so that each has counted the other."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            status = json.loads(await fetch(f"{replicas[0].admin_url}/api/v1/status"))
+            ages = [replica["age"] for replica in status["store"]["replicas"]]
+            if len(ages) == len(replicas) and min(ages) > REFRESH_SECONDS + 1:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def agree(*replicas: Adapter, pending: int) -> None:

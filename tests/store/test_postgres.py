@@ -112,13 +112,12 @@ async def test_replicas_know_each_other_and_their_mappings(pair: Pair) -> None:
     assert [row["name"] for row in pair[1].describe()["replicas"]] == ["replica-1"]
 
 
-async def test_the_rate_is_shared_by_all_replicas(pair: Pair) -> None:
-    rate, burst, started, granted = 400.0, 1.0, time.monotonic(), 0
-    while time.monotonic() < started + 1.5:
-        granted += sum(await asyncio.gather(*(store.spend("default", rate, 20, burst=burst) for store in pair)))
-        await asyncio.sleep(0.01)
-    most = rate * (time.monotonic() - started) * 1.1
-    assert most * 0.8 <= granted <= most
+async def test_a_heartbeat_counts_the_replicas_that_live(postgres: PostgresServer, dsn: str, pair: Pair) -> None:
+    assert [await store.heartbeat("r1") for store in pair] == [2, 2]
+    async with postgres.admin(dsn) as connection:
+        await connection.execute("UPDATE replica SET seen = now() - interval '36 s' WHERE name = 'replica-1'")
+    assert await pair[0].heartbeat("r1") == 1
+    assert await pair[1].heartbeat("r1") == 2
 
 
 # Leases

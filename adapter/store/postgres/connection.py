@@ -47,13 +47,12 @@ _UNCLEAR: Final = (
 TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _LIMITS: Final = (
-    f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = {{durable}};"
+    f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = on;"
     f" SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f}; SET LOCAL lock_timeout = 4000;"
     " SET LOCAL idle_in_transaction_session_timeout = 15000"
 )
-_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + _LIMITS.format(durable="on")
-_HINT: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + _LIMITS.format(durable="off")
-_READ: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + _LIMITS.format(durable="on")
+_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + _LIMITS
+_READ: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + _LIMITS
 # statement_timeout would cancel the wait for a standby, see rule 2.
 _COMMIT: Final = "SET LOCAL statement_timeout = 0; COMMIT"
 
@@ -82,10 +81,6 @@ class Link:
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """A durable transaction: committed at the end of the block, rolled back by any exception in it."""
         return self._transaction(_WRITE)
-
-    def hint(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction whose loss in a crash of the server does no harm; it waits for no disk."""
-        return self._transaction(_HINT)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction that only reads."""

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from adapter.store.postgres.connection import Link
 
-BEAT_SECONDS: Final = 10.0
-ALIVE_SECONDS: Final = 35.0  # three beats and a little
+ALIVE_SECONDS: Final = 35.0  # several heartbeats of 5 s, and a server that is away for a while
 
 _BEAT: Final = """
 INSERT INTO replica (name, revision, started, seen) VALUES ($1, $2, now(), now()) ON CONFLICT (name) DO UPDATE
@@ -52,6 +51,10 @@ class Surroundings:
 
     replicas: Sequence[Replica] = ()
     settings: Mapping[str, Any] | None = None
+
+    @property
+    def live(self) -> int:
+        return sum(replica.alive for replica in self.replicas)
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -59,7 +59,6 @@ async def open_postgres(
     except BaseException:
         await link.close()
         raise
-    store.start()
     return store
 
 
@@ -77,7 +76,6 @@ class PostgresStore:
         self._unsure: set[tuple[int, int]] = set()  # settlements whose commit was not confirmed
         self._revision = ""
         self._surroundings = replicas.Surroundings()
-        self._beating: asyncio.Task[None] | None = None
         self._closed = False
         self._calls = 0  # under way
         self._idle = asyncio.Event()
@@ -110,13 +108,6 @@ class PostgresStore:
             raise
         self._unsure -= mine
         return settled
-
-    async def spend(self, integration: str, rate: float, want: int, *, burst: float = 0.2) -> int:
-        """How many of `want` reports may be sent now, under a rate (a second) that all replicas share.
-
-        `burst`: how many seconds of the rate may be saved up.
-        """
-        return await self._call(lambda: upkeep.spend(self._link, integration, rate, want, burst))
 
     async def pauses(self) -> dict[str, Pause]:
         return await self._call(lambda: upkeep.pauses(self._link))
@@ -160,29 +151,24 @@ class PostgresStore:
     async def size(self) -> int:
         return await self._call(lambda: upkeep.size(self._link))
 
-    async def heartbeat(self, revision: str) -> None:
-        """Say that this replica lives and which mappings it uses; hear the same of the others."""
+    async def heartbeat(self, revision: str) -> int:
+        """Write that this replica lives and which mappings it uses; read the same of the others."""
         self._revision = revision
         before = self._surroundings.as_dict()["warnings"]
         self._surroundings = await self._call(lambda: replicas.beat(self._link, self.replica, revision))
         for warning in self._surroundings.as_dict()["warnings"]:
             if warning not in before:
                 event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
+        return self._surroundings.live
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self.replica, "shared": True}
         return place | self._surroundings.as_dict()
 
-    def start(self) -> None:
-        """Beat until `close`."""
-        self._beating = asyncio.ensure_future(self._beat())
-
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        if self._beating is not None:
-            self._beating.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
@@ -206,13 +192,6 @@ class PostgresStore:
             self._calls -= 1
             if not self._calls:
                 self._idle.set()
-
-    async def _beat(self) -> None:
-        while True:
-            # Real seconds, as the server counts them; whoever moves the Clock must not make a replica look dead.
-            await asyncio.sleep(replicas.BEAT_SECONDS)
-            with suppress(StoreUnavailable):
-                await self.heartbeat(self._revision)
 
     async def _write_seen(self) -> None:
         while taken := self._seen.take():

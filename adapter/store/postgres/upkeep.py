@@ -1,4 +1,4 @@
-"""What PostgreSQL is asked from time to time: pauses, the shared rate, when alerts were seen, pruning, size."""
+"""What PostgreSQL is asked from time to time: pauses, when alerts were seen, pruning, size."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ SET reason = excluded.reason, since = excluded.since, asked_by = excluded.asked_
 WHERE NOT ($6::boolean AND p.reason = 'operator')
 """
 _RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean AND reason = 'operator')"
-# What is due to be spent by now is the rate's; `spent_until` runs ahead of the clock by at most the burst.
-_SPEND: Final = """
-INSERT INTO pace AS p VALUES ($1, clock_timestamp()) ON CONFLICT (integration) DO UPDATE
-SET spent_until = greatest(p.spent_until, clock_timestamp() - $2::float8 * interval '1 s')
-RETURNING extract(epoch FROM clock_timestamp() - spent_until)::float8
-"""
-_SPENT: Final = "UPDATE pace SET spent_until = spent_until + $2::float8 * interval '1 s' WHERE integration = $1"
 _FREE: Final = "SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
 _SEEN: Final = """
 UPDATE alarm a SET last_seen = greatest(a.last_seen, u.at), repeats = a.repeats + u.repeats, stale = a.stale + u.stale
@@ -74,19 +67,6 @@ async def set_pause(link: Link, integration: str, pause: Pause | None, *, automa
             words = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
             await connection.execute(_PAUSE, integration, *words, automatic)
         return (await _pauses(connection)).get(integration)
-
-
-async def spend(link: Link, integration: str, rate: float, want: int, burst: float) -> int:
-    """Take up to `want` sendings from what all replicas share: `rate` a second, at most `burst` seconds in advance.
-
-    Nothing durable: a crash of the server gives back at most what was spent in the last instant.
-    """
-    async with link.hint() as connection:
-        saved = await connection.fetchval(_SPEND, integration, max(burst, 1 / rate))
-        granted = max(0, min(want, int(saved * rate + 1e-6)))
-        if granted:
-            await connection.execute(_SPENT, integration, granted / rate)
-    return granted
 
 
 async def write_seen(link: Link, seen: Mapping[int, tuple[Micros, int, int]]) -> set[int]:

@@ -1,0 +1,2 @@
+-- Each replica takes an equal part of the rate limit, so the database keeps no account of it.
+DROP TABLE pace;

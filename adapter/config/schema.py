@@ -1,73 +1,169 @@
-"""The shape of adapter.yml: pydantic models, nothing resolved yet. docs/configuration.md lists every key."""
+"""The shape of adapter.yml as pydantic models. Files that it names are read here, relative to its folder.
+
+docs/install.md lists every key.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
-    ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
+from adapter.clock import SECOND, Micros
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, complaint
 from adapter.config import units
-from adapter.errors import ConfigError
-from adapter.validation import findings_of
-from adapter.yamlfile import YamlFile
+from adapter.lifecycle import Policy
+from adapter.mapping.render.request import Contract
+from adapter.secret import Secret
+from adapter.store.contract import Retention
+from adapter.validation import Problem
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_STORES: Final = ("sqlite", "memory", "postgresql", "postgres")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the validators get beside the data."""
+
+    folder: Path  # of adapter.yml
+    secrets: list[Secret] = field(default_factory=list)  # every secret found, to keep them out of the logs
+
+    def keep(self, secret: Secret) -> Secret:
+        self.secrets.append(secret)
+        return secret
+
+
+def _secret(value: Any, info: ValidationInfo[Context]) -> Secret | None:
+    if isinstance(value, dict | list | bool):
+        raise ValueError(f"{info.field_name} must be text")
+    return info.context.keep(Secret(value=str(value))) if value else None
+
+
+def _secret_file(value: Any, info: ValidationInfo[Context]) -> Secret | None:
+    if not value:
+        return None
+    path = info.context.folder / str(value)
+    try:
+        return info.context.keep(Secret(path=path))
+    except OSError as exc:
+        raise ValueError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise ValueError(f"{path} is empty or not UTF-8 text") from exc
+
+
+def _existing(value: Any, info: ValidationInfo[Context]) -> Path | None:
+    if not value:
+        return None
+    path = info.context.folder / str(value)
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    return path
+
+
+def _directory(value: Any, info: ValidationInfo[Context]) -> Path | None:
+    if not value:
+        return None
+    path = info.context.folder / str(value)
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a directory")
+    return path
+
+
+def _micros(seconds: float) -> Micros:
+    return round(seconds * SECOND)
+
 
 Duration = Annotated[float, BeforeValidator(units.seconds)]
 Size = Annotated[int, BeforeValidator(units.size)]
+InlineSecret = Annotated[Secret | None, BeforeValidator(_secret)]
+SecretFile = Annotated[Secret | None, BeforeValidator(_secret_file)]
+ExistingFile = Annotated[Path | None, BeforeValidator(_existing)]
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
 
-    @model_validator(mode="after")
-    def _one_form_of_each_secret(self) -> Self:
-        for name in type(self).model_fields:
-            plain = name.removesuffix("_file")
-            if plain != name and plain in type(self).model_fields and getattr(self, name) and getattr(self, plain):
-                raise ValueError(f"{plain} and {name} are both set; keep one of them")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one_form_of_each_secret(cls, data: Any) -> Any:
+        for name in cls.model_fields if isinstance(data, dict) else ():
+            file = f"{name}_file"
+            if data.get(name) and data.get(file) and file in cls.model_fields:
+                raise ValueError(f"{name} and {file} are both set; keep one of them")
+        return data
+
+    def secret(self, name: str) -> Secret | None:
+        """The secret given as `name` or `name`_file."""
+        secret: Secret | None = getattr(self, f"{name}_file") or getattr(self, name)
+        return secret
 
 
 class AkSkAuth(Model):
     type: Literal["aksk"] = "aksk"
-    access_key: str = ""
-    access_key_file: str = ""
-    secret_key: str = ""
-    secret_key_file: str = ""
-    security_token: str = ""
-    security_token_file: str = ""
+    access_key: InlineSecret = None
+    access_key_file: SecretFile = None
+    secret_key: InlineSecret = None
+    secret_key_file: SecretFile = None
+    security_token: InlineSecret = None
+    security_token_file: SecretFile = None
     project_id: str = ""
     domain_id: str = ""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if not (self.access_key or self.access_key_file) or not (self.secret_key or self.secret_key_file):
+        if not self.secret("access_key") or not self.secret("secret_key"):
             raise ValueError("aksk needs access_key(_file) and secret_key(_file)")
         return self
+
+    def credentials(self) -> AkSk:
+        access_key, secret_key = self.secret("access_key"), self.secret("secret_key")
+        assert access_key is not None
+        assert secret_key is not None
+        return AkSk(
+            access_key=access_key,
+            secret_key=secret_key,
+            security_token=self.secret("security_token"),
+            project_id=self.project_id,
+            domain_id=self.domain_id,
+        )
 
 
 class TokenAuth(Model):
     type: Literal["token"]
-    token: str = ""
-    token_file: str = ""
+    token: InlineSecret = None
+    token_file: SecretFile = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if not (self.token or self.token_file):
+        if not self.secret("token"):
             raise ValueError("token needs token or token_file")
         return self
 
+    def credentials(self) -> Token:
+        token = self.secret("token")
+        assert token
+        return Token(token=token)
 
-class NoAuth(Model):
+
+class WithoutAuth(Model):
     type: Literal["none"]
+
+    def credentials(self) -> NoAuth:
+        return NoAuth()
 
 
 def _auth_type(value: Any) -> str:
@@ -76,7 +172,7 @@ def _auth_type(value: Any) -> str:
 
 
 Auth = Annotated[
-    Annotated[AkSkAuth, Tag("aksk")] | Annotated[TokenAuth, Tag("token")] | Annotated[NoAuth, Tag("none")],
+    Annotated[AkSkAuth, Tag("aksk")] | Annotated[TokenAuth, Tag("token")] | Annotated[WithoutAuth, Tag("none")],
     Discriminator(
         _auth_type,
         custom_error_type="auth_type",
@@ -87,24 +183,24 @@ Auth = Annotated[
 
 
 class TlsConfig(Model):
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+    ca_file: ExistingFile = None
+    cert_file: ExistingFile = None
+    key_file: ExistingFile = None
     server_name: str = ""
 
 
 class IntegrationSettings(Model):
     site: Literal["cn", "intl", "eu"] | None = None
     base_url: str = ""
-    integration_key: str = ""
-    integration_key_file: str = ""
-    auth: Auth = NoAuth(type="none")
+    integration_key: InlineSecret = None
+    integration_key_file: SecretFile = None
+    auth: Auth = WithoutAuth(type="none")
     timeout: Annotated[Duration, Field(gt=0, le=300)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 32
     rate_limit: Annotated[float, Field(ge=0)] = 0.0
     tls_config: TlsConfig = TlsConfig()
-    proxy_url: str = ""
-    proxy_url_file: str = ""
+    proxy_url: InlineSecret = None
+    proxy_url_file: SecretFile = None
     proxy_from_environment: bool = False
     allow_http: bool = False
     alarm_name: Literal["clean", "as-is"] = "clean"
@@ -112,7 +208,7 @@ class IntegrationSettings(Model):
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if not self.integration_key and not self.integration_key_file:
+        if not self.secret("integration_key"):
             raise ValueError("integration_key or integration_key_file is required (COC: Integration Management)")
         if (self.site is None) == (not self.base_url):
             raise ValueError("exactly one of site (cn, intl, eu) and base_url is required")
@@ -121,17 +217,49 @@ class IntegrationSettings(Model):
                 raise ValueError("base_url must be an https:// URL")
             if not self.allow_http:
                 raise ValueError("base_url is not https; set allow_http: true only for a sandbox or a test")
+        if self.base_url and (reason := complaint(self.base_url)):
+            raise Problem(f"base_url cannot be used: {reason}", at=("base_url",))
         return self
+
+    def endpoint(self, name: str) -> Endpoint:
+        key, tls = self.secret("integration_key"), self.tls_config
+        assert key
+        return Endpoint(
+            name=name,
+            base_url=self.base_url or SITES[self.site or "cn"],
+            integration_key=key,
+            auth=self.auth.credentials(),
+            timeout=self.timeout,
+            max_in_flight=self.max_in_flight,
+            server_name=tls.server_name or None,
+            proxy_url=self.secret("proxy_url"),
+            trust_env=self.proxy_from_environment,
+            ca_file=tls.ca_file,
+            cert_file=tls.cert_file,
+            key_file=tls.key_file,
+        )
+
+    def contract(self) -> Contract:
+        return Contract(self.alarm_name == "clean", self.require_application_id)
+
+
+def _integration_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Problem(f"{name!r} cannot be part of a URL path", "letters, digits, '.', '_' and '-', at most 64")
+    return name
 
 
 class RelaySettings(Model):
     refresh_interval: Duration = 3600.0
     alarm_id: Literal["fingerprint", "episode"] = "fingerprint"
 
+    def policy(self) -> Policy:
+        return Policy(_micros(self.refresh_interval), self.alarm_id == "episode")
+
 
 class WebhookSettings(Model):
-    bearer_token: str = ""
-    bearer_token_file: str = ""
+    bearer_token: InlineSecret = None
+    bearer_token_file: SecretFile = None
     max_body: Annotated[Size, Field(gt=0)] = 16 * 1024 * 1024
     body_timeout: Annotated[Duration, Field(gt=0)] = 10.0
     header_timeout: Annotated[Duration, Field(gt=0)] = 10.0
@@ -154,22 +282,31 @@ class RetentionSettings(Model):
     dead: Annotated[Duration, Field(gt=0)] = 90 * 86_400.0
     resolved: Annotated[Duration, Field(gt=0)] = 30 * 86_400.0
 
+    def retention(self) -> Retention:
+        return Retention(delivered=_micros(self.delivered), dead=_micros(self.dead), resolved=_micros(self.resolved))
+
 
 class Settings(Model):
     store: str = ""
-    store_file: str = ""
-    mappings: str = ""
-    integrations: Annotated[dict[str, IntegrationSettings], Field(min_length=1)]
+    store_file: SecretFile = None
+    mappings: Annotated[Path | None, BeforeValidator(_directory)] = None
+    integrations: Annotated[
+        dict[Annotated[str, AfterValidator(_integration_name)], IntegrationSettings], Field(min_length=1)
+    ]
     relay: RelaySettings = RelaySettings()
     webhook: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _known_store(self) -> Self:
+        scheme, _, rest = self.store_url().partition(":")
+        if scheme not in _STORES:
+            raise Problem("the store is none of sqlite:PATH, postgresql://... and memory:", at=("store",))
+        if scheme == "sqlite" and not rest:
+            raise Problem("sqlite: needs the path of a file after it", at=("store",))
+        return self
 
-def validated(file: YamlFile) -> Settings:
-    """The file's data in this shape; ConfigError carries every finding."""
-    try:
-        return Settings.model_validate(file.data if file.data is not None else {})
-    except ValidationError as exc:
-        raise ConfigError(findings_of(file, exc, Settings)) from None
+    def store_url(self) -> str:
+        return self.store_file.get() if self.store_file else self.store or "sqlite:data/adapter.db"

@@ -38,9 +38,9 @@ class Policy(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """What looking at one alert came to."""
+    """What one alert changes."""
 
-    alarm: Alarm | None  # None only for nothing known and nothing owed
+    alarm: Alarm
     owed: Kind | None
     news: News
 

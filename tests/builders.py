@@ -82,7 +82,9 @@ def a_report(kind: Kind = Kind.ALARM, alert: Alert | None = None, **changes: Any
 
 
 def a_claim(kind: Kind = Kind.ALARM, *, accepted: Accepted | None = None, **changes: Any) -> Claim:
-    report = {name: changes.pop(name) for name in ("alert", "refused", "body", "attempts") if name in changes}
+    report = {
+        name: changes.pop(name) for name in ("alert", "episode", "refused", "body", "attempts") if name in changes
+    }
     made = {"report": a_report(kind, **report), "accepted": accepted, "earlier": None, "maybe_sent": False}
     return Claim(**{**made, **changes})
 

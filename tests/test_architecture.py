@@ -29,7 +29,7 @@ LAYERS = (
 PURE = (
     "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain", "config/units",
     "coc/fields", "coc/verdict", "mapping/render/program", "mapping/render/body", "mapping/render/fallback",
-    "store/contract", "store/views", "store/plan",
+    "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -1,14 +1,167 @@
-"""PURE: what a webhook changes, shared by every store: each applies it inside its own intake transaction."""
+"""PURE: what one webhook changes. Every store decides it here, inside its own intake transaction, and then writes it.
+
+A transaction has five steps:
+
+1.  Load the alarms of the webhook's fingerprints as `known`, locked where another process may write too.
+2.  `plan = plan_of(known, intake)`.
+3.  For the alarms in `plan.replaceable`, look up the last pending report (the highest seq without an outcome). Where it
+    is an `update`, was never tried and is not claimed, pass its seq to `plan.supersede`.
+4.  `check_backlog(plan, pending=..., bound=...)`, with the pending reports of all integrations before this webhook.
+5.  Write, and return `accept_result(...)`:
+    - `plan.superseded`: these reports get the outcome `superseded`, done at `intake.received`. Where one may have been
+      sent before a crash, its episode goes into `alarm.maybe_sent_episode`.
+    - `plan.alarms`: a row for each, new where the fingerprint is not in `known`. `last_seen` is `intake.received`, and
+      so is `first_seen` of a new one. `last_accepted_at` belongs to settlements and is not written.
+    - `plan.owed`, in order, with rising seqs. `raw` is `pack(report.alert, group_json)`; those marked `superseded` get
+      that outcome at once. An alarm that had nothing pending is due now, another keeps its due time: an alarm that
+      flaps keeps its place in the queue.
+    - the webhook itself, when anything is owed or rejected, and its rejects.
+    - the sums: `plan.added` pending reports and `plan.opened` open alarms more.
+
+An alarm whose alert changed nothing is in none of these; `accept_result` counts it for `last_seen`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from adapter.alarm import Alarm
+from adapter.alarm import Alarm, Kind, News, Status
 from adapter.alertmanager import Alert, pack
+from adapter.errors import BacklogFull
 from adapter.lifecycle import Transition, transition
-from adapter.store.contract import Intake
+from adapter.store.contract import Intake, Receipt
+from adapter.store.last_seen import Seen
+
+
+class ChangedAlarm(NamedTuple):
+    """An alarm as the webhook leaves it."""
+
+    alarm: Alarm
+    labels: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class OwedReport:
+    """A report to enqueue. Its episode and COC alarm id are those of `alarm`."""
+
+    alarm: Alarm
+    kind: Kind
+    alert: Alert
+    superseded: bool = False  # by a later update of the same webhook
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one webhook changes; see the module."""
+
+    news: Counter[News]
+    alarms: dict[str, ChangedAlarm] = field(default_factory=dict)  # new or changed, by fingerprint
+    owed: list[OwedReport] = field(default_factory=list)
+    replaceable: list[str] = field(default_factory=list)  # alarms with a pending report that an update may replace
+    superseded: list[int] = field(default_factory=list)  # seqs of reports that were pending before
+    repeated: list[str] = field(default_factory=list)  # alarms whose alerts changed nothing that matters
+    stale: list[str] = field(default_factory=list)  # alarms whose alerts are older than what is known
+    opened: int = 0  # difference of open alarms
+    replaced: int = 0  # of `owed`
+    closing: int = 0  # of `owed`: the `ok` of an alarm that was firing
+
+    @property
+    def superseding(self) -> int:
+        """How many reports leave as superseded."""
+        return len(self.superseded) + self.replaced
+
+    @property
+    def added(self) -> int:
+        """Difference of pending reports."""
+        return len(self.owed) - self.superseding
+
+    @property
+    def added_other(self) -> int:
+        """Of `added`, those that do not close a firing alarm."""
+        return self.added - self.closing
+
+    def supersede(self, untried: Mapping[str, int]) -> None:
+        """Replace these pending updates, given by fingerprint of the alarm."""
+        for fingerprint, seq in untried.items():
+            alarm, labels = self.alarms[fingerprint]
+            self.alarms[fingerprint] = ChangedAlarm(alarm._replace(pending=alarm.pending - 1), labels)
+            self.superseded.append(seq)
+
+
+def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
+    """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
+    now, revision, policy = intake.received, intake.revision, intake.policy
+    plan = Plan(Counter({News.REJECTED: len(intake.webhook.rejects)}))
+    last_owed: dict[str, OwedReport] = {}
+    for alert in intake.webhook.alerts:
+        name = alert.fingerprint
+        before = plan.alarms[name].alarm if name in plan.alarms else known.get(name)
+        alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy)
+        plan.news[news] += 1
+        if news is News.REPEAT:
+            plan.repeated.append(name)
+        elif news is News.STALE:
+            plan.stale.append(name)
+        if kind is None and alarm is before:
+            continue
+        was_firing = before is not None and before.status is Status.FIRING
+        plan.opened += (alarm.status is Status.FIRING) - was_firing
+        if kind is not None:
+            report = OwedReport(alarm, kind, alert)
+            plan.owed.append(report)
+            plan.closing += was_firing and kind is Kind.OK
+            last = last_owed.get(name)
+            if kind is Kind.UPDATE and last is not None and last.kind is Kind.UPDATE:
+                last.superseded = True
+                plan.replaced += 1
+            else:
+                if kind is Kind.UPDATE and last is None and alarm.pending:
+                    plan.replaceable.append(name)
+                alarm = alarm._replace(pending=alarm.pending + 1)
+            last_owed[name] = report
+        plan.alarms[name] = ChangedAlarm(alarm, alert.labels)
+    return plan
+
+
+def check_backlog(plan: Plan, *, pending: int, bound: int) -> None:
+    """BacklogFull when the plan may not come on top of what is pending over all integrations (promise 8)."""
+    if plan.added <= 0:
+        return
+    reserve = 0 if plan.added_other > 0 else -(-bound // 10)
+    if pending + plan.added > bound + reserve:
+        raise BacklogFull(
+            f"the backlog is full: {pending} reports wait for COC and limits.backlog is {bound}; "
+            "alerts are taken again when it has drained"
+        )
+
+
+class AcceptResult(NamedTuple):
+    """What an intake transaction returns; `seen` is for `SeenLater` once the transaction is committed."""
+
+    receipt: Receipt
+    seen: Seen
+
+
+def accept_result(
+    plan: Plan, intake: Intake, ids: Mapping[str, int], *, webhook: int, pending: int, open_alarms: int
+) -> AcceptResult:
+    """`ids`: of the webhook's alarms by fingerprint, the new ones too. `webhook` is 0 when nothing was written."""
+    receipt = Receipt(
+        webhook=webhook,
+        news=dict(plan.news),
+        owed=tuple([(report.alarm.fingerprint, report.kind) for report in plan.owed]),
+        superseded=plan.superseding,
+        pending=pending,
+        open_alarms=open_alarms,
+    )
+    seen = Seen(intake.received, [ids[name] for name in plan.repeated], [ids[name] for name in plan.stale])
+    return AcceptResult(receipt, seen)
+
+
+# SQLite and PostgreSQL still use what follows; it goes when they use `plan_of`.
 
 
 class Change(NamedTuple):
@@ -21,11 +174,7 @@ class Change(NamedTuple):
 
 
 def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
-    """What a webhook changes, in its order.
-
-    `known` holds the alarms of the webhook's fingerprints as they are under lock. An alert that appears twice in a
-    webhook is looked at twice, the second time against what the first made of it.
-    """
+    """What a webhook changes, in its order."""
     now, revision, policy = intake.received, intake.revision, intake.policy
     group_json = intake.webhook.group.as_json()
     current = dict(known)
@@ -34,7 +183,7 @@ def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
         before = current.get(alert.fingerprint)
         step = transition(before, alert, now=now, revision=revision, policy=policy)
         alarm, owed = step.alarm, step.owed
-        if alarm is not None and (owed or alarm is not before):
+        if owed or alarm is not before:
             current[alarm.fingerprint] = alarm._replace(pending=alarm.pending + 1) if owed else alarm
         made.append(Change(alert, before, step, pack(alert, group_json) if owed else b""))
     return made

@@ -154,7 +154,7 @@ def test_the_values_name_the_adapters_own_defaults() -> None:
         for data in ({key: config[key] for key in sections}, {})
     )
     assert [getattr(written, key) for key in sections] == [getattr(bare_minimum, key) for key in sections]
-    assert units.size(config["webhook"]["max_body"]) == said.webhook.max_body
+    assert units.size(config["webhook"]["max_body"]) == bare_minimum.webhook.max_body
 
 
 def _needed() -> dict[str, Any]:

@@ -5,7 +5,8 @@ raising ValueError with the message that the person reads, or Problem where it h
 A validator of dict keys points at the key.
 
 Two settings of a model shape messages. `title`, with its article, names the model: "unknown key 'x' in a rule", "a rule
-must be a mapping of ...". A field's `description` is the hint where the field is missing.
+must be a mapping of name, when, ...". A field's `description` names its content: "rules must be a list of at least one
+rule", and is the hint where the field is missing.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ _EXPECTED: Final = {
     "float_parsing": "a number",
     "list_type": "a list",
     "dict_type": "a mapping",
+    "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
 """pydantic's type errors -> the value that was expected."""
+
+_KINDS: Final = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", NoneType: "nothing"}
 
 
 class Problem(ValueError):
@@ -87,14 +91,15 @@ def kind(value: object) -> str:
     """The type of a value in words, with its article."""
     if value == "":
         return "empty text"
-    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", NoneType: "nothing"}
-    return names.get(type(value), "a number")
+    name = _KINDS.get(type(value), "a number")
+    return name.replace("a ", "an empty ") if value in ([], {}) else name
 
 
 def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
     raised = error.get("ctx", {}).get("error")
-    name = str(place.loc[-1]) if place.loc else "the file"
     value = error["input"]
+    name = str(place.loc[-1]) if place.loc else "the file"
+    content = (place.field.description if place.field else "") or ""
     if isinstance(raised, Problems):
         return raised.problems
     if isinstance(raised, Problem):
@@ -106,17 +111,18 @@ def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
         inside = f" in {title}" if (title := _title(place.owner)) else ""
         hint = nearest(name, known) or f"known are {', '.join(known)}"
         return [Problem(f"unknown key {name!r}{inside}", hint, at_key=True)]
-    if error["type"] == "missing" and place.owner:
-        return [Problem(f"{name} is required", _fields(place.owner)[name].description or "")]
-    if error["type"] == "model_type" and isinstance(place.type, type):
-        name = _title(place.type) or name
-        keys = ", ".join(_fields(place.type))
-        return [Problem(f"{name} must be a mapping of {keys}, not {kind(value)}", at_key=value is None)]
-    if error["type"] in _EXPECTED:
-        return [Problem(f"{name} must be {_EXPECTED[error['type']]}, not {kind(value)}", at_key=value is None)]
+    if error["type"] == "missing":
+        return [Problem(f"{name} is required", content)]
     if error["type"] == "literal_error":
         expected = error["ctx"]["expected"]
         return [Problem(f"{name} must be {expected}", nearest(str(value), re.findall(r"'([^']*)'", expected)))]
+    expected = _KINDS.get(type(value), "") if error["type"] == "too_short" else _EXPECTED.get(error["type"], "")
+    if expected:
+        if error["type"] == "model_type" and (title := _title(place.type)):
+            name, content = title, ", ".join(_fields(place.type))
+        inside = f" of {content}" if content and expected in ("a mapping", "a list") else ""
+        hint = "" if inside else content
+        return [Problem(f"{name} must be {expected}{inside}, not {kind(value)}", hint, at_key=value is None)]
     message = error["msg"][0].lower() + error["msg"][1:]
     return [Problem(f"{'.'.join(map(str, place.loc))}: {message}" if place.loc else message)]
 
@@ -125,6 +131,7 @@ class _Place(NamedTuple):
     loc: Loc  # in the file: pydantic's location without its labels
     type: Any  # of the value there, None when the model knows none
     owner: type[BaseModel] | None  # the innermost model that the location goes through
+    field: FieldInfo | None  # of the owner, when the value is one of its fields
     is_key: bool
 
 
@@ -133,21 +140,23 @@ def _place(model: type[BaseModel], loc: Loc) -> _Place:
     real: list[str | int] = []
     at: Any = model
     owner = None
+    field = None
     for part in loc:
         if part == "[key]":
-            return _Place(tuple(real), None, owner, is_key=True)
+            return _Place(tuple(real), None, owner, None, is_key=True)
         at = _bare(at)
         if get_origin(at) in (Union, UnionType):
             at = next((member for member in get_args(at) if part == _label(member)), None)
             continue
         real.append(part)
         if isinstance(at, type) and issubclass(at, BaseModel):
-            owner = at
-            at = field.annotation if (field := _fields(at).get(str(part))) else None
+            owner, field = at, _fields(at).get(str(part))
+            at = field.annotation if field else None
         else:
+            field = None
             arguments = [argument for argument in get_args(at) if argument is not Ellipsis]
             at = arguments[-1] if arguments else None
-    return _Place(tuple(real), _bare(at), owner, is_key=False)
+    return _Place(tuple(real), _bare(at), owner, field, is_key=False)
 
 
 def _bare(annotation: Any) -> Any:

@@ -1,14 +1,13 @@
-"""Files a person edits: YAML text -> plain data that remembers where everything stood.
+"""Reads YAML files that people edit: text -> plain data that remembers the position of every key and value.
 
-Refused with a finding: duplicate keys, tags, merge keys, more than one document. What YAML 1.1 would turn into
-something nobody typed (`no`, `1:30`, `010`, dates) stays the text it is; only true/false, null, plain integers and
-floats are typed.
+It reports duplicate keys, tags, merge keys and a second document as findings. Values that YAML 1.1 would convert
+unexpectedly (`no`, `1:30`, `010`, dates) stay text; only true/false, null, plain integers and floats are typed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,7 +23,7 @@ Loc = tuple[str | int, ...]
 
 
 class Mark(NamedTuple):
-    """A place in the file, counted from 1, and how the value was written: its first character of content."""
+    """Where a value and its key start, counted from 1, and how the value is quoted."""
 
     line: int
     col: int
@@ -49,10 +48,10 @@ for _tag, _pattern, _first in _TYPES:
 
 
 class YamlFile:
-    """One file's data with the position of every key and value."""
+    """One file's data with the position of every key and value. `findings` are those of the YAML text."""
 
     def __init__(self, name: str, text: str, *, secrets: Collection[str] = ()) -> None:
-        """`secrets`: keys whose values no finding shows. The lines on which they stand are left out of excerpts."""
+        """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines."""
         self.name = name
         self.lines = text.splitlines()
         self._secrets = secrets
@@ -65,15 +64,31 @@ class YamlFile:
         self._load(text)
 
     def mark(self, loc: Loc) -> Mark:
-        """Where `loc` stands, or the nearest thing around it."""
+        """The position of `loc`, or of the innermost value around it that exists."""
         for end in range(len(loc), -1, -1):
             if loc[:end] in self._marks:
                 return self._marks[loc[:end]]
         return Mark(1, 1)
 
-    def finding(self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False) -> Finding:
-        """A finding at a value, or at its key."""
+    def position(self, loc: Loc, offset: int) -> tuple[int, int]:
+        """Line and column of a character of a text, however the text is quoted; its end for an offset beyond it."""
+        text = self.data
+        for part in loc:
+            text = text[part]
+        cursor = _Cursor(self.lines, self.mark(loc))
+        for char in text[:offset]:
+            cursor.skip(char)
+        if offset < len(text):
+            cursor.find(text[offset])
+        return cursor.line, cursor.col + 1
+
+    def finding(
+        self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
+    ) -> Finding:
+        """A finding at a value, at its key, or at a character of its text."""
         mark = self.mark(loc)
+        if offset is not None:
+            return self.finding_at(*self.position(loc, offset), message, hint)
         if at_key and mark.key_line:
             return self.finding_at(mark.key_line, mark.key_col, message, hint)
         return self.finding_at(mark.line, mark.col, message, hint)
@@ -151,6 +166,58 @@ class YamlFile:
         return value
 
 
+_ESCAPES: Final = {"x": 4, "u": 6, "U": 10}  # length in double quotes, backslash included; any other has 2
+
+
+class _Cursor:
+    """Follows a text through the raw lines of its scalar, where white space may stand for breaks and indentation."""
+
+    def __init__(self, lines: list[str], mark: Mark) -> None:
+        self._lines = lines
+        self._style = mark.style
+        self.line = mark.line
+        self.col = mark.col - 1
+        if self._style in ("|", ">"):
+            self._next_line()
+        elif self._style in ("'", '"'):
+            self.col += 1
+
+    def find(self, char: str) -> None:
+        """Move to `char`."""
+        while self.line <= len(self._lines):
+            raw = self._here()
+            if raw == "\\" and self._style == '"' and not self._lines[self.line - 1][self.col + 1 :].strip():
+                self._next_line()  # a backslash at the end of a line joins it with the next one
+                self.col = len(self._lines[self.line - 1]) - len(self._lines[self.line - 1].lstrip())
+            elif char.isspace():
+                return
+            elif raw == "":
+                self._next_line()
+            elif raw.isspace():
+                self.col += 1
+            else:
+                return
+
+    def skip(self, char: str) -> None:
+        """Move behind `char`."""
+        self.find(char)
+        raw = self._here()
+        if raw == "\\" and self._style == '"':
+            kind = self._lines[self.line - 1][self.col + 1 : self.col + 2]
+            self.col += _ESCAPES.get(kind, 2)
+        elif raw == "'" and self._style == "'":
+            self.col += 2
+        elif raw and not (char.isspace() and not raw.isspace()):
+            self.col += 1
+
+    def _here(self) -> str:
+        return self._lines[self.line - 1][self.col : self.col + 1] if self.line <= len(self._lines) else ""
+
+    def _next_line(self) -> None:
+        self.line += 1
+        self.col = 0
+
+
 def read(path: Path, name: str | None = None, *, secrets: Collection[str] = ()) -> YamlFile:
     """Read one file. A file that cannot be read has one finding and no data."""
     try:
@@ -162,8 +229,8 @@ def read(path: Path, name: str | None = None, *, secrets: Collection[str] = ()) 
     return YamlFile(name or str(path), text, secrets=secrets)
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """A hint for a misspelt name, or nothing when none comes near."""
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The hint for a misspelt name, empty when no known name is similar."""
     folded = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return f"did you mean {folded[close[0]]!r}?" if close else ""

@@ -17,7 +17,7 @@ from adapter.cli.main import parser
 from adapter.config.load import load_config
 from adapter.config.schema import Settings
 from adapter.config.units import seconds, size
-from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]

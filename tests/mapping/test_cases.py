@@ -152,8 +152,8 @@ async def test_a_payload_gives_the_alert_and_its_group(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "a file of cases must be a mapping, not nothing"),
-        ("tests: {}", "tests must be a list of cases, not a mapping"),
-        ("tests: []", "tests must be a list of cases, not a list"),
+        ("tests: {}", "tests must be a list of cases, not an empty mapping"),
+        ("tests: []", "tests must be a list of cases, not an empty list"),
         ("tests:\n  - alert: {labels: {a: b}}\n    expect: {rule: pod}", "the case has no name"),
         ("tests:\n  - {name: x, expect: {rule: pod}}", "a case has either an alert or a payload"),
         ("tests:\n  - {name: x, payload: y, alert: {}, expect: {rule: p}}", "a case has either an alert or a payload"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.files import load
 from adapter.mapping.tools.check import check
 from tests.mapping.workshop import SOUND, one_rule, rules, write
 

@@ -16,10 +16,9 @@ import pytest
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.mapping.render.request import Reason
-from adapter.mapping.rules.filters import FILTERS
+from adapter.mapping.rules.files import load
+from adapter.mapping.rules.filters import FILTERS, LEVEL_WORDS
 from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, NAMES
-from adapter.mapping.rules.levels import WORDS
-from adapter.mapping.rules.loading import load
 from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
 from adapter.mapping.tools.check import check
@@ -129,7 +128,7 @@ def test_every_filter_example_gives_what_it_says() -> None:
 def test_every_level_word_is_listed() -> None:
     rows = table("The words `level` knows")
     assert {level: words.replace("`", "").replace(",", "").split() for level, words in rows} == {
-        f"`{level}`": words.split() for level, words in WORDS.items()
+        f"`{level}`": words.split() for level, words in LEVEL_WORDS.items()
     }
 
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.coc.fields import LEVELS, units
-from adapter.mapping.rules.filters import clip, default, host, localtime, regex_replace, regex_search, short_hash
-from adapter.mapping.rules.levels import level
+from adapter.mapping.rules.filters import clip, default, host, level, localtime, regex_replace, regex_search, short_hash
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from adapter.mapping.render.body import Subject
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.program import Outcome, Program
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
-from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.files import load
 from adapter.mapping.rules.model import RuleSet
 from tests.builders import GROUP, an_alert
 

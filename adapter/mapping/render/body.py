@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean_name, clip, tidy, units
 from adapter.mapping.render.request import Contract, Fallback, Reason
-from adapter.mapping.rules.levels import level
+from adapter.mapping.rules.filters import level
 
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
 TOTAL_UNITS: Final = 240 * 1024  # all of them: at most 3 bytes each, so that the body stays under 1 MiB

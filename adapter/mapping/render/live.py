@@ -13,8 +13,7 @@ from adapter.mapping.render.process import Child, ChildDied, CompileError, Limit
 from adapter.mapping.render.program import one_line
 from adapter.mapping.render.renderer import WorkerRenderer
 from adapter.mapping.render.request import RenderRequest, RenderResult
-from adapter.mapping.rules import loading
-from adapter.mapping.rules.files import snapshot
+from adapter.mapping.rules import files
 from adapter.mapping.rules.model import RuleSet
 
 _TRIED: Final = "tried on a plain alert, the template wants too much"
@@ -49,7 +48,7 @@ class LiveMappings:
         when these rules only stand in for broken ones there. MappingError with everything wrong.
         """
         limits = Limits(deadline, memory)
-        ruleset = await asyncio.to_thread(loading.load, directory)
+        ruleset = await asyncio.to_thread(files.load, directory)
         fence, findings = await _prove(ruleset, limits)
         return cls(watch or directory, limits, fence, findings)
 
@@ -85,7 +84,7 @@ class LiveMappings:
                 raise
 
     async def _reload(self) -> bool:
-        taken = await asyncio.to_thread(snapshot, self._directory)
+        taken = await asyncio.to_thread(files.snapshot, self._directory)
         if taken.revision == self._fence.revision:
             if self._refused:
                 self._findings, self._refused = (), ""
@@ -93,7 +92,7 @@ class LiveMappings:
         if taken.revision == self._refused:
             raise MappingError(self._findings)
         try:
-            fence, findings = await _prove(await asyncio.to_thread(loading.parse, taken), self._limits)
+            fence, findings = await _prove(await asyncio.to_thread(files.parse, taken), self._limits)
             if findings:
                 await fence.retire()
                 raise MappingError(findings)

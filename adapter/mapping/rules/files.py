@@ -1,7 +1,7 @@
-"""A directory of mapping files as one consistent reading, a Kubernetes ConfigMap included.
+"""Reads a directory of mapping files: a consistent snapshot of its bytes, then checked rules or every finding.
 
-A ConfigMap is mounted as links through a hidden `..data`, which is swapped as a whole: a reading during which anything
-moved is done again. The revision is the digest of names and contents.
+A Kubernetes ConfigMap is mounted as links through a hidden `..data`, which is swapped as a whole. A snapshot during
+which a file changed is therefore read again. The revision is the digest of names and contents.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from adapter.errors import Finding, MappingError
+from adapter.mapping.rules.lint import lint
+from adapter.mapping.rules.model import MappingFile, RuleSet
+from adapter.mapping.rules.schema import read_file
+from adapter.yamlfile import YamlFile
 
 SUFFIXES: Final = (".yaml", ".yml")
-_TRIES: Final = 5
+_ATTEMPTS: Final = 5
 
 
 class Snapshot(NamedTuple):
@@ -24,13 +28,38 @@ class Snapshot(NamedTuple):
     revision: str  # 12 hexadecimal digits
 
 
+def load(directory: Path) -> RuleSet:
+    """Read and check a directory. MappingError has the findings of all files, warnings too."""
+    return parse(snapshot(directory))
+
+
+def parse(files: Snapshot) -> RuleSet:
+    """Check the files of a snapshot; MappingError as in `load`."""
+    read: list[MappingFile] = []
+    errors: list[Finding] = []
+    for name, content in files.files:
+        shown = str(files.directory / name)
+        try:
+            source = YamlFile(shown, content.decode("utf-8-sig"))
+        except UnicodeDecodeError as exc:
+            errors.append(Finding(shown, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
+            continue
+        file, findings = read_file(source, name)
+        read.append(file)
+        errors += findings
+    refused, warnings = lint(read)
+    if errors or refused:
+        raise MappingError([*errors, *refused, *warnings])
+    return RuleSet(revision=files.revision, files=tuple(read), warnings=tuple(sorted(warnings)))
+
+
 def snapshot(directory: Path) -> Snapshot:
-    """Read the set; MappingError when there is none. Subfolders and hidden entries are not mapping files."""
+    """Read the mapping files, without subfolders and hidden entries; MappingError when there are none."""
     try:
-        for _ in range(_TRIES):
-            before = _look(directory)
+        for _ in range(_ATTEMPTS):
+            before = _listing(directory)
             files = tuple((path.name, path.read_bytes()) for path, *_ in before)
-            if _look(directory) == before:
+            if _listing(directory) == before:
                 break
         else:
             raise MappingError([Finding(str(directory), 0, 0, "the files keep changing while they are read")])
@@ -43,14 +72,14 @@ def snapshot(directory: Path) -> Snapshot:
     return Snapshot(directory, files, _digest(files))
 
 
-def _look(directory: Path) -> list[tuple[Path, Path, int, int]]:
-    """Every mapping file with what tells whether it was touched."""
-    seen = []
+def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
+    """Every mapping file with its target, time of change and size."""
+    entries = []
     for path in sorted(directory.iterdir(), key=lambda entry: entry.name):
         if path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file():
             stat = path.stat()
-            seen.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
-    return seen
+            entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
+    return entries
 
 
 def _digest(files: tuple[tuple[str, bytes], ...]) -> str:

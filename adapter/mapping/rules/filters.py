@@ -1,4 +1,4 @@
-"""PURE: the filters a template has beyond Jinja2's own. Each takes any value and gives text."""
+"""The filters that templates have beyond Jinja2's own (pure). Each takes any value and returns text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Undefined
 
 from adapter.coc import fields
-from adapter.mapping.rules.levels import level
 
+DEFAULT_LEVEL: Final = "Major"  # an unknown word must not be quieter than a warning
+
+LEVEL_WORDS: Final = {
+    "Critical": "critical crit page emergency emerg fatal disaster blocker panic alert urgent p0 p1 sev0 sev1 s1 0 1",
+    "Major": "major error err high p2 sev2 s2 2",
+    "Minor": "minor warning warn medium moderate average p3 sev3 s3 3",
+    "Info": "info information informational suggestion none low debug notice ok p4 p5 sev4 sev5 s4 4 5",
+}
+"""Each level of COC with the severity words of Prometheus, Grafana, Zabbix, syslog and on-call tools that mean it."""
+
+_LEVELS: Final = {word: level for level, words in LEVEL_WORDS.items() for word in words.split()}
 _SHANGHAI: Final = "Asia/Shanghai"
 
 
+def level(word: object) -> str:
+    """Critical, Major, Minor or Info for a severity word in any case; Major for an unknown word."""
+    return _LEVELS.get(str(word).strip().lower(), DEFAULT_LEVEL)
+
+
 def clip(value: object, n: int) -> str:
-    """At most n UTF-16 units, the mark … included."""
+    """At most n UTF-16 units, the ellipsis included."""
     return fields.clip(str(value), n)
 
 
@@ -35,14 +50,14 @@ def host(value: object) -> str:
 
 
 def localtime(value: object, zone: str = _SHANGHAI, format: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """RFC 3339 text or a datetime, told in a time zone; empty for an empty or zero time."""
+    """RFC 3339 text or a datetime, written in a time zone; empty for an empty or zero time."""
     if isinstance(value, datetime):
         moment = value
     elif not str(value).strip():
         return ""
     else:
         moment = datetime.fromisoformat(str(value).strip())
-    if moment.year == 1:  # how Alertmanager writes "not yet"
+    if moment.year == 1:  # Alertmanager's zero time: not yet
         return ""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -50,7 +65,7 @@ def localtime(value: object, zone: str = _SHANGHAI, format: str = "%Y-%m-%d %H:%
 
 
 def time_zone(name: str) -> tzinfo:
-    """A zone by its IANA name; ValueError when there is none. The default needs no zone database."""
+    """A zone by its IANA name, or ValueError. Asia/Shanghai needs no zone database."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -60,7 +75,7 @@ def time_zone(name: str) -> tzinfo:
 
 
 def regex_replace(value: object, pattern: str, replacement: str) -> str:
-    """Every match replaced; `\\1` stands for the first group."""
+    """Every match replaced; `\\1` is the first group."""
     return re.sub(pattern, replacement, str(value))
 
 
@@ -73,12 +88,12 @@ def regex_search(value: object, pattern: str) -> str:
 
 
 def short_hash(value: object) -> str:
-    """12 hexadecimal digits that stand for the text."""
+    """The first 12 hexadecimal digits of the text's SHA-256."""
     return hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def default(value: object, default_value: object = "", boolean: bool = False) -> object:
-    """Jinja2's, for which empty text is absent too: an absent label is the empty string."""
+    """Jinja2's `default`, which also replaces empty text: an absent label is the empty string."""
     return default_value if value == "" or isinstance(value, Undefined) or (boolean and not value) else value
 
 

@@ -1,15 +1,16 @@
-"""The Jinja2 environment and the values a template sees.
+"""The mapping language: its Jinja2 environment, the names that templates see, and the parsers.
 
-Nothing here runs a template. The parent process only parses (to check); the child compiles and runs. `finalize` takes
-the context on purpose: with it Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles.
+Nothing here runs a template. The service parses templates to check them; the worker process compiles and runs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-from jinja2 import StrictUndefined, Undefined, nodes, pass_context
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context
+from jinja2.lexer import Lexer, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -18,38 +19,36 @@ from adapter.mapping.rules.filters import FILTERS
 
 ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerprint")
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
-WHEN: Final = "when"  # how the condition of a rule is named among its fields
+WHEN: Final = "when"  # the name of a rule's condition among its fields
 NAMES: Final = ("labels", "annotations", "alert", "group", "integration", "lookup")
-HELPERS: Final = ("range", "dict", "namespace")  # what is left of Jinja2's own global functions
+HELPERS: Final = ("range", "dict", "namespace")  # the global functions of Jinja2 that templates may call
 
 
 class Texts(dict[str, Any]):
-    """A label set or a lookup table: what is absent is the empty string."""
+    """A label set or a lookup table: an absent key is the empty string."""
 
     def __missing__(self, key: object) -> str:
         return ""
 
 
 class Record(dict[str, Any]):
-    """`alert`, `group`, `lookup`: these names and no others."""
+    """`alert`, `group` or `lookup`: an absent key is an error."""
 
 
 class MappingEnvironment(ImmutableSandboxedEnvironment):
-    """Dots reach the data and never a method of the dictionary that holds it."""
+    """In which a dot reaches a key of the data and never a method of the dictionary."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        kind = type(obj)
-        if kind is Texts:
+        if type(obj) is Texts:
             return obj[attribute]
-        if kind is Record:
+        if type(obj) is Record:
             return obj[attribute] if attribute in obj else self._absent(attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        kind = type(obj)
-        if kind is Texts:
+        if type(obj) is Texts:
             return obj[argument]
-        if kind is Record:
+        if type(obj) is Record:
             return obj[argument] if argument in obj else self._absent(argument)
         return super().getitem(obj, argument)
 
@@ -57,21 +56,21 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
         return self.undefined(hint=f"there is no {name!r}")
 
 
-@pass_context
+@pass_context  # with a context Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles
 def _finalize(context: Context, value: Any) -> Any:
     return "" if value is None else value
 
 
-def environment(kind: type[MappingEnvironment] = MappingEnvironment) -> MappingEnvironment:
-    """A fresh environment with the mapping language's names and filters."""
-    made = kind(autoescape=False, undefined=StrictUndefined, optimized=False, cache_size=0, finalize=_finalize)
-    made.globals = {name: made.globals[name] for name in HELPERS}
-    made.filters.update(FILTERS)
-    return made
+def environment(cls: type[MappingEnvironment] = MappingEnvironment) -> MappingEnvironment:
+    """A new environment with the names and filters of the mapping language."""
+    env = cls(autoescape=False, undefined=StrictUndefined, optimized=False, cache_size=0, finalize=_finalize)
+    env.globals = {name: env.globals[name] for name in HELPERS}
+    env.filters.update(FILTERS)
+    return env
 
 
 def names_of(alert: Mapping[str, Any], group: Mapping[str, Any], integration: str) -> dict[str, Any]:
-    """The names of the mapping language, from what alertmanager.unpack gives; `lookup` is the file's to add."""
+    """The names that templates see, from the result of alertmanager.unpack, all but `lookup`."""
     return {
         "labels": Texts(alert["labels"]),
         "annotations": Texts(alert["annotations"]),
@@ -91,7 +90,7 @@ def names_of(alert: Mapping[str, Any], group: Mapping[str, Any], integration: st
 
 
 def lookup_names(tables: Mapping[str, Any]) -> Record:
-    """A file's lookup tables as a template sees them: an unknown key of a table is the empty string."""
+    """The value of `lookup`: an unknown table is an error, an unknown key of a table the empty string."""
     return Record({name: _table(table) for name, table in tables.items()})
 
 
@@ -102,7 +101,7 @@ def _table(value: Any) -> Any:
 
 
 def parse(env: MappingEnvironment, source: str, *, expression: bool) -> nodes.Template:
-    """A field's template, or a condition as a template of one output; TemplateSyntaxError when it is neither."""
+    """A field's template, or a condition as a template of one output. Raises TemplateSyntaxError."""
     if not expression:
         return Parser(env, source).parse()
     parser = Parser(env, source, state="variable")
@@ -120,3 +119,84 @@ def constant(tree: nodes.Template) -> str | None:
     if not all(isinstance(piece, nodes.TemplateData) for piece in pieces):
         return None
     return "".join(piece.data for piece in pieces if isinstance(piece, nodes.TemplateData))
+
+
+# Parsing with positions. Jinja2 knows lines only, but its lexer copies the line number of a token into every node and
+# every error. A lexer that gives offsets instead of lines makes each of them say exactly where it stands.
+
+
+class Mistake(NamedTuple):
+    """An error in a template, `offset` characters into its text."""
+
+    offset: int
+    message: str
+    hint: str = ""
+    refuses: bool = True  # False for a warning
+
+
+class _OffsetEnvironment(MappingEnvironment):
+    def _tokenize(
+        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
+    ) -> TokenStream:
+        return TokenStream(self.lexer.wrap(_tokens(self.lexer, source, state), name, filename), name, filename)
+
+
+def _tokens(lexer: Lexer, source: str, state: str | None) -> Iterator[tuple[int, str, str]]:
+    at = 0
+    try:
+        for _, token, text in lexer.tokeniter(source, None, None, state):
+            # Only white space stripped by a `-` can lie between two tokens, so the next one found is the right one.
+            at = source.find(text, at)
+            yield at + 1, token, text
+            at += len(text)
+    except TemplateSyntaxError as exc:
+        rest = source[at:]
+        raise TemplateSyntaxError(exc.message or "", at + len(rest) - len(rest.lstrip()) + 1) from None
+
+
+CHECKER: Final = environment(_OffsetEnvironment)
+
+_AT: Final = re.compile(r" at \d+$")
+_PLAIN: Final = {
+    "'end of print statement'": "'}}'",
+    "'end of statement block'": "'%}'",
+    "'end of template'": "the end",
+    "end of template. Jinja was looking for the following tags": "end; missing is one of",
+    ". The innermost block that needs to be closed is": " to close",
+}
+"""Jinja2's names of its tokens -> the characters a person has typed."""
+
+
+def parse_with_offsets(source: str, *, expression: bool) -> nodes.Template | Mistake:
+    """The syntax tree, in which every `lineno` is an offset into the text plus one, or its first syntax error."""
+    start = source.lstrip()
+    if expression and start.startswith(("{{", "{%")):
+        return Mistake(len(source) - len(start), "a condition is an expression", "leave the braces out")
+    try:
+        return parse(CHECKER, source, expression=expression)
+    except TemplateSyntaxError as exc:
+        message = _AT.sub("", exc.message or "not a template").rstrip(".")
+        for theirs, plain in _PLAIN.items():
+            message = message.replace(theirs, plain)
+        offset = min(max(0, exc.lineno - 1), max(0, len(source) - 1))
+        return Mistake(offset, message[0].lower() + message[1:], _hint(source, offset, message))
+    except RecursionError:
+        return Mistake(0, "nested too deeply")
+
+
+def _hint(source: str, offset: int, message: str) -> str:
+    """The correction of a habit from another template language."""
+    char, before = source[offset : offset + 1], source[max(0, offset - 1) : offset]
+    for found, hint in (
+        (char == "$", "Prometheus writes $labels; here it is labels"),
+        (char == "." and before in (" ", "{", "-", ""), "this is Jinja2: labels.alertname, without a leading dot"),
+        (char == "&" or (char == "|" and before == "|"), "write `and` and `or`"),
+        (char == "=" or before == "=", "compare with =="),
+        (char == "!", "write `not`"),
+        (char in ("'", '"'), "the quote is not closed"),
+        (message == "unexpected '}'", "a brace is missing"),
+        ("expected token '}}'" in message, "a closing }} or an operator is missing"),
+    ):
+        if found:
+            return hint
+    return ""

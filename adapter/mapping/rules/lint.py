@@ -1,25 +1,36 @@
-"""PURE: what is wrong with rules that have the right shape: their templates, and how the rules stand to each other.
+"""Reports what is wrong with rules of the right shape: in each template, and between the rules (pure).
 
-An error would make an alarm wrong or fail, and refuses the revision. A warning is something nobody wants at night, but
-by which every alert still becomes an alarm as the language says: `check` reports it, a reload goes on.
+Templates are parsed and never run. An error would make an alarm wrong or fail, and refuses the revision. A warning is
+probably not what the author meant, but every alert still becomes an alarm as the language says: `check` reports it, and
+a reload accepts it.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from jinja2 import nodes
+from jinja2.visitor import NodeVisitor
 
 from adapter.coc.fields import BY_NAME, LEVELS, units
 from adapter.errors import Finding
-from adapter.mapping.rules.inspector import Looked, look_at, outcomes
-from adapter.mapping.rules.language import WHEN, constant
-from adapter.mapping.rules.locate import position
+from adapter.mapping.rules.filters import time_zone
+from adapter.mapping.rules.language import (
+    ALERT_NAMES,
+    CHECKER,
+    GROUP_NAMES,
+    HELPERS,
+    NAMES,
+    WHEN,
+    Mistake,
+    constant,
+    parse_with_offsets,
+)
 from adapter.mapping.rules.model import MappingFile, Rule
-from adapter.mapping.rules.syntax import Mistake
-from adapter.yamlfile import Loc
+from adapter.yamlfile import Loc, nearest
 
 FALLS_BACK_TO: Final = {
     "alarmName": "the label alertname",
@@ -32,105 +43,319 @@ _BARE: Final = re.compile(r"\s*(?:labels|annotations|alert|group|lookup)[.\[]")
 _STRAY: Final = re.compile(r"\}\}|%\}")
 
 
-class Review:
-    """Goes through the files of a set in order."""
+def lint(files: Iterable[MappingFile]) -> tuple[list[Finding], list[Finding]]:
+    """The errors and the warnings of a set of files in their order."""
+    linter = _Linter()
+    for file in files:
+        linter.check(file)
+    return linter.errors, linter.warnings
 
+
+class _Linter:
     def __init__(self) -> None:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
-        self._taken_all = ""  # what takes every alert that comes so far
+        self._catch_all = ""  # the first rule of the set that takes every alert
 
-    def files(self, files: Sequence[MappingFile]) -> None:
-        for file in files:
-            self._file(file)
-
-    def _file(self, file: MappingFile) -> None:
+    def check(self, file: MappingFile) -> None:
         used: set[str] = set()
         conditions: dict[str, str] = {}
-        looked_at: dict[tuple[Loc, str], Looked] = {}  # a default is looked at once, however many rules share it
+        checked: set[tuple[Loc, str]] = set()  # a default is checked once, however many rules share it
         for rule in file.rules:
-            condition = self._condition(file, rule, used)
-            self._reach(file, rule, condition, conditions)
+            takes_all = self._condition(file, rule, used)
+            self._reach(file, rule, conditions)
+            if takes_all and not self._catch_all:
+                self._catch_all = f"rule {rule.name!r} of {file.name}"
             for field, text in rule.fields.items():
-                loc = rule.locs[field]
-                if (loc, field) not in looked_at:
-                    looked_at[loc, field] = self._field(file, field, text, loc)
-                used.update(looked_at[loc, field].tables)
+                if (rule.locs[field], field) not in checked:
+                    checked.add((rule.locs[field], field))
+                    self._field(file, rule.locs[field], field, text, used)
             self._required(file, rule)
+        complete = file.rules and len(file.rules) == len(
+            file.source.data["rules"]
+        )  # no rule was left out for its shape
         for table in file.lookup:
-            if table not in used:
+            if table not in used and complete:
                 finding = file.source.finding(("lookup", table), f"the lookup table {table!r} is not used", at_key=True)
                 self.warnings.append(finding)
 
-    def _condition(self, file: MappingFile, rule: Rule, used: set[str]) -> bool | None:
-        """What the condition always is, where that can be told; a rule without one takes all."""
+    def _condition(self, file: MappingFile, rule: Rule, used: set[str]) -> bool:
+        """Whether the rule takes every alert for certain."""
         if rule.when is None:
             return True
-        looked = look_at(rule.when, file.lookup, expression=True)
-        used.update(looked.tables)
+        template = _Template(rule.when, file.lookup, expression=True)
+        used |= template.tables
         loc = (*rule.loc, WHEN)
-        self._mistakes(file, loc, rule.when, looked.mistakes)
-        if looked.tree is None:
-            return None
-        (output,) = looked.tree.find_all(nodes.Output)
+        self._report(file, loc, template.mistakes)
+        if template.tree is None:
+            return False
+        (output,) = template.tree.find_all(nodes.Output)
         condition = output.nodes[0]
         if not isinstance(condition, nodes.Const):
-            return None
+            return False
         always = bool(condition.value)
-        told = "true" if always else "false"
-        self.warnings.append(file.source.finding(loc, f"the condition is always {told}"))
+        self.warnings.append(file.source.finding(loc, f"the condition is always {str(always).lower()}"))
         return always
 
-    def _reach(self, file: MappingFile, rule: Rule, condition: bool | None, seen: dict[str, str]) -> None:
-        loc = (*rule.loc, "name")
-        key = " ".join((rule.when or "").split())
-        if self._taken_all:
-            what = f"rule {rule.name!r} can never be reached"
-            self.warnings.append(file.source.finding(loc, what, f"{self._taken_all} takes every alert"))
-        elif rule.when is not None and key in seen:
-            what = f"rule {rule.name!r} can never be reached"
-            self.warnings.append(file.source.finding(loc, what, f"{seen[key]} has the same condition"))
-        seen.setdefault(key, f"rule {rule.name!r}")
-        if condition is True and not self._taken_all:
-            self._taken_all = f"rule {rule.name!r} of {file.name}"
+    def _reach(self, file: MappingFile, rule: Rule, conditions: dict[str, str]) -> None:
+        """`conditions`: those of the rules before, each with the first rule that has it."""
+        condition = " ".join((rule.when or "").split())
+        if self._catch_all:
+            reason = f"{self._catch_all} takes every alert"
+        elif rule.when is not None and condition in conditions:
+            reason = f"{conditions[condition]} has the same condition"
+        else:
+            reason = ""
+        if reason:
+            message = f"rule {rule.name!r} can never be reached"
+            self.warnings.append(file.source.finding((*rule.loc, "name"), message, reason))
+        conditions.setdefault(condition, f"rule {rule.name!r}")
 
     def _required(self, file: MappingFile, rule: Rule) -> None:
-        if not rule.fields:  # it drops, or structure has said already that it does nothing
-            return
         for field, instead in FALLS_BACK_TO.items():
-            if field not in rule.fields:
-                what = f"rule {rule.name!r} does not set {field}, which COC requires"
-                finding = file.source.finding((*rule.loc, "name"), what, f"it falls back to {instead}")
+            if field not in rule.fields and not rule.drop:
+                message = f"rule {rule.name!r} does not set {field}, which COC requires"
+                finding = file.source.finding((*rule.loc, "name"), message, f"it falls back to {instead}")
                 self.warnings.append(finding)
 
-    def _field(self, file: MappingFile, field: str, text: str, loc: Loc) -> Looked:
-        looked = look_at(text, file.lookup, expression=False)
-        self._mistakes(file, loc, text, looked.mistakes)
-        if looked.tree is not None and not looked.mistakes:
-            self._literal(file, field, text, loc, looked.tree)
-        return looked
+    def _field(self, file: MappingFile, loc: Loc, field: str, text: str, used: set[str]) -> None:
+        template = _Template(text, file.lookup, expression=False)
+        used |= template.tables
+        mistakes = list(template.mistakes)
+        if template.tree is not None and not mistakes:
+            mistakes += _literal_mistakes(field, template.tree)
+            self._length(file, loc, field, template.tree)
+        self._report(file, loc, mistakes)
 
-    def _literal(self, file: MappingFile, field: str, text: str, loc: Loc, tree: nodes.Template) -> None:
-        plain = constant(tree)
-        if plain is not None and _BARE.match(plain):
-            self._mistakes(file, loc, text, [Mistake(0, "plain text, not a template", "put it in {{ }}")])
-        if plain is not None and field in BY_NAME and units(plain.strip()) > BY_NAME[field].limit:
-            what = f"longer than the {BY_NAME[field].limit} characters COC takes"
+    def _length(self, file: MappingFile, loc: Loc, field: str, tree: nodes.Template) -> None:
+        text = constant(tree)
+        if text is not None and field in BY_NAME and units(text.strip()) > BY_NAME[field].limit:
+            message = f"longer than the {BY_NAME[field].limit} characters COC takes"
             hint = "it will be clipped" if BY_NAME[field].cut else "it will be left out"
-            self.warnings.append(file.source.finding(loc, what, hint))
-        for data in tree.find_all(nodes.TemplateData):
-            stray = _STRAY.search(data.data)
-            if stray:
-                offset = data.lineno - 1 + stray.start()
-                self._mistakes(file, loc, text, [Mistake(offset, f"{stray[0]!r} without its beginning", refuses=False)])
-        if field == "alarmLevel":
-            wrong = [(at, word) for at, word in outcomes(tree.body) if word not in LEVELS]
-            hint = f"one of {', '.join(LEVELS)}; for a severity word write {{{{ labels.severity | level }}}}"
-            self._mistakes(
-                file, loc, text, [Mistake(at - 1, f"{word!r} is not a level of COC's", hint) for at, word in wrong]
-            )
+            self.warnings.append(file.source.finding(loc, message, hint))
 
-    def _mistakes(self, file: MappingFile, loc: Loc, text: str, mistakes: Sequence[Mistake]) -> None:
+    def _report(self, file: MappingFile, loc: Loc, mistakes: Iterable[Mistake]) -> None:
         for offset, message, hint, refuses in mistakes:
-            line, col = position(file.source, file.source.mark(loc), text, offset)
-            (self.errors if refuses else self.warnings).append(file.source.finding_at(line, col, message, hint))
+            finding = file.source.finding(loc, message, hint, offset=offset)
+            (self.errors if refuses else self.warnings).append(finding)
+
+
+def _literal_mistakes(field: str, tree: nodes.Template) -> Iterator[Mistake]:
+    """Mistakes in the text of a template that is not evaluated."""
+    if _BARE.match(constant(tree) or ""):
+        yield Mistake(0, "plain text, not a template", "put it in {{ }}")
+    for data in tree.find_all(nodes.TemplateData):
+        stray = _STRAY.search(data.data)
+        if stray:
+            yield Mistake(data.lineno - 1 + stray.start(), f"{stray[0]!r} without its beginning", refuses=False)
+    if field == "alarmLevel":
+        hint = f"one of {', '.join(LEVELS)}; for a severity word write {{{{ labels.severity | level }}}}"
+        for lineno, word in _outcomes(tree.body):
+            if word not in LEVELS:
+                yield Mistake(lineno - 1, f"{word!r} is not a level of COC's", hint)
+
+
+def _outcomes(body: Sequence[nodes.Node]) -> list[tuple[int, str]]:
+    """The values of a template that are written out in it, each with its lineno."""
+    if len(body) != 1:
+        return []
+    node = body[0]
+    if isinstance(node, nodes.If):
+        branches = [node.body, *(other.body for other in node.elif_), node.else_]
+        return [outcome for branch in branches for outcome in _outcomes(branch)]
+    if isinstance(node, nodes.Output):
+        pieces = [n for n in node.nodes if not (isinstance(n, nodes.TemplateData) and not n.data.strip())]
+        return _texts(pieces[0]) if len(pieces) == 1 else []
+    return []
+
+
+def _texts(node: nodes.Node) -> list[tuple[int, str]]:
+    if isinstance(node, nodes.TemplateData):
+        return [(node.lineno + len(node.data) - len(node.data.lstrip()), node.data.strip())]
+    if isinstance(node, nodes.Const):
+        return [(node.lineno, str(node.value))]
+    if isinstance(node, nodes.CondExpr):
+        return _texts(node.expr1) + (_texts(node.expr2) if node.expr2 else [])
+    if isinstance(node, nodes.Or):
+        return _texts(node.right)
+    return []
+
+
+# One template: names, members, filters and tests -------------------------------------------------------------------
+
+_RECORDS: Final = {"alert": ALERT_NAMES, "group": GROUP_NAMES}
+_TEXTS: Final = ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
+_METHODS: Final = ("items", "keys", "values", "get")
+_ABSENCE: Final = ("defined", "undefined", "none")
+
+
+class _Template(NodeVisitor):
+    """Parses a template and finds its mistakes, in reading order, so that a name is known after it was set.
+
+    `tree` is None for a template that cannot be parsed; `tables` are the lookup tables it may read.
+    """
+
+    def __init__(self, source: str, tables: Collection[str], *, expression: bool) -> None:
+        """`tables`: the names of the file's lookup tables."""
+        self.mistakes: list[Mistake] = []
+        self.tables: set[str] = set()
+        self._all_tables = tables
+        self._local: set[str] = set()
+        parsed = parse_with_offsets(source, expression=expression)
+        self.tree = None if isinstance(parsed, Mistake) else parsed
+        if isinstance(parsed, Mistake):
+            self.mistakes.append(parsed)
+            self.tables.update(tables)  # any of them may be used
+        else:
+            self.visit(parsed)
+
+    def _add(self, lineno: int, message: str, hint: str = "") -> None:
+        self.mistakes.append(Mistake(max(0, lineno - 1), message, hint))
+
+    def visit_Name(self, node: nodes.Name) -> None:
+        if node.ctx != "load":
+            self._local.add(node.name)
+        elif node.name in self._local or node.name in HELPERS:
+            pass
+        elif node.name == "lookup":
+            self.tables.update(self._all_tables)  # `lookup` as a whole: any table may be read
+        elif node.name not in NAMES:
+            hint = nearest(node.name, NAMES) or f"known are {', '.join(NAMES)}; text goes in quotes"
+            self._add(node.lineno, f"unknown name {node.name!r}", hint)
+
+    def visit_For(self, node: nodes.For) -> None:
+        self._local.add("loop")
+        self.generic_visit(node)
+
+    def visit_Macro(self, node: nodes.Macro) -> None:
+        self._local |= {node.name, "caller", "varargs", "kwargs"}
+        self.generic_visit(node)
+
+    def visit_Getattr(self, node: nodes.Getattr) -> None:
+        self._member(node, node.attr)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> None:
+        if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            self._member(node, node.arg.value)
+        else:
+            self.generic_visit(node)
+
+    def _member(self, node: nodes.Getattr | nodes.Getitem, name: str) -> None:
+        owner = node.node.name if isinstance(node.node, nodes.Name) else ""
+        if name.startswith("__") and not _is_texts(node.node):
+            self._add(node.lineno + 1, f"{name!r} is out of reach of a template")
+        if owner == "lookup" and owner not in self._local:
+            self._table(node.lineno + 1, name)
+        elif owner in _RECORDS and owner not in self._local:
+            self._record(node.lineno + 1, owner, name)
+        else:
+            self.generic_visit(node)
+
+    def _table(self, lineno: int, name: str) -> None:
+        if name in self._all_tables:
+            self.tables.add(name)
+        else:
+            self.tables.update(self._all_tables)  # the table that was meant must not be reported as unused
+            known = tuple(self._all_tables)
+            hint = nearest(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
+            self._add(lineno, f"this file has no lookup table {name!r}", hint)
+
+    def _record(self, lineno: int, owner: str, name: str) -> None:
+        known = _RECORDS[owner]
+        if name not in known:
+            hint = f"write {name} alone" if name in NAMES else nearest(name, known) or f"it has {', '.join(known)}"
+            self._add(lineno, f"{owner} has no {name!r}", hint)
+
+    def visit_Call(self, node: nodes.Call) -> None:
+        function = node.node
+        if isinstance(function, nodes.Getattr) and function.attr in _METHODS and _is_texts(function.node):
+            hint = "write `| items` for pairs, `| list` for names, [name] for one of them"
+            self._add(function.lineno + 1, f".{function.attr} is the value named {function.attr!r}, not a method", hint)
+        self.generic_visit(node)
+
+    def visit_Filter(self, node: nodes.Filter) -> None:
+        self._callable(node, "filter", CHECKER.filters)
+        self.generic_visit(node)
+
+    def visit_Test(self, node: nodes.Test) -> None:
+        member = node.node
+        if node.name in _ABSENCE and isinstance(member, nodes.Getattr | nodes.Getitem) and _is_texts(member.node):
+            message = f"{node.name!r} cannot tell: what is absent here is empty text"
+            hint = "write the name alone, or `not` before it"
+            self.mistakes.append(Mistake(node.lineno - 1, message, hint, refuses=False))
+        self._callable(node, "test", CHECKER.tests)
+        self.generic_visit(node)
+
+    def _callable(self, node: nodes.Filter | nodes.Test, kind: str, known: dict[str, Any]) -> None:
+        if node.name not in known:
+            self._add(node.lineno, f"no {kind} named {node.name!r}", nearest(node.name, tuple(known)))
+        elif problem := _argument_problem(node, known[node.name]):
+            self._add(node.lineno, f"{kind} {node.name}: {problem}")
+
+    def _refuse(self, node: nodes.Node) -> None:
+        self._add(node.lineno, "there is nothing to include, import or extend", "a field stands alone")
+
+    visit_Include = visit_Import = visit_FromImport = visit_Extends = visit_Block = _refuse
+
+
+def _is_texts(node: nodes.Expr) -> bool:
+    """Whether a value is a set of labels or annotations, or a lookup table."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr in _TEXTS or (isinstance(node.node, nodes.Name) and node.node.name == "lookup")
+    return isinstance(node, nodes.Name) and node.name in _TEXTS
+
+
+# The arguments of filters and tests --------------------------------------------------------------------------------
+
+_PLACEHOLDER: Final = object()
+
+
+def _argument_problem(node: nodes.Filter | nodes.Test, function: Callable[..., Any]) -> str:
+    """What is wrong with the arguments of a call, found without making it; empty when nothing is."""
+    if node.dyn_args is not None or node.dyn_kwargs is not None:
+        return ""
+    function = inspect.unwrap(function)  # Jinja2 wraps some for templates that await, and adds an argument there
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some tests are built-in operators without a signature
+        return ""
+    arguments = [_PLACEHOLDER] * (len(node.args) + 1 + hasattr(function, "jinja_pass_arg"))
+    try:
+        signature.bind(*arguments, **{str(pair.key): _PLACEHOLDER for pair in node.kwargs})
+    except TypeError as exc:
+        return str(exc)
+    first = node.args[0] if node.args else None
+    if node.name in _FIRST_ARGUMENTS and isinstance(first, nodes.Const):
+        return _FIRST_ARGUMENTS[node.name](first.value)
+    return ""
+
+
+def _pattern_problem(value: Any) -> str:
+    try:
+        re.compile(value if isinstance(value, str) else "")
+    except re.error as exc:
+        return f"not a regular expression: {exc}"
+    return ""
+
+
+def _zone_problem(value: Any) -> str:
+    try:
+        time_zone(value if isinstance(value, str) else "UTC")
+    except ValueError as exc:
+        return str(exc)
+    return ""
+
+
+def _length_problem(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return ""
+    return f"a length is a number above 0, not {value!r}"
+
+
+_FIRST_ARGUMENTS: Final[dict[str, Callable[[Any], str]]] = {
+    "regex_search": _pattern_problem,
+    "regex_replace": _pattern_problem,
+    "localtime": _zone_problem,
+    "clip": _length_problem,
+}
+"""Filter -> the check of its first argument where that is written out."""

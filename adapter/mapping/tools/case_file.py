@@ -11,7 +11,7 @@ from adapter.alertmanager import Alert, Group, Webhook, parse_webhook
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding, PayloadError
 from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES
-from adapter.mapping.rules.schema import kind
+from adapter.validation import kind
 from adapter.yamlfile import Loc, YamlFile, nearest, read
 
 CASE_KEYS: Final = ("name", "alert", "payload", "fingerprint", "group", "integration", "expect")

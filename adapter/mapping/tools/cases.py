@@ -9,8 +9,7 @@ from typing import Final, TextIO
 from adapter.errors import Finding, MappingError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import RenderResult
-from adapter.mapping.rules.files import SUFFIXES
-from adapter.mapping.rules.loading import load
+from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.tools.case_file import Case, read_cases
 from adapter.mapping.tools.case_report import Difference, Verdict, print_report, write_junit
 from adapter.mapping.tools.preview import flat, job_of, print_findings

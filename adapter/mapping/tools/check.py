@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter.errors import Finding, MappingError
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.rules import loading
+from adapter.mapping.rules import files
 
 
 def check(directory: Path) -> Sequence[Finding]:
@@ -17,7 +17,7 @@ def check(directory: Path) -> Sequence[Finding]:
     Runs an event loop of its own, so call it from none.
     """
     try:
-        warnings = loading.load(directory).warnings
+        warnings = files.load(directory).warnings
         tried = asyncio.run(_try_out(directory))
     except MappingError as exc:
         return exc.findings

@@ -1,4 +1,4 @@
-"""A place in a template is a place in the YAML file, however the text is written there."""
+"""A character of a text is found in the YAML file, however the text is quoted there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.mapping.rules.locate import position
 from adapter.yamlfile import YamlFile
 
 WORDS = st.lists(
@@ -21,14 +20,14 @@ def test_every_character_is_found_in_the_file(words: list[str], style: str | Non
     written = yaml.dump({"key": {"field": text}}, default_style=style, width=30, allow_unicode=not ascii_only)
     file = YamlFile("a.yaml", written)
     assert file.data == {"key": {"field": text}}
-    mark = file.mark(("key", "field"))
+    quoted = file.mark(("key", "field")).style == '"'
     at = -1
     for offset, char in enumerate(text):
         if char.isspace():
             continue
-        line, col = position(file, mark, text, offset)
+        line, col = file.position(("key", "field"), offset)
         rest = file.lines[line - 1][col - 1 :]
-        escaped = mark.style == '"' and rest.startswith("\\")
+        escaped = quoted and rest.startswith("\\")
         assert rest.startswith(char) or escaped
         place = line * 10_000 + col
         assert place > at, "places follow one another"
@@ -37,10 +36,10 @@ def test_every_character_is_found_in_the_file(words: list[str], style: str | Non
 
 def test_an_offset_beyond_the_text_is_its_end() -> None:
     file = YamlFile("a.yaml", "field: abc\n")
-    assert position(file, file.mark(("field",)), "abc", 99) == (1, 11)
+    assert file.position(("field",), 99) == (1, 11)
 
 
 def test_a_continued_line_in_double_quotes_is_followed() -> None:
     file = YamlFile("a.yaml", 'field: "ab\\\n   cd"\n')
     assert file.data == {"field": "abcd"}
-    assert position(file, file.mark(("field",)), "abcd", 2) == (2, 4)
+    assert file.position(("field",), 2) == (2, 4)

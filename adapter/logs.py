@@ -1,7 +1,7 @@
-"""Log lines that cannot be forged: one line per event, logfmt or JSON, values escaped, clipped and free of secrets.
+"""Writes one line per event, logfmt or JSON, that cannot be forged: values are escaped, clipped and free of secrets.
 
-A line is `ts`, `level`, `component`, `msg` and then the event's own fields in the order given. Whatever does not print
-(line ends, ANSI escapes, bidirectional controls, zero-width characters) stands there as an escape such as `\\u202e`.
+A line is `ts`, `level`, `component`, `msg` and then the event's own fields in the order given. Characters that do not
+print (line ends, ANSI escapes, bidirectional controls, zero-width characters) become escapes such as `\\u202e`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
-from urllib.parse import quote, quote_plus
 
 from adapter.clock import Clock
-from adapter.secret import Secret
+from adapter.secret import Redactor, Secret
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 MAX_FIELD: Final = 500  # characters of one value
 MAX_TRACEBACK: Final = 8000
 _SHORTEST_SECRET: Final = 4  # replacing anything shorter would only garble the lines
+_MARK: Final = "<secret>"
 _NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
 _PLAIN: Final = re.compile(r'[^\s"=\\]+')
 _PACKAGE: Final = "adapter"
 
 
 def setup(level: str, format: Literal["logfmt", "json"], stream: TextIO | None = None) -> None:
-    """Sends every logger of the process to `stream` (standard error when None). Other packages speak from warn up."""
+    """Send every logger of the process to `stream` (standard error when None). Other packages log from warn up."""
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_Formatter(format))
     root = logging.getLogger()
@@ -57,14 +57,14 @@ def event(logger: logging.Logger, level: int, message: str, /, **fields: object)
 
 
 def register_secret(secret: Secret) -> None:
-    """From now on the secret's value, and what a rotation makes of it, is `<secret>` in every line."""
+    """From now on the secret's value, and every later one after a rotation, is `<secret>` in every line."""
     _secrets.register(secret)
 
 
 class RepeatFilter:
-    """The first failure and the recovery are loud, repetition is quiet but for a reminder now and then.
+    """Lets the first of a row of equal failures be logged, then one reminder every few minutes, then the recovery.
 
-    Keeps at most `keys` keys; the one that has been silent longest goes first.
+    Keeps at most `keys` keys; the one that failed longest ago goes first.
     """
 
     def __init__(self, clock: Clock, *, every: float = 300.0, keys: int = 4096) -> None:
@@ -75,7 +75,7 @@ class RepeatFilter:
         self._failing: OrderedDict[Hashable, _Failing] = OrderedDict()
 
     def failed(self, key: Hashable) -> int | None:
-        """None: say nothing. Otherwise speak; the number tells how many failures have passed in silence since."""
+        """None: log nothing. Otherwise log; the number counts the failures not logged since the last line."""
         now = self._clock.monotonic()
         known = self._failing.get(key)
         if known is None:
@@ -85,10 +85,10 @@ class RepeatFilter:
             return 0
         self._failing.move_to_end(key)
         known.count += 1
-        if now - known.spoke < self._every:
+        if now - known.logged < self._every:
             known.silent += 1
             return None
-        silent, known.silent, known.spoke = known.silent, 0, now
+        silent, known.silent, known.logged = known.silent, 0, now
         return silent
 
     def recovered(self, key: Hashable) -> Outage | None:
@@ -106,7 +106,7 @@ class Outage:
 @dataclass(slots=True)
 class _Failing:
     since: float
-    spoke: float
+    logged: float
     count: int
     silent: int
 
@@ -151,7 +151,7 @@ def _value(value: object) -> object:
 
 def _text(text: str, most: int) -> str:
     """Secrets go before the text is clipped, or half of one could be left at the end."""
-    return _clip(_secrets.scrub(text), most)
+    return _clip(_secrets.redact(text), most)
 
 
 def _clip(text: str, most: int) -> str:
@@ -185,36 +185,28 @@ def _printable(text: str) -> str:
 
 
 class _Secrets:
-    """Knows the values to keep out of the lines, and for a while those they replaced."""
+    """The values to keep out of the lines: the current ones, and for a while those they replaced."""
 
     def __init__(self) -> None:
         self._registered: weakref.WeakSet[Secret] = weakref.WeakSet()
         self._values: deque[str] = deque(maxlen=256)
-        self._pattern: re.Pattern[str] | None = None
+        self._redactor = Redactor((), _MARK)
 
     def register(self, secret: Secret) -> None:
         self._registered.add(secret)
         self._learn()
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         self._learn()
-        return self._pattern.sub("<secret>", text) if self._pattern else text
+        return self._redactor(text)
 
     def _learn(self) -> None:
-        """Takes in rotated values; compiles only when there is a new one."""
+        """Take in rotated values; compile only when there is a new one."""
         current = {secret.get() for secret in self._registered}
         new = [value for value in current if value not in self._values and len(value) >= _SHORTEST_SECRET]
-        if not new:
-            return
-        self._values.extend(new)
-        written = {form for value in self._values for form in _forms(value)}
-        self._pattern = re.compile("|".join(re.escape(form) for form in sorted(written, key=len, reverse=True)))
-
-
-def _forms(value: str) -> set[str]:
-    """How a value looks when it has been put into a URL, a JSON text or a repr."""
-    quoted = {quote(value), quote(value, safe=""), quote_plus(value)}
-    return {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], *quoted} - {""}
+        if new:
+            self._values.extend(new)
+            self._redactor = Redactor(self._values, _MARK)
 
 
 _secrets: Final = _Secrets()

@@ -30,21 +30,21 @@ class Answer(NamedTuple):
     at_top: bool = False  # the code stood where COC's own stands, not inside a wrapper
 
 
-def read_answer(body: bytes, scrub: Callable[[str], str]) -> Answer:
+def read_answer(body: bytes, redact: Callable[[str], str]) -> Answer:
     """Code and words of a body: of a JSON object by its fields, of anything else the text without its tags."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer("", "", _as_text(body, scrub))
+        return Answer("", "", _as_text(body, redact))
     if not isinstance(found, dict):
-        return Answer("", "", _as_text(body, scrub))
+        return Answer("", "", _as_text(body, redact))
     inner = found.get("error")
     holder = inner if isinstance(inner, dict) else found
     code, message = _first(holder, _CODE_NAMES), _first(holder, _MESSAGE_NAMES)
     if not code and not message:
         message = body.decode("utf-8", "replace")
     at_top = holder is found and "error_code" in found
-    return Answer(code, one_line(scrub(code), LONGEST_CODE), one_line(scrub(message)), at_top)
+    return Answer(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message)), at_top)
 
 
 def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
@@ -60,14 +60,14 @@ def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
-def _as_text(body: bytes, scrub: Callable[[str], str]) -> str:
+def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
     if not body:
         return "empty body"
-    text = scrub(body.decode("utf-8", "replace"))
+    text = redact(body.decode("utf-8", "replace"))
     # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
     joined = _TAG.sub("", text)
-    scrubbed = scrub(joined)
-    return one_line(_TAG.sub(" ", text) if scrubbed == joined else scrubbed)
+    redacted = redact(joined)
+    return one_line(_TAG.sub(" ", text) if redacted == joined else redacted)
 
 
 _NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")

@@ -79,7 +79,7 @@ class CocClient:
             return self._judged(answer, way, now), False
         except Exception as exc:
             verdict = judge_failure(exc, sent=exchange.sent)
-            return replace(verdict, message=one_line(way.scrub(verdict.message))), exchange.stale
+            return replace(verdict, message=one_line(way.redact(verdict.message))), exchange.stale
 
     def _target_of(self, way: RequestTemplate, session: aiohttp.ClientSession) -> Target:
         if self._target is None or self._target[0] is not way:
@@ -90,11 +90,11 @@ class CocClient:
         if answer.broken is not None and answer.status == 200:
             # A refusal is a refusal even when its words were cut off; a success is none.
             lost = judge_failure(answer.broken, sent=True)
-            return replace(lost, status=200, message=one_line(way.scrub(lost.message)))
+            return replace(lost, status=200, message=one_line(way.redact(lost.message)))
         said = (answer.status, answer.headers.get("Content-Type"), answer.body, way)
         if self._usual is not None and said == self._usual[0]:
             return self._usual[1]
-        verdict = judge(answer.status, answer.headers, answer.body, now, scrub=way.scrub, whole=answer.whole)
+        verdict = judge(answer.status, answer.headers, answer.body, now, redact=way.redact, whole=answer.whole)
         if verdict.action is Action.ACCEPTED:
             self._usual = (said, verdict)
         return verdict

@@ -50,7 +50,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One POST, judged. `message` is COC's words or the network's, scrubbed of secrets, at most 500 characters."""
+    """One POST, judged. `message` is COC's words or the network's, without secrets, at most 500 characters."""
 
     action: Action
     reason: Reason
@@ -141,14 +141,14 @@ def judge(
     body: bytes,
     now: datetime,
     *,
-    scrub: Callable[[str], str] = str,
+    redact: Callable[[str], str] = str,
     whole: bool = True,
 ) -> Verdict:
-    """What an answer means. `scrub` takes the secrets out of COC's words before they are cut to length.
+    """What an answer means. `redact` takes the secrets out of COC's words before they are cut to length.
 
     `whole`: `body` is all there was; the head of something longer is never a success.
     """
-    answer = read_answer(body, scrub)
+    answer = read_answer(body, redact)
     code, message = answer.shown_code, answer.message
     success = whole and answer.at_top and SUCCESS.fullmatch(answer.code)
     if status == 200 and success and _may_be_json(headers):

@@ -6,18 +6,21 @@ import hashlib
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
 from adapter import __version__
 from adapter.coc.endpoint import AkSk, Endpoint, Token, complaint
-from adapter.coc.scrub import Scrubber
 from adapter.coc.signing import Signer
 from adapter.coc.verdict import Reason
+from adapter.secret import Redactor
 
 _UNSIGNED = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall may rewrite them on the way
+
+
+MARK: Final = "[secret]"  # not in angle brackets: HTML is shown without what looks like a tag
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +31,14 @@ class RequestTemplate:
     headers: dict[str, str]
     signer: Signer | None
     connection: dict[str, Any]  # arguments of aiohttp: ssl, server_hostname, proxy, proxy_headers
-    scrub: Scrubber
+    redact: Redactor
 
     def headers_for(self, body: bytes, at: datetime) -> dict[str, str]:
         """The headers of one request."""
         return self.headers if self.signer is None else self.headers | self.signer.headers(body, at)
 
     def __repr__(self) -> str:
-        return "<Way>"
+        return "<RequestTemplate>"
 
 
 class EndpointProblem(Exception):
@@ -64,7 +67,7 @@ def build_request(endpoint: Endpoint) -> RequestTemplate:
             # aiohttp takes the proxy's headers for the tunnel alone; without one the proxy reads those of the request.
             where = connection.setdefault("proxy_headers", {}) if url.scheme == "https" else headers
             where["Proxy-Authorization"] = credentials
-    return RequestTemplate(url, headers, signer, connection, Scrubber(endpoint.secrets()))
+    return RequestTemplate(url, headers, signer, connection, Redactor(endpoint.secrets(), MARK))
 
 
 def snapshot(endpoint: Endpoint) -> bytes:

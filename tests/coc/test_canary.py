@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from adapter.coc.answer import read_answer
 from adapter.coc.endpoint import AkSk, Token
-from adapter.coc.scrub import MARK, Scrubber
 from adapter.coc.verdict import Action
-from adapter.secret import Secret
+from adapter.coc.way import MARK
+from adapter.secret import Redactor, Secret
 from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, reset
 from tests.tls import Authority
 
@@ -206,35 +206,35 @@ _SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
 
 @given(secret=_SECRETS, before=st.text(max_size=20), after=st.text(max_size=20))
 @example(secret="\\/\\/\\/\\/", before="", after="")
-def test_a_secret_is_scrubbed_in_every_spelling(secret: str, before: str, after: str) -> None:
-    scrub = Scrubber([secret])
+def test_a_secret_is_redacted_in_every_spelling(secret: str, before: str, after: str) -> None:
+    redact = Redactor([secret], MARK)
     spellings = [secret, quote(secret, safe="~"), quote_plus(secret), json.dumps(secret)[1:-1], html.escape(secret)]
     for spelling in spellings:
-        # What stands around it may itself complete or hold a spelling: then it is scrubbed just as well.
-        text = scrub(f"{before} {spelling} {after}")
+        # What stands around it may itself complete or hold a spelling: then it is redacted just as well.
+        text = redact(f"{before} {spelling} {after}")
         assert spelling not in text.replace(MARK, "\0")
         assert MARK in text
 
 
 @given(secret=_SECRETS, cut=st.integers(5, 39), before=st.text("xyz", max_size=20))
-def test_a_secret_that_the_end_cuts_off_is_scrubbed(secret: str, cut: int, before: str) -> None:
+def test_a_secret_that_the_end_cuts_off_is_redacted(secret: str, cut: int, before: str) -> None:
     head = secret[:cut]
-    text = Scrubber([secret])(f"{before} {head}")
+    text = Redactor([secret], MARK)(f"{before} {head}")
     assert text.endswith(MARK)
 
 
-def test_a_message_is_scrubbed_before_it_is_cut_to_length() -> None:
+def test_a_message_is_redacted_before_it_is_cut_to_length() -> None:
     body = json.dumps({"error_code": "x", "error_msg": "y" * 490 + SECRET}).encode()
-    assert SECRET[:8] not in read_answer(body, Scrubber([SECRET])).message
+    assert SECRET[:8] not in read_answer(body, Redactor([SECRET], MARK)).message
 
 
-def test_a_secret_that_a_page_breaks_by_tags_is_scrubbed() -> None:
+def test_a_secret_that_a_page_breaks_by_tags_is_redacted() -> None:
     page = b"<h1>Not found</h1><p>/custom/c4nary0c4<wbr>nary0c4nary</p>"
-    assert read_answer(page, Scrubber(["c4nary0c4nary0c4nary"])).message == f"Not found/custom/{MARK}"
+    assert read_answer(page, Redactor(["c4nary0c4nary0c4nary"], MARK)).message == f"Not found/custom/{MARK}"
 
 
 def test_without_secrets_nothing_is_changed_but_echoed_credentials() -> None:
-    scrub = Scrubber(["", ""])
-    assert scrub("as it was") == "as it was"
-    assert scrub("Authorization: Basic dXNlcjpwYXNz") == f"Authorization: Basic {MARK}"
-    assert scrub(f"SDK-HMAC-SHA256 Access=x, Signature={'ab' * 32}") == f"SDK-HMAC-SHA256 Access=x, Signature={MARK}"
+    redact = Redactor(["", ""], MARK)
+    assert redact("as it was") == "as it was"
+    assert redact("Authorization: Basic dXNlcjpwYXNz") == f"Authorization: Basic {MARK}"
+    assert redact(f"SDK-HMAC-SHA256 Access=x, Signature={'ab' * 32}") == f"SDK-HMAC-SHA256 Access=x, Signature={MARK}"

@@ -19,10 +19,10 @@ class PostgresPlace:
 
     shared = True
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, dsn: str = "") -> None:
         self.clock = HandClock()
         self.server = server
-        self.dsn = ""
+        self.dsn = dsn
         self._backlog = 1000
         self._opened: list[Store] = []
 

@@ -1,23 +1,33 @@
-"""One POST to COC, and what came of it. The only module that speaks to COC; it never raises and never logs."""
+"""Posts one alarm to COC and judges the answer. Never raises and never logs.
+
+A RequestTemplate holds what stays the same from POST to POST: URL, headers, signer, TLS and proxy of the endpoint.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import socket
-from dataclasses import replace
+import ssl
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
+from yarl import URL
 
+from adapter import __version__
 from adapter.clock import SECOND, Clock
 from adapter.coc.answer import one_line
-from adapter.coc.endpoint import Endpoint, is_forbidden_address
+from adapter.coc.endpoint import AkSk, Endpoint, Token, is_forbidden_address, url_problem
 from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
+from adapter.coc.signing import Signer
 from adapter.coc.verdict import Action, Reason, Verdict, judge
-from adapter.coc.way import EndpointProblem, RequestTemplate, build_request, snapshot
+from adapter.secret import Redactor
 
-LONGEST_ANSWER = 64 * 1024  # bytes read of an answer; COC's have some hundred
+LONGEST_ANSWER: Final = 64 * 1024  # bytes read of an answer; COC's have some hundred
+_UNSIGNED: Final = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall may rewrite them on the way
+MARK: Final = "[secret]"  # not in angle brackets: HTML is shown without what looks like a tag
 
 
 class CocClient:
@@ -27,12 +37,14 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._way: RequestTemplate | None = None
-        self._target: tuple[RequestTemplate, Target] | None = None  # made when the first report takes a way
-        self._obstacle = Verdict(action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open")
-        self._seen = b""
-        # COC says the same to almost every report; its words need not be read again each time.
-        self._usual: tuple[object, Verdict] | None = None
+        self._template: RequestTemplate | None = None
+        self._target: tuple[RequestTemplate, Target] | None = None  # made for the first report
+        self._without_template = Verdict(
+            action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open"
+        )
+        self._prepared_from = b""
+        # COC answers the same to almost every report; such an answer is judged once.
+        self._last_accepted: tuple[object, Verdict] | None = None
 
     async def open(self) -> None:
         """Make the session. A setting or certificate that cannot be used becomes the verdict of each report."""
@@ -58,54 +70,56 @@ class CocClient:
         """
         self._endpoint.refresh_secrets()
         now = snapshot(self._endpoint)
-        return now != self._seen and self._prepare(now)
+        return now != self._prepared_from and self._prepare(now)
 
     async def report(self, body: bytes) -> Verdict:
         """POST one alarm, JSON in UTF-8. Raises nothing but CancelledError."""
-        way, session = self._way, self._session
-        if way is None or session is None:
-            return self._obstacle
-        verdict, stale = await self._attempt(session, way, body)
+        template, session = self._template, self._session
+        if template is None or session is None:
+            return self._without_template
+        verdict, stale = await self._attempt(session, template, body)
         if stale:
             # A kept connection was found closed before a byte was written: nothing can have arrived.
-            verdict, _ = await self._attempt(session, way, body)
+            verdict, _ = await self._attempt(session, template, body)
         return verdict
 
-    async def _attempt(self, session: aiohttp.ClientSession, way: RequestTemplate, body: bytes) -> tuple[Verdict, bool]:
+    async def _attempt(
+        self, session: aiohttp.ClientSession, template: RequestTemplate, body: bytes
+    ) -> tuple[Verdict, bool]:
         exchange = Exchange(longest=LONGEST_ANSWER)
         try:
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            answer = await exchange.run(self._target_of(way, session), way.headers_for(body, now), body)
-            return self._judged(answer, way, now), False
+            answer = await exchange.run(self._target_of(template, session), template.headers_for(body, now), body)
+            return self._judged(answer, template, now), False
         except Exception as exc:
             verdict = judge_failure(exc, sent=exchange.sent)
-            return replace(verdict, message=one_line(way.redact(verdict.message))), exchange.stale
+            return replace(verdict, message=one_line(template.redact(verdict.message))), exchange.stale
 
-    def _target_of(self, way: RequestTemplate, session: aiohttp.ClientSession) -> Target:
-        if self._target is None or self._target[0] is not way:
-            self._target = (way, Target.of(way.url, session, **way.connection))
+    def _target_of(self, template: RequestTemplate, session: aiohttp.ClientSession) -> Target:
+        if self._target is None or self._target[0] is not template:
+            self._target = (template, Target.of(template.url, session, **template.connection))
         return self._target[1]
 
-    def _judged(self, answer: Answer, way: RequestTemplate, now: datetime) -> Verdict:
+    def _judged(self, answer: Answer, template: RequestTemplate, now: datetime) -> Verdict:
         if answer.broken is not None and answer.status == 200:
-            # A refusal is a refusal even when its words were cut off; a success is none.
+            # A refusal whose text was cut off is still a refusal; a success is not a success.
             lost = judge_failure(answer.broken, sent=True)
-            return replace(lost, status=200, message=one_line(way.redact(lost.message)))
-        said = (answer.status, answer.headers.get("Content-Type"), answer.body, way)
-        if self._usual is not None and said == self._usual[0]:
-            return self._usual[1]
-        verdict = judge(answer.status, answer.headers, answer.body, now, redact=way.redact, whole=answer.whole)
+            return replace(lost, status=200, message=one_line(template.redact(lost.message)))
+        answered = (answer.status, answer.headers.get("Content-Type"), answer.body, template)
+        if self._last_accepted is not None and answered == self._last_accepted[0]:
+            return self._last_accepted[1]
+        verdict = judge(answer.status, answer.headers, answer.body, now, redact=template.redact, whole=answer.whole)
         if verdict.action is Action.ACCEPTED:
-            self._usual = (said, verdict)
+            self._last_accepted = (answered, verdict)
         return verdict
 
-    def _prepare(self, seen: bytes) -> bool:
+    def _prepare(self, settings: bytes) -> bool:
         try:
-            self._way = build_request(self._endpoint)
+            self._template = build_request(self._endpoint)
         except EndpointProblem as exc:
-            self._obstacle = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
+            self._without_template = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
             return False
-        self._seen = seen
+        self._prepared_from = settings
         return True
 
 
@@ -114,3 +128,103 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
     if is_forbidden_address(str(where[0])):
         raise ForbiddenAddress
     return socket.socket(family=family, type=kind, proto=protocol)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestTemplate:
+    """Everything a POST needs besides its body. Holds secrets, so it never prints them."""
+
+    url: URL
+    headers: dict[str, str]
+    signer: Signer | None
+    connection: dict[str, Any]  # arguments of aiohttp: ssl, server_hostname, proxy, proxy_headers
+    redact: Redactor
+
+    def headers_for(self, body: bytes, at: datetime) -> dict[str, str]:
+        """The headers of one request."""
+        return self.headers if self.signer is None else self.headers | self.signer.headers(body, at)
+
+    def __repr__(self) -> str:
+        return "<RequestTemplate>"
+
+
+class EndpointProblem(Exception):
+    """No request can be made with these settings."""
+
+    def __init__(self, message: str, hint: str, reason: Reason = Reason.ENDPOINT) -> None:
+        super().__init__(message)
+        self.hint, self.reason = hint, reason
+
+
+def build_request(endpoint: Endpoint) -> RequestTemplate:
+    """Read the TLS files too. EndpointProblem names the setting that cannot be used, without a secret."""
+    if problem := url_problem(endpoint.base_url):
+        raise EndpointProblem(f"base_url cannot be used: {problem}", "check base_url")
+    url = endpoint.report_url()
+    headers = _headers(endpoint, url)
+    signer = _signer(endpoint, url, headers)
+    connection: dict[str, Any] = {}
+    if url.scheme == "https":
+        connection = {"ssl": _tls(endpoint), "server_hostname": endpoint.server_name}
+    proxy = _proxy(endpoint)
+    if proxy is not None:
+        connection["proxy"] = proxy.with_user(None)
+        if proxy.user:
+            credentials = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+            # aiohttp takes the proxy's headers for the tunnel alone; without one the proxy reads those of the request.
+            where = connection.setdefault("proxy_headers", {}) if url.scheme == "https" else headers
+            where["Proxy-Authorization"] = credentials
+    return RequestTemplate(url, headers, signer, connection, Redactor(endpoint.secrets(), MARK))
+
+
+def snapshot(endpoint: Endpoint) -> bytes:
+    """A digest of everything a template is built from."""
+    # Secret.refresh cannot tell: another holder of the same Secret may have refreshed it before.
+    found = (tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files())
+    return hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).digest()
+
+
+def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
+    auth = endpoint.auth
+    scope: dict[str, str] = {}
+    if isinstance(auth, Token):
+        scope = {"X-Auth-Token": auth.token.get()}
+    elif isinstance(auth, AkSk):
+        scope = auth.scope_headers()
+    values = [*scope.values(), auth.access_key.get() if isinstance(auth, AkSk) else ""]
+    if not all(value.isascii() and value.isprintable() for value in values):
+        raise EndpointProblem(
+            "a key, token or id holds characters no header can carry", "check auth", Reason.CREDENTIALS
+        )
+    return {
+        "Host": url.host_port_subcomponent or "",
+        "Content-Type": "application/json; charset=utf-8",
+        **scope,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"coc-adapter/{__version__}",
+    }
+
+
+def _signer(endpoint: Endpoint, url: URL, headers: dict[str, str]) -> Signer | None:
+    auth = endpoint.auth
+    if not isinstance(auth, AkSk):
+        return None
+    signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
+    access_key, secret_key = auth.access_key.get(), auth.secret_key.get()
+    return Signer(method="POST", path=url.raw_path, headers=signed, access_key=access_key, secret_key=secret_key)
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    try:
+        return endpoint.tls_context()
+    except (OSError, ValueError) as exc:
+        words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
+        raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
+
+
+def _proxy(endpoint: Endpoint) -> URL | None:
+    try:
+        return endpoint.proxy()
+    except ValueError as exc:
+        raise EndpointProblem(str(exc), "check proxy_url") from None

@@ -15,7 +15,7 @@ from yarl import URL
 from adapter.coc.signing import AkSk
 from adapter.secret import Secret
 
-__all__ = ["SITES", "AkSk", "Endpoint", "NoAuth", "Token", "complaint", "is_forbidden_address"]
+__all__ = ["SITES", "AkSk", "Endpoint", "NoAuth", "Token", "is_forbidden_address", "url_problem"]
 
 SITES = {
     "cn": "https://coc.myhuaweicloud.com",
@@ -44,7 +44,7 @@ class Endpoint:
     """How one integration reaches COC. Times in seconds."""
 
     name: str
-    base_url: str  # scheme, host, port and perhaps a path before /v1; see `complaint`
+    base_url: str  # scheme, host, port and perhaps a path before /v1; see `url_problem`
     integration_key: Secret
     auth: AkSk | Token | NoAuth
     timeout: float = 10.0  # the whole request
@@ -123,7 +123,7 @@ class Endpoint:
         return tuple(_content(path) for path in (self.ca_file, self.cert_file, self.key_file) if path)
 
 
-def complaint(base_url: str) -> str | None:
+def url_problem(base_url: str) -> str | None:
     """Why a base_url cannot be used, in words for whoever wrote it; None when it can."""
     try:
         url = URL(base_url)

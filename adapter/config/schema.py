@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from adapter.clock import SECOND, Micros
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, complaint
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, url_problem
 from adapter.config import units
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
@@ -217,7 +217,7 @@ class IntegrationSettings(Model):
                 raise ValueError("base_url must be an https:// URL")
             if not self.allow_http:
                 raise ValueError("base_url is not https; set allow_http: true only for a sandbox or a test")
-        if self.base_url and (reason := complaint(self.base_url)):
+        if self.base_url and (reason := url_problem(self.base_url)):
             raise Problem(f"base_url cannot be used: {reason}", at=("base_url",))
         return self
 

@@ -22,9 +22,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapter.coc.answer import read_answer
+from adapter.coc.client import MARK
 from adapter.coc.endpoint import AkSk, Token
 from adapter.coc.verdict import Action
-from adapter.coc.way import MARK
 from adapter.secret import Redactor, Secret
 from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, reset
 from tests.tls import Authority

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapter.coc.client import LONGEST_ANSWER
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, complaint, is_forbidden_address
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, is_forbidden_address, url_problem
 from adapter.coc.verdict import Action, Reason
 from adapter.secret import Secret
 from tests.coc.far_sides import KEY, SUCCESS, Request, answer, client_of, far_side, reset, saying
@@ -311,7 +311,7 @@ def test_link_local_addresses_are_known_in_every_spelling(host: str, forbidden: 
 
 
 def test_no_site_has_anything_to_complain_about() -> None:
-    assert [complaint(url) for url in SITES.values()] == [None] * 3
+    assert [url_problem(url) for url in SITES.values()] == [None] * 3
 
 
 async def test_a_token_no_header_can_carry_pauses_for_the_credentials() -> None:

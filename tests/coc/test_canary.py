@@ -22,8 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapter.coc.answer import read_answer
-from adapter.coc.client import MARK
-from adapter.coc.endpoint import AkSk, Token
+from adapter.coc.client import MARK, build_request
+from adapter.coc.endpoint import AkSk, Endpoint, Token
 from adapter.coc.verdict import Action
 from adapter.secret import Redactor, Secret
 from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, reset
@@ -131,6 +131,12 @@ async def said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Said]:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
+def test_what_is_kept_for_every_request_prints_no_secret(auth: str) -> None:
+    endpoint = Endpoint(name="a", base_url="https://coc.test", integration_key=Secret(value=KEY), auth=AUTHS[auth])
+    Said().search(endpoint, build_request(endpoint))
+
+
+@pytest.mark.parametrize("auth", AUTHS)
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_no_answer_brings_a_secret_out(said: Said, failure: str, auth: str) -> None:
     async with (
@@ -138,7 +144,7 @@ async def test_no_answer_brings_a_secret_out(said: Said, failure: str, auth: str
         client_of(coc.port, integration_key=Secret(value=KEY), auth=AUTHS[auth], timeout=0.5) as client,
     ):
         verdict = await client.report(b"{}")
-        said.search(verdict, client, client._way)
+        said.search(verdict, client)
     assert verdict.message or verdict.code
     assert len(coc.requests) == 1
 
@@ -179,7 +185,7 @@ async def test_no_failure_to_get_through_brings_a_secret_out(said: Said, kind: s
         settings |= {"integration_key": Secret(value=KEY), "auth": AUTHS["aksk"]}
         client = await stack.enter_async_context(client_of(base, **settings))
         verdict = await client.report(b"{}")
-        said.search(verdict, client, client._way)
+        said.search(verdict, client)
     assert verdict.action is not Action.ACCEPTED
     assert verdict.message
 

@@ -88,11 +88,11 @@ class Coc:
     @property
     def count(self) -> int:
         """How many alarms were taken, without reading them."""
-        return self._app[SANDBOX].box.taken
+        return self._app[SANDBOX].log.taken
 
     def after(self, count: int) -> list[dict[str, Any]]:
         """The alarms taken after the first `count`; the others are not read."""
-        return [item.shown()["body"] for item in self._app[SANDBOX].box.since(count, 1_000_000)]
+        return [item.shown()["body"] for item in self._app[SANDBOX].log.since(count, 1_000_000)]
 
     def states(self, alarm_id: str) -> list[str]:
         return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]

@@ -188,7 +188,7 @@ It keeps running; Ctrl-C ends it. Send an alert of your own:
 
 Look at what COC received, and ask why:
 
-  curl -s http://127.0.0.1:{coc}/alarms                    (or open http://127.0.0.1:{coc}/ in a browser)
+  curl -s http://127.0.0.1:{coc}/alarms
   coc-adapter alarms list --adapter.url=http://127.0.0.1:{admin}
   coc-adapter alarms explain DiskFull --adapter.url=http://127.0.0.1:{admin}
   curl -s http://127.0.0.1:{port}/metrics | grep coc_adapter_reports

@@ -1,14 +1,20 @@
-"""The sandbox's answer to a report: what COC's documentation says, or the failure that was asked for."""
+"""The sandbox's answer to a report: what COC's documentation says, or the fault that was asked for.
+
+A RequestLog keeps the alarms it took, in order of arrival, the last refusals, and counts; its memory is bounded.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -16,10 +22,11 @@ from aiohttp import web
 from adapter.clock import SECOND, Clock
 from adapter.coc.endpoint import PATH
 from adapter.sandbox.auth import Auth, Refusal
-from adapter.sandbox.box import RequestLog
 from adapter.sandbox.contract import JOIN, read_body, violations
 from adapter.sandbox.faults import Fault
 
+KEPT_REFUSALS: Final = 1000
+_MASKED: Final = frozenset({"authorization", "x-auth-token", "x-security-token"})
 _LOGIN = b"<!doctype html><html><head><title>Log in</title></head><body><form>Please log in</form></body></html>"
 _WORDS = {
     400: ("COC.00000001", "the request is not valid"),
@@ -45,19 +52,86 @@ class _Answer(NamedTuple):
 _TAKEN = _Answer(200, json.dumps(_SUCCESS).encode())
 
 
-class Sandbox:
-    """What it was told, what it took, what it is to play."""
+class TakenAlarm(NamedTuple):
+    """One alarm. Its body stays as it came, since most are never looked at."""
 
-    def __init__(self, door: Auth, keep: int, require_application_id: bool, clock: Clock) -> None:
-        self.door = door
-        self.box = RequestLog(keep)
+    seq: int
+    received: float  # seconds since the epoch
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    integration: str
+
+    def shown(self) -> dict[str, Any]:
+        """As `GET /alarms` lists it."""
+        headers = {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in self.headers}
+        return {
+            "seq": self.seq,
+            "received_at": stamp(self.received),
+            "integration": self.integration,
+            "headers": {
+                name: "<secret>" if name.lower() in _MASKED else value
+                for name, value in headers.items()
+                if name.lower() != "content-length"
+            },
+            "body": json.loads(self.body),
+        }
+
+
+def stamp(seconds: float) -> str:
+    """RFC 3339, UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class RequestLog:
+    """What came. Beyond `keep` alarms the oldest is forgotten; the counts go on."""
+
+    def __init__(self, keep: int) -> None:
+        self.alarms: deque[TakenAlarm] = deque(maxlen=keep)
+        self.refusals: deque[dict[str, Any]] = deque(maxlen=KEPT_REFUSALS)
+        self.answers: Counter[str] = Counter()
+        self.taken = 0  # how many alarms were ever taken
+
+    def take(self, request: web.Request, body: bytes, now: float) -> None:
+        self.taken += 1
+        self.answers["200"] += 1
+        self.alarms.append(TakenAlarm(self.taken, now, body, request.raw_headers, _integration(_key(request))))
+
+    def refuse(self, refusal: Refusal, alarm_id: str, now: float) -> None:
+        """Keep why something was not taken."""
+        self.answers[str(refusal.status)] += 1
+        self.refusals.append({"received_at": stamp(now), **refusal._asdict(), "alarm_id": alarm_id})
+
+    def since(self, seq: int, limit: int) -> Iterator[TakenAlarm]:
+        """At most `limit` alarms after `seq`, oldest first."""
+        return islice((alarm for alarm in tuple(self.alarms) if alarm.seq > seq), limit)
+
+    def clear(self) -> int:
+        """Forget everything but the numbering; returns how many alarms were forgotten."""
+        count = len(self.alarms)
+        self.alarms.clear()
+        self.refusals.clear()
+        self.answers.clear()
+        return count
+
+
+def _integration(key: str) -> str:
+    """A name that tells keys apart without showing them."""
+    return "key-" + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+class Sandbox:
+    """The state of one sandbox: who may report, what came, which faults play."""
+
+    def __init__(self, auth: Auth, keep: int, require_application_id: bool, clock: Clock) -> None:
+        self.auth = auth
+        self.log = RequestLog(keep)
         self.faults: list[Fault] = []
         self.clock = clock
         self.require_application_id = require_application_id
 
     def received(self) -> list[dict[str, Any]]:
         """What GET /alarms lists, for a program that runs the sandbox inside itself."""
-        return [alarm.shown() for alarm in tuple(self.box.alarms)]
+        return [alarm.shown() for alarm in tuple(self.log.alarms)]
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         """Any POST that is not the sandbox's own."""
@@ -72,18 +146,17 @@ class Sandbox:
         if fault is not None:
             await asyncio.sleep(fault.delay)
             if fault.reset == "before":
-                self.box.answers["reset"] += 1
+                self.log.answers["reset"] += 1
                 return _reset(request)
             if fault.answers:
-                return await _broken(request, self._played(fault, alarm_id, now), fault)
+                return _plain(self._played(fault, alarm_id, now))
         objection = self._objection(request, body, alarm, trouble)
         if objection is not None:
             answer = self._refuse(objection, alarm_id, now)
         else:
-            self.box.take(body, request.raw_headers, _key(request), now)
-            self.box.answers["200"] += 1
+            self.log.take(request, body, now)
             answer = _TAKEN
-        return _plain(answer) if fault is None else await _broken(request, answer, fault)
+        return _reset(request) if fault is not None and fault.reset == "after" else _plain(answer)
 
     def _objection(
         self, request: web.Request, body: bytes, alarm: dict[str, Any] | None, trouble: str
@@ -93,7 +166,7 @@ class Sandbox:
         if not key or path.rpartition("/")[0] + "/" != PATH:
             return Refusal(404, *_WORDS[404])
         now = datetime.fromtimestamp(self.clock.now() / SECOND, UTC)
-        refusal = self.door.refusal(key=key, method="POST", path=path, headers=request.headers, body=body, now=now)
+        refusal = self.auth.refusal(key=key, method="POST", path=path, headers=request.headers, body=body, now=now)
         if refusal is not None:
             return refusal
         if alarm is None:
@@ -102,8 +175,7 @@ class Sandbox:
         return Refusal(400, "COC.00000001", JOIN.join(messages)) if messages else None
 
     def _refuse(self, refusal: Refusal, alarm_id: str, now: float) -> _Answer:
-        self.box.answers[str(refusal.status)] += 1
-        self.box.refuse(*refusal, alarm_id, now)
+        self.log.refuse(refusal, alarm_id, now)
         words = {"error_code": refusal.code, "error_msg": refusal.message}
         return _Answer(refusal.status, json.dumps(words).encode())
 
@@ -123,7 +195,7 @@ class Sandbox:
 
     def counts(self) -> dict[str, Any]:
         """Numbers only: alarms kept, and every POST by how it was answered."""
-        return {"alarms": len(self.box.alarms), "answers": dict(sorted(self.box.answers.items()))}
+        return {"alarms": len(self.log.alarms), "answers": dict(sorted(self.log.answers.items()))}
 
 
 def _path(request: web.Request) -> str:
@@ -138,25 +210,6 @@ def _plain(answer: _Answer) -> web.Response:
     return web.Response(
         status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
     )
-
-
-async def _broken(request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
-    """The answer, cut off as the fault says."""
-    if fault.reset == "after":
-        return _reset(request)
-    if not fault.half and fault.reset != "during":
-        return _plain(answer)
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_type = answer.content_type
-    response.content_length = len(answer.body)
-    await response.prepare(request)
-    await response.write(answer.body[: len(answer.body) // 2 if fault.half else 5])
-    if fault.half:
-        response.force_close()
-        if request.transport is not None:
-            request.transport.close()
-        return response
-    return _reset(request)
 
 
 def _reset(request: web.Request) -> web.StreamResponse:

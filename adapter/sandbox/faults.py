@@ -1,4 +1,4 @@
-"""PURE: the failures a sandbox plays on request, as rules in the order they were given; the first that fits plays.
+"""PURE: the faults that a sandbox plays on request, as rules in the order they were given; the first that fits plays.
 
 A rule is a JSON object; every field is optional:
 
@@ -8,11 +8,9 @@ A rule is a JSON object; every field is optional:
     retry_after  the Retry-After header, as it is to be sent
     delay        seconds to wait before anything else; alone, the request is then treated as usual
     reset        before: the connection is reset, nothing was taken
-                 during: the alarm is taken, the answer breaks off after its first bytes
                  after:  the alarm is taken, the connection is reset without an answer
-    half         true: the alarm is taken, half of the body of the answer is sent, then the connection is closed
-    html         true: a log-in page instead of JSON, status 200 unless told
-    body         this text instead of JSON, status 200 unless told; may be empty
+    html         true: a log-in page instead of JSON, status 200 by default
+    body         this text instead of JSON, status 200 by default; may be empty
     share        0..1: the part of the fitting requests it plays for, spread evenly; 1 by default
     alarm_id     only for this alarmId
     times        only so many times
@@ -35,7 +33,6 @@ class Fault:
     retry_after: str = ""
     delay: float = 0.0
     reset: str = ""
-    half: bool = False
     html: bool = False
     body: str | None = None
     share: float = 1.0
@@ -47,7 +44,7 @@ class Fault:
     def shown(self) -> dict[str, Any]:
         """As `GET /faults` lists it: what was set, and how often it played."""
         default = Fault()
-        found = {name: getattr(self, name) for name in _SETTABLE if getattr(self, name) != getattr(default, name)}
+        found = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) != getattr(default, name)}
         return {**found, "played": self.played}
 
     @property
@@ -56,19 +53,19 @@ class Fault:
         return self.status not in (0, 200) or bool(self.code) or self.html or self.body is not None
 
     def plays(self, alarm_id: str) -> bool:
-        """Whether it is this rule's turn; counts."""
+        """Whether this rule plays now; counts the request."""
         if (self.alarm_id and self.alarm_id != alarm_id) or (self.times and self.played >= self.times):
             return False
         self.fitting += 1
-        # Evenly rather than by dice, so that a run can be repeated.
+        # Evenly rather than at random, so that a run can be repeated.
         if math.floor(self.fitting * self.share + 1e-9) == math.floor((self.fitting - 1) * self.share + 1e-9):
             return False
         self.played += 1
         return True
 
 
-_SETTABLE = tuple(field.name for field in fields(Fault) if field.name not in ("played", "fitting"))
-_RESETS = ("", "before", "during", "after")
+_FIELDS = tuple(field.name for field in fields(Fault) if field.name not in ("played", "fitting"))
+_RESETS = ("", "before", "after")
 
 
 def read_faults(document: object) -> list[Fault]:
@@ -82,8 +79,8 @@ def _read(number: int, rule: object) -> Fault:
         raise ValueError(f"rule {number} is not an object")
     given: dict[str, Any] = dict(rule)
     for name in given:
-        if name not in _SETTABLE:
-            raise ValueError(f"rule {number}: unknown field {name!r}; known are {', '.join(_SETTABLE)}")
+        if name not in _FIELDS:
+            raise ValueError(f"rule {number}: unknown field {name!r}; known are {', '.join(_FIELDS)}")
     if isinstance(given.get("retry_after"), int):
         given["retry_after"] = str(given["retry_after"])
     fault = Fault()
@@ -107,7 +104,7 @@ def _problem(fault: Fault) -> str:
     if not 0 <= fault.delay <= 3600:
         return "delay must be between 0 and 3600 seconds"
     if fault.reset not in _RESETS:
-        return "reset must be before, during or after"
+        return "reset must be before or after"
     if not (fault.retry_after.isprintable() and fault.retry_after.isascii()):
         return "retry_after cannot be a header"
     return "times must not be negative" if fault.times < 0 else ""

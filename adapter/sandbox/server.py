@@ -5,9 +5,8 @@ GET    /alarms?since=SEQ&limit=N                   what was taken, a JSON list i
 DELETE /alarms                                     forget it
 GET    /refusals                                   the last 1000 requests that were not taken, and why
 GET    /counts                                     alarms kept, requests by answer
-PUT    /faults  (or POST)                          a JSON list of rules, see sandbox_faults
+PUT    /faults  (or POST)                          a JSON list of rules, see sandbox.faults
 GET    /faults, DELETE /faults
-GET    /                                           a page
 """
 
 from __future__ import annotations
@@ -21,11 +20,9 @@ from aiohttp import web
 from adapter.clock import Clock, SystemClock
 from adapter.coc.endpoint import AkSk, NoAuth, Token
 from adapter.errors import AdapterError
-from adapter.sandbox.answers import Sandbox
+from adapter.sandbox.answers import Sandbox, TakenAlarm
 from adapter.sandbox.auth import Auth
-from adapter.sandbox.box import Taken
 from adapter.sandbox.faults import read_faults
-from adapter.sandbox.page import HEADERS, page
 
 __all__ = ["SANDBOX", "Sandbox", "make_sandbox", "serve_sandbox"]
 
@@ -39,7 +36,7 @@ def make_sandbox(
     *,
     integration_key: str | None = None,
     auth: AkSk | Token | NoAuth | None = None,
-    keep: int = 200_000,
+    keep: int = 100_000,
     require_application_id: bool = True,
     clock: Clock | None = None,
 ) -> web.Application:
@@ -57,7 +54,6 @@ def make_sandbox(
     app[SANDBOX] = sandbox
     app.add_routes(
         [
-            web.get("/", _page),
             web.get("/alarms", _alarms),
             web.delete("/alarms", _forget),
             web.get("/refusals", _refusals),
@@ -118,15 +114,15 @@ async def _alarms(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     between = "["
-    # In pieces: 200,000 alarms in one string would be more memory than they take themselves.
-    for alarm in request.app[SANDBOX].box.since(since, limit):
+    # In pieces: 100,000 alarms in one string would take more memory than they take themselves.
+    for alarm in request.app[SANDBOX].log.since(since, limit):
         await response.write((between + _as_json(alarm)).encode())
         between = ",\n"
     await response.write(b"[]\n" if between == "[" else b"]\n")
     return response
 
 
-def _as_json(alarm: Taken) -> str:
+def _as_json(alarm: TakenAlarm) -> str:
     try:
         return json.dumps(alarm.shown())
     except RecursionError:
@@ -134,11 +130,11 @@ def _as_json(alarm: Taken) -> str:
 
 
 async def _forget(request: web.Request) -> web.Response:
-    return web.json_response({"forgotten": request.app[SANDBOX].box.clear()})
+    return web.json_response({"forgotten": request.app[SANDBOX].log.clear()})
 
 
 async def _refusals(request: web.Request) -> web.Response:
-    return web.json_response(list(request.app[SANDBOX].box.refusals))
+    return web.json_response(list(request.app[SANDBOX].log.refusals))
 
 
 async def _counts(request: web.Request) -> web.Response:
@@ -160,9 +156,3 @@ async def _set_faults(request: web.Request) -> web.Response:
 async def _clear_faults(request: web.Request) -> web.Response:
     request.app[SANDBOX].faults = []
     return await _faults(request)
-
-
-async def _page(request: web.Request) -> web.Response:
-    sandbox = request.app[SANDBOX]
-    newest = [alarm.shown() for alarm in sandbox.box.newest(100)]
-    return web.Response(text=page(newest, sandbox.counts()), content_type="text/html", headers=HEADERS)

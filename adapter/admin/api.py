@@ -35,7 +35,7 @@ from adapter.clock import Clock
 from adapter.errors import Finding, PayloadError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
-from adapter.mapping.tools.preview import job_of
+from adapter.mapping.tools.preview import preview_request
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, Counts
 
@@ -247,7 +247,7 @@ class AdminApi:
             webhook = parse_webhook(await content(call.request))
         except PayloadError as exc:
             raise problem(400, str(exc)) from exc
-        jobs = [job_of(alert, webhook.group, name)._replace(contract=self._contracts[name]) for alert in webhook.alerts]
+        jobs = [preview_request(alert, webhook.group, name, self._contracts[name]) for alert in webhook.alerts]
         results = await self._mappings.render(jobs)
         return [
             RenderedModel.model_validate({"fingerprint": alert.fingerprint, **result._asdict(), "body": result.body})

@@ -158,7 +158,7 @@ def _mappings_flag(command: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from adapter.config.load import load_config
-    from adapter.mapping.tools.check import check
+    from adapter.mapping.tools.preview import check
 
     findings: list[Finding] = []
     directory = None

@@ -8,7 +8,7 @@ import pytest
 
 from adapter.errors import Finding, MappingError
 from adapter.mapping.rules.files import load
-from adapter.mapping.tools.check import check
+from adapter.mapping.tools.preview import check
 from tests.mapping.workshop import SOUND, one_rule, rules, write
 
 CORPUS = sorted((Path(__file__).parent.parent / "bad_mappings").glob("*.yaml"))

@@ -21,7 +21,7 @@ from adapter.mapping.rules.filters import FILTERS, LEVEL_WORDS
 from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, NAMES
 from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
-from adapter.mapping.tools.check import check
+from adapter.mapping.tools.preview import check
 from tests.mapping.workshop import text_of
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ import pytest
 
 from adapter.alertmanager import parse_webhook
 from adapter.mapping import shipped
-from adapter.mapping.tools.preview import diff_payloads, job_of, render_payload
+from adapter.mapping.tools.preview import diff_payloads, preview_request, render_payload
 from tests.mapping.workshop import SOUND, one_rule, outcome, program, rules, write
 
 SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"
@@ -174,6 +174,6 @@ def test_every_sample_renders_by_the_shipped_mappings_without_fallback() -> None
         webhook = parse_webhook(sample.read_bytes())
         assert webhook.alerts
         for alert in webhook.alerts:
-            made = outcome(of, job_of(alert, webhook.group, "default"))
+            made = outcome(of, preview_request(alert, webhook.group, "default"))
             assert made.rule is not None
             assert made.fallbacks == [], sample.name

@@ -1,75 +1,356 @@
-"""`coc-adapter test`: mapping unit tests, run through the very child that renders in production."""
+"""`coc-adapter test`: unit tests of mappings, run by the worker that renders in production.
+
+A file of cases is validated as a whole. Nothing is run while there is a finding in the cases or in the mappings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Annotated, Any, Final, NamedTuple, Self, TextIO
+from xml.etree import ElementTree
 
-from adapter.errors import Finding, MappingError
-from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.request import RenderResult
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictBool,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import to_json
+
+from adapter.alertmanager import parse_webhook
+from adapter.coc.fields import ADDITIONAL, BY_NAME
+from adapter.errors import Finding, MappingError, PayloadError
+from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
-from adapter.mapping.tools.case_file import Case, read_cases
-from adapter.mapping.tools.case_report import Difference, Verdict, print_report, write_junit
-from adapter.mapping.tools.preview import flat, job_of, print_findings
+from adapter.mapping.rules.model import RuleSet
+from adapter.mapping.tools.preview import (
+    flat,
+    preview_request,
+    print_findings,
+    reason_of,
+    render_all,
+    rule_of,
+    shown,
+)
+from adapter.validation import Problem, kind, validate
+from adapter.yamlfile import nearest, read
 
 _ABSENT: Final = ("", None)
+_STARTS: Final = "2026-01-02T03:04:05Z"
+_ENDS: Final = "2026-01-02T04:05:06Z"
+
+
+class Case(NamedTuple):
+    """One case. `expected` holds the fields to compare, with the keys of preview.flat; others may be anything."""
+
+    file: str
+    line: int
+    name: str
+    request: RenderRequest
+    expected: dict[str, Any]
+
+
+class Difference(NamedTuple):
+    """One field that is not as expected; None is absent."""
+
+    field: str
+    expected: Any
+    got: Any
+
+
+class CaseResult(NamedTuple):
+    """One case that was run; it passed when there are no differences."""
+
+    case: Case
+    rendered: RenderResult
+    differences: Sequence[Difference]
 
 
 async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, out: TextIO) -> int:
-    """Run the cases of `files`, or of DIR/tests/ when none are named; 1 unless all pass. `junit`: XML goes there."""
+    """Run the cases of `files`, of DIR/tests/ when it is empty; 1 unless all pass. `junit`: where to write XML."""
     cases: list[Case] = []
     findings: list[Finding] = []
-    for path in files or _beside(directory):
-        read, wrong = read_cases(path)
-        cases += read
-        findings += wrong
+    for path in files or _files_of(directory):
+        read_here, problems = read_cases(path)
+        cases += read_here
+        findings += problems
     if not cases and not findings:
         findings.append(Finding(str(directory / "tests"), 0, 0, "no test cases here", "write tests/NAME.yaml"))
-    findings += _of_mappings(directory) if findings else []
-    if findings:
-        print_findings(sorted(findings), out)
-        return 1
     try:
-        mappings = await LiveMappings.open(directory)
+        if findings:
+            load(directory)  # so that the findings of the mappings are printed too
+            print_findings(sorted(findings), out)
+            return 1
+        rendered, rules = await render_all(directory, [case.request for case in cases])
     except MappingError as exc:
-        print_findings(exc.findings, out)
+        print_findings(sorted([*findings, *exc.findings]), out)
         return 1
-    try:
-        rendered = await mappings.render([job_of(case.alert, case.group, case.integration) for case in cases])
-        ruleset = mappings.rules
-    finally:
-        await mappings.close()
-    verdicts = [Verdict(case, made, differences(case, made)) for case, made in zip(cases, rendered, strict=True)]
-    print_report(verdicts, ruleset, out)
+    results = [
+        CaseResult(case, result, differences(case, result)) for case, result in zip(cases, rendered, strict=True)
+    ]
+    _print_report(results, rules, out)
     if junit is not None:
-        write_junit(verdicts, junit)
-    return 1 if any(verdict.differences for verdict in verdicts) else 0
+        _write_junit(results, junit)
+    return 1 if any(result.differences for result in results) else 0
 
 
-def _beside(directory: Path) -> list[Path]:
+def differences(case: Case, rendered: RenderResult) -> list[Difference]:
+    """The expected fields that are not as the case says."""
+    fields = flat(rendered) | {
+        "fallbacks": sorted(field for field, *_ in rendered.fallbacks),
+        "clipped": sorted(rendered.clipped),
+    }
+    return [
+        Difference(field, expected, fields.get(field))
+        for field, expected in case.expected.items()
+        if not (fields.get(field) in _ABSENT if expected in _ABSENT else fields.get(field) == expected)
+    ]
+
+
+def _files_of(directory: Path) -> list[Path]:
     return sorted(path for path in (directory / "tests").glob("*") if path.suffix in SUFFIXES and path.is_file())
 
 
-def _of_mappings(directory: Path) -> Sequence[Finding]:
-    try:
-        load(directory)
-    except MappingError as exc:
-        return exc.findings
-    return ()
+# Reading ------------------------------------------------------------------------------------------------------------
 
 
-def differences(case: Case, made: RenderResult) -> list[Difference]:
-    """What is not as the case says; what it does not name may be anything."""
-    got = flat(made) | {
-        "fallbacks": sorted(field for field, *_ in made.fallbacks),
-        "clipped": sorted(made.clipped),
-    }
-    found = []
-    for field, expected in case.expected.items():
-        actual = got.get(field)
-        same = actual in _ABSENT if expected in _ABSENT else actual == expected
-        if not same:
-            found.append(Difference(field, expected, actual))
-    return found
+def read_cases(path: Path) -> tuple[list[Case], list[Finding]]:
+    """The cases of one file, and every finding; no cases when there are findings about their shape."""
+    source = read(path)
+    if source.data is None and source.findings:
+        return [], source.findings
+    file, findings = validate(source, _File, context=path.parent)
+    cases = [
+        Case(
+            file=str(path),
+            line=source.mark(("tests", number, "name")).line,
+            name=case.name,
+            request=case.request,
+            expected=case.expect.fields(),
+        )
+        for number, case in enumerate(file.tests if file else ())
+    ]
+    return cases, [*source.findings, *findings]
+
+
+def _label_value(value: Any) -> str:
+    if isinstance(value, dict | list | float) or value is None:
+        raise Problem(f"a value here is text, not {kind(value)}", "put it in quotes", at_key=True)
+    return _field_value(value)
+
+
+def _field_value(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _alarm_key(name: str) -> str:
+    if name not in BY_NAME:
+        known = (*BY_NAME, ADDITIONAL)
+        hint = nearest(name, known) or f"known are {', '.join(known)}"
+        raise Problem(f"unknown key {name!r} in alarm", hint, at_key=True)
+    return name
+
+
+LabelSet = dict[str, Annotated[str, BeforeValidator(_label_value)]]
+FieldValue = Annotated[str, BeforeValidator(_field_value)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    def given(self) -> dict[str, Any]:
+        """What stands in the file."""
+        return self.model_dump(exclude_unset=True)
+
+
+class _Alert(_Model):
+    model_config = ConfigDict(title="an alert")
+    labels: LabelSet = {}
+    annotations: LabelSet = {}
+    status: str = ""
+    startsAt: str = ""
+    endsAt: str = ""
+    generatorURL: str = ""
+    fingerprint: str = ""
+
+
+class _Group(_Model):
+    model_config = ConfigDict(title="a group")
+    receiver: str = ""
+    groupKey: str = ""
+    groupLabels: LabelSet = {}
+    commonLabels: LabelSet = {}
+    commonAnnotations: LabelSet = {}
+    externalURL: str = ""
+
+
+class _Alarm(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_alarm_key)], Any] = Field(init=False)
+    additional: dict[str, FieldValue] = {}
+
+    def fields(self) -> dict[str, Any]:
+        extra = self.__pydantic_extra__
+        fields = {name: value if name == "time" else _field_value(value) for name, value in extra.items()}
+        return fields | {f"{ADDITIONAL}.{key}": text for key, text in self.additional.items()}
+
+
+class _Expect(_Model):
+    model_config = ConfigDict(title="expect")
+    rule: str | None = None
+    dropped: StrictBool = False
+    alarm: _Alarm = Field(default=_Alarm.model_validate({}), description="COC fields to values")
+    fallbacks: list[str] = Field(default=[], description="fields")
+    clipped: list[str] = Field(default=[], description="fields")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set:
+            raise Problem("the case expects nothing", f"name one of {', '.join(type(self).model_fields)}")
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """The expected values, with the keys of preview.flat."""
+        fields = {name: sorted(v) if isinstance(v, list) else v for name, v in self.given().items() if name != "alarm"}
+        alarm = self.alarm.fields()
+        if alarm:
+            # An alarm that is not reported at all must not pass for one with empty fields.
+            alarm.setdefault("dropped", fields.get("dropped", False))
+        return fields | alarm
+
+
+class _Case(_Model):
+    model_config = ConfigDict(title="a case")
+    name: str = Field(min_length=1, description="say what the case shows")
+    alert: _Alert = _Alert()
+    payload: str = ""
+    fingerprint: str | None = None  # of one of the payload's alerts
+    group: _Group = _Group()
+    integration: str = "default"
+    expect: _Expect = Field(description="rule, dropped, alarm, fallbacks or clipped")
+    _request: RenderRequest = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _read_alert(self, info: ValidationInfo) -> Self:
+        """`info.context` is the folder of the file, from which the path of a payload counts."""
+        if ("alert" in self.model_fields_set) == ("payload" in self.model_fields_set):
+            raise Problem("a case has either an alert or a payload")
+        at = "payload" if "payload" in self.model_fields_set else "alert"
+        try:
+            body = ((info.context or Path()) / self.payload).read_bytes() if at == "payload" else self._body()
+            webhook = parse_webhook(body)
+        except OSError as exc:
+            raise Problem(f"cannot be read: {exc.strerror or exc}", at=(at,)) from exc
+        except PayloadError as exc:
+            raise Problem(str(exc), at=(at,)) from exc
+        wanted = self.fingerprint if at == "payload" else None
+        alerts = [alert for alert in webhook.alerts if wanted in (None, alert.fingerprint)]
+        if len(alerts) > 1:
+            known = ", ".join(alert.fingerprint for alert in alerts[:5])
+            raise Problem("the payload has several alerts", f"name one by its fingerprint: {known}", at=(at,))
+        if not alerts and webhook.rejects:
+            raise Problem(webhook.rejects[0].reason, at=(at,))
+        if not alerts:
+            raise Problem(f"the payload has no alert with fingerprint {wanted!r}", at=("fingerprint",))
+        self._request = preview_request(alerts[0], webhook.group, self.integration)
+        return self
+
+    @property
+    def request(self) -> RenderRequest:
+        """The request for the case's alert."""
+        return self._request
+
+    def _body(self) -> bytes:
+        """A webhook body with the case's alert; what the case does not say is filled in."""
+        labels, annotations = self.alert.labels, self.alert.annotations
+        group = {
+            "receiver": "coc",
+            "groupLabels": {},
+            "commonLabels": labels,
+            "commonAnnotations": annotations,
+            "externalURL": "https://alertmanager.example",
+            **self.group.given(),
+        }
+        times = {"startsAt": _STARTS, "endsAt": _ENDS if self.alert.status == "resolved" else ""}
+        alert = {"status": "firing", **times, **self.alert.given(), "labels": labels, "annotations": annotations}
+        return to_json({**group, "alerts": [alert]})
+
+
+class _File(_Model):
+    model_config = ConfigDict(title="a file of cases")
+    tests: list[_Case] = Field(min_length=1, description="cases")
+
+
+# Reporting ----------------------------------------------------------------------------------------------------------
+
+
+def _print_report(results: Sequence[CaseResult], rules: RuleSet, out: TextIO) -> None:
+    for file, group in groupby(results, key=lambda result: result.case.file):
+        print(file, file=out)
+        for result in group:
+            print(f"  {'FAIL' if result.differences else 'PASS'}  {result.case.name}", file=out)
+            if result.differences:
+                print(*_details(result), sep="\n", file=out)
+    failed = sum(bool(result.differences) for result in results)
+    print(file=out)
+    _print_coverage(results, rules, out)
+    print(f"{len(results) - failed} passed, {failed} failed", file=out)
+
+
+def _details(result: CaseResult) -> list[str]:
+    """The differences of one case, the two values of each field below one another."""
+    case, rendered = result.case, result.rendered
+    lines = []
+    for field, expected, got in result.differences:
+        lines.append(f"          {field}")
+        lines.append(f"            - expected  {_shown(expected)}")
+        lines.append(f"            + got       {_shown(got)}")
+    outcome = "dropped" if rendered.dropped else "rendered"
+    lines.append(f"        {outcome} by {rule_of(rendered)}; the case is {case.file}:{case.line}")
+    lines += [f"        {fallback.field} fell back: {reason_of(fallback)}" for fallback in rendered.fallbacks]
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return "(nothing)" if value in _ABSENT else shown(value)
+
+
+def _print_coverage(results: Sequence[CaseResult], rules: RuleSet, out: TextIO) -> None:
+    reached = {(result.rendered.mapping, result.rendered.rule) for result in results}
+    every = [(file, rule) for file in rules.files for rule in file.rules]
+    missed = [(file, rule) for file, rule in every if (file.name, rule.name) not in reached]
+    print(f"{len(every) - len(missed)} of {len(every)} rules are reached by a case", file=out)
+    for file, rule in missed:
+        line = file.source.mark((*rule.loc, "name")).line
+        print(f"  {file.source.name}:{line}: no case reaches rule {rule.name}", file=out)
+
+
+def _write_junit(results: Sequence[CaseResult], path: Path) -> None:
+    """JUnit XML for build servers: a suite per file, a failure element per failed case."""
+    root = ElementTree.Element("testsuites", {"name": "coc-adapter test", **_counts(results)})
+    for file, group in groupby(results, key=lambda result: result.case.file):
+        suite_results = list(group)
+        suite = ElementTree.SubElement(root, "testsuite", {"name": file, **_counts(suite_results)})
+        for result in suite_results:
+            attributes = {"name": result.case.name, "classname": Path(file).stem, "file": file}
+            case = ElementTree.SubElement(suite, "testcase", attributes, line=str(result.case.line))
+            if result.differences:
+                fields = ", ".join(difference.field for difference in result.differences)
+                failure = ElementTree.SubElement(case, "failure", message=f"not as expected: {fields}")
+                failure.text = "\n".join(_details(result))
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _counts(results: Sequence[CaseResult]) -> dict[str, str]:
+    failed = sum(bool(result.differences) for result in results)
+    return {"tests": str(len(results)), "failures": str(failed), "errors": "0", "skipped": "0"}

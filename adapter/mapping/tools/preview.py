@@ -1,7 +1,11 @@
-"""`coc-adapter render` and `diff`: what mappings make of a webhook body, before production does."""
+"""`coc-adapter check`, `render` and `diff`: what mappings do, before production uses them.
+
+All three run the rules in a worker process of their own, under the limits of production.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -9,26 +13,36 @@ from typing import Any, Final, TextIO
 from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
-from adapter.coc.fields import tidy
+from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError, PayloadError
 from adapter.lifecycle import Policy, coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
+from adapter.mapping.render.request import Contract, Fallback, RenderRequest, RenderResult
+from adapter.mapping.rules import files
+from adapter.mapping.rules.language import WHEN
+from adapter.mapping.rules.model import RuleSet
 
 _BY_FINGERPRINT: Final = Policy(refresh_interval=0, id_per_episode=False)
+_CONTRACT: Final = Contract()
 
 
-def job_of(alert: Alert, group: Group, integration: str) -> RenderRequest:
-    """The job an alert would be if it came now, without any history."""
-    resolved = alert.status == "resolved"
-    return RenderRequest(
-        raw=pack(alert, group.as_json()),
-        integration=integration,
-        alarm_id=coc_alarm_id(alert, _BY_FINGERPRINT),
-        time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
-        status="ok" if resolved else "alarm",
-        contract=Contract(),
-    )
+def check(directory: Path) -> Sequence[Finding]:
+    """Every finding of a directory of mapping files, warnings included; empty when there are none.
+
+    The rules are read, compiled and tried as by a reload. Runs an event loop of its own, so call it from none.
+    """
+    try:
+        warnings = files.load(directory).warnings
+        tried = asyncio.run(_try_out(directory))
+    except MappingError as exc:
+        return exc.findings
+    return (*warnings, *tried)
+
+
+async def _try_out(directory: Path) -> Sequence[Finding]:
+    mappings = await LiveMappings.open(directory)
+    await mappings.close()
+    return mappings.findings
 
 
 async def render_payload(
@@ -36,27 +50,25 @@ async def render_payload(
 ) -> int:
     """Print what each alert of a webhook body becomes; 1 when the mappings or the body cannot be used.
 
-    `output`: `json` for a list of objects, with unusable alerts told on `errors`; else text for a person, all on `out`.
+    `output`: `json` for a list of objects on `out` and rejected alerts on `errors`; else text for a person on `out`.
     """
     try:
         webhook = parse_webhook(body)
-        mappings = await LiveMappings.open(directory)
+        results, _ = await render_all(
+            directory, [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
+        )
     except MappingError as exc:
         print_findings(exc.findings, out)
         return 1
     except PayloadError as exc:
         print(exc, file=out)
         return 1
-    try:
-        rendered = await mappings.render([job_of(alert, webhook.group, integration) for alert in webhook.alerts])
-    finally:
-        await mappings.close()
     if output == "json":
-        told = [_as_dict(alert, made) for alert, made in zip(webhook.alerts, rendered, strict=True)]
-        print(to_json(told, indent=2).decode(), file=out)
+        objects = [_as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
+        print(to_json(objects, indent=2).decode(), file=out)
         _print_rejects(webhook, errors)
     else:
-        _print_all(webhook, rendered, out)
+        _print_all(webhook, results, out)
     return 0
 
 
@@ -66,25 +78,61 @@ async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, byte
     `payloads`: name and webhook body of each.
     """
     try:
-        webhooks = [(name, parse_webhook(body)) for name, body in payloads]
-        made_new = await _render_all(new, [webhook for _, webhook in webhooks])
-        made_old = await _render_all(old, [webhook for _, webhook in webhooks])
+        alerts = [
+            (name, alert, preview_request(alert, webhook.group, "default"))
+            for name, webhook in [(name, parse_webhook(body)) for name, body in payloads]
+            for alert in webhook.alerts
+        ]
+        after, _ = await render_all(new, [request for *_, request in alerts])
+        before, _ = await render_all(old, [request for *_, request in alerts])
     except MappingError as exc:
         print_findings(exc.findings, out)
         return 1
     except PayloadError as exc:
         print(exc, file=out)
         return 1
-    alerts = [(name, alert) for name, webhook in webhooks for alert in webhook.alerts]
-    changed, fields = 0, 0
-    for (name, alert), after, before in zip(alerts, made_new, made_old, strict=True):
-        lines = _differences(before, after)
+    alarms, fields = 0, 0
+    for number, (name, alert, _) in enumerate(alerts):
+        lines = _differences(before[number], after[number])
         if lines:
             print(f"{name}: {_title(alert)}", *lines, "", sep="\n", file=out)
-            changed += 1
+            alarms += 1
             fields += len(lines)
-    print(f"{changed} of {len(alerts)} alarms differ, {fields} fields", file=out)
-    return 1 if changed else 0
+    print(f"{alarms} of {len(alerts)} alarms differ, {fields} fields", file=out)
+    return 1 if alarms else 0
+
+
+def preview_request(alert: Alert, group: Group, integration: str, contract: Contract = _CONTRACT) -> RenderRequest:
+    """The request for an alert that comes now and has no history."""
+    resolved = alert.status == "resolved"
+    return RenderRequest(
+        raw=pack(alert, group.as_json()),
+        integration=integration,
+        alarm_id=coc_alarm_id(alert, _BY_FINGERPRINT),
+        time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
+        status="ok" if resolved else "alarm",
+        contract=contract,
+    )
+
+
+async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tuple[list[RenderResult], RuleSet]:
+    """Render by the mappings of a directory, and the rules that did it."""
+    mappings = await LiveMappings.open(directory)
+    try:
+        return await mappings.render(requests), mappings.rules
+    finally:
+        await mappings.close()
+
+
+def flat(result: RenderResult) -> dict[str, Any]:
+    """The rule and the body's fields on one level, without the revision."""
+    fields: dict[str, Any] = {"rule": result.rule, "dropped": result.dropped}
+    for name, value in (result.body or {}).items():
+        if name == ADDITIONAL:
+            fields.update({f"{ADDITIONAL}.{key}": text for key, text in value.items() if key != "mappingRevision"})
+        else:
+            fields[name] = value
+    return fields
 
 
 def print_findings(findings: Sequence[Finding], out: TextIO) -> None:
@@ -92,63 +140,54 @@ def print_findings(findings: Sequence[Finding], out: TextIO) -> None:
         print(finding.with_caret(), file=out)
 
 
-async def _render_all(directory: Path, webhooks: Sequence[Webhook]) -> list[RenderResult]:
-    mappings = await LiveMappings.open(directory)
-    try:
-        jobs = [job_of(alert, webhook.group, "default") for webhook in webhooks for alert in webhook.alerts]
-        return await mappings.render(jobs)
-    finally:
-        await mappings.close()
+def shown(value: object, absent: str = "(absent)") -> str:
+    """A field's value for a person."""
+    if value is None:
+        return absent
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def flat(rendered: RenderResult) -> dict[str, Any]:
-    """The rule and the body's fields on one level, without what a new revision changes by itself."""
-    fields: dict[str, Any] = {"rule": rendered.rule, "dropped": rendered.dropped}
-    for name, value in (rendered.body or {}).items():
-        if name == "additional":
-            fields.update({f"additional.{key}": text for key, text in value.items() if key != "mappingRevision"})
-        else:
-            fields[name] = value
-    return fields
+def rule_of(result: RenderResult) -> str:
+    return f"rule {result.rule} of {result.mapping}" if result.rule is not None else "no rule"
+
+
+def reason_of(fallback: Fallback) -> str:
+    return str(fallback.reason) + (f" ({fallback.detail})" if fallback.detail else "")
 
 
 def _differences(before: RenderResult, after: RenderResult) -> list[str]:
     old, new = flat(before), flat(after)
-    lines = []
-    for name in dict.fromkeys([*new, *old]):
-        if old.get(name) != new.get(name):
-            lines.append(f"  {name}: {_shown(old.get(name))} -> {_shown(new.get(name))}")
-    return lines
-
-
-def _shown(value: object) -> str:
-    return "(absent)" if value is None else repr(value) if isinstance(value, str) else str(value).lower()
+    return [
+        f"  {name}: {shown(old.get(name))} -> {shown(new.get(name))}"
+        for name in dict.fromkeys([*new, *old])
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _title(alert: Alert) -> str:
     return f"{tidy(alert.labels.get('alertname', '(no alertname)'), lines=False)} {alert.fingerprint} {alert.status}"
 
 
-def _as_dict(alert: Alert, made: RenderResult) -> dict[str, Any]:
+def _as_dict(alert: Alert, result: RenderResult) -> dict[str, Any]:
     return {
         "fingerprint": alert.fingerprint,
-        "rule": made.rule,
-        "mapping": made.mapping,
-        "dropped": made.dropped,
-        "fallbacks": [{"field": field, "reason": reason} for field, reason, _ in made.fallbacks],
-        "clipped": list(made.clipped),
-        "body": made.body,
+        "rule": result.rule,
+        "mapping": result.mapping,
+        "dropped": result.dropped,
+        "fallbacks": [{"field": field, "reason": reason} for field, reason, _ in result.fallbacks],
+        "clipped": list(result.clipped),
+        "body": result.body,
     }
 
 
-def _print_all(webhook: Webhook, rendered: Sequence[RenderResult], out: TextIO) -> None:
-    for alert, made in zip(webhook.alerts, rendered, strict=True):
-        _print_one(alert, made, out)
+def _print_all(webhook: Webhook, results: Sequence[RenderResult], out: TextIO) -> None:
+    for alert, result in zip(webhook.alerts, results, strict=True):
+        _print_one(alert, result, out)
     _print_rejects(webhook, out)
-    dropped = sum(made.dropped for made in rendered)
-    fallen = sum(bool(made.fallbacks) for made in rendered)
-    clipped = sum(bool(made.clipped) for made in rendered)
-    print(f"{len(rendered)} alerts: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
+    dropped = sum(result.dropped for result in results)
+    fallen = sum(bool(result.fallbacks) for result in results)
+    clipped = sum(bool(result.clipped) for result in results)
+    print(f"{len(results)} alerts: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
 
 
 def _print_rejects(webhook: Webhook, out: TextIO) -> None:
@@ -156,18 +195,17 @@ def _print_rejects(webhook: Webhook, out: TextIO) -> None:
         print(f"rejected: {reject.reason}", file=out)
 
 
-def _print_one(alert: Alert, made: RenderResult, out: TextIO) -> None:
-    by = f"rule {made.rule} of {made.mapping}" if made.rule is not None else "no rule"
-    print(f"{_title(alert)}: {'dropped by ' if made.dropped else ''}{by}", file=out)
-    why = {field: f"fallback: {reason}" + (f" ({more})" if more else "") for field, reason, more in made.fallbacks}
-    notes = {**why, **dict.fromkeys(made.clipped, "clipped; the full text is in additional")}
-    fields = _rows(made.body or {})
+def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
+    print(f"{_title(alert)}: {'dropped by ' if result.dropped else ''}{rule_of(result)}", file=out)
+    notes = {fallback.field: f"fallback: {reason_of(fallback)}" for fallback in result.fallbacks}
+    notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
+    fields = _rows(result.body or {})
     width = max((len(name) for name, _ in fields), default=0)
     for name, text in fields:
         note = notes.pop(name, "")
         print(f"  {name:<{width}}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():
-        print(f"  {name:<{width}}  (left out)   <- {note}" if name != "when" else f"  when: {note}", file=out)
+        print(f"  {name:<{width}}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
     print(file=out)
 
 
@@ -175,11 +213,11 @@ def _rows(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, value in body.items():
         if isinstance(value, dict):
-            rows += [(f"{name}.{key}", _on_one_line(text)) for key, text in value.items()]
+            rows += [(f"{name}.{key}", _escaped(text)) for key, text in value.items()]
         else:
-            rows.append((name, _on_one_line(str(value))))
+            rows.append((name, _escaped(str(value))))
     return rows
 
 
-def _on_one_line(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("\n", "\\n").replace("\t", "\\t")

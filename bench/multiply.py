@@ -65,7 +65,6 @@ async def postgres(connection: Connection[Record], reports: int) -> None:
         if times > 1:
             numbers = f"generate_series(1, {times - 1}) n"
             await connection.execute(insertion(table, columns, changed, numbers), timeout=900)
-    await connection.execute(f"UPDATE tally SET pending = pending * {times}, firing = firing * {times}")
     for table in _POSTGRES:
         await connection.execute(f"VACUUM ANALYZE {table}", timeout=300)
     await connection.execute("CHECKPOINT", timeout=300)

@@ -21,7 +21,8 @@
 9.  Unavailable is not broken. StoreUnavailable means: nothing was changed, ask again later. The store reconnects or
     reopens by itself.
 10. Counts belong to commits: `pending` and `open_alarms` of receipts and settlements are those of the integration
-    right after that very step, and they are handed out in commit order.
+    right after that very step, and they are handed out in commit order. Where replicas share the store, this holds
+    for the replica's own steps; what the others did is counted from its next `counts` on, here and in promise 8.
 11. Times given in are wall times and only kept; every delay is measured by the store's own steady clock.
 12. After `close` every call raises StoreUnavailable; close waits for commits under way.
 """

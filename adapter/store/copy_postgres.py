@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NO_HURRY: Final = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-    " LOCK TABLE alarm, report, webhook, reject, pause, tally IN EXCLUSIVE MODE"
+    " LOCK TABLE alarm, report, webhook, reject, pause IN EXCLUSIVE MODE"
 )
 _BYTES: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url", "reason"}
 """Text of an alert, which is bytes here; `reason` only of a reject."""
@@ -32,10 +32,6 @@ _WORKED_OUT: Final = {
         SELECT episode FROM report WHERE alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1)
         END AS doubt_episode"""
 }
-_TALLY: Final = """
-INSERT INTO tally SELECT integration, 0, sum(pending), count(*) FILTER (WHERE status = 'firing')
-FROM alarm GROUP BY integration
-"""
 _FIGURES: Final = """
 SELECT (SELECT count(*) FROM alarm) AS alarms, (SELECT count(*) FROM report) AS reports,
        (SELECT count(*) FROM report WHERE outcome IS NULL) AS pending,
@@ -110,8 +106,6 @@ class PostgresEnd:
         return Copied(**row)
 
     async def finish(self, ids: dict[str, int]) -> Copied:
-        await self._connection.execute("DELETE FROM tally")
-        await self._connection.execute(_TALLY)
         for table, last in ids.items():
             if last:
                 sequence = await self._connection.fetchval(self._sequence(table))

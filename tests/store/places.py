@@ -41,8 +41,6 @@ class Place(Protocol):
 
     clock: HandClock
     """The clock given to the stores."""
-    shared: bool
-    """Several processes write to it at once, so promise 10 holds over the sum of them, once they rest."""
 
     async def open(self, *, backlog: int = 1000, **more: Any) -> Store: ...
 
@@ -58,8 +56,6 @@ class Place(Protocol):
 
 
 class MemoryPlace:
-    shared = False
-
     def __init__(self) -> None:
         self.clock = HandClock()
 
@@ -80,8 +76,6 @@ class MemoryPlace:
 
 class SqlitePlace:
     """A crash copies the files under the running store, which is what power loss leaves of them at that instant."""
-
-    shared = False
 
     def __init__(self, folder: Path) -> None:
         self.clock = HandClock()

@@ -17,8 +17,6 @@ _KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 
 class PostgresPlace:
     """A Place. The server's clock cannot be moved, so `advance` moves what waits for it towards now."""
 
-    shared = True
-
     def __init__(self, server: PostgresServer, dsn: str = "") -> None:
         self.clock = HandClock()
         self.server = server

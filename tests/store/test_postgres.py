@@ -14,7 +14,7 @@ import pytest
 from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
-from adapter.errors import StoreRefused, StoreUnavailable
+from adapter.errors import BacklogFull, StoreRefused, StoreUnavailable
 from adapter.store.contract import Settlement
 from adapter.store.postgres.connection import connect
 from adapter.store.postgres.migrations import migrate, migrations
@@ -83,6 +83,26 @@ async def test_the_same_alerts_at_two_replicas_at_once_are_one_episode(pair: Pai
     assert (await pair[1].counts())["default"].pending == 120
 
 
+async def test_what_another_replica_did_is_counted_from_the_next_look_on(pair: Pair) -> None:
+    await pair[0].accept(firing("a1", "a2"))
+    receipt = await pair[1].accept(firing("b1"))
+    assert (receipt.pending, receipt.open_alarms) == (1, 1)
+    assert (await pair[1].counts())["default"].pending == 3
+    receipt = await pair[1].accept(resolved("a1"))
+    assert (receipt.pending, receipt.open_alarms) == (4, 2)
+
+
+async def test_the_bound_of_the_backlog_counts_other_replicas_from_the_next_look_on(dsn: str) -> None:
+    async with replicas(dsn, 2, backlog=20) as (one, other):
+        await one.accept(firing(*(f"a{number}" for number in range(20))))
+        with pytest.raises(BacklogFull):
+            await one.accept(firing("own"))
+        await other.accept(firing("unseen"))
+        await other.counts()
+        with pytest.raises(BacklogFull, match="21 reports wait"):
+            await other.accept(firing("seen"))
+
+
 async def test_claims_are_never_shared_by_replicas(pair: Pair) -> None:
     names = [f"a{number:03}" for number in range(100)]
     await pair[0].accept(firing(*names))
@@ -136,13 +156,15 @@ async def test_a_worker_frozen_beyond_its_lease_makes_the_last_state_be_said_aga
         await pair[1].settle([sent(claim)])
 
     (settled,) = await pair[0].settle([sent(late)])
-    assert (settled.counted, settled.reasserted, settled.pending) == (False, True, 1)
+    assert (settled.counted, settled.reasserted) == (False, True)
+    assert (await pair[0].counts())["default"].pending == 1
 
     (again,) = (await pair[1].claim("default", 1)).claims
     assert (again.report.kind, again.report.body) == (Kind.REASSERT, claim.report.raw)
     assert unpack(again.report.raw)[0]["status"] == "resolved"
     (settled,) = await pair[1].settle([sent(again)])
-    assert (settled.counted, settled.pending) == (True, 0)
+    assert settled.counted
+    assert await pair[1].counts() == {}
     assert await disagreements(postgres, dsn) == ()
 
 
@@ -156,7 +178,8 @@ async def test_nothing_is_said_again_while_something_newer_waits(
     await pair[1].settle([sent(claim)])
     await pair[1].accept(resolved("a1"))
     (settled,) = await pair[0].settle([sent(late)])
-    assert (settled.counted, settled.reasserted, settled.pending) == (False, False, 1)
+    assert (settled.counted, settled.reasserted) == (False, False)
+    assert (await pair[0].counts())["default"].pending == 1
 
 
 async def test_a_late_worker_that_sent_nothing_changes_nothing(postgres: PostgresServer, dsn: str, pair: Pair) -> None:

@@ -10,8 +10,6 @@ Rules for whoever edits it, all of them for transaction poolers and for failover
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -72,11 +70,6 @@ class Link:
         self._pool = pool
         self._clock = clock
         self._on_commit = on_commit
-        self._shards = itertools.count(os.getpid())
-
-    def shard(self, shards: int) -> int:
-        """Which row of a sharded sum this transaction adds to: another one each time."""
-        return next(self._shards) % shards
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """A durable transaction: committed at the end of the block, rolled back by any exception in it."""

@@ -3,7 +3,7 @@
 What a webhook changes is worked out twice. First on what is committed, without a lock: mostly nothing is owed, and then
 nothing is locked nor written. Then again under the locks of those alarms only that change; a new alarm is locked by
 inserting it. Locks are taken in one order everywhere, so that nobody waits in a circle: new alarms by key, known alarms
-by id, tallies last.
+by id.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from adapter.store.backlog import Added, refuse_over
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
 from adapter.store.plan import Change, changes
-from adapter.store.postgres import tally as tally
 from adapter.store.postgres.apply import insert_alarms, keys_of, write_plan, write_rejects
 from adapter.store.postgres.connection import Link, TryAgain
+from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.plan import Plan, plan_of
 from adapter.store.postgres.rows import alarm_of
 
@@ -61,28 +61,25 @@ class AcceptResult:
     seen: Seen
 
 
-async def accept(link: Link, intake: Intake, backlog: int) -> AcceptResult:
+async def accept(link: Link, intake: Intake, backlog: int, counts: RunningCounts) -> AcceptResult:
     """Promises 1 to 5 and 8. TryAgain when the alarms changed too quickly; nothing was written then."""
     keys = keys_of(dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts))
     async with link.read() as connection:
         known = _known(await connection.fetch(_KNOWN, intake.integration, keys))
-        sums = await tally.sums(connection)
     plan = plan_of(await _changes(known, intake), {})
     if not plan.final and not intake.webhook.rejects:
-        return _taken(intake, plan, known, 0, sums)
+        return _taken(intake, plan, known, 0, counts)
     async with link.write() as connection:
         known, fresh = await _lock(connection, intake, plan, known)
         made = await _changes(known, intake)
         plan = plan_of(made, await _untried(connection, made, known.ids))
         known.ids |= fresh
-        webhook = await write_plan(connection, intake, plan, known.ids, fresh)
-        difference = tally.Sum(len(plan.owed) - plan.superseding, plan.firing)
-        await tally.add(connection, link.shard(tally.SHARDS), {intake.integration: difference})
-        sums = await tally.sums(connection)
         added = Added()
         added.count(made, plan.superseding)
-        refuse_over(backlog, sum(row.pending for row in sums.values()) - difference.pending, added)
-    return _taken(intake, plan, known, webhook, sums)
+        refuse_over(backlog, counts.all_pending, added)
+        webhook = await write_plan(connection, intake, plan, known.ids, fresh)
+    counts.add(intake.integration, pending=len(plan.owed) - plan.superseding, open_alarms=plan.firing)
+    return _taken(intake, plan, known, webhook, counts)
 
 
 async def reject(link: Link, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
@@ -118,16 +115,15 @@ async def _untried(connection: Connection, made: list[Change], ids: dict[str, in
     return {row["fingerprint"].decode(): row["seq"] for row in rows}
 
 
-def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, sums: dict[str, tally.Sum]) -> AcceptResult:
+def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, counts: RunningCounts) -> AcceptResult:
     plan.news[News.REJECTED] += len(intake.webhook.rejects)
-    now = sums.get(intake.integration, tally.Sum(0, 0))
     receipt = Receipt(
         webhook=webhook,
         news=dict(plan.news),
         owed=tuple((row.fingerprint, row.kind) for row in plan.owed),
         superseded=plan.superseding,
-        pending=now.pending,
-        open_alarms=now.firing,
+        pending=counts.pending(intake.integration),
+        open_alarms=counts.open_alarms(intake.integration),
     )
     repeated, stale = ([known.ids[name] for name in names] for names in (plan.repeated, plan.stale))
     return AcceptResult(receipt, Seen(intake.received, repeated, stale))

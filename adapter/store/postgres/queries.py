@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from adapter.alarm import Kind
 from adapter.clock import Micros
-from adapter.store.postgres import tally as tally
 from adapter.store.postgres.connection import Link
+from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.rows import ALARM_COLUMNS, REPORT_COLUMNS, alarm_row, key_of, outcome_of, report_row
 from adapter.store.records import has_labels, has_text
 from adapter.store.replay import Owed, Past, replayed
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, RejectRow, ReportRow
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -37,15 +37,6 @@ WHERE r.outcome = 'dead' AND r.handled IS NULL AND r.seq > $1 AND ($2::text IS N
 ORDER BY r.seq LIMIT $3
 """
 _REJECTS: Final = "SELECT id, integration, received, reason, head FROM reject WHERE id > $1 ORDER BY id LIMIT $2"
-_NAMES: Final = "SELECT DISTINCT integration FROM tally UNION SELECT integration FROM pause"
-_OLDEST: Final = """
-SELECT n.integration, (SELECT received FROM report WHERE integration = n.integration AND outcome IS NULL
-                       ORDER BY seq LIMIT 1) AS oldest
-FROM unnest($1::text[]) AS n(integration)
-"""
-_DEAD_COUNTS: Final = """
-SELECT integration, count(*) AS dead FROM report WHERE outcome = 'dead' AND handled IS NULL GROUP BY integration
-"""
 _LETTERS: Final = """
 SELECT seq, alarm FROM report WHERE seq = ANY($1::bigint[]) AND outcome = 'dead' AND handled IS NULL ORDER BY seq
 """
@@ -64,24 +55,6 @@ _QUEUE: Final = """
 UPDATE alarm a SET pending = a.pending + u.more, due = coalesce(a.due, now())
 FROM unnest($1::bigint[], $2::bigint[]) AS u(id, more) WHERE a.id = u.id
 """
-
-
-async def counts(link: Link) -> dict[str, Counts]:
-    async with link.read() as connection:
-        names = [row["integration"] for row in await connection.fetch(_NAMES)]
-        sums = await tally.sums(connection)
-        oldest = {row["integration"]: row["oldest"] for row in await connection.fetch(_OLDEST, names)}
-        dead = {row["integration"]: row["dead"] for row in await connection.fetch(_DEAD_COUNTS)}
-    nothing = tally.Sum(0, 0)
-    return {
-        name: Counts(
-            pending=sums.get(name, nothing).pending,
-            open_alarms=sums.get(name, nothing).firing,
-            oldest=oldest[name],
-            dead=dead.get(name, 0),
-        )
-        for name in names
-    }
 
 
 async def alarms(link: Link, query: AlarmQuery) -> list[AlarmRow]:
@@ -127,7 +100,9 @@ async def discard(link: Link, seqs: Sequence[int]) -> list[int]:
     return list(letters)
 
 
-async def replay(link: Link, seqs: Sequence[int], *, as_sent: bool, now: Micros) -> dict[int, tuple[Kind, ...]]:
+async def replay(
+    link: Link, seqs: Sequence[int], *, as_sent: bool, now: Micros, counts: RunningCounts
+) -> dict[int, tuple[Kind, ...]]:
     async with link.write() as connection:
         letters, names = await _letters(connection, seqs)
         if not letters:
@@ -140,11 +115,8 @@ async def replay(link: Link, seqs: Sequence[int], *, as_sent: bool, now: Micros)
         more = Counter(await _owe_again(connection, owed, as_sent, now))
         await connection.execute(_HANDLED, "replayed", list(letters))
         await connection.execute(_QUEUE, list(more), list(more.values()))
-        per_integration: Counter[str] = Counter()
-        for alarm, added in more.items():
-            per_integration[names[alarm]] += added
-        differences = {name: tally.Sum(added, 0) for name, added in per_integration.items()}
-        await tally.add(connection, link.shard(tally.SHARDS), differences)
+    for alarm, added in more.items():
+        counts.add(names[alarm], pending=added)
     kinds: dict[int, tuple[Kind, ...]] = {}
     for new in owed:
         kinds[new.asked] = (*kinds.get(new.asked, ()), new.kind)

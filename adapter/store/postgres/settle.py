@@ -7,7 +7,6 @@ again, unless something else is.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from adapter.alarm import Accepted, Kind
 from adapter.clock import Micros
 from adapter.store.contract import Settled, Settlement
-from adapter.store.postgres import tally as tally
 from adapter.store.postgres.connection import Link
+from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.rows import accepted_of, key_of
 from adapter.store.records import attempts_to_json, provenance_to_json
 
@@ -94,7 +93,7 @@ Tried = Collection[tuple[int, int]]
 """(seq, token) of settlements whose commit was not confirmed: they may have happened already."""
 
 
-async def settle(link: Link, settlements: Sequence[Settlement], tried: Tried) -> list[Settled]:
+async def settle(link: Link, settlements: Sequence[Settlement], tried: Tried, counts: RunningCounts) -> list[Settled]:
     """Promise 7."""
     async with link.write() as connection:
         alarms, reports = await _locked(connection, settlements)
@@ -105,14 +104,10 @@ async def settle(link: Link, settlements: Sequence[Settlement], tried: Tried) ->
             for (_, _, lost), settlement in zip(steps, settlements, strict=True)
         ]
         await _write_alarms(connection, list(alarms.values()))
-        left = [again - gone for (_, gone, _), again in zip(steps, reasserted, strict=True)]
-        differences: Counter[str] = Counter()
-        for settlement, difference in zip(settlements, left, strict=True):
-            differences[settlement.claim.report.integration] += difference
-        totals = {name: tally.Sum(difference, 0) for name, difference in differences.items()}
-        await tally.add(connection, link.shard(tally.SHARDS), totals)
-        sums = await tally.sums(connection)
-    return _settled(settlements, [counted for counted, _, _ in steps], reasserted, left, sums)
+    return [
+        _settled(settlement.claim.report.integration, counted, left, again, counts)
+        for settlement, (counted, left, _), again in zip(settlements, steps, reasserted, strict=True)
+    ]
 
 
 def _settle(
@@ -159,23 +154,14 @@ def _happened(settlement: Settlement, report: _Report, *, free: bool) -> bool:
     return report.outcome == settlement.outcome.value and report.done == settlement.at
 
 
-def _settled(
-    settlements: Sequence[Settlement],
-    counted: list[bool],
-    reasserted: list[bool],
-    left: list[int],
-    sums: dict[str, tally.Sum],
-) -> list[Settled]:
-    """Each with the figures after it, worked out backwards from those after the last."""
-    answers = []
-    for place in reversed(range(len(settlements))):
-        name = settlements[place].claim.report.integration
-        now = sums.get(name, tally.Sum(0, 0))
-        answers.append(
-            Settled(counted=counted[place], reasserted=reasserted[place], pending=now.pending, open_alarms=now.firing)
-        )
-        sums[name] = tally.Sum(now.pending - left[place], now.firing)
-    return answers[::-1]
+def _settled(integration: str, counted: bool, left: bool, reasserted: bool, counts: RunningCounts) -> Settled:
+    counts.add(integration, pending=reasserted - left)
+    return Settled(
+        counted=counted,
+        reasserted=reasserted,
+        pending=counts.pending(integration),
+        open_alarms=counts.open_alarms(integration),
+    )
 
 
 def _key(settlement: Settlement) -> tuple[str, bytes]:

@@ -24,6 +24,7 @@ from adapter.store.postgres import replicas as replicas
 from adapter.store.postgres import upkeep as upkeep
 from adapter.store.postgres.claims import Lease, claim
 from adapter.store.postgres.connection import CommitUnknown, Link, TryAgain, connect
+from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.settle import settle
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
@@ -56,6 +57,7 @@ async def open_postgres(
         await migrate(link, migrations())
         store = PostgresStore(link, dsn, backlog=backlog, clock=clock, lease=lease, replica=replica)
         await store.heartbeat("")
+        await store.counts()
     except BaseException:
         await link.close()
         raise
@@ -73,6 +75,7 @@ class PostgresStore:
         self._clock = clock
         self._lease = lease
         self._seen = SeenLater()
+        self._counts = RunningCounts()
         self._unsure: set[tuple[int, int]] = set()  # settlements whose commit was not confirmed
         self._revision = ""
         self._surroundings = replicas.Surroundings()
@@ -84,7 +87,7 @@ class PostgresStore:
     # intake
 
     async def accept(self, intake: Intake) -> Receipt:
-        taken = await self._call(lambda: intaking.accept(self._link, intake, self._backlog))
+        taken = await self._call(lambda: intaking.accept(self._link, intake, self._backlog, self._counts))
         self._seen.add(taken.seen)
         return taken.receipt
 
@@ -102,7 +105,7 @@ class PostgresStore:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         mine = {(settlement.claim.report.seq, settlement.claim.token) for settlement in settlements}
         try:
-            settled = await self._call(lambda: settle(self._link, settlements, self._unsure))
+            settled = await self._call(lambda: settle(self._link, settlements, self._unsure, self._counts))
         except CommitUnknown:
             self._unsure |= mine
             raise
@@ -118,7 +121,7 @@ class PostgresStore:
     # views
 
     async def counts(self) -> dict[str, Counts]:
-        return await self._call(lambda: queries.counts(self._link))
+        return await self._call(lambda: self._counts.refresh(self._link))
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         return self._seen.shown(await self._call(lambda: queries.alarms(self._link, query)))
@@ -131,7 +134,7 @@ class PostgresStore:
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         now = self._clock.now()
-        return await self._call(lambda: queries.replay(self._link, seqs, as_sent=as_sent, now=now))
+        return await self._call(lambda: queries.replay(self._link, seqs, as_sent=as_sent, now=now, counts=self._counts))
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
         return await self._call(lambda: queries.discard(self._link, seqs))

@@ -10,7 +10,6 @@ import json
 import signal
 import socket
 import tempfile
-import unicodedata
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -21,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 from adapter.app import Options, running
+from adapter.cli.table import table
 from adapter.config.load import load_config
 from adapter.sandbox.server import SANDBOX, make_sandbox
 
@@ -112,29 +112,16 @@ def _difference(due: Sequence[Due], received: Sequence[Due]) -> str:
     return "\n".join(lines)
 
 
-_COLUMNS: Final = (
-    ("alarmStatus", 6), ("alarmLevel", 8), ("alarmName", 30), ("nameSpace", 10), ("applicationId", 13),
-    ("resourceName", 20), ("alarmDesc", 44),
-)  # fmt: skip
+_COLUMNS: Final = {
+    "alarmStatus": 6, "alarmLevel": 8, "alarmName": 30, "nameSpace": 10, "applicationId": 13, "resourceName": 20,
+    "alarmDesc": 44,
+}  # fmt: skip
 
 
 def _table(bodies: Sequence[Mapping[str, Any]]) -> str:
-    head = "  ".join(_fit(name.removeprefix("alarm").lower() or name, width) for name, width in _COLUMNS)
-    rule = "  ".join("-" * width for _, width in _COLUMNS)
-    rows = ("  ".join(_fit(str(body.get(name, "")), width) for name, width in _COLUMNS).rstrip() for body in bodies)
-    return "\n".join([head.rstrip(), rule, *rows])
-
-
-def _fit(text: str, width: int) -> str:
-    """Exactly `width` terminal cells; Chinese characters and emoji take two."""
-    text = " ".join(text.split())
-    cells = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
-    if sum(cells) > width:
-        while sum(cells) > width - 1:
-            cells.pop()
-        text = text[: len(cells)] + "…"
-        cells.append(1)
-    return text + " " * (width - sum(cells))
+    headings = {name: name.removeprefix("alarm").lower() for name in _COLUMNS}
+    rows = [{headings[name]: " ".join(str(body.get(name, "")).split()) for name in _COLUMNS} for body in bodies]
+    return table({headings[name]: width for name, width in _COLUMNS.items()}, rows, rule=True)
 
 
 @asynccontextmanager

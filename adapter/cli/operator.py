@@ -8,9 +8,10 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from adapter.cli.client import ask, pages
+from adapter.cli.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
@@ -81,8 +82,10 @@ def _list_alarms(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    query = {"integration": options.integration, "text": options.alarm}
-    found = pages(options.url, "/api/v1/alarms", query)
+    query = {"integration": options.integration, "text": options.alarm, "limit": 1000}
+    found = ask(
+        options.url, "GET", f"/api/v1/alarms?{urlencode({key: value for key, value in query.items() if value})}"
+    )
     exact = [row for row in found if row["fingerprint"] == options.alarm]
     named = [(row["integration"], row["fingerprint"]) for row in exact or found]
     if len(named) > MOST_EXPLAINED:
@@ -103,9 +106,9 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
     """One screen: the sentences, then the last reports."""
     integration, fingerprint = name
     alarm = trail["alarm"] or {"labels": {}}
-    labels = ", ".join(_cell(f'{label}="{value}"') for label, value in alarm["labels"].items())
-    lines = [f"{_cell(fingerprint)} in {integration} {{{labels}}}", ""]
-    lines += [f"  {_cell(sentence)}" for sentence in trail["explanation"]]
+    labels = ", ".join(cell(f'{label}="{value}"') for label, value in alarm["labels"].items())
+    lines = [f"{cell(fingerprint)} in {integration} {{{labels}}}", ""]
+    lines += [f"  {cell(sentence)}" for sentence in trail["explanation"]]
     reports = [
         report
         | {
@@ -120,7 +123,7 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
         lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
         last = next((report for report in trail["reports"] if report["body"]), None)
         if last:
-            lines += ["", f"  body of report {last['id']}: {_cell(json.dumps(last['body'], ensure_ascii=False))}"]
+            lines += ["", f"  body of report {last['id']}: {cell(json.dumps(last['body'], ensure_ascii=False))}"]
     return "\n".join(lines)
 
 
@@ -182,17 +185,10 @@ def _print(options: argparse.Namespace, data: Any, text: str) -> int:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str) -> str:
-    """Columns as wide as needed; the last one is cut at the terminal's edge, never in a pipe."""
+    """Columns as wide as needed; lines are cut at the terminal's edge, never in a pipe."""
     if not rows:
         return empty
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    heads = [column.upper().replace("_", " ") for column in columns]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)]
-    return "\n".join(line.rstrip()[:most] for line in lines)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    headings = {column: column.upper().replace("_", " ") for column in columns}
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    named = [{heading: row.get(column) for column, heading in headings.items()} for row in rows]
+    return table(dict.fromkeys(headings.values()), named, edge=edge)

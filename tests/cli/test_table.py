@@ -1,0 +1,24 @@
+"""Tables that an operator reads in a terminal."""
+
+from __future__ import annotations
+
+from adapter.cli.table import cell, table
+
+
+def test_columns_line_up_with_wide_characters() -> None:
+    lines = table({"NAME": None, "LEVEL": None}, [{"NAME": "磁盘已满", "LEVEL": "Critical"}, {"NAME": "DiskFull"}])
+    assert lines.splitlines() == ["NAME      LEVEL", "磁盘已满  Critical", "DiskFull"]
+
+
+def test_a_value_longer_than_its_column_ends_with_an_ellipsis() -> None:
+    assert table({"n": 6}, [{"n": "告警名称"}, {"n": "abcdefg"}]).splitlines() == ["n", "告警…", "abcde…"]
+
+
+def test_lines_end_at_the_edge_of_the_terminal() -> None:
+    assert table({"a": None, "b": None}, [{"a": "xxxx", "b": "yyyy"}], edge=7).splitlines() == ["a     b", "xxxx  …"]
+
+
+def test_a_value_cannot_change_the_terminal() -> None:
+    assert cell("a\x1b[2K\r\nb\u202e") == "a\N{REPLACEMENT CHARACTER}[2K" + "\N{REPLACEMENT CHARACTER}" * 2 + (
+        "b\N{REPLACEMENT CHARACTER}"
+    )

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 
 
 class News(StrEnum):
-    """What intake made of one alert."""
+    """What one alert was to intake."""
 
     NEWS = "news"
     REPEAT = "repeat"
@@ -48,7 +48,7 @@ class News(StrEnum):
 
 
 class Alarm(NamedTuple):
-    """What is known of one alert identity in one integration, as far as intake looks at it."""
+    """The state of one alert identity in one integration, as far as intake needs it."""
 
     fingerprint: str
     status: Status

@@ -386,7 +386,7 @@ async def serve(options: Options) -> int:
 
 
 def _collect_rarely() -> None:
-    """Keep what the start made: a full collection over a large webhook's records would hold the event loop up."""
+    """Exempt what the start built from collection: a full one would hold the event loop up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -1,4 +1,4 @@
-"""Time as an argument: whoever waits or stamps gets a Clock, so that tests can move it."""
+"""Time as an argument: every part that waits or takes a time gets a Clock, so that tests can move it."""
 
 from __future__ import annotations
 

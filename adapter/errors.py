@@ -7,7 +7,7 @@ AdapterError
 ├── RenderError          the rendering child cannot serve: fall back, or try again
 └── StoreError
     ├── StoreUnavailable cannot commit now: answer 503, try again
-    │   └── BacklogFull  the bound is reached: answer 503 to whatever would add to it
+    │   └── BacklogFull  the bound is reached: answer 503 to a webhook that would add to it
     └── StoreRefused     cannot be opened safely: say why in one line and do not start
 """
 
@@ -25,7 +25,7 @@ class Finding:
     line: int
     col: int
     message: str
-    hint: str = ""  # what to do instead, when it can be told
+    hint: str = ""  # what to do instead, where there is an answer
     source: str = ""  # the line's text, for the caret
 
     def __str__(self) -> str:

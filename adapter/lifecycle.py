@@ -14,8 +14,8 @@
     none               resolved                                     ok       after a lost store the only way to close
                                                                              a real alarm
 
-Rules for whoever edits it:
-1. A repeat returns the very `known` it was given, so that the store can tell by identity that nothing is to be written.
+Rules for a change of this file:
+1. A repeat returns the same object `known`, so that the store sees by identity that it has nothing to write.
 2. A changed startsAt never starts an episode; only the newest is remembered, to tell a stale resolve.
 3. An alert without a readable endsAt is not stale: closing too early heals at the next repeat, an open alarm does not.
 """

@@ -1,4 +1,4 @@
-"""The admin API, `/api/v1/...`: what the operator commands and a person with curl ask and the little they change."""
+"""The admin API, `/api/v1/...`: answers the operator commands and curl, and makes the few changes they ask for."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Integration(Protocol):
 
 
 class Reloads(Protocol):
-    """What came of the last look at the files."""
+    """The outcome of the last reload."""
 
     @property
     def findings(self) -> Sequence[Finding]: ...
@@ -190,10 +190,10 @@ class AdminApi:
 
     async def _trail(self, call: Call) -> TrailModel:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
-        found = await self._store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
+        rows = await self._store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
         reports = await self._store.trail(integration, fingerprint)
         delivery = self._deliveries.get(integration)
-        alarm = found[0] if found else None
+        alarm = rows[0] if rows else None
         return TrailModel(
             explanation=explain(
                 alarm,

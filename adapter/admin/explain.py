@@ -1,4 +1,4 @@
-"""PURE: why COC has heard what it has heard of one alarm, in sentences a tired person can act on."""
+"""PURE: explains what COC was sent about one alarm and why, in sentences that a person on call can act on."""
 
 from __future__ import annotations
 
@@ -59,11 +59,17 @@ def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> 
 
 
 def _last(row: ReportRow) -> str:
-    kind, made = row.report.kind.value, row.provenance
-    rule = f"rule {made.rule!r} of {made.mapping} (revision {made.revision})" if made and made.rule else "no rule"
+    kind, source = row.report.kind.value, row.provenance
+    rule = (
+        f"rule {source.rule!r} of {source.mapping} (revision {source.revision})"
+        if source and source.rule
+        else "no rule"
+    )
     head = f"Last settled: {kind!r} (id {row.report.seq}) at {when(row.done)}: "
     if row.outcome is Outcome.DELIVERED:
-        marks = f", fallback for {', '.join(field for field, _ in made.fallbacks)}" if made and made.fallbacks else ""
+        marks = (
+            f", fallback for {', '.join(field for field, _ in source.fallbacks)}" if source and source.fallbacks else ""
+        )
         return f"{head}delivered, COC accepted it, made by {rule}{marks}."
     if row.outcome is Outcome.UNNEEDED:
         return f"{head}unneeded, the fields COC goes by are as COC has them; made by {rule}."

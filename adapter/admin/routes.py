@@ -100,7 +100,7 @@ def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A list with where the next page begins, told in the header X-Next-After."""
+    """A list, and where the next page begins; the header X-Next-After carries that."""
 
     items: list[Any]
     next_after: int | None
@@ -186,8 +186,8 @@ def _schema(answer: Any) -> dict[str, Any]:
 
 
 def _models(operation: Operation) -> list[type[BaseModel]]:
-    found = [operation.answer, *get_args(operation.answer), operation.takes]
-    return [item for item in found if isinstance(item, type) and not isinstance(item, types.GenericAlias)
+    types_used = [operation.answer, *get_args(operation.answer), operation.takes]
+    return [item for item in types_used if isinstance(item, type) and not isinstance(item, types.GenericAlias)
             and issubclass(item, BaseModel)]  # fmt: skip
 
 

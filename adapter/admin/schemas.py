@@ -1,6 +1,6 @@
 """The answers of the admin API as models: they read the store's rows, and the OpenAPI document describes them.
 
-A field whose name differs from that of the row says where its value is found.
+`_at` names the path of a value where it differs from the field's name.
 """
 
 from __future__ import annotations

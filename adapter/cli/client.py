@@ -19,10 +19,10 @@ SECONDS: Final = 30.0
 def pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every page of a list."""
     rows: list[dict[str, Any]] = []
-    given = {name: value for name, value in query.items() if value}
+    query = {name: value for name, value in query.items() if value}
     after = 0
     while True:
-        page = ask(url, "GET", f"{path}?{urlencode({**given, 'limit': 1000, 'after': after}, doseq=True)}")
+        page = ask(url, "GET", f"{path}?{urlencode({**query, 'limit': 1000, 'after': after}, doseq=True)}")
         rows += page
         if len(page) < 1000:
             return rows
@@ -57,8 +57,8 @@ def ask(url: str, method: str, path: str, body: Any = None) -> Any:
 def _split(url: str) -> tuple[str, str]:
     """The URL without `user:password@`, fit to be shown, and what they make as a header, empty without."""
     scheme, _, rest = url.partition("://")
-    login, found, place = rest.rpartition("@")
-    if not found:
+    login, at_sign, place = rest.rpartition("@")
+    if not at_sign:
         return url, ""
     return f"{scheme}://{place}", "Basic " + base64.b64encode(unquote(login).encode()).decode()
 

@@ -94,7 +94,7 @@ async def _received(app: web.Application, due: int) -> list[dict[str, Any]]:
     sandbox = app[SANDBOX]
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
-    while len(sandbox.received()) < due and loop.time() < until:  # noqa: ASYNC110 - the sandbox tells nobody
+    while len(sandbox.received()) < due and loop.time() < until:  # noqa: ASYNC110 - the sandbox has no event to wait for
         await asyncio.sleep(0.02)
     # As long again as a report takes, so that one too many would be seen.
     await asyncio.sleep(0.5)

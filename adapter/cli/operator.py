@@ -1,4 +1,4 @@
-"""The operator commands: `alarms`, `dead-letters`, `integrations`. They ask the admin API and print tables or JSON."""
+"""The operator commands `alarms`, `dead-letters`, `integrations`: call the admin API, print tables or JSON."""
 
 from __future__ import annotations
 
@@ -83,15 +83,13 @@ def _list_alarms(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     query = {"integration": options.integration, "text": options.alarm, "limit": 1000}
-    found = ask(
-        options.url, "GET", f"/api/v1/alarms?{urlencode({key: value for key, value in query.items() if value})}"
-    )
-    exact = [row for row in found if row["fingerprint"] == options.alarm]
-    named = [(row["integration"], row["fingerprint"]) for row in exact or found]
+    rows = ask(options.url, "GET", f"/api/v1/alarms?{urlencode({key: value for key, value in query.items() if value})}")
+    exact = [row for row in rows if row["fingerprint"] == options.alarm]
+    named = [(row["integration"], row["fingerprint"]) for row in exact or rows]
     if len(named) > MOST_EXPLAINED:
-        shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in found]
+        shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
         print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
-        return _print(options, found, _table(_ALARMS, shown, "")) or 1
+        return _print(options, rows, _table(_ALARMS, shown, "")) or 1
     if not named:
         state = ask(options.url, "GET", "/api/v1/integrations")
         named = [(options.integration or state[0]["integration"], options.alarm)]

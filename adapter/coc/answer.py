@@ -1,6 +1,6 @@
-"""PURE: reading an answer's body and headers, whoever wrote them. Nothing here raises.
+"""PURE: reads an answer's body and headers, from COC or from anything in between. Raises nothing.
 
-COC and the gateway say `{"error_code", "error_msg"}`; IAM and some proxies wrap them in `error` or spell them in
+COC and the gateway answer `{"error_code", "error_msg"}`; IAM and some proxies wrap them in `error` or spell them in
 other ways.
 """
 
@@ -22,7 +22,7 @@ _MESSAGE_NAMES = ("error_msg", "errorMsg", "error_message", "message", "msg")
 
 
 class Answer(NamedTuple):
-    """What a body says."""
+    """Code and message of a body."""
 
     code: str  # as it stood there, to be judged by
     shown_code: str  # to be shown
@@ -33,17 +33,17 @@ class Answer(NamedTuple):
 def read_answer(body: bytes, redact: Callable[[str], str]) -> Answer:
     """Code and words of a body: of a JSON object by its fields, of anything else the text without its tags."""
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return Answer("", "", _as_text(body, redact))
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return Answer("", "", _as_text(body, redact))
-    inner = found.get("error")
-    holder = inner if isinstance(inner, dict) else found
+    inner = document.get("error")
+    holder = inner if isinstance(inner, dict) else document
     code, message = _first(holder, _CODE_NAMES), _first(holder, _MESSAGE_NAMES)
     if not code and not message:
         message = body.decode("utf-8", "replace")
-    at_top = holder is found and "error_code" in found
+    at_top = holder is document and "error_code" in document
     return Answer(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message)), at_top)
 
 
@@ -81,7 +81,7 @@ def one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """A header's value in whatever case the mapping keeps its names; empty when it is absent."""
+    """A header's value, the case of its name ignored; empty when it is absent."""
     value = headers.get(name)
     if value is None:
         value = next((v for k, v in headers.items() if k.lower() == name.lower()), "")

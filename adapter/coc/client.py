@@ -180,8 +180,8 @@ def build_request(endpoint: Endpoint) -> RequestTemplate:
 def snapshot(endpoint: Endpoint) -> bytes:
     """A digest of everything a template is built from."""
     # Secret.refresh cannot tell: another holder of the same Secret may have refreshed it before.
-    found = (tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files())
-    return hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).digest()
+    settings = (tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files())
+    return hashlib.sha256(repr(settings).encode("utf-8", "surrogatepass")).digest()
 
 
 def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:

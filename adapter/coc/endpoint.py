@@ -1,4 +1,4 @@
-"""One integration's way to COC: where it is, who asks, through what. Plain data; nothing here opens a connection."""
+"""How one integration reaches COC: URL, credentials, TLS, proxy. Plain data; opens no connection."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Endpoint:
 
     def proxy(self) -> URL | None:
         """The proxy, credentials included. ValueError when its URL cannot be used."""
-        given = self.proxy_text()
-        if not given:
+        text = self.proxy_text()
+        if not text:
             return None
         try:
-            url = URL(given)
+            url = URL(text)
         except ValueError:
             url = URL()
         if url.scheme not in ("http", "https") or not url.host:
@@ -82,7 +82,7 @@ class Endpoint:
         return given or (_environment_proxy(URL(self.base_url)) if self.trust_env else None) or ""
 
     def secrets(self) -> Iterator[str]:
-        """Every text that must not appear in what the adapter says."""
+        """Every text that must not appear in a log, an answer or a metric."""
         yield self.integration_key.get()
         if isinstance(self.auth, AkSk):
             yield self.auth.access_key.get()
@@ -101,12 +101,12 @@ class Endpoint:
 
     def refresh_secrets(self) -> None:
         """Read every secret file again."""
-        found: list[Secret | str | None] = [self.integration_key, self.proxy_url]
+        secrets: list[Secret | str | None] = [self.integration_key, self.proxy_url]
         if isinstance(self.auth, AkSk):
-            found += [self.auth.access_key, self.auth.secret_key, self.auth.security_token]
+            secrets += [self.auth.access_key, self.auth.secret_key, self.auth.security_token]
         elif isinstance(self.auth, Token):
-            found.append(self.auth.token)
-        for secret in found:
+            secrets.append(self.auth.token)
+        for secret in secrets:
             if isinstance(secret, Secret):
                 secret.refresh()
 
@@ -124,7 +124,7 @@ class Endpoint:
 
 
 def url_problem(base_url: str) -> str | None:
-    """Why a base_url cannot be used, in words for whoever wrote it; None when it can."""
+    """Why a base_url cannot be used, in words for the person who wrote it; None when it can."""
     try:
         url = URL(base_url)
         host, port = url.host, url.port

@@ -86,7 +86,7 @@ class Exchange:
         ended = False
         try:
             protocol, transport = connection.protocol, connection.transport
-            # What should be closed holds words nobody asked for, such as a server's 408 to a connection left idle.
+            # Such a connection may hold an answer to no request, such as a 408 for having been idle.
             if protocol is None or transport is None or transport.is_closing() or protocol.should_close:
                 self.stale = True
                 raise aiohttp.ServerDisconnectedError

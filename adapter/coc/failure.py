@@ -1,4 +1,4 @@
-"""What a POST that brought no answer means: every exception of the network has a verdict.
+"""Judges a POST that got no answer: every exception of the network has a verdict.
 
     exception                                     reason              the request may have taken effect
     --------------------------------------------  ------------------  ---------------------------------
@@ -44,7 +44,7 @@ def judge_failure(exc: BaseException, *, sent: bool) -> Verdict:
         return Verdict(action=Action.PAUSE, reason=Reason.ENDPOINT, message=message, hint=hint)
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return _proxy_refused(exc)
-    # aiohttp's own classes are SSLErrors too, but only the one they were made from knows the reason.
+    # aiohttp's own classes are SSLErrors too, but only the exception they wrap knows the reason.
     tls = [link for link in chain if isinstance(link, ssl.SSLError)]
     if tls:
         return _lost(Reason.TLS, _tls_words(tls[-1]), "check tls_config, server_name and the site's certificate")

@@ -1,4 +1,4 @@
-"""PURE: the field contract of COC's custom event, as one table, and the few operations that keep a body within it.
+"""PURE: the field contract of COC's custom event as one table, and the operations that keep a body within it.
 
 Sources: `POST /v1/event/huawei/custom/{integration_key}` in COC's API reference, pages of 2024 (lengths), 2025-10
 (optional applicationId in the API definition) and 2026-01 (character sets). No page states the unit of a length; the
@@ -73,7 +73,7 @@ def clip(text: str, limit: int, mark: str = ELLIPSIS) -> str:
 
 
 def tidy(text: str, *, lines: bool) -> str:
-    """Stripped, lone surrogates made U+FFFD, control characters removed; without `lines`, a break or tab is a space."""
+    """Stripped, U+FFFD for lone surrogates, no control characters; without `lines` a break or tab is a space."""
     if not text.isprintable():
         text = _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text))
         if not lines:

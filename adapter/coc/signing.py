@@ -1,4 +1,4 @@
-"""PURE: Huawei Cloud's request signature SDK-HMAC-SHA256, as the official SDK makes it. The time is given in.
+"""PURE: Huawei Cloud's request signature SDK-HMAC-SHA256, as the official SDK computes it. The caller gives the time.
 
 canonical request = method, path (each segment percent-encoded, always ending in `/`), query, `name:value` of each
 signed header, names joined by `;`, hex SHA-256 of the body; string to sign = algorithm, time, hex SHA-256 of that.

@@ -178,7 +178,7 @@ class Metrics:
         self._series.commit.observe(seconds)
 
     def store_size(self, bytes: int, free: int | None = None) -> None:
-        """`free`: by how much it can still grow; None where that cannot be told."""
+        """`free`: by how much it can still grow; None where that is unknown."""
         self._series.store_bytes.set(bytes)
         self._series.store_free.set(math.nan if free is None else free)
 

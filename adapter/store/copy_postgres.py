@@ -28,9 +28,9 @@ _OWN: Final = {"key", "due", "lease_token", "lease_until", "lease_owner", "crc"}
 _KEYS: Final = {"pause": "integration", "report": "seq"}
 # A lease that was never given back does not travel; that its report may have been sent does.
 _WORKED_OUT: Final = {
-    "doubt_episode": """CASE WHEN lease_until IS NULL THEN doubt_episode ELSE (
+    "maybe_sent_episode": """CASE WHEN lease_until IS NULL THEN maybe_sent_episode ELSE (
         SELECT episode FROM report WHERE alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1)
-        END AS doubt_episode"""
+        END AS maybe_sent_episode"""
 }
 _FIGURES: Final = """
 SELECT (SELECT count(*) FROM alarm) AS alarms, (SELECT count(*) FROM report) AS reports,

@@ -22,8 +22,8 @@ from adapter.store.sqlite.shutdown_marker import left
 _TABLES: Final = {"pause": "integration", "webhook": "intake", "alarm": "alarm", "report": "report", "reject": "reject"}
 _IDS: Final = {"webhook": "webhook", "alarm": "alarm", "report": "seq", "reject": "reject"}  # columns of `counter`
 _RENAMED: Final = {
-    "alarm": {"earlier": "earlier_outcome"},
-    "report": {"fate": "handled"},
+    "alarm": {"earlier": "earlier_outcome", "heard": "last_accepted_at", "doubt_episode": "maybe_sent_episode"},
+    "report": {"fate": "handled", "log": "attempt_log", "made": "provenance", "made_body": "provenance_body"},
     "pause": {"name": "integration", "pause_reason": "reason", "pause_since": "since", "pause_by": "asked_by",
               "pause_detail": "detail"},
 }  # fmt: skip
@@ -139,6 +139,6 @@ def _written(table: str, row: Row) -> Row:
     if table == "report":
         # What was damaged stays known as damaged.
         own["crc"] = checksum(row["raw"], row["body"]) ^ (not row["sound"])
-        own["made_crc"] = making_checksum(row["log"], row["made"], row["made_body"])
+        own["made_crc"] = making_checksum(row["attempt_log"], row["provenance"], row["provenance_body"])
         own["done"] = row["done"] or None
     return own

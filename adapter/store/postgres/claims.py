@@ -29,14 +29,14 @@ FROM due WHERE a.id = due.id RETURNING a.id, due.due AS was_due, due.abandoned
 # Statements of their own, because the one above may have locked rows newer than what it could see of the reports.
 # Whoever held a lease and never gave it back may have sent the first report that waits.
 _DOUBT: Final = """
-UPDATE alarm a SET doubt_episode = (
+UPDATE alarm a SET maybe_sent_episode = (
     SELECT episode FROM report WHERE alarm = a.id AND outcome IS NULL ORDER BY seq LIMIT 1)
 WHERE id = ANY($1::bigint[])
 """
 _HEADS: Final = f"""
 SELECT {REPORT_COLUMNS}, a.id, a.accepted_body, a.accepted_status, a.accepted_at, a.lease_token,
        CASE WHEN a.earlier_episode = r.episode THEN a.earlier_outcome END AS earlier,
-       a.doubt_episode = r.episode AS doubt
+       a.maybe_sent_episode = r.episode AS doubt
 FROM alarm a CROSS JOIN LATERAL (
     SELECT * FROM report WHERE alarm = a.id AND outcome IS NULL ORDER BY seq LIMIT 1) r
 WHERE a.id = ANY($1::bigint[])

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 _QUICK: Final = 100  # alerts, about 2 ms
 
-_STATE: Final = "id, fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending"
+_STATE: Final = (
+    "id, fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending"
+)
 _KNOWN: Final = f"SELECT {_STATE} FROM alarm WHERE integration = $1 AND key = ANY($2::bytea[])"  # noqa: S608
 _LOCKED: Final = f"{_KNOWN} ORDER BY id FOR UPDATE"
 _UNTRIED: Final = """

@@ -26,7 +26,8 @@ WHERE a.id > $1 AND ($2::text IS NULL OR a.integration = $2) AND ($3::text IS NU
 ORDER BY a.id LIMIT $5
 """  # noqa: S608
 _REPORT: Final = f"""
-SELECT {REPORT_COLUMNS}, r.outcome, r.handled, r.done, r.made, r.made_body, r.log, w.receiver, w.external_url, w.alerts,
+SELECT {REPORT_COLUMNS}, r.outcome, r.handled, r.done, r.provenance, r.provenance_body, r.attempt_log,
+       w.receiver, w.external_url, w.alerts,
        CASE WHEN r.outcome IS NULL AND r.seq = (SELECT min(seq) FROM report WHERE alarm = a.id AND outcome IS NULL)
             THEN extract(epoch FROM a.due - clock_timestamp())::float8 END AS due_in
 FROM report r JOIN alarm a ON a.id = r.alarm LEFT JOIN webhook w ON w.id = r.webhook
@@ -45,7 +46,7 @@ _PAST: Final = "SELECT seq, alarm, kind, coc_alarm_id, outcome FROM report WHERE
 _AGAIN: Final = """
 INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, crc, received, webhook, body)
 SELECT r.integration, r.alarm, r.episode, u.kind, r.coc_alarm_id, r.raw, r.crc, $1::bigint, 0,
-       CASE WHEN u.as_sent THEN r.made_body END
+       CASE WHEN u.as_sent THEN r.provenance_body END
 FROM unnest($2::bigint[], $3::text[], $4::boolean[]) WITH ORDINALITY AS u(seq, kind, as_sent, place)
 JOIN report r ON r.seq = u.seq ORDER BY u.place
 RETURNING alarm

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 # Statements are put together from these constants alone, which is why S608 is off for them.
 ALARM_COLUMNS: Final = (
     "a.id, a.integration, a.fingerprint, a.status, a.episode, a.coc_alarm_id, a.starts, a.ends, a.content, a.revision,"
-    " a.heard, a.pending, a.labels, a.first_seen, a.last_seen, a.repeats, a.stale,"
+    " a.last_accepted_at, a.pending, a.labels, a.first_seen, a.last_seen, a.repeats, a.stale,"
     " a.accepted_body, a.accepted_status, a.accepted_at"
 )
 REPORT_COLUMNS: Final = (
     "r.seq, r.integration, a.fingerprint, r.episode, r.kind, r.coc_alarm_id, r.raw, r.crc, r.received, r.webhook,"
-    " r.attempts, r.refused, r.body, a.labels, a.status, a.starts, a.ends, a.content, a.revision, a.heard, a.pending"
+    " r.attempts, r.refused, r.body, a.labels, a.status, a.starts, a.ends, a.content, a.revision,"
+    " a.last_accepted_at, a.pending"
 )
 _LONGEST_KEY: Final = 255  # bytes; an index entry has room for 2,700
 
@@ -47,7 +48,7 @@ def alarm_of(row: Row) -> Alarm:
         ends=row["ends"],
         content=row["content"],
         revision=row["revision"],
-        last_accepted_at=row["heard"],
+        last_accepted_at=row["last_accepted_at"],
         pending=row["pending"],
     )
 
@@ -100,8 +101,8 @@ def report_row(row: Row) -> ReportRow:
         replayed=row["handled"] == "replayed",
         done=row["done"],
         due_in=row["due_in"],
-        provenance=provenance_from_json(row["made"], row["made_body"]),
-        attempts=attempts_from_json(row["log"]),
+        provenance=provenance_from_json(row["provenance"], row["provenance_body"]),
+        attempts=attempts_from_json(row["attempt_log"]),
         sender=_sender(row),
     )
 

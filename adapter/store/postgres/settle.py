@@ -26,22 +26,26 @@ if TYPE_CHECKING:
 
 _LOCK: Final = """
 SELECT a.id, a.integration, a.key, a.pending, a.lease_token, a.lease_until IS NOT NULL AS leased,
-       a.accepted_body, a.accepted_status, a.accepted_at, a.earlier_episode, a.earlier_outcome, a.doubt_episode, a.heard
+       a.accepted_body, a.accepted_status, a.accepted_at, a.earlier_episode, a.earlier_outcome, a.maybe_sent_episode,
+       a.last_accepted_at
 FROM unnest($1::text[], $2::bytea[]) AS u(integration, key) JOIN alarm a USING (integration, key)
 ORDER BY a.id FOR UPDATE OF a
 """
-_REPORTS: Final = "SELECT seq, outcome, done, attempts, refused, log FROM report WHERE seq = ANY($1::bigint[])"
+_REPORTS: Final = (
+    "SELECT seq, outcome, done, attempts, refused, attempt_log AS log FROM report WHERE seq = ANY($1::bigint[])"
+)
 _SETTLE: Final = """
-UPDATE report r SET outcome = u.outcome, done = u.done, attempts = u.attempts, refused = u.refused, log = u.log,
-                    made = coalesce(u.made, r.made),
-                    made_body = CASE WHEN u.made IS NULL THEN r.made_body ELSE u.made_body END
+UPDATE report r SET outcome = u.outcome, done = u.done, attempts = u.attempts, refused = u.refused, attempt_log = u.log,
+                    provenance = coalesce(u.made, r.provenance),
+                    provenance_body = CASE WHEN u.made IS NULL THEN r.provenance_body ELSE u.made_body END
 FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::boolean[], $6::text[], $7::text[], $8::bytea[])
   AS u(seq, outcome, done, attempts, refused, log, made, made_body)
 WHERE r.seq = u.seq
 """
 _RELEASE: Final = """
 UPDATE alarm a SET pending = u.pending, accepted_body = u.body, accepted_status = u.status, accepted_at = u.at,
-                   heard = u.heard, earlier_episode = u.episode, earlier_outcome = u.outcome, doubt_episode = u.doubt,
+                   last_accepted_at = u.heard, earlier_episode = u.episode, earlier_outcome = u.outcome,
+                   maybe_sent_episode = u.doubt,
                    due = CASE WHEN u.pending = 0 THEN NULL
                               WHEN u.delay IS NULL THEN coalesce(a.due, now())
                               ELSE now() + u.delay * interval '1 s' END,
@@ -187,10 +191,10 @@ def _alarm(row: Row) -> _Alarm:
         token=row["lease_token"],
         leased=row["leased"],
         accepted=accepted_of(row),
-        heard=row["heard"],
+        heard=row["last_accepted_at"],
         earlier_episode=row["earlier_episode"],
         earlier_outcome=row["earlier_outcome"],
-        doubt_episode=row["doubt_episode"],
+        doubt_episode=row["maybe_sent_episode"],
     )
 
 

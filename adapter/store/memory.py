@@ -6,35 +6,25 @@ Nothing is durable. No call waits for anything, so each is one transaction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
+from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
 from adapter.alertmanager import Reject, pack
 from adapter.clock import Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import REJECTS_KEPT, Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
-from adapter.store.plan import ChangedAlarm, OwedReport, accept_result, check_backlog, plan_of
+from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS, has_labels, has_text
 from adapter.store.replay import Past, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, Provenance, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 
 @dataclass(slots=True, kw_only=True)
 class _Alarm:
-    """An alarm's row and its reports."""
-
-    id: int
-    integration: str
-    alarm: Alarm
-    first_seen: Micros
-    last_seen: Micros
-    labels: Mapping[str, str]
-    repeats: int = 0
-    stale: int = 0
-    accepted: Accepted | None = None
+    row: AlarmRow
     earlier_episode: int = 0
     earlier_outcome: Outcome | None = None
     maybe_sent_episode: int = 0
@@ -42,23 +32,31 @@ class _Alarm:
     queue: list[_Report] = field(default_factory=list)  # pending, in order
     trail: list[_Report] = field(default_factory=list)  # all of them
 
+    def update(self, **changes: Any) -> None:
+        self.row = replace(self.row, **changes)
+
 
 @dataclass(slots=True, kw_only=True)
 class _Report:
-    """A report's row."""
-
     alarm: _Alarm
-    report: Report
-    outcome: Outcome | None = None
-    handled: str = ""  # of a dead letter: replayed or discarded
-    done: Micros = 0
-    provenance: Provenance | None = None
-    attempts: tuple[Attempt, ...] = ()
+    row: ReportRow
+    discarded: bool = False
+
+    def update(self, **changes: Any) -> None:
+        self.row = replace(self.row, **changes)
+
+    @property
+    def seq(self) -> int:
+        return self.row.report.seq
 
     @property
     def is_letter(self) -> bool:
         """A dead letter that waits for a person."""
-        return self.outcome is Outcome.DEAD and not self.handled
+        return self.row.outcome is Outcome.DEAD and not self.row.replayed and not self.discarded
+
+    @property
+    def past(self) -> Past:
+        return Past(self.seq, self.row.report.kind, self.row.report.coc_alarm_id, self.row.outcome)
 
 
 class MemoryStore:
@@ -83,56 +81,59 @@ class MemoryStore:
 
     async def accept(self, intake: Intake) -> Receipt:
         self._check_open()
-        name, rejects = intake.integration, intake.webhook.rejects
-        found = {alert.fingerprint: self._alarms.get((name, alert.fingerprint)) for alert in intake.webhook.alerts}
-        rows = {fingerprint: row for fingerprint, row in found.items() if row is not None}
-        plan = plan_of({fingerprint: row.alarm for fingerprint, row in rows.items()}, intake)
-        last = {fingerprint: rows[fingerprint].queue[-1].report for fingerprint in plan.replaceable}
+        name, at, webhook = intake.integration, intake.received, intake.webhook
+        found = {alert.fingerprint: self._alarms.get((name, alert.fingerprint)) for alert in webhook.alerts}
+        alarms = {fingerprint: alarm for fingerprint, alarm in found.items() if alarm is not None}
+        plan = plan_of({fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, intake)
+        last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
         check_backlog(plan, pending=self._pending.total(), bound=self._bound)
-        webhook = self._keep_sender(intake) if plan.owed or rejects else 0
+
+        id_ = self._keep_sender(intake) if plan.owed or webhook.rejects else 0
         for fingerprint, change in plan.alarms.items():
-            rows[fingerprint] = self._change(rows.get(fingerprint), change, intake)
-        group_json = intake.webhook.group.as_json()
+            alarm = alarms[fingerprint] = alarms.get(fingerprint) or self._new_alarm(change.alarm, intake)
+            alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at)
+        group_json = webhook.group.as_json()
         for owed in plan.owed:
-            self._owe(rows[owed.alarm.fingerprint], owed, pack(owed.alert, group_json), intake.received, webhook)
+            report = self._owe(alarms[owed.alarm.fingerprint], owed, pack(owed.alert, group_json), at, id_)
+            if owed.superseded:
+                self._supersede(report, at)
         for seq in plan.superseded:  # after what replaces it, so that the alarm keeps its place in the queue
-            self._supersede(self._reports[seq], intake.received)
-        for fingerprint in plan.repeated + plan.stale:
-            rows[fingerprint].last_seen = intake.received
+            self._supersede(self._reports[seq], at)
         for fingerprint in plan.repeated:
-            rows[fingerprint].repeats += 1
+            alarms[fingerprint].update(last_seen=at, repeats=alarms[fingerprint].row.repeats + 1)
         for fingerprint in plan.stale:
-            rows[fingerprint].stale += 1
+            alarms[fingerprint].update(last_seen=at, stale=alarms[fingerprint].row.stale + 1)
         self._open[name] += plan.opened
-        self._keep_rejects(name, intake.received, rejects)
-        ids = {fingerprint: row.id for fingerprint, row in rows.items()}
-        result = accept_result(
-            plan, intake, ids, webhook=webhook, pending=self._pending[name], open_alarms=self._open[name]
+        self._keep_rejects(name, at, webhook.rejects)
+        ids = {fingerprint: alarm.row.id for fingerprint, alarm in alarms.items()}
+        return accept_result(
+            plan, intake, ids, webhook=id_, pending=self._pending[name], open_alarms=self._open[name]
+        ).receipt
+
+    def _is_untried(self, report: _Report) -> bool:
+        tried = report.row.report.attempts > 0 or report.seq in self._claimed
+        return report.row.report.kind is Kind.UPDATE and not tried
+
+    def _new_alarm(self, alarm: Alarm, intake: Intake) -> _Alarm:
+        row = AlarmRow(
+            id=self._next_id("alarm"),
+            integration=intake.integration,
+            alarm=alarm,
+            labels={},
+            first_seen=intake.received,
+            last_seen=intake.received,
+            repeats=0,
+            stale=0,
+            accepted=None,
         )
-        return result.receipt
+        self._alarms[intake.integration, alarm.fingerprint] = new = _Alarm(row=row)
+        return new
 
-    def _is_untried(self, report: Report) -> bool:
-        return report.kind is Kind.UPDATE and report.attempts == 0 and report.seq not in self._claimed
-
-    def _change(self, row: _Alarm | None, change: ChangedAlarm, intake: Intake) -> _Alarm:
-        alarm, labels = change
-        if row is None:
-            row = self._alarms[intake.integration, alarm.fingerprint] = _Alarm(
-                id=self._next_id("alarm"),
-                integration=intake.integration,
-                alarm=alarm,
-                first_seen=intake.received,
-                last_seen=intake.received,
-                labels=labels,
-            )
-        row.alarm, row.labels, row.last_seen = alarm, labels, intake.received
-        return row
-
-    def _owe(self, row: _Alarm, owed: OwedReport, raw: bytes, at: Micros, webhook: int) -> None:
+    def _owe(self, alarm: _Alarm, owed: OwedReport, raw: bytes, at: Micros, webhook: int) -> _Report:
         report = Report(
             seq=self._next_id("report"),
-            integration=row.integration,
+            integration=alarm.row.integration,
             fingerprint=owed.alarm.fingerprint,
             episode=owed.alarm.episode,
             kind=owed.kind,
@@ -141,34 +142,35 @@ class MemoryStore:
             received=at,
             webhook=webhook,
         )
-        new = self._append(row, report)
-        if owed.superseded:
-            self._supersede(new, at)
+        return self._append(alarm, report)
 
-    def _append(self, row: _Alarm, report: Report) -> _Report:
-        if not row.queue:
-            row.due = self._clock.monotonic()
-        new = self._reports[report.seq] = _Report(alarm=row, report=report)
-        row.queue.append(new)
-        row.trail.append(new)
-        self._pending[row.integration] += 1
+    def _append(self, alarm: _Alarm, report: Report) -> _Report:
+        row = ReportRow(
+            report=report, outcome=None, replayed=False, done=0, due_in=None, provenance=None, attempts=(), sender={}
+        )
+        new = self._reports[report.seq] = _Report(alarm=alarm, row=row)
+        if not alarm.queue:
+            alarm.due = self._clock.monotonic()
+        alarm.queue.append(new)
+        alarm.trail.append(new)
+        self._pending[report.integration] += 1
         return new
 
-    def _supersede(self, row: _Report, at: Micros) -> None:
-        row.outcome, row.done = Outcome.SUPERSEDED, at
-        self._leave(row)
-        if row.report.seq <= self._maybe_sent_upto:
-            row.alarm.maybe_sent_episode = row.report.episode
+    def _supersede(self, report: _Report, at: Micros) -> None:
+        report.update(outcome=Outcome.SUPERSEDED, done=at)
+        self._leave(report)
+        if report.seq <= self._maybe_sent_upto:
+            report.alarm.maybe_sent_episode = report.row.report.episode
 
-    def _leave(self, row: _Report) -> None:
-        row.alarm.queue.remove(row)
-        self._pending[row.alarm.integration] -= 1
+    def _leave(self, report: _Report) -> None:
+        report.alarm.queue.remove(report)
+        self._pending[report.row.report.integration] -= 1
 
     def _keep_sender(self, intake: Intake) -> int:
-        webhook, group = self._next_id("webhook"), intake.webhook.group
+        id_, group = self._next_id("webhook"), intake.webhook.group
         sender = {"receiver": group.receiver, "externalURL": group.externalURL, "alerts": len(intake.webhook.alerts)}
-        self._senders[webhook] = intake.received, sender
-        return webhook
+        self._senders[id_] = intake.received, sender
+        return id_
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
         self._check_open()
@@ -186,24 +188,25 @@ class MemoryStore:
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         self._check_open()
         now = self._clock.monotonic()
-        waiting = [row for row in self._alarms.values() if row.integration == integration and self._waits(row)]
-        waiting.sort(key=lambda row: (row.due, row.id))
-        due = [row for row in waiting if ignore_delay or row.due <= now][:limit]
-        later = [row.due for row in waiting if row.due > now and not ignore_delay]
-        claims = tuple([self._claim(row) for row in due])
+        waiting = [
+            alarm
+            for (name, _), alarm in self._alarms.items()
+            if name == integration and alarm.queue and alarm.queue[0].seq not in self._claimed
+        ]
+        waiting.sort(key=lambda alarm: (alarm.due, alarm.row.id))
+        due = [alarm for alarm in waiting if ignore_delay or alarm.due <= now][:limit]
+        later = [alarm.due for alarm in waiting if alarm.due > now and not ignore_delay]
+        claims = tuple([self._claim(alarm) for alarm in due])
         return Claims(claims=claims, next_due=later[0] - now if later and len(claims) < limit else None)
 
-    def _waits(self, row: _Alarm) -> bool:
-        return bool(row.queue) and row.queue[0].report.seq not in self._claimed
-
-    def _claim(self, row: _Alarm) -> Claim:
-        report = row.queue[0].report
+    def _claim(self, alarm: _Alarm) -> Claim:
+        report = alarm.queue[0].row.report
         self._claimed.add(report.seq)
         return Claim(
             report=report,
-            accepted=row.accepted,
-            earlier=row.earlier_outcome if row.earlier_episode == report.episode else None,
-            maybe_sent=row.maybe_sent_episode == report.episode or report.seq <= self._maybe_sent_upto,
+            accepted=alarm.row.accepted,
+            earlier=alarm.earlier_outcome if alarm.earlier_episode == report.episode else None,
+            maybe_sent=alarm.maybe_sent_episode == report.episode or report.seq <= self._maybe_sent_upto,
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -211,32 +214,38 @@ class MemoryStore:
         return [self._settle(settlement) for settlement in settlements]
 
     def _settle(self, settlement: Settlement) -> Settled:
-        name, row = settlement.claim.report.integration, self._reports.get(settlement.claim.report.seq)
-        self._claimed.discard(settlement.claim.report.seq)
-        counted = row is not None and self._apply(row, row.alarm, settlement)
+        name, seq = settlement.claim.report.integration, settlement.claim.report.seq
+        self._claimed.discard(seq)
+        counted = seq in self._reports and self._apply(self._reports[seq], settlement)
         return Settled(counted=counted, reasserted=False, pending=self._pending[name], open_alarms=self._open[name])
 
-    def _apply(self, row: _Report, alarm: _Alarm, settlement: Settlement) -> bool:
+    def _apply(self, report: _Report, settlement: Settlement) -> bool:
+        alarm, row = report.alarm, report.row
         before = AlarmState(
-            pending=alarm.alarm.pending,
-            accepted=alarm.accepted,
+            pending=alarm.row.alarm.pending,
+            accepted=alarm.row.accepted,
             earlier_episode=alarm.earlier_episode,
             earlier_outcome=alarm.earlier_outcome,
             maybe_sent_episode=alarm.maybe_sent_episode,
         )
-        report = ReportState(row.outcome, row.done, row.report.attempts, row.report.refused)
-        applied = apply(before, report, settlement, lease_held=True)
-        pending, alarm.accepted, alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode = applied.alarm
-        heard = alarm.accepted.at if alarm.accepted else 0
-        alarm.alarm = alarm.alarm._replace(pending=pending, last_accepted_at=heard)
-        row.outcome, row.done, attempts, refused = applied.report
-        row.report = replace(row.report, attempts=attempts, refused=refused)
-        row.attempts = (row.attempts + settlement.attempts)[-KEPT_ATTEMPTS:]
-        row.provenance = settlement.provenance or row.provenance
+        state = ReportState(row.outcome, row.done, row.report.attempts, row.report.refused)
+        applied = apply(before, state, settlement, lease_held=True)
+        pending, accepted, alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode = applied.alarm
+        last_accepted_at = accepted.at if accepted else 0
+        alarm.update(
+            alarm=alarm.row.alarm._replace(pending=pending, last_accepted_at=last_accepted_at), accepted=accepted
+        )
+        report.update(
+            report=replace(row.report, attempts=applied.report.attempts, refused=applied.report.refused),
+            outcome=applied.report.outcome,
+            done=applied.report.done,
+            attempts=(row.attempts + settlement.attempts)[-KEPT_ATTEMPTS:],
+            provenance=settlement.provenance or row.provenance,
+        )
         if applied.counted:
             alarm.due = self._clock.monotonic() + settlement.delay
         if applied.left:
-            self._leave(row)
+            self._leave(report)
         return applied.counted
 
     async def pauses(self) -> dict[str, Pause]:
@@ -259,8 +268,8 @@ class MemoryStore:
         if not orderly:
             self._maybe_sent_upto = self._last_id["report"]
         self._claimed.clear()
-        for row in self._alarms.values():
-            row.due = min(row.due, self._clock.monotonic())
+        for alarm in self._alarms.values():
+            alarm.due = min(alarm.due, self._clock.monotonic())
 
     # views
 
@@ -270,85 +279,69 @@ class MemoryStore:
         return {name: self._counts(name) for name in names}
 
     def _counts(self, name: str) -> Counts:
-        rows = [row for row in self._reports.values() if row.alarm.integration == name]
+        reports = [report for report in self._reports.values() if report.alarm.row.integration == name]
         return Counts(
             pending=self._pending[name],
             open_alarms=self._open[name],
-            oldest=next((row.report.received for row in rows if row.outcome is None), None),
-            dead=sum(row.is_letter for row in rows),
+            oldest=next((report.row.report.received for report in reports if report.row.outcome is None), None),
+            dead=sum(report.is_letter for report in reports),
         )
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         self._check_open()
-        found = sorted((row for row in self._alarms.values() if _answers(row, query)), key=lambda row: row.id)
-        return [_alarm_row(row) for row in found[: query.limit]]
+        rows = sorted((alarm.row for alarm in self._alarms.values()), key=lambda row: row.id)
+        return [row for row in rows if _matches(row, query)][: query.limit]
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
         self._check_open()
-        row = self._alarms.get((integration, fingerprint))
-        return [self._report_row(report) for report in reversed(row.trail)][:limit] if row else []
+        alarm = self._alarms.get((integration, fingerprint))
+        return [self._shown(report) for report in reversed(alarm.trail)][:limit] if alarm else []
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         self._check_open()
-        letters = [
-            row
-            for seq, row in self._reports.items()
-            if seq > after and row.is_letter and integration in (None, row.alarm.integration)
-        ]
-        return [self._report_row(row) for row in letters[:limit]]
+        letters = [report for seq, report in self._reports.items() if seq > after and report.is_letter]
+        wanted = [letter for letter in letters if integration in (None, letter.alarm.row.integration)]
+        return [self._shown(letter) for letter in wanted[:limit]]
 
-    def _report_row(self, row: _Report) -> ReportRow:
-        is_head = row.outcome is None and row.alarm.queue[0] is row
-        return ReportRow(
-            report=row.report,
-            outcome=row.outcome,
-            replayed=row.handled == "replayed",
-            done=row.done,
-            due_in=row.alarm.due - self._clock.monotonic() if is_head else None,
-            provenance=row.provenance,
-            attempts=row.attempts,
-            sender=self._senders.get(row.report.webhook, (0, {}))[1],
+    def _shown(self, report: _Report) -> ReportRow:
+        is_head = report.row.outcome is None and report.alarm.queue[0] is report
+        return replace(
+            report.row,
+            due_in=report.alarm.due - self._clock.monotonic() if is_head else None,
+            sender=self._senders.get(report.row.report.webhook, (0, {}))[1],
         )
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         self._check_open()
         letters: dict[int, list[_Report]] = {}
         for letter in self._letters(seqs):
-            letters.setdefault(letter.alarm.id, []).append(letter)
+            letters.setdefault(letter.alarm.row.id, []).append(letter)
         kinds: dict[int, tuple[Kind, ...]] = {}
         for chosen in letters.values():
             alarm = chosen[0].alarm
-            for owed in replayed([_past(row) for row in chosen], [_past(row) for row in alarm.trail]):
-                source = self._reports[owed.source]
-                as_it_was = as_sent and source.provenance is not None and owed.kind is not Kind.REASSERT
-                report = replace(
-                    source.report,
-                    seq=self._next_id("report"),
-                    kind=owed.kind,
-                    received=self._clock.now(),
-                    webhook=0,
-                    attempts=0,
-                    refused=False,
-                    body=source.provenance.body if as_it_was and source.provenance else None,
-                )
-                self._append(alarm, report)
+            for owed in replayed([letter.past for letter in chosen], [report.past for report in alarm.trail]):
+                self._append(alarm, self._copy(self._reports[owed.source].row, owed.kind, as_sent=as_sent))
                 kinds[owed.asked] = (*kinds.get(owed.asked, ()), owed.kind)
             for letter in chosen:
-                letter.handled = "replayed"
-            alarm.alarm = alarm.alarm._replace(pending=len(alarm.queue))
+                letter.update(replayed=True)
+            alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue)))
         return kinds
+
+    def _copy(self, source: ReportRow, kind: Kind, *, as_sent: bool) -> Report:
+        body = source.provenance.body if as_sent and source.provenance and kind is not Kind.REASSERT else None
+        seq, now = self._next_id("report"), self._clock.now()
+        return replace(source.report, seq=seq, kind=kind, received=now, webhook=0, attempts=0, refused=False, body=body)
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
         self._check_open()
-        letters = list(self._letters(seqs))
+        letters = self._letters(seqs)
         for letter in letters:
-            letter.handled = "discarded"
-        return [letter.report.seq for letter in letters]
+            letter.discarded = True
+        return [letter.seq for letter in letters]
 
-    def _letters(self, seqs: Sequence[int]) -> Iterator[_Report]:
-        for seq in sorted(set(seqs) & self._reports.keys()):
-            if self._reports[seq].is_letter:
-                yield self._reports[seq]
+    def _letters(self, seqs: Sequence[int]) -> list[_Report]:
+        found = [self._reports[seq] for seq in sorted(set(seqs)) if seq in self._reports]
+        return [report for report in found if report.is_letter]
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
         self._check_open()
@@ -358,14 +351,14 @@ class MemoryStore:
 
     async def maintain(self, now: Micros, retention: Retention) -> None:
         self._check_open()
-        for seq, row in list(self._reports.items()):
-            kept = retention.dead if row.outcome is Outcome.DEAD else retention.delivered
-            if row.outcome is not None and row.done < now - kept:
-                row.alarm.trail.remove(row)
+        for seq, report in list(self._reports.items()):
+            kept = retention.dead if report.row.outcome is Outcome.DEAD else retention.delivered
+            if report.row.outcome is not None and report.row.done < now - kept:
+                report.alarm.trail.remove(report)
                 del self._reports[seq]
         for key, alarm in list(self._alarms.items()):
-            resolved = alarm.alarm.status is Status.RESOLVED
-            if resolved and not alarm.trail and alarm.last_seen < now - retention.resolved:
+            resolved = alarm.row.alarm.status is Status.RESOLVED
+            if resolved and not alarm.trail and alarm.row.last_seen < now - retention.resolved:
                 del self._alarms[key]
         kept_from = now - retention.delivered
         self._senders = {id_: sender for id_, sender in self._senders.items() if sender[0] >= kept_from}
@@ -393,7 +386,7 @@ class MemoryStore:
         return self._last_id[kind]
 
 
-def _answers(row: _Alarm, query: AlarmQuery) -> bool:
+def _matches(row: AlarmRow, query: AlarmQuery) -> bool:
     alarm = row.alarm
     return (
         row.id > query.after
@@ -403,21 +396,3 @@ def _answers(row: _Alarm, query: AlarmQuery) -> bool:
         and has_text(query.text, alarm.fingerprint, row.labels)
         and has_labels(query.labels, row.labels)
     )
-
-
-def _alarm_row(row: _Alarm) -> AlarmRow:
-    return AlarmRow(
-        id=row.id,
-        integration=row.integration,
-        alarm=row.alarm,
-        labels=row.labels,
-        first_seen=row.first_seen,
-        last_seen=row.last_seen,
-        repeats=row.repeats,
-        stale=row.stale,
-        accepted=row.accepted,
-    )
-
-
-def _past(row: _Report) -> Past:
-    return Past(row.report.seq, row.report.kind, row.report.coc_alarm_id, row.outcome)

@@ -1,4 +1,4 @@
-"""The mapping workshop: an SRE's files -> rules -> bodies, rendered in a child process that may be killed."""
+"""Mapping files: `rules` checks them, `render` runs them in a worker process, `tools` previews and tests them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def shipped() -> Path:
-    """The mappings that serve when none are configured: inside the installed package, else the repository's own."""
+    """The mappings that are used when none are configured: in the installed package, else in the repository."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "mappings"
     return installed if installed.is_dir() else package.parent / "mappings"

@@ -1,4 +1,4 @@
-"""The runner of mapping unit tests, itself tested with cases that must fail."""
+"""The runner of mapping tests, tested with cases that must fail."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_a_payload_gives_the_alert_and_its_group(tmp_path: Path) -> None:
         ("tests: [", "not YAML"),
     ],
 )  # fmt: skip
-async def test_a_wrong_case_is_told_and_nothing_is_run(text: str, message: str, tmp_path: Path) -> None:
+async def test_a_wrong_case_is_reported_and_nothing_is_run(text: str, message: str, tmp_path: Path) -> None:
     directory = write(tmp_path / "mappings", a=MAPPING)
     write(directory / "tests", cases=text)
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""Every mistake an SRE can make in a mapping file is told where it stands, before anything is rendered."""
+"""Every mistake an SRE can make in a mapping file is reported at its position, before anything is rendered."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_each_mistake_is_told_where_it_stands(path: Path, tmp_path: Path) -> None:
-    """The comment on top of each file is what `check` has to say about it, all of it."""
+def test_each_mistake_is_reported_where_it_stands(path: Path, tmp_path: Path) -> None:
+    """The comments on top of each file are all of the findings of `check`."""
     text = path.read_text()
     expected = [line[2:] for line in text.splitlines() if line.startswith("# ") and ": " in line]
     name = "bad"
@@ -62,7 +62,7 @@ def test_warnings_do_not_refuse_a_set(tmp_path: Path) -> None:
     assert [finding.message for finding in load(tmp_path).warnings] == ["the lookup table 'spare' is not used"]
 
 
-def test_an_empty_directory_is_told(tmp_path: Path) -> None:
+def test_an_empty_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "cases.yaml").write_text("tests: []")
@@ -70,7 +70,7 @@ def test_an_empty_directory_is_told(tmp_path: Path) -> None:
     assert finding.message.startswith("no mapping file here")
 
 
-def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     (finding,) = findings_of(tmp_path / "nowhere")
     assert (finding.file, finding.message) == (
         str(tmp_path / "nowhere"),
@@ -78,7 +78,7 @@ def test_a_missing_directory_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"rules: \xff\n")
     (finding,) = findings_of(tmp_path)
     assert finding.message == "not UTF-8: byte 7 is not part of a character"
@@ -92,7 +92,7 @@ def test_yml_is_read_and_hidden_files_are_not(tmp_path: Path) -> None:
 
 
 def test_check_tries_every_rule_on_a_plain_alert(tmp_path: Path) -> None:
-    """Only running them tells that these can never be rendered."""
+    """Only running them shows that these can never be rendered."""
     slow = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     write(
         tmp_path,
@@ -110,7 +110,7 @@ def test_check_tries_every_rule_on_a_plain_alert(tmp_path: Path) -> None:
     ]
 
 
-def test_check_has_nothing_to_say_of_a_sound_set(tmp_path: Path) -> None:
+def test_a_sound_set_has_no_findings(tmp_path: Path) -> None:
     assert list(check(write(tmp_path, a=one_rule()))) == []
 
 
@@ -147,5 +147,5 @@ def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
         "alert.startsAt | localtime('UTC', format='%H')", "labels.a | filesizeformat if labels.a else ''",
     ],
 )  # fmt: skip
-def test_a_sound_expression_is_not_complained_about(expression: str, tmp_path: Path) -> None:
+def test_a_sound_expression_has_no_findings(expression: str, tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, a=one_rule(resourceName=f"{{{{ {expression} }}}}"))) == []

@@ -48,7 +48,7 @@ def test_a_host_has_no_port(instance: str, expected: str) -> None:
     assert host(instance) == expected
 
 
-def test_a_time_is_told_in_the_zone_asked_for() -> None:
+def test_a_time_is_written_in_the_zone_asked_for() -> None:
     assert localtime("2026-11-23T16:30:00.123456789Z") == "2026-11-24 00:30:00"
     assert localtime("2026-11-23T16:30:00+01:00", "UTC", "%H:%M") == "15:30"
     assert localtime("2026-07-01T12:00:00", "Europe/Berlin") == "2026-07-01 14:00:00"

@@ -27,7 +27,7 @@ def test_the_first_rule_whose_condition_is_true_takes_the_alert() -> None:
     assert outcome(of, a_job()).rule == "rest"
 
 
-def test_files_are_asked_in_name_order_and_keep_their_own_tables(tmp_path: Path) -> None:
+def test_files_are_tried_in_name_order_and_keep_their_own_tables(tmp_path: Path) -> None:
     for name, app in (("b", "second"), ("a", "first")):
         text = rules(
             {
@@ -39,8 +39,8 @@ def test_files_are_asked_in_name_order_and_keep_their_own_tables(tmp_path: Path)
         )
         (tmp_path / f"{name}.yaml").write_text(text)
     of = program(tmp_path)
-    made = outcome(of, a_job({"team": "b"}))
-    assert (made.rule, made.mapping) == ("second", "b.yaml")
+    result = outcome(of, a_job({"team": "b"}))
+    assert (result.rule, result.mapping) == ("second", "b.yaml")
     assert fields(of, a_job({"team": "a"}))["resourceName"] == "first"
     assert outcome(of, a_job({"team": "c"})).rule is None
 
@@ -49,18 +49,18 @@ def test_a_dropped_alert_has_no_body() -> None:
     of = rules(
         {"name": "watchdog", "when": "labels.alertname == 'Watchdog'", "drop": True}, {"name": "x", "alarm": SOUND}
     )
-    made = outcome(of, a_job({"alertname": "Watchdog"}))
-    assert (made.rule, made.dropped, made.body) == ("watchdog", True, None)
+    result = outcome(of, a_job({"alertname": "Watchdog"}))
+    assert (result.rule, result.dropped, result.body) == ("watchdog", True, None)
 
 
 def test_an_alert_no_rule_takes_gets_the_built_in_mapping() -> None:
-    made = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_job({"namespace": "shop"}))
-    assert (made.rule, made.mapping, made.dropped) == (None, None, False)
-    assert set(told(made).values()) == {"no rule"}
-    assert set(told(made)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
-    assert made.body is not None
+    result = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_job({"namespace": "shop"}))
+    assert (result.rule, result.mapping, result.dropped) == (None, None, False)
+    assert set(told(result).values()) == {"no rule"}
+    assert set(told(result)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
+    assert result.body is not None
     assert {
-        name: made.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
+        name: result.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
     } == {
         "alarmName": "PodDown",
         "alarmLevel": "Minor",
@@ -102,13 +102,13 @@ def test_a_dot_reaches_labels_that_are_called_like_methods() -> None:
     assert text_of(template) == ",,"
 
 
-def test_all_labels_can_be_gone_through() -> None:
+def test_a_template_can_loop_over_all_labels() -> None:
     template = "{% for name, value in labels | dictsort %}{{ name }}={{ value }} {% endfor %}{{ labels | length }}"
     assert text_of(template) == "alertname=PodDown severity=warning 2"
     assert text_of("{% for name, value in labels | items %}{{ name }} {% endfor %}") == "alertname severity"
 
 
-def test_every_name_means_what_the_design_says() -> None:
+def test_every_name_has_its_documented_value() -> None:
     group = replace(
         GROUP,
         receiver="coc",
@@ -134,8 +134,8 @@ def test_every_name_means_what_the_design_says() -> None:
 
 def test_a_name_that_is_not_of_the_language_fails_when_it_gets_that_far() -> None:
     """`check` refuses it where it can be seen; where it cannot, the field falls back."""
-    made = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_job({"severity": "nope"}))
-    assert made.fallbacks == [("resourceName", "error", "there is no 'nope'")]
+    result = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_job({"severity": "nope"}))
+    assert result.fallbacks == [("resourceName", "error", "there is no 'nope'")]
 
 
 def test_what_one_field_sets_is_not_seen_by_the_next() -> None:
@@ -155,22 +155,26 @@ def test_a_table_keeps_what_was_typed() -> None:
 
 
 def test_a_failing_field_falls_back_alone() -> None:
-    made = outcome(
+    result = outcome(
         one_rule(nameSpace="{{ 1 / 0 }}", URL="{{ [].x.y }}", resourceName="{{ labels.pod }}"), a_job({"pod": "p"})
     )
-    assert told(made) == {"nameSpace": "error", "URL": "error"}
-    assert made.body is not None
-    assert (made.body["nameSpace"], made.body["resourceName"], made.body["alarmName"]) == ("default", "p", "PodDown")
-    assert "URL" not in made.body
-    assert made.body["additional"]["fallback"].startswith("nameSpace: error (division by zero); URL: error (")
+    assert told(result) == {"nameSpace": "error", "URL": "error"}
+    assert result.body is not None
+    assert (result.body["nameSpace"], result.body["resourceName"], result.body["alarmName"]) == (
+        "default",
+        "p",
+        "PodDown",
+    )
+    assert "URL" not in result.body
+    assert result.body["additional"]["fallback"].startswith("nameSpace: error (division by zero); URL: error (")
 
 
 def test_a_failing_additional_value_is_left_out() -> None:
-    made = outcome(one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_job())
-    assert told(made) == {"additional.bad": "error"}
-    assert made.body is not None
-    assert made.body["additional"]["good"] == "x"
-    assert not {"bad", "empty"} & set(made.body["additional"])
+    result = outcome(one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_job())
+    assert told(result) == {"additional.bad": "error"}
+    assert result.body is not None
+    assert result.body["additional"]["good"] == "x"
+    assert not {"bad", "empty"} & set(result.body["additional"])
 
 
 def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
@@ -179,9 +183,9 @@ def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
         {"name": "too", "when": "labels.alertname.nope.nope", "drop": True},
         {"name": "rest", "alarm": SOUND},
     )
-    made = outcome(of, a_job())
-    assert (made.rule, made.dropped) == ("rest", False)
-    ((field, reason, detail),) = made.fallbacks
+    result = outcome(of, a_job())
+    assert (result.rule, result.dropped) == ("rest", False)
+    ((field, reason, detail),) = result.fallbacks
     assert (field, reason) == ("when", "error")
     assert detail.startswith("rule broken: division by zero; rule too: ")
 
@@ -230,6 +234,6 @@ def test_rendered_values_are_stripped() -> None:
     assert text_of("\n  {{ labels.pod }}\t\n", a_job({"pod": " x "})) == "x"
 
 
-def test_a_rule_of_texts_alone_needs_no_template() -> None:
+def test_a_rule_of_plain_texts_needs_no_template() -> None:
     body = fields(rules({"name": "all", "alarm": {**SOUND, "alarmName": "a", "nameSpace": "n", "resourceName": "r"}}))
     assert (body["alarmName"], body["nameSpace"], body["resourceName"]) == ("a", "n", "r")

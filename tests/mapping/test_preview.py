@@ -1,4 +1,4 @@
-"""`render` and `diff`: what mappings make of a webhook body, told to a person or a program."""
+"""`render` and `diff`: what mappings make of a webhook body, for a person or a program."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ async def test_json_has_an_object_for_each_alert() -> None:
 
 async def test_json_of_a_dropped_alert_has_no_body() -> None:
     _, text = await preview(shipped(), "kube-watchdog")
-    (told,) = json.loads(text)
-    assert (told["rule"], told["dropped"], told["body"]) == ("watchdog", True, None)
+    (alert,) = json.loads(text)
+    assert (alert["rule"], alert["dropped"], alert["body"]) == ("watchdog", True, None)
 
 
 async def test_json_says_what_fell_back_and_what_was_clipped(tmp_path: Path) -> None:
     directory = write(tmp_path, a=one_rule(alarmDesc="{{ annotations.description }}", nameSpace="{{ 1 / 0 }}"))
     code, text = await preview(directory, "long-annotations")
-    (told,) = json.loads(text)
+    (alert,) = json.loads(text)
     assert code == 0, "fallbacks are no mistake of the command"
-    assert told["fallbacks"] == [{"field": "nameSpace", "reason": "error"}]
-    assert told["clipped"] == ["alarmDesc"]
+    assert alert["fallbacks"] == [{"field": "nameSpace", "reason": "error"}]
+    assert alert["clipped"] == ["alarmDesc"]
 
 
 async def test_an_alert_without_a_rule_says_so(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_mappings_with_findings_render_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b'{"alerts": 5}'])
-async def test_a_body_that_is_no_webhook_is_told_in_a_line(payload: bytes) -> None:
+async def test_a_body_that_is_not_a_webhook_is_reported_in_one_line(payload: bytes) -> None:
     code, text = await preview(shipped(), payload)
     assert code == 1
     assert len(text.splitlines()) == 1
@@ -112,7 +112,7 @@ async def test_an_unusable_alert_stands_beside_the_others() -> None:
     assert "rejected: the alert is a number, not an object" in text
 
 
-async def test_json_stays_json_and_an_unusable_alert_is_told_beside_it() -> None:
+async def test_json_stays_json_and_an_unusable_alert_is_reported_beside_it() -> None:
     payload = json.dumps({"alerts": [{"labels": {"alertname": "A"}, "status": "firing"}, 5]}).encode()
     out, errors = io.StringIO(), io.StringIO()
     assert await render_payload(shipped(), "default", payload, "json", out, errors) == 0
@@ -127,13 +127,13 @@ async def compared(tmp_path: Path, old: str, new: str, *samples: str) -> tuple[i
     return await diff_payloads(*directories, payloads, out), out.getvalue()
 
 
-async def test_no_difference_is_told_with_counts(tmp_path: Path) -> None:
+async def test_no_difference_is_reported_with_counts(tmp_path: Path) -> None:
     """The revision differs whenever a file does; that alone is no change of any alarm."""
     code, text = await compared(tmp_path, one_rule(), one_rule() + " ", "group3-firing", "single-firing")
     assert (code, text) == (0, "0 of 4 alarms differ, 0 fields\n")
 
 
-async def test_a_difference_is_told_field_by_field(tmp_path: Path) -> None:
+async def test_a_difference_is_reported_field_by_field(tmp_path: Path) -> None:
     new = one_rule(
         nameSpace="hosts", resourceName="{{ labels.instance | host }}", additional={"job": "{{ labels.job }}"}
     )
@@ -161,7 +161,7 @@ async def test_an_alert_no_longer_reported_is_a_difference(tmp_path: Path) -> No
     assert "  alarmName: 'InstanceDown' -> (absent)" in text
 
 
-async def test_a_broken_side_is_told_and_nothing_compared(tmp_path: Path) -> None:
+async def test_a_broken_side_is_reported_and_nothing_is_compared(tmp_path: Path) -> None:
     code, text = await compared(tmp_path, one_rule(), "rules: []", "single-firing")
     assert code == 1
     assert "rules must be a list of at least one rule" in text
@@ -174,6 +174,6 @@ def test_every_sample_renders_by_the_shipped_mappings_without_fallback() -> None
         webhook = parse_webhook(sample.read_bytes())
         assert webhook.alerts
         for alert in webhook.alerts:
-            made = outcome(of, preview_request(alert, webhook.group, "default"))
-            assert made.rule is not None
-            assert made.fallbacks == [], sample.name
+            result = outcome(of, preview_request(alert, webhook.group, "default"))
+            assert result.rule is not None
+            assert result.fallbacks == [], sample.name

@@ -1,4 +1,4 @@
-"""The rules as read: frozen, plain, and aware of where each template stands in its file."""
+"""Rules as frozen records. Each knows where its templates stand in its file, for findings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding
+from adapter.mapping.rules.language import WHEN
 from adapter.yamlfile import Loc, YamlFile
 
 NOTES: Final = ("rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback")
 RESERVED: Final = frozenset((*NOTES, *BY_NAME, ADDITIONAL))
-"""Keys of `additional` that the adapter sets itself; a field's own name holds the full text of a clipped field."""
+"""Keys of `additional` that mappings must not set; a field's name holds the full text of that field when clipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule with the defaults of its file. Keys of `fields` are COC's fields, and `additional.KEY`."""
+    """One rule with the defaults of its file. Keys of `fields` are COC's fields and `additional.KEY`."""
 
     name: str
     when: str | None
@@ -29,7 +30,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingFile:
-    """One file: its lookup tables and its rules, top to bottom."""
+    """One file: its lookup tables, and its rules from top to bottom."""
 
     source: YamlFile
     name: str
@@ -39,14 +40,14 @@ class MappingFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """All files of a revision, in name order. `warnings` do not refuse it, but `check` reports them."""
+    """All files of a revision, in name order. A revision with `warnings` is accepted; `check` reports them."""
 
     revision: str
     files: tuple[MappingFile, ...]
     warnings: tuple[Finding, ...]
 
     def as_data(self) -> dict[str, Any]:
-        """What the rendering child gets."""
+        """The plain data that the worker process gets."""
         return {
             "revision": self.revision,
             "files": [
@@ -65,6 +66,6 @@ class RuleSet:
     def finding(self, file: int, rule: int, field: str, message: str) -> Finding:
         """A finding at one template of the set."""
         owner = self.files[file]
-        found = owner.rules[rule]
-        loc = (*found.loc, "when") if field == "when" else found.locs.get(field, found.loc)
+        broken = owner.rules[rule]
+        loc = (*broken.loc, WHEN) if field == WHEN else broken.locs.get(field, broken.loc)
         return owner.source.finding(loc, message)

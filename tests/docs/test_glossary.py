@@ -1,0 +1,23 @@
+"""docs/glossary.md explains every word of ours that a metric, a log line or an answer can carry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adapter.alarm import Kind, News, Outcome
+from adapter.metrics.declared import CARRIED
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("word", [*Kind, CARRIED, *Outcome])
+def test_every_kind_and_outcome_of_a_report_is_explained(word: str) -> None:
+    assert f"`{word}`" in TEXT
+
+
+@pytest.mark.parametrize("word", [news for news in News if news is not News.REJECTED])
+def test_every_outcome_of_an_alert_is_explained(word: str) -> None:
+    assert re.search(rf"^\| {word} \||`{word}`", TEXT, re.MULTILINE)

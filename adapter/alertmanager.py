@@ -1,12 +1,14 @@
-"""Their payload: bytes -> Webhook, alert by alert, tolerant of everything a sender is known to do.
+"""Parses a webhook body into alerts; accepts everything that Alertmanager and Grafana are known to send.
 
-Any bytes give either a Webhook or a PayloadError, nothing else. One unusable alert becomes a Reject and leaves its
-siblings alone. Sources: Alertmanager `notify/webhook/webhook.go` (version "4"), Grafana's contact point (version "1").
+Any bytes give either a Webhook or a PayloadError, nothing else. An unusable alert becomes a Reject and does not affect
+the others. Sources: Alertmanager `notify/webhook/webhook.go` (version "4"), Grafana's contact point (version "1").
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +18,6 @@ from pydantic_core import from_json, to_json
 
 from adapter.clock import Micros
 from adapter.errors import PayloadError
-from adapter.webhookjson import read_json
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 
@@ -24,6 +25,8 @@ _ZERO: Final = "0001-01-01T00:00:00Z"  # Go's zero time: the end of every firing
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_DIGITS: Final = 4300  # Python refuses to read a longer integer
 
 
 class Alert(NamedTuple):
@@ -41,15 +44,18 @@ class Alert(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """A digest of what may change while the identity stays: annotations, generatorURL, and labels too, because
-        not every sender's fingerprint is their hash, and a level that rises must not pass for a repeat."""
+        """A digest of what may change while the fingerprint stays the same: annotations, generatorURL and labels.
+
+        Labels are included because not every sender's fingerprint is their hash, and an alert whose severity label
+        changes is not a repeat.
+        """
         text = to_json([sorted(self.labels.items()), sorted(self.annotations.items()), self.generatorURL])
         return hashlib.blake2b(text, digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """What a webhook says about all of its alerts."""
+    """The fields of a webhook that all its alerts share."""
 
     receiver: str
     groupKey: str
@@ -73,7 +79,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """What could not be used, kept for a person: why, and the first 64 KiB of it."""
+    """A body or alert that could not be used, kept for a person: the reason and its first 64 KiB."""
 
     reason: str
     head: bytes
@@ -81,17 +87,17 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """One POST of Alertmanager's."""
+    """One POST from Alertmanager."""
 
     group: Group
-    truncated: int  # alerts that Alertmanager cut off (`max_alerts`) and we never see
+    truncated: int  # alerts that Alertmanager left out (`max_alerts`)
     alerts: tuple[Alert, ...]
     rejects: tuple[Reject, ...]
     size: int  # bytes of the body, decompressed
 
 
 def pack(alert: Alert, group_json: bytes) -> bytes:
-    """An alert with its group as the bytes a report keeps until it is rendered; `group_json` from Group.as_json."""
+    """An alert with its group, as the bytes that a report stores until it is rendered; `group_json`: Group.as_json."""
     text = to_json(
         {
             "status": alert.status,
@@ -107,14 +113,14 @@ def pack(alert: Alert, group_json: bytes) -> bytes:
 
 
 def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `pack` made: the alert and its group as plain dicts, the names a template sees."""
+    """The reverse of `pack`: the alert and its group as plain dicts, with the names that templates use."""
     both = from_json(raw)
     return both["alert"], both["group"]
 
 
 def parse_webhook(body: bytes) -> Webhook:
-    """Parse one webhook body; PayloadError says in one line why it is none."""
-    data = read_json(body)
+    """Parse one webhook body; PayloadError says in one line why it is not a webhook."""
+    data = _read_json(body)
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
@@ -144,7 +150,7 @@ def parse_webhook(body: bytes) -> Webhook:
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """The fingerprint Alertmanager gives to a label set: FNV-1a over sorted names and values.
+    """Alertmanager's fingerprint of a label set: FNV-1a over sorted names and values.
 
     Source: prometheus/common `model/signature.go`, `labelSetToFingerprint`.
     """
@@ -170,6 +176,38 @@ def micros(text: str) -> Micros:
     except OverflowError:
         return 0
     return max(0, since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds)
+
+
+def _read_json(body: bytes) -> Any:
+    """The body's data as pydantic's parser reads it, or Python's more tolerant one where that refuses."""
+    try:
+        return from_json(body)
+    except ValueError:
+        return _without_surrogates(_read_leniently(body))
+
+
+def _read_leniently(body: bytes) -> Any:
+    """Accepts what the strict parser refuses: broken UTF-8, lone surrogates, a byte order mark, huge integers."""
+    try:
+        return json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
+    except (ValueError, RecursionError) as exc:
+        where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
+        raise PayloadError(f"the body is not JSON{where}") from exc
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < _DIGITS else float(digits)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """UTF-8 cannot carry a lone surrogate: each becomes U+FFFD, in names and values alike."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value
 
 
 def _parse_alert(entry: object, group_status: object) -> Alert:
@@ -226,7 +264,7 @@ def _text(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    """Alertmanager's count; what no sender could have cut off would only poison the counter it ends in."""
+    """A plausible `truncatedAlerts`, else 0: an absurd value would make the counter it is added to useless."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else 0
 
 

@@ -119,6 +119,25 @@ def test_broken_text_becomes_the_replacement_character_and_the_alert_is_kept() -
     assert parsed.annotations == {"s": "\ufffd!"}
 
 
+TEXT = st.text(max_size=8) | st.text(st.characters(categories=["Cs"]), max_size=3)
+READABLE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(TEXT, TEXT, min_size=1, max_size=4), READABLE, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_the_strict_and_the_lenient_reader_give_the_same_alerts(
+    labels: dict[str, str], other: object, ascii_only: bool, indent: int | str | None
+) -> None:
+    data = {"alerts": [{"labels": labels, "annotations": {"other": other}}], "groupKey": other}
+    body = json.dumps(data, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    with_mark = b"\xef\xbb\xbf" + body  # only the lenient reader accepts a byte order mark
+    plain, marked = parse_webhook(body), parse_webhook(with_mark)
+    assert (marked.alerts, marked.group) == (plain.alerts, plain.group)
+
+
 def test_control_characters_and_nul_in_labels_are_data() -> None:
     (parsed,) = parse_webhook(webhook(alert("A", labels={"odd": "a\x00\x1b[31m\n\u202e"}))).alerts
     assert parsed.labels["odd"] == "a\x00\x1b[31m\n\u202e"

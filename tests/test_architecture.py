@@ -21,7 +21,6 @@ LAYERS = (
     {"logs", "lifecycle"},
     {"alertmanager", "alarm", "secret", "validation"},
     {"yamlfile"},
-    {"webhookjson"},
     {"errors", "clock"},
 )
 """From the top down; a package imports only from the layers below its own."""

@@ -16,8 +16,8 @@ from adapter.lifecycle import Policy
 from adapter.store.contract import Intake, IntakeStore, Receipt
 
 LARGE: Final = 64 * 1024  # bytes; a larger body is parsed in a thread, so that the event loop goes on
-# Each of them holds the interpreter's lock for 5 ms before the loop has a turn, so more would only make it wait longer.
-_PARSERS: Final = ThreadPoolExecutor(2, "webhook-parser")
+# The parser holds the interpreter's lock, so a second thread would gain nothing and make the event loop wait longer.
+_PARSER: Final = ThreadPoolExecutor(1, "webhook-parser")
 
 
 async def take_in(
@@ -27,7 +27,7 @@ async def take_in(
     received, loop = clock.now(), asyncio.get_running_loop()
     try:
         large = len(body) > LARGE
-        webhook = await loop.run_in_executor(_PARSERS, parse_webhook, body) if large else parse_webhook(body)
+        webhook = await loop.run_in_executor(_PARSER, parse_webhook, body) if large else parse_webhook(body)
     except PayloadError as exc:
         await store.reject(integration, received, [Reject(reason=str(exc), head=body[:HEAD_BYTES])])
         raise

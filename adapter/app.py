@@ -268,7 +268,7 @@ async def _listen(
     listener = await listen(
         app,
         address,
-        access.ssl_context(),
+        access.ssl_context,
         header_seconds=limits.header_timeout,
         max_connections=limits.max_connections,
         drain_seconds=DRAIN_SECONDS,

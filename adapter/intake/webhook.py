@@ -121,7 +121,7 @@ class WebhookHandler:
         with ExitStack() as held:
             try:
                 hold = held.enter_context(self._in_flight.hold())
-                body = await read_body(request, limit=limits.max_body, seconds=limits.body_timeout, hold=hold)
+                body = await read_body(request, limit=limits.max_body, seconds=limits.body_timeout, reservation=hold)
             except Overloaded:
                 return _refusal(503, "too much is in flight")
             except BodySlow:

@@ -1,22 +1,24 @@
-"""Reading a request body within limits: bytes as they are after decompression, and seconds for the whole of it."""
+"""Reads a request body within limits: bytes as they are after decompression, and seconds for the whole of it."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
-from aiohttp import ClientError, web
+from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
 from adapter.server.limits import Reservation
-from adapter.server.turns import REST
 
-HEAD: Final = 64 * 1024
-_PIECE: Final = 4096  # bytes of one read where more is unpacked inside it
-_TURN: Final = 128 * 1024  # bytes unpacked before the others go on
+HEAD_BYTES: Final = 64 * 1024
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
+_PIECES: Final = 16  # chunks, or blocks of unpacked data, that are read in one go
+_REST_SECONDS: Final = 0.003  # until the next pieces are read
+_DROP_SECONDS: Final = 2.0
 
 
 class BodyTooLarge(AdapterError):
@@ -36,29 +38,26 @@ class BodyBroken(AdapterError):
     """The body cannot be read: answer 400."""
 
 
-async def read_body(request: web.Request, *, limit: int, seconds: float, hold: Reservation | None = None) -> bytes:
+async def read_body(
+    request: web.Request, *, limit: int, seconds: float, reservation: Reservation | None = None
+) -> bytes:
     """The whole body, decompressed. `limit` counts decompressed bytes; at most one network read more is ever held.
 
-    `hold` is told of every byte before it is kept, and may refuse it with Overloaded. A client that goes away
-    in the middle is BodyBroken too: there is nobody left to answer.
+    `reservation` grows before bytes are kept, and may refuse them with Overloaded. A client that disconnects before
+    the end is BodyBroken too.
     """
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
+    if _encoding(request) not in _ENCODINGS:
         raise BodyBroken("this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
-    turn, piece = _TURN, _PIECE if encoding else HEAD
     try:
         async with asyncio.timeout(seconds):
-            while chunk := await request.content.read(piece):
-                if encoding and kept.tell() >= turn:
-                    await asyncio.sleep(REST)
-                    turn += _TURN
-                if kept.tell() + len(chunk) > limit:
-                    kept.write(chunk[: max(0, HEAD - kept.tell())])
-                    raise BodyTooLarge(bytes(kept.getbuffer()[:HEAD]))
-                if hold is not None:
-                    hold.grow(len(chunk))
-                kept.write(chunk)
+            async for piece in _pieces(request.content):
+                if kept.tell() + len(piece) > limit:
+                    kept.write(piece[: max(0, HEAD_BYTES - kept.tell())])
+                    raise BodyTooLarge(bytes(kept.getbuffer()[:HEAD_BYTES]))
+                if reservation is not None:
+                    reservation.grow(len(piece))
+                kept.write(piece)
     except TimeoutError:
         raise BodySlow from None
     except (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError) as exc:
@@ -68,3 +67,39 @@ async def read_body(request: web.Request, *, limit: int, seconds: float, hold: R
             raise
         raise BodyBroken("the client has gone") from exc  # before the first read: aiohttp has no class for that
     return kept.getvalue()
+
+
+async def drop_body(request: web.Request, response: web.StreamResponse) -> None:
+    """Where a body has not been read to its end: sends the answer, then reads on for a while and drops what comes.
+
+    Closing the connection earlier could keep the client from reading the answer. A compressed body is not read on, for
+    its rest may unpack to any size.
+    """
+    if request.content.is_eof():
+        return
+    await response.prepare(request)
+    await response.write_eof()
+    if _encoding(request) in ("", "identity"):
+        with suppress(TimeoutError, HttpProcessingError, web.RequestPayloadError, ClientError, RuntimeError):
+            async with asyncio.timeout(_DROP_SECONDS):
+                async for _ in _pieces(request.content):
+                    pass
+
+
+async def _pieces(content: StreamReader) -> AsyncIterator[bytes]:
+    """The body as it arrives, with rests in which other connections are served.
+
+    So a storm of tiny chunks takes long, and is refused as slow, instead of keeping the event loop busy.
+    """
+    count = 0
+    while not content.at_eof():
+        piece, _ = await content.readchunk()
+        if piece:
+            yield piece
+        count += 1
+        if count % _PIECES == 0:
+            await asyncio.sleep(_REST_SECONDS)
+
+
+def _encoding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "").strip().lower()

@@ -1,11 +1,10 @@
-"""One listening socket: how many connections, how long a client may take, and no banner.
+"""Listens on one address: limits the number of connections and how long a client may take to send a request.
 
-Every accepted socket counts from the first packet on, TLS handshake included. A client has `header_seconds` for the
-handshake and as long again for each request's headers; a connection that has been served may then rest for
-`idle_seconds`. When all places are taken, the connection that has been waiting longest without a request gives up its
-place, strangers before those who were served, so that slow or silent clients cannot keep others out; only when every
-connection is at work is a new one closed. Many that come at once are let in one by one, and strangers and pipelined
-requests take turns, so that whoever was served before goes on being served.
+Every accepted socket counts, from its TLS handshake on. A client has `header_seconds` for the handshake and as long
+again for the headers of each request; a connection that has been served may then stay idle for `idle_seconds`. When
+all `max_connections` are taken, the connection that has waited longest for a request is closed in favour of the new
+one: first those that were never served or were refused, then the others. A new connection is refused only when a
+request is being handled on every other one.
 """
 
 from __future__ import annotations
@@ -15,25 +14,27 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
 from adapter.clock import Clock, SystemClock
 from adapter.logs import RepeatFilter, event
 from adapter.server.address import parse_listen_address
-from adapter.server.connection import Connection
-from adapter.server.turns import Turns
+from adapter.server.body import drop_body
 
 _logger: Final = logging.getLogger("adapter.server.listener")
-_SWEEP: Final = 0.5
-_APART: Final = 0.001  # seconds between two that come, or two that are hung up on, so that others have their turn
+_SWEEP_SECONDS: Final = 0.5
+_REST_SECONDS: Final = 0.001  # between two connections that are opened or closed, so that the others are served
+_READ_AHEAD: Final = 32 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
 
 
 async def listen(
     app: web.Application,
     address: str,
-    ssl_context: ssl.SSLContext | None,
+    ssl_context: Callable[[], ssl.SSLContext | None] = lambda: None,
     *,
     header_seconds: float = 10.0,
     max_connections: int = 1000,
@@ -41,12 +42,14 @@ async def listen(
     drain_seconds: float = 15.0,
     clock: Clock | None = None,
 ) -> Listener:
-    """Serves `app` at `address` (":9876", "localhost:0", ...). OSError when the address cannot be had.
+    """Serves `app` at `address` (":9876", "localhost:0", ...). OSError when it is not possible to listen there.
 
-    `idle_seconds` is a little more than Alertmanager's own five minutes, so that it is the client who hangs up.
-    `drain_seconds`: what requests in flight are given at close.
+    `ssl_context` is asked for each new connection, so that a renewed certificate needs no restart.
+    `idle_seconds` is a little more than Alertmanager's own five minutes, so that the client closes first.
+    `drain_seconds`: how long `close` waits for requests in flight.
     """
-    if _drop_banner not in app.on_response_prepare:
+    if _handle not in app.middlewares:
+        app.middlewares.insert(0, _handle)
         app.on_response_prepare.append(_drop_banner)
     sock = await _bind(address)
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
@@ -65,7 +68,7 @@ class Listener:
         self,
         runner: web.AppRunner,
         sock: socket.socket,
-        ssl_context: ssl.SSLContext | None,
+        ssl_context: Callable[[], ssl.SSLContext | None],
         header_seconds: float,
         max_connections: int,
         idle_seconds: float,
@@ -74,37 +77,31 @@ class Listener:
         self.port: int = sock.getsockname()[1]
         self._runner = runner
         self._sock = sock
-        self._ssl = ssl_context
+        self._ssl_context = ssl_context
         self._header_seconds = header_seconds
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
-        self._quiet = RepeatFilter(clock, every=60.0)
+        self._repeats = RepeatFilter(clock, every=60.0)
         self._loop = asyncio.get_running_loop()
-        self._greeting: dict[asyncio.Task[None], float] = {}  # in the TLS handshake or about to be served, since when
+        self._opening: dict[asyncio.Task[None], float] = {}  # in the TLS handshake, and since when
         self._open: dict[Connection, None] = {}
-        self._turns = Turns(self._loop)
-        assert runner.server is not None
-        runner.server.request_handler = self._at_work(runner.server.request_handler)
-        self._tasks = [self._loop.create_task(self._accept()), self._loop.create_task(self._sweep())]
+        self._accepting = self._loop.create_task(self._accept())
+        self._sweeping = self._loop.create_task(self._sweep())
 
     @property
     def connections(self) -> int:
         """Sockets that are open now, those in the TLS handshake included."""
-        return len(self._open) + len(self._greeting)
+        return len(self._open) + len(self._opening)
 
     async def stop_accepting(self) -> None:
-        """Closes the listening socket; what is connected goes on being served."""
-        for task in self._tasks[:1]:
-            task.cancel()
-        await asyncio.gather(*self._tasks[:1], return_exceptions=True)
+        """Closes the listening socket; open connections go on being served."""
+        await _cancel(self._accepting)
         self._sock.close()
 
     async def close(self) -> None:
-        """Takes no more connections, lets requests in flight finish, runs the application's shutdown and cleanup."""
+        """Accepts no more connections, waits for requests in flight, runs the application's shutdown and cleanup."""
         await self.stop_accepting()
-        for task in (*self._tasks, *self._greeting):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._greeting, return_exceptions=True)
+        await _cancel(self._sweeping, *self._opening)
         await self._runner.cleanup()
 
     async def _accept(self) -> None:
@@ -112,70 +109,51 @@ class Listener:
             try:
                 sock, _ = await self._loop.sock_accept(self._sock)
             except OSError as exc:  # out of file descriptors, or the client has gone already
-                if self._quiet.failed("accept") is not None:
+                if self._repeats.failed("accept") is not None:
                     event(_logger, logging.ERROR, "cannot accept connections", error=exc)
                 await asyncio.sleep(0.1)
                 continue
-            if self.connections >= self._max_connections and not self._make_room():
-                if self._quiet.failed("full") is not None:
+            if self.connections >= self._max_connections and not self._close_longest_wait():
+                if self._repeats.failed("full") is not None:
                     event(
                         _logger, logging.WARNING, "all connections are at work, closing new ones", open=len(self._open)
                     )
                 sock.close()
                 continue
             sock.setblocking(False)
-            task = self._loop.create_task(self._greet(sock))
-            self._greeting[task] = self._loop.time()
-            task.add_done_callback(self._greeting.pop)
-            await asyncio.sleep(_APART)
+            task = self._loop.create_task(self._start(sock))
+            self._opening[task] = self._loop.time()
+            task.add_done_callback(self._opening.pop)
+            await asyncio.sleep(_REST_SECONDS)
 
-    async def _greet(self, sock: socket.socket) -> None:
-        peer = "unknown"
+    async def _start(self, sock: socket.socket) -> None:
+        """The TLS handshake, if any, after which aiohttp serves the connection."""
+        peer, context = "unknown", self._ssl_context()
         try:
             peer = sock.getpeername()[0]
             await self._loop.connect_accepted_socket(
-                self._connection, sock, ssl=self._ssl, ssl_handshake_timeout=self._header_seconds if self._ssl else None
+                self._connection, sock, ssl=context, ssl_handshake_timeout=self._header_seconds if context else None
             )
         except asyncio.CancelledError:
             sock.close()
             raise
         except OSError as exc:
             sock.close()
-            if self._quiet.failed(("handshake", peer)) is not None:
+            if self._repeats.failed(("handshake", peer)) is not None:
                 event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
 
     def _connection(self) -> Connection:
         assert self._runner.server is not None
-        return Connection(self._runner.server, self._loop, opened=self._opened, closed=self._closed, turns=self._turns)
+        return Connection(self._runner.server, self._loop, self._open)
 
-    def _at_work(self, handler: Any) -> Any:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            connection = request.protocol
-            assert isinstance(connection, Connection)
-            if connection.served:  # the last answer has not been waited for
-                await self._turns.taken()
-            connection.waiting_since = None
-            try:
-                response: web.StreamResponse = await handler(request)
-                connection.welcome = response.status < 400
-            finally:
-                connection.waiting_since = self._loop.time()
-                connection.served = True
-                if "Content-Encoding" in request.headers and not request.content.is_eof():
-                    # Reading on for politeness, as with plain bodies, would unpack the rest of a bomb.
-                    request.content.set_exception(ConnectionError("refused before its end"))
-            return response
-
-        return handle
-
-    def _make_room(self) -> bool:
-        """Ends the oldest handshake or wait for a request, strangers first; False when all connections are at work."""
+    def _close_longest_wait(self) -> bool:
+        """Closes the handshake or connection that has waited longest; False when a request is handled on every one."""
         waits: list[tuple[bool, float, Callable[[], object]]] = [
-            (connection.welcome, since, connection.hang_up)
+            (connection.trusted, since, connection.abort)
             for connection in self._open
             if (since := connection.waiting_since) is not None
         ]
-        waits += [(False, since, task.cancel) for task, since in self._greeting.items()]
+        waits += [(False, since, task.cancel) for task, since in self._opening.items()]
         if not waits:
             return False
         _, _, end = min(waits, key=lambda wait: wait[:2])
@@ -183,22 +161,108 @@ class Listener:
         return True
 
     async def _sweep(self) -> None:
-        """Hangs up on whoever has taken too long; one pass over all connections, no timer for each."""
+        """Closes connections that took too long; one pass over all of them instead of a timer for each."""
         while True:
-            await asyncio.sleep(min(_SWEEP, self._header_seconds / 4))
+            await asyncio.sleep(min(_SWEEP_SECONDS, self._header_seconds / 4))
             now = self._loop.time()
             for connection in list(self._open):
                 since = connection.waiting_since
-                patience = self._idle_seconds if connection.served else self._header_seconds
+                patience = self._idle_seconds if connection.idle else self._header_seconds
                 if since is not None and now - since > patience:
-                    connection.hang_up()
-                    await asyncio.sleep(_APART)
+                    connection.abort()
+                    await asyncio.sleep(_REST_SECONDS)
 
-    def _opened(self, connection: Connection) -> None:
-        self._open[connection] = None
 
-    def _closed(self, connection: Connection) -> None:
-        self._open.pop(connection, None)
+class Connection(web.RequestHandler):
+    """aiohttp's connection, which also says since when it waits, and answers a malformed request in one fixed way.
+
+    waiting_since: loop time since when it waits for a request, None while one is handled. idle: nothing of the next
+    request has arrived. trusted: the last request was not refused.
+    """
+
+    __slots__ = ("_open", "idle", "trusted", "waiting_since")
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, open_: dict[Connection, None]) -> None:
+        """`open_` holds the connection while it is open."""
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]
+            lingering_time=0,  # _handle reads the rest of a refused body
+            read_bufsize=_READ_AHEAD,
+        )
+        self._open = open_
+        self.waiting_since: float | None = loop.time()
+        self.idle = self.trusted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._open[self] = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._open.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if data and self.idle and self.waiting_since is not None:
+            self.idle = False
+            self.waiting_since = self._loop.time()
+        super().data_received(data)
+
+    def abort(self) -> None:
+        """Closes at once, without waiting for a client that may be slow to read too."""
+        transport = self.transport
+        self._open.pop(self, None)
+        self.force_close()
+        if transport is not None:
+            transport.abort()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> NoReturn:
+        """Answers a malformed request, or a defect, with one fixed text that repeats nothing of what was sent."""
+        if status >= 500:
+            self.log_exception(exc_info=exc)
+        if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
+            self.transport.write(_DEFECT if status >= 500 else _BAD_REQUEST)
+            self.transport.close()  # what is written is still sent
+        raise ConnectionError("answered already")  # tells aiohttp that there is nothing left to send
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Logs defects only: aiohttp's message about a malformed request repeats what the client has sent."""
+        exc = kw.get("exc_info")
+        if not isinstance(exc, ConnectionError | web.RequestPayloadError | HttpProcessingError):
+            _logger.error("%s", "a connection failed; this is a defect of the adapter", exc_info=exc)
+
+
+def _fixed(status: str, text: str) -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n"
+        f"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{text}"
+    ).encode()
+
+
+_BAD_REQUEST: Final = _fixed("400 Bad Request", "bad request\n")
+_DEFECT: Final = _fixed("500 Internal Server Error", "internal error, see the adapter's log\n")
+
+
+@web.middleware
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost middleware: notes on the connection when a request is handled, and reads the rest of a refused body."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    connection.waiting_since = None
+    try:
+        response = await handler(request)
+        connection.trusted = response.status < 400
+        await drop_body(request, response)
+        return response
+    except web.HTTPException as exc:
+        connection.trusted = exc.status < 400
+        await drop_body(request, exc)
+        raise
+    finally:
+        connection.waiting_since, connection.idle = asyncio.get_running_loop().time(), True
 
 
 async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:
@@ -218,3 +282,9 @@ async def _bind(address: str) -> socket.socket:
     sock = socket.create_server(target, family=family, backlog=512, dualstack_ipv6=both)
     sock.setblocking(False)
     return sock
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

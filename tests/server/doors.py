@@ -62,7 +62,7 @@ def an_app(access: Access, *, admin: bool = False) -> web.Application:
 @asynccontextmanager
 async def serving(access: Access, *, admin: bool = False, **limits: float) -> AsyncIterator[Listener]:
     """The app behind a real listener; everything is closed at the end."""
-    listener = await listen(an_app(access, admin=admin), "127.0.0.1:0", access.ssl_context(), **limits)  # type: ignore[arg-type]
+    listener = await listen(an_app(access, admin=admin), "127.0.0.1:0", access.ssl_context, **limits)  # type: ignore[arg-type]
     try:
         yield listener
     finally:

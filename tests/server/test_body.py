@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import time
+import re
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -18,9 +18,10 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.server.body import HEAD, BodyBroken, BodySlow, BodyTooLarge, read_body
+from adapter.server.body import HEAD_BYTES, BodyBroken, BodySlow, BodyTooLarge, read_body
 from adapter.server.limits import InFlight, Overloaded
 from adapter.server.listener import listen
+from tests.stage import until
 
 MIB = 1024 * 1024
 
@@ -35,13 +36,16 @@ class Reader:
         self._limit = limit
         self._seconds = seconds
         self.contents: list[StreamReader] = []
+        self.may_read = asyncio.Event()
+        self.may_read.set()
         self.port = 0
 
     async def handle(self, request: web.Request) -> web.Response:
         self.contents.append(request.content)
+        await self.may_read.wait()
         try:
             with self.budget.hold() as hold:
-                self.bodies.append(await read_body(request, limit=self._limit, seconds=self._seconds, hold=hold))
+                self.bodies.append(await read_body(request, limit=self._limit, seconds=self._seconds, reservation=hold))
         except BodyTooLarge as exc:
             self.heads.append(exc.head)
             return web.Response(status=413)
@@ -73,7 +77,7 @@ async def reading(**limits: float) -> AsyncIterator[Reader]:
     reader = Reader(**limits)  # type: ignore[arg-type]
     app = web.Application()
     app.router.add_post("/", reader.handle)
-    listener = await listen(app, "127.0.0.1:0", None, drain_seconds=1.0)
+    listener = await listen(app, "127.0.0.1:0", drain_seconds=1.0)
     reader.port = listener.port
     try:
         yield reader
@@ -97,13 +101,16 @@ async def test_each_accepted_encoding_gives_the_same_body() -> None:
         assert await server.post(zlib.compress(body), "Content-Encoding: deflate") == 200
         raw = raw_deflate.compress(body) + raw_deflate.flush()
         assert await server.post(raw, "Content-Encoding: deflate") == 200
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert await server.send(head + chunked(body, 100)) == 200
+        assert await server.send(CHUNKED + chunked(body, 100)) == 200
         head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
         assert await server.send(head + chunked(gzip.compress(body), 7)) == 200
         assert server.bodies == [body] * 8
-        assert await server.post(b"") == 200
-        assert server.bodies[-1] == b""
+
+
+async def test_an_empty_body_is_read_as_often_as_it_comes() -> None:
+    async with reading() as server:
+        assert [await server.post(b"") for _ in range(3)] == [200] * 3
+        assert server.bodies == [b""] * 3
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "x-gzip", "compress", "gzip, gzip", "canary"])
@@ -118,8 +125,7 @@ async def test_a_body_that_is_not_what_it_says_is_refused() -> None:
         assert await server.post(b"{}", "Content-Encoding: gzip") == 400
         broken = gzip.compress(bytes(range(256)) * 100)
         assert await server.post(broken[:20] + b"\xff" * 20 + broken[40:], "Content-Encoding: gzip") == 400
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert await server.send(head + b"xyz\r\nabc\r\n0\r\n\r\n") == 400
+        assert await server.send(CHUNKED + b"xyz\r\nabc\r\n0\r\n\r\n") == 400
         assert server.bodies == []
 
 
@@ -140,10 +146,7 @@ async def test_a_client_that_has_gone_before_the_first_read_is_no_defect() -> No
 
 
 async def until_idle(server: Reader) -> None:
-    deadline = time.monotonic() + 10
-    while server.budget.requests or server.budget.bytes:
-        assert time.monotonic() < deadline, "a request is still held"
-        await asyncio.sleep(0.01)
+    await until(lambda: not server.budget.requests and not server.budget.bytes, "the end of every request")
 
 
 async def test_the_limit_counts_decompressed_bytes_to_the_byte() -> None:
@@ -152,7 +155,7 @@ async def test_the_limit_counts_decompressed_bytes_to_the_byte() -> None:
             assert await server.post(wrap(b"x" * 100_000), header) == 200
             assert await server.post(wrap(b"x" * 100_001), header) == 413
         assert [len(body) for body in server.bodies] == [100_000] * 2
-        assert server.heads == [b"x" * HEAD] * 2
+        assert server.heads == [b"x" * HEAD_BYTES] * 2
 
 
 async def test_the_head_of_a_body_smaller_than_64_kib_is_all_of_it() -> None:
@@ -174,7 +177,7 @@ async def test_a_bomb_is_refused_without_being_unpacked() -> None:
         finally:
             tracemalloc.stop()
         assert peak < 48 * MIB  # the body as far as it was read, and once more while it grows
-        assert server.heads == [bytes(HEAD)]
+        assert server.heads == [bytes(HEAD_BYTES)]
 
 
 async def test_the_rest_of_a_bomb_is_not_unpacked_for_politeness() -> None:
@@ -201,11 +204,56 @@ async def test_the_rest_of_a_bomb_is_not_unpacked_for_politeness() -> None:
         assert content.total_bytes < 8 * MIB
 
 
-async def test_a_storm_of_tiny_chunks_is_just_a_body() -> None:
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_in_three_thousand_tiny_chunks_is_read_whole() -> None:
     async with reading() as server:
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert await server.send(head + chunked(b"x" * 20_000, 1)) == 200
-        assert server.bodies == [b"x" * 20_000]
+        assert await server.send(CHUNKED + chunked(b"x" * 3000, 1)) == 200
+        assert server.bodies == [b"x" * 3000]
+
+
+async def test_a_storm_of_tiny_chunks_is_refused_in_time_and_others_are_served_meanwhile() -> None:
+    async with reading(seconds=2.0) as server:
+        storm = asyncio.ensure_future(server.send(CHUNKED + chunked(b"x" * 100_000, 1)))
+        await until(lambda: server.contents, "the head of the request")
+        assert await server.post(b"small") == 200
+        assert not storm.done()
+        assert await storm == 503
+        assert server.bodies == [b"small"]
+
+
+async def test_after_a_refused_body_in_chunks_the_connection_goes_on() -> None:
+    async with reading() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        refused = b"POST /nowhere" + CHUNKED.removeprefix(b"POST /") + chunked(b"x" * 3000, 1)
+        writer.write(refused + b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nnext")
+        answers = await asyncio.wait_for(reader.readuntil(b"ok"), 20)
+        assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"404", b"200"]
+        assert server.bodies == [b"next"]
+        writer.close()
+
+
+async def test_the_rest_of_a_refused_body_is_not_read_for_long() -> None:
+    async with reading() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        assert answer.startswith(b"HTTP/1.1 404")
+        await asyncio.wait_for(reader.read(), 20)  # closed by the server, though the body never comes
+        writer.close()
+
+
+async def test_a_body_that_is_not_read_yet_stays_with_the_sender() -> None:
+    async with reading(limit=32 * MIB) as server:
+        server.may_read.clear()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (30 * MIB) + bytes(30 * MIB))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(writer.drain(), 1.0)
+        server.may_read.set()
+        assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 async def test_a_body_that_drips_is_answered_503_in_time() -> None:
@@ -229,10 +277,7 @@ async def test_bytes_in_flight_are_bounded_over_all_requests() -> None:
     async with reading(limit=MIB, max_bytes=100_000) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n" + b"x" * 79_999)
-        deadline = time.monotonic() + 10
-        while server.budget.bytes < 79_999:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await until(lambda: server.budget.bytes == 79_999, "the first part of the body")
         assert await server.post(b"y" * 30_000) == 503
         assert await server.post(b"y" * 10_000) == 200
         writer.write(b"x")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -14,16 +13,10 @@ from aiohttp import web
 
 from adapter.server.listener import listen
 from tests.server.doors import an_access, serving
+from tests.stage import until
 from tests.tls import Authority
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        await asyncio.sleep(0.01)
 
 
 async def closed_after(reader: asyncio.StreamReader) -> tuple[bytes, float]:
@@ -97,7 +90,7 @@ async def test_an_idle_connection_is_closed_in_the_end() -> None:
 async def test_when_full_the_longest_wait_makes_room() -> None:
     async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
         silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(10)]
-        await until(lambda: listener.connections == 10)
+        await until(lambda: listener.connections == 10, "ten connections")
         url = f"http://127.0.0.1:{listener.port}/metrics"
         async with aiohttp.ClientSession() as client, client.get(url) as answer:
             assert answer.status == 200
@@ -129,11 +122,11 @@ async def test_handshakes_that_never_end_make_room_too(tmp_path: Path) -> None:
     (tmp_path / "web.yml").write_text(f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}\n")
     async with serving(an_access(tmp_path / "web.yml"), header_seconds=60.0, max_connections=5) as listener:
         stuck = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
-        await until(lambda: listener.connections == 5)
+        await until(lambda: listener.connections == 5, "five handshakes")
         url = f"https://127.0.0.1:{listener.port}/metrics"
         async with aiohttp.ClientSession() as client, client.get(url, ssl=authority.trusting()) as answer:
             assert answer.status == 200
-        await until(lambda: listener.connections <= 5)
+        await until(lambda: listener.connections <= 5, "a place for the client")
         for _, writer in stuck:
             writer.close()
 
@@ -144,7 +137,7 @@ async def test_a_handshake_that_never_ends_is_hung_up_on(tmp_path: Path) -> None
     async with serving(an_access(tmp_path / "web.yml"), header_seconds=0.3) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         await closed_after(reader)
-        await until(lambda: listener.connections == 0)
+        await until(lambda: listener.connections == 0, "the end of the handshake")
         writer.close()
 
 
@@ -158,7 +151,7 @@ async def test_connections_at_work_are_not_given_up_for_new_ones() -> None:
 
     app = web.Application()
     app.router.add_get("/", wait)
-    listener = await listen(app, "127.0.0.1:0", None, max_connections=1)
+    listener = await listen(app, "127.0.0.1:0", max_connections=1)
     async with aiohttp.ClientSession() as client:
         first = asyncio.ensure_future(client.get(f"http://127.0.0.1:{listener.port}/"))
         await asyncio.wait_for(at_work.wait(), 10)
@@ -219,7 +212,7 @@ async def test_a_defect_outside_the_doors_is_logged_and_shows_nothing(
     app = web.Application()
     app.router.add_get("/raises", raises)
     app.router.add_get("/split", split)
-    listener = await listen(app, "127.0.0.1:0", None)
+    listener = await listen(app, "127.0.0.1:0")
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     answer, _ = await closed_after(reader)
@@ -245,7 +238,7 @@ async def test_close_lets_a_request_in_flight_finish_and_takes_no_new_one() -> N
     app = web.Application()
     app.router.add_get("/", wait)
     app.on_cleanup.append(on_cleanup)
-    listener = await listen(app, "127.0.0.1:0", None)
+    listener = await listen(app, "127.0.0.1:0")
     idle = await asyncio.open_connection("127.0.0.1", listener.port)
     async with aiohttp.ClientSession() as client:
         first = asyncio.ensure_future(client.get(f"http://127.0.0.1:{listener.port}/"))
@@ -266,7 +259,7 @@ async def test_close_lets_a_request_in_flight_finish_and_takes_no_new_one() -> N
 async def test_each_way_to_write_an_address_is_served(address: str) -> None:
     app = web.Application()
     try:
-        listener = await listen(app, address, None)
+        listener = await listen(app, address)
     except OSError as exc:
         if "::1" in address:
             pytest.skip(f"no IPv6 here: {exc}")
@@ -281,4 +274,4 @@ async def test_each_way_to_write_an_address_is_served(address: str) -> None:
 async def test_an_address_in_use_is_an_error_at_once() -> None:
     async with serving(an_access()) as listener:
         with pytest.raises(OSError, match="in use"):
-            await listen(web.Application(), f"127.0.0.1:{listener.port}", None)
+            await listen(web.Application(), f"127.0.0.1:{listener.port}")

@@ -16,7 +16,7 @@ from tests.stage import adapter, sandbox, write_config
 MIB = 2**20
 _TIMEOUT: Final = 3  # seconds for headers and body, so that a phase sees the slow ones come again
 _LIFE: Final = 0.3  # seconds of a connection at the server that does nothing, which cannot tell the end of a request
-_RATIO: Final = 2.0
+_RATIO: Final = 3.0
 _FEWEST: Final = 500  # samples below which a p99 says nothing
 
 

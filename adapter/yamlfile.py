@@ -19,6 +19,8 @@ from adapter.errors import Finding
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_NODES: Final = 200_000
 
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
 Loc = tuple[str | int, ...]
 
 
@@ -139,31 +141,36 @@ class YamlFile:
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            line, col = key_node.start_mark.line + 1, key_node.start_mark.column + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.findings.append(self.finding_at(line, col, "a key must be a plain word"))
-                continue
             key = key_node.value
-            if key == "<<" and key_node.style is None:
-                self.findings.append(self.finding_at(line, col, "merge keys are not known here", "write the keys out"))
-                continue
-            if key in data:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._report(key_node, "a key must be a plain word")
+            elif key == "<<" and key_node.style is None:
+                self._report(key_node, "merge keys are not known here", "write the keys out")
+            elif key in data:
                 first = self._marks[(*loc, key)].key_line
-                self.findings.append(
-                    self.finding_at(line, col, f"duplicate key {key!r}", f"it stands in line {first} already")
-                )
-                continue
-            data[key] = self._value(loader, value_node, (*loc, key), key_node)
+                self._report(key_node, f"duplicate key {key!r}", f"it stands in line {first} already")
+            elif not self._has_surrogate(key_node):
+                data[key] = self._value(loader, value_node, (*loc, key), key_node)
         return data
 
     def _scalar(self, loader: _Loader, node: yaml.Node) -> Hashable:
         known = {tag for tag, _, _ in _TYPES} | {"tag:yaml.org,2002:str"}
         if node.tag not in known:
-            line, col = node.start_mark.line + 1, node.start_mark.column + 1
-            self.findings.append(self.finding_at(line, col, f"the tag {node.tag!r} is not known here"))
+            self._report(node, f"the tag {node.tag!r} is not known here")
             return str(node.value)
-        value: Hashable = loader.construct_object(node)
+        value: Hashable = "" if self._has_surrogate(node) else loader.construct_object(node)
         return value
+
+    def _has_surrogate(self, node: yaml.Node) -> bool:
+        """Half of a character, which only an escape such as "\\ud83d" can write; pydantic takes no such text."""
+        found = _SURROGATES.search(node.value) is not None
+        if found:
+            self._report(node, "escapes from \\ud800 to \\udfff are halves of characters", "write the character itself")
+        return found
+
+    def _report(self, node: yaml.Node, message: str, hint: str = "") -> None:
+        mark = node.start_mark
+        self.findings.append(self.finding_at(mark.line + 1, mark.column + 1, message, hint))
 
 
 _ESCAPES: Final = {"x": 4, "u": 6, "U": 10}  # length in double quotes, backslash included; any other has 2

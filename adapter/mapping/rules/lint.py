@@ -45,99 +45,100 @@ _STRAY: Final = re.compile(r"\}\}|%\}")
 
 def lint(files: Iterable[MappingFile]) -> tuple[list[Finding], list[Finding]]:
     """The errors and the warnings of a set of files in their order."""
-    linter = _Linter()
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+    catch_all = ""
     for file in files:
-        linter.check(file)
-    return linter.errors, linter.warnings
+        linter = _Linter(file, catch_all)
+        linter.check()
+        errors += linter.errors
+        warnings += linter.warnings
+        catch_all = linter.catch_all
+    return errors, warnings
 
 
 class _Linter:
-    def __init__(self) -> None:
+    """Checks one file. `catch_all` is the first rule so far, in this file or one before, that takes every alert."""
+
+    def __init__(self, file: MappingFile, catch_all: str) -> None:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
-        self._catch_all = ""  # the first rule of the set that takes every alert
+        self.catch_all = catch_all
+        self._file = file
+        self._tables: set[str] = set()  # those that templates use
+        self._conditions: dict[str, str] = {}  # each with the first rule that has it
 
-    def check(self, file: MappingFile) -> None:
-        used: set[str] = set()
-        conditions: dict[str, str] = {}
+    def check(self) -> None:
         checked: set[tuple[Loc, str]] = set()  # a default is checked once, however many rules share it
-        for rule in file.rules:
-            takes_all = self._condition(file, rule, used)
-            self._reach(file, rule, conditions)
-            if takes_all and not self._catch_all:
-                self._catch_all = f"rule {rule.name!r} of {file.name}"
+        for rule in self._file.rules:
+            takes_all = rule.when is None or self._is_always_true((*rule.loc, WHEN), rule.when)
+            self._reach(rule)
+            if takes_all and not self.catch_all:
+                self.catch_all = f"rule {rule.name!r} of {self._file.name}"
             for field, text in rule.fields.items():
                 if (rule.locs[field], field) not in checked:
                     checked.add((rule.locs[field], field))
-                    self._field(file, rule.locs[field], field, text, used)
-            self._required(file, rule)
-        complete = file.rules and len(file.rules) == len(
-            file.source.data["rules"]
-        )  # no rule was left out for its shape
-        for table in file.lookup:
-            if table not in used and complete:
-                finding = file.source.finding(("lookup", table), f"the lookup table {table!r} is not used", at_key=True)
-                self.warnings.append(finding)
+                    self._field(rule.locs[field], field, text)
+            self._required(rule)
+        # A rule that was left out for its shape may use any table.
+        if self._file.rules and len(self._file.rules) == len(self._file.source.data["rules"]):
+            for table in self._file.lookup:
+                if table not in self._tables:
+                    self._warn(("lookup", table), f"the lookup table {table!r} is not used", at_key=True)
 
-    def _condition(self, file: MappingFile, rule: Rule, used: set[str]) -> bool:
-        """Whether the rule takes every alert for certain."""
-        if rule.when is None:
-            return True
-        template = _Template(rule.when, file.lookup, expression=True)
-        used |= template.tables
-        loc = (*rule.loc, WHEN)
-        self._report(file, loc, template.mistakes)
-        if template.tree is None:
+    def _is_always_true(self, loc: Loc, condition: str) -> bool:
+        tree = self._template(loc, condition, expression=True).tree
+        if tree is None:
             return False
-        (output,) = template.tree.find_all(nodes.Output)
-        condition = output.nodes[0]
-        if not isinstance(condition, nodes.Const):
+        (output,) = tree.find_all(nodes.Output)
+        value = output.nodes[0]
+        if not isinstance(value, nodes.Const):
             return False
-        always = bool(condition.value)
-        self.warnings.append(file.source.finding(loc, f"the condition is always {str(always).lower()}"))
+        always = bool(value.value)
+        self._warn(loc, f"the condition is always {str(always).lower()}")
         return always
 
-    def _reach(self, file: MappingFile, rule: Rule, conditions: dict[str, str]) -> None:
-        """`conditions`: those of the rules before, each with the first rule that has it."""
+    def _reach(self, rule: Rule) -> None:
         condition = " ".join((rule.when or "").split())
-        if self._catch_all:
-            reason = f"{self._catch_all} takes every alert"
-        elif rule.when is not None and condition in conditions:
-            reason = f"{conditions[condition]} has the same condition"
+        if self.catch_all:
+            reason = f"{self.catch_all} takes every alert"
+        elif rule.when is not None and condition in self._conditions:
+            reason = f"{self._conditions[condition]} has the same condition"
         else:
             reason = ""
         if reason:
-            message = f"rule {rule.name!r} can never be reached"
-            self.warnings.append(file.source.finding((*rule.loc, "name"), message, reason))
-        conditions.setdefault(condition, f"rule {rule.name!r}")
+            self._warn((*rule.loc, "name"), f"rule {rule.name!r} can never be reached", reason)
+        self._conditions.setdefault(condition, f"rule {rule.name!r}")
 
-    def _required(self, file: MappingFile, rule: Rule) -> None:
+    def _required(self, rule: Rule) -> None:
         for field, instead in FALLS_BACK_TO.items():
             if field not in rule.fields and not rule.drop:
                 message = f"rule {rule.name!r} does not set {field}, which COC requires"
-                finding = file.source.finding((*rule.loc, "name"), message, f"it falls back to {instead}")
-                self.warnings.append(finding)
+                self._warn((*rule.loc, "name"), message, f"it falls back to {instead}")
 
-    def _field(self, file: MappingFile, loc: Loc, field: str, text: str, used: set[str]) -> None:
-        template = _Template(text, file.lookup, expression=False)
-        used |= template.tables
-        mistakes = list(template.mistakes)
-        if template.tree is not None and not mistakes:
-            mistakes += _literal_mistakes(field, template.tree)
-            self._length(file, loc, field, template.tree)
-        self._report(file, loc, mistakes)
-
-    def _length(self, file: MappingFile, loc: Loc, field: str, tree: nodes.Template) -> None:
-        text = constant(tree)
-        if text is not None and field in BY_NAME and units(text.strip()) > BY_NAME[field].limit:
-            message = f"longer than the {BY_NAME[field].limit} characters COC takes"
+    def _field(self, loc: Loc, field: str, text: str) -> None:
+        template = self._template(loc, text, expression=False)
+        if template.tree is None or template.mistakes:
+            return
+        self._report(loc, _literal_mistakes(field, template.tree))
+        plain = constant(template.tree)
+        if plain is not None and field in BY_NAME and units(plain.strip()) > BY_NAME[field].limit:
             hint = "it will be clipped" if BY_NAME[field].cut else "it will be left out"
-            self.warnings.append(file.source.finding(loc, message, hint))
+            self._warn(loc, f"longer than the {BY_NAME[field].limit} characters COC takes", hint)
 
-    def _report(self, file: MappingFile, loc: Loc, mistakes: Iterable[Mistake]) -> None:
+    def _template(self, loc: Loc, text: str, *, expression: bool) -> _Template:
+        template = _Template(text, self._file.lookup, expression=expression)
+        self._tables |= template.tables
+        self._report(loc, template.mistakes)
+        return template
+
+    def _report(self, loc: Loc, mistakes: Iterable[Mistake]) -> None:
         for offset, message, hint, refuses in mistakes:
-            finding = file.source.finding(loc, message, hint, offset=offset)
+            finding = self._file.source.finding(loc, message, hint, offset=offset)
             (self.errors if refuses else self.warnings).append(finding)
+
+    def _warn(self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.warnings.append(self._file.source.finding(loc, message, hint, at_key=at_key))
 
 
 def _literal_mistakes(field: str, tree: nodes.Template) -> Iterator[Mistake]:

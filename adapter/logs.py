@@ -14,7 +14,6 @@ import sys
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Hashable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
@@ -62,7 +61,7 @@ def register_secret(secret: Secret) -> None:
 
 
 class RepeatFilter:
-    """Lets the first of a row of equal failures be logged, then one reminder every few minutes, then the recovery.
+    """Lets the first of a row of equal failures be logged, then one reminder every few minutes.
 
     Keeps at most `keys` keys; the one that failed longest ago goes first.
     """
@@ -72,43 +71,20 @@ class RepeatFilter:
         self._clock = clock
         self._every = every
         self._keys = keys
-        self._failing: OrderedDict[Hashable, _Failing] = OrderedDict()
+        self._failing: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # when last logged, not logged since
 
     def failed(self, key: Hashable) -> int | None:
         """None: log nothing. Otherwise log; the number counts the failures not logged since the last line."""
         now = self._clock.monotonic()
-        known = self._failing.get(key)
-        if known is None:
-            self._failing[key] = _Failing(now, now, 1, 0)
-            if len(self._failing) > self._keys:
-                self._failing.popitem(last=False)
-            return 0
+        logged, silent = self._failing.get(key, (-math.inf, 0))
+        if now - logged < self._every:
+            self._failing[key] = (logged, silent + 1)
+        else:
+            self._failing[key] = (now, 0)
         self._failing.move_to_end(key)
-        known.count += 1
-        if now - known.logged < self._every:
-            known.silent += 1
-            return None
-        silent, known.silent, known.logged = known.silent, 0, now
-        return silent
-
-    def recovered(self, key: Hashable) -> Outage | None:
-        """What is over, or None when nothing was wrong."""
-        known = self._failing.pop(key, None)
-        return Outage(known.count, self._clock.monotonic() - known.since) if known else None
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    failures: int
-    seconds: float
-
-
-@dataclass(slots=True)
-class _Failing:
-    since: float
-    logged: float
-    count: int
-    silent: int
+        if len(self._failing) > self._keys:
+            self._failing.popitem(last=False)
+        return silent if now - logged >= self._every else None
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter import logs
-from adapter.logs import MAX_FIELD, Outage, RepeatFilter, event, register_secret, set_level, setup
+from adapter.logs import MAX_FIELD, RepeatFilter, event, register_secret, set_level, setup
 from adapter.secret import Secret
 
 FORMATS: tuple[Literal["logfmt", "json"], ...] = ("logfmt", "json")
@@ -226,25 +226,21 @@ def test_an_event_below_the_level_looks_at_nothing() -> None:
     event(logger, logging.DEBUG, "unheard", value=Costly())
 
 
-def test_the_first_failure_and_the_recovery_are_loud_and_repetition_is_quiet() -> None:
+def test_the_first_failure_is_logged_and_repetition_only_now_and_then() -> None:
     clock = Moved()
-    quiet = RepeatFilter(clock, every=60)
-    assert quiet.recovered("coc") is None
-    assert [quiet.failed("coc") for _ in range(4)] == [0, None, None, None]
+    repeats = RepeatFilter(clock, every=60)
+    assert [repeats.failed("coc") for _ in range(4)] == [0, None, None, None]
     clock.seconds += 61
-    assert quiet.failed("coc") == 3
-    assert quiet.failed("coc") is None
-    assert quiet.failed("other") == 0
-    assert quiet.recovered("coc") == Outage(failures=6, seconds=61.0)
-    assert quiet.recovered("coc") is None
-    assert quiet.failed("coc") == 0
+    assert repeats.failed("coc") == 3
+    assert repeats.failed("coc") is None
+    assert repeats.failed("other") == 0
 
 
-def test_quiet_forgets_the_key_that_has_been_silent_longest() -> None:
-    quiet = RepeatFilter(Moved(), keys=2)
-    assert [quiet.failed(key) for key in "aba"] == [0, 0, None]
-    assert quiet.failed("c") == 0
-    assert (quiet.failed("a"), quiet.failed("b")) == (None, 0)
+def test_the_key_that_failed_longest_ago_is_forgotten_first() -> None:
+    repeats = RepeatFilter(Moved(), keys=2)
+    assert [repeats.failed(key) for key in "aba"] == [0, 0, None]
+    assert repeats.failed("c") == 0
+    assert (repeats.failed("a"), repeats.failed("b")) == (None, 0)
 
 
 def test_short_secrets_do_not_garble_the_lines() -> None:

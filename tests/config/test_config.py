@@ -11,7 +11,7 @@ from adapter.config.units import seconds, size
 from adapter.errors import ConfigError
 from adapter.mapping import shipped
 
-BAD = sorted((Path(__file__).resolve().parents[1] / "bad_configs").glob("*.yml"))
+BAD = sorted((Path(__file__).resolve().parents[1] / "data" / "bad_configs").glob("*.yml"))
 SMALL = "integrations: {default: {site: cn, integration_key: the-key-itself}}\n"
 
 

@@ -12,8 +12,8 @@ from tests.golden.recording import same
 from tests.golden.terminal import run
 from tests.stage import REPOSITORY
 
-CONFIGS = sorted((REPOSITORY / "tests" / "bad_configs").glob("*.yml"))
-MAPPINGS = sorted((REPOSITORY / "tests" / "bad_mappings").glob("*.yaml"))
+CONFIGS = sorted((REPOSITORY / "tests" / "data" / "bad_configs").glob("*.yml"))
+MAPPINGS = sorted((REPOSITORY / "tests" / "data" / "bad_mappings").glob("*.yaml"))
 GOOD = """\
 integrations:
   default:
@@ -36,7 +36,7 @@ def checked(folder: Path) -> str:
 
 def test_every_bad_config_is_told_as_recorded() -> None:
     assert len(CONFIGS) > 20
-    told = [run("check", f"--config.file=tests/bad_configs/{path.name}").text(SOURCES) for path in CONFIGS]
+    told = [run("check", f"--config.file=tests/data/bad_configs/{path.name}").text(SOURCES) for path in CONFIGS]
     same("check_bad_configs.txt", "\n".join(told))
 
 
@@ -65,7 +65,7 @@ def test_a_whole_configuration_is_checked_as_recorded(
     folder = written(tmp_path / name, mappings)
     (folder / "mappings").mkdir()
     for file in files:
-        shutil.copy(REPOSITORY / "tests" / "bad_mappings" / file, folder / "mappings")
+        shutil.copy(REPOSITORY / "tests" / "data" / "bad_mappings" / file, folder / "mappings")
     same(f"check_{name}.txt", checked(folder))
 
 
@@ -74,7 +74,7 @@ def test_a_bad_config_beside_bad_mappings_is_told_as_recorded(tmp_path: Path) ->
     with (folder / "adapter.yml").open("a") as config:
         config.write("retention: {dead: soon}\nlimit: {backlog: 5}\n")
     (folder / "mappings").mkdir()
-    shutil.copy(REPOSITORY / "tests" / "bad_mappings" / "rules_empty.yaml", folder / "mappings")
+    shutil.copy(REPOSITORY / "tests" / "data" / "bad_mappings" / "rules_empty.yaml", folder / "mappings")
     same("check_config_and_mappings.txt", checked(folder))
 
 

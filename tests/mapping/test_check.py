@@ -11,7 +11,7 @@ from adapter.mapping.rules.files import load
 from adapter.mapping.tools.preview import check
 from tests.mapping.workshop import SOUND, one_rule, rules, write
 
-CORPUS = sorted((Path(__file__).parent.parent / "bad_mappings").glob("*.yaml"))
+CORPUS = sorted((Path(__file__).parent.parent / "data" / "bad_mappings").glob("*.yaml"))
 
 
 def findings_of(directory: Path) -> list[Finding]:

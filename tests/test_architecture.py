@@ -29,6 +29,8 @@ PURE = (
     "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain", "config/units",
     "coc/fields", "coc/verdict", "mapping/render/program", "mapping/render/body", "mapping/render/fallback",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay",
+    "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
+    "mapping/rules/schema", "validation",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 
@@ -103,6 +105,11 @@ def test_mapping_takes_nothing_of_coc_but_the_field_contract() -> None:
         if module.startswith("adapter.coc.")
     }
     assert all(module == "adapter.coc.fields" or module.startswith("adapter.coc.fields.") for module in taken)
+
+
+def test_mapping_rules_do_not_know_how_they_are_rendered() -> None:
+    taken = {module for name, path in modules() if name.startswith("mapping/rules/") for module in imported(path)}
+    assert not [module for module in taken if module.startswith(("adapter.mapping.render", "adapter.mapping.tools"))]
 
 
 def test_nothing_is_called_utils() -> None:

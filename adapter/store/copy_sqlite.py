@@ -15,9 +15,9 @@ from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store.copy_form import PAGE, Copied, Row, Rows
 from adapter.store.sqlite import files, open
-from adapter.store.sqlite.remake import make_whole
-from adapter.store.sqlite.settle import checksum, making_checksum
+from adapter.store.sqlite.recovery import checksum
 from adapter.store.sqlite.shutdown_marker import left
+from adapter.store.sqlite.upkeep import recount
 
 _TABLES: Final = {"pause": "integration", "webhook": "intake", "alarm": "alarm", "report": "report", "reject": "reject"}
 _IDS: Final = {"webhook": "webhook", "alarm": "alarm", "report": "seq", "reject": "reject"}  # columns of `counter`
@@ -111,7 +111,7 @@ class SqliteEnd:
     async def finish(self, ids: dict[str, int]) -> Copied:
         columns = ", ".join(f"{_IDS[table]} = {last:d}" for table, last in ids.items())
         self._connection.execute(f"UPDATE counter SET {columns}")  # noqa: S608
-        make_whole(self._connection, self._clock.now())
+        recount(self._connection)
         figures = await self.figures()
         self._connection.commit()
         return figures
@@ -139,6 +139,5 @@ def _written(table: str, row: Row) -> Row:
     if table == "report":
         # What was damaged stays known as damaged.
         own["crc"] = checksum(row["raw"], row["body"]) ^ (not row["sound"])
-        own["made_crc"] = making_checksum(row["attempt_log"], row["provenance"], row["provenance_body"])
         own["done"] = row["done"] or None
     return own

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import StoreUnavailable
-from adapter.store.sqlite.damage import code
 from adapter.store.sqlite.files import sync_folder
+from adapter.store.sqlite.recovery import result_code
 
 MIB: Final = 2**20
 BALLAST: Final = 16 * MIB
@@ -85,7 +85,10 @@ class DiskReserve:
     def failed(self, error: sqlite3.Error) -> None:
         """Give the ballast up when the database failed for want of room."""
         with contextlib.suppress(OSError):
-            if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._free(self._folder) < self._reserve:
+            if (
+                result_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+                and self._free(self._folder) < self._reserve
+            ):
                 self._ballast.unlink(missing_ok=True)
                 self._held = False
 

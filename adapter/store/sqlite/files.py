@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import StoreRefused
+from adapter.store.sqlite.recovery import companions
 
 PAGE_SIZE: Final = 4096
 
@@ -73,11 +74,6 @@ def lock(path: Path) -> int:
 
 def lock_file(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
-
-
-def companions(path: Path) -> tuple[Path, ...]:
-    """The database and the files SQLite keeps beside it."""
-    return path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,9 +17,9 @@ from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
 from adapter.store.plan import Change, changes
 from adapter.store.records import labels_to_json
-from adapter.store.sqlite.damage import DamagedRow
 from adapter.store.sqlite.disk import DiskReserve, Level
-from adapter.store.sqlite.known import Row, is_sound, known_alarms, parts
+from adapter.store.sqlite.known import Row, known_alarms, parts
+from adapter.store.sqlite.recovery import DamagedRow
 
 REJECTS_KEPT: Final = 1000
 
@@ -85,10 +85,8 @@ def accept(
         known, rows = known_alarms(connection, part)
         try:
             made = changes(known, part)
-        except Exception as exc:
-            if all(is_sound(alarm) for alarm in known.values()):
-                raise
-            raise DamagedRow("an alarm's row holds what was never written") from exc
+        except TypeError as exc:
+            raise DamagedRow("a row of an alarm holds what was never written") from exc
         superseded = _superseded(connection, made, rows, busy)
         progress.added.count(made, len(superseded))
         if progress.added.reports > 0:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from adapter.alarm import Alarm, Status
 from adapter.alertmanager import Alert
 from adapter.store.contract import Intake
-from adapter.store.sqlite.damage import DamagedRow
+from adapter.store.sqlite.recovery import DamagedRow
 
 CHUNK: Final = 50  # alerts looked at in one go
 
@@ -58,8 +58,3 @@ def known_alarms(connection: sqlite3.Connection, part: Intake) -> tuple[dict[str
         known[fingerprint] = Alarm(fingerprint, status, *row[2:10])
         rows[fingerprint] = Row(*row[10:])
     return known, rows
-
-
-def is_sound(alarm: Alarm) -> bool:
-    numbers = (alarm.episode, alarm.starts, alarm.ends, alarm.last_accepted_at, alarm.pending)
-    return all(type(number) is int for number in numbers) and type(alarm.content) is bytes

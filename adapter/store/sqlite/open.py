@@ -66,8 +66,8 @@ def _pragmas(connection: sqlite3.Connection, **settings: Any) -> None:
         connection.execute(f"PRAGMA {name} = {value}").fetchall()
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply the migrations this store lacks, each in its own transaction; refuse a store of a newer version."""
+def migrate(connection: sqlite3.Connection, path: Path, target: int = 0) -> None:
+    """Apply the migrations this store lacks up to `target`, 0 for all; refuse a store of a newer version."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     steps = migrations()
@@ -79,7 +79,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version (schema {version}, this one knows {latest}); "
             "run that version, or start with another store"
         )
-    for number in range(version + 1, latest + 1):
+    for number in range(version + 1, (target or latest) + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {steps[number]}; PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {number}; COMMIT;"

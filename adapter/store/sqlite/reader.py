@@ -21,9 +21,12 @@ class Reader:
         connect: Callable[[], sqlite3.Connection],
         *,
         generation: Callable[[], int],
-        on_failure: Callable[[sqlite3.Error], None],
+        on_failure: Callable[[sqlite3.Error, int], None],
     ) -> None:
-        """`generation` changes when the file at the path is another one than before; both run in the thread."""
+        """`generation` changes when the file at the path is replaced; `on_failure` gets the one that failed.
+
+        All three run in the thread.
+        """
         self._connect = connect
         self._generation = generation
         self._on_failure = on_failure
@@ -48,7 +51,7 @@ class Reader:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             self._drop()
-            self._on_failure(error)
+            self._on_failure(error, self._opened)
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     def _ready(self) -> sqlite3.Connection:

@@ -1,201 +1,229 @@
-"""A damaged file is put aside, never deleted, and whatever of it can still be read starts a new one.
+"""Damage to a SQLite file: what counts as damage, and how the rows that can still be read get into a new file.
 
-Kept are the alarms, the pending reports and the dead letters; the history of what was delivered stays in the old
-file. Rows are read by ranges of their ids: a range that cannot be read is halved until only the unreadable rows are
-left out. The new file is made complete under another name first, so that a crash at any point leaves either the old
-file to begin again with, or the new one to finish with.
+A damaged file is set aside under another name, never deleted. Alarms, pending reports, dead letters, rejects and pauses
+are copied; the history of delivered reports stays in the old file. A file whose first page is unreadable gives nothing.
+The new file is completed under another name first. After a crash at any point either the old file is still in place, or
+`finish` puts the new one there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from adapter.clock import Micros
-from adapter.store.sqlite import remake, shutdown_marker
-from adapter.store.sqlite.damage import sound_alarm, sound_report
-from adapter.store.sqlite.files import PAGE_SIZE, companions, sync_folder
+from adapter.alarm import Kind, Outcome, Status
+from adapter.alertmanager import unpack
+from adapter.store.records import labels_to_json
+from adapter.store.sqlite.upkeep import recount
 
-_CHUNK: Final = 256
-_GAP: Final = 2**32
-_FAILURES: Final = 20_000  # failed reads after which the rest of a table is given up
+SEQ_GAP: Final = 2**32
+_HIGHEST_ID: Final = 2**40
+_MAX_FAILED_READS: Final = 1_000_000  # of one table, about ten seconds; the rest of it is given up
+
+_COPIED: Final = {  # table -> its key, the column of `counter` with the last one given out
+    "integration": ("name", ""),
+    "alarm": ("id", "alarm"),
+    "report": ("seq", "seq"),
+    "reject": ("id", "reject"),
+}
+_WANTED: Final = {
+    "integration": "pause_reason IS NOT NULL",
+    "report": "(outcome IS NULL OR outcome = 'dead')",
+}
+_TYPES: Final = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "status": frozenset(Status),
+    "kind": frozenset(Kind),
+    "outcome": frozenset(Outcome),
+}
+
+_IDS: Final = """UPDATE counter SET seq = max(seq, (SELECT ifnull(max(seq), 0) FROM report)),
+    alarm = max(alarm, (SELECT ifnull(max(id), 0) FROM alarm), (SELECT ifnull(max(alarm), 0) FROM report)),
+    webhook = max(webhook, (SELECT ifnull(max(webhook), 0) FROM report)),
+    reject = max(reject, (SELECT ifnull(max(id), 0) FROM reject))"""
+_ORPHANS: Final = """SELECT alarm, integration, episode, coc_alarm_id, received, raw FROM report
+    WHERE alarm NOT IN (SELECT id FROM alarm) ORDER BY seq DESC"""
+_ADOPT: Final = """INSERT OR IGNORE INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts,
+    ends, content, revision, pending, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, 0, 0, x'', '', 0, 0, ?, ?, ?)"""
+# Seen as firing under an unknown revision, so that the next webhook about the alarm owes a report again.
+_OWE_AGAIN: Final = """UPDATE alarm SET status = 'firing', ends = 0, revision = ''
+    WHERE pending > (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM report WHERE alarm = alarm.id AND outcome IS NULL AND kind = 'ok')"""
+_MAYBE_SENT: Final = "UPDATE counter SET doubtful = seq, serving = 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Salvaged:
-    """What was saved, for the operator."""
+class DamagedRow(sqlite3.DatabaseError):
+    """A row holds what was never written; SQLite itself checks only the structure around it."""
 
-    old: str  # name of the file put aside
-    at: float  # when, seconds since the epoch
-    alarms: int
-    pending: int
-    dead: int
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    sqlite_errorname = "SQLITE_CORRUPT"
 
 
-def finish(path: Path) -> str | None:
-    """Complete a recovery that a crash cut short; the name of the old file when one was put aside."""
-    for what in ("salvage", "salvage-old"):
-        for file in companions(_made(path, what)):
-            file.unlink(missing_ok=True)
-    new = _made(path, "recovered")
-    if not new.exists():
-        return None
+def result_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for errors of the Python module itself."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    undecodable = isinstance(error, sqlite3.OperationalError) and result_code(error) == 0 and "decode" in str(error)
+    return undecodable or result_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def checksum(raw: bytes, body: bytes | None) -> int:
+    """What report.crc holds."""
+    return zlib.crc32(body, zlib.crc32(raw)) if body else zlib.crc32(raw)
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The database and the files SQLite keeps beside it."""
+    return path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+
+
+def set_aside(path: Path) -> list[str]:
+    """Names of the damaged files that still lie beside the store."""
+    files = path.parent.glob(f"{path.name}.corrupt-*")
+    return sorted(file.name for file in files if not file.name.endswith(("-wal", "-shm")))
+
+
+def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection], sync: Callable[[Path], None]) -> None:
+    """Copy what can be read into a new file and set the old one aside.
+
+    `create` opens a file and brings it to a schema version, 0 for the latest; `sync` makes names in a folder durable.
+    """
+    finish(path, sync)
+    partial = _partial(path)
+    # Rows are copied between equal schemas and migrated in the new file.
+    with contextlib.closing(_read_only(path)) as old, contextlib.closing(create(partial, _version(old))) as new:
+        new.execute("BEGIN IMMEDIATE")
+        _copy_ids(old, new)
+        for table in _COPIED:
+            _copy(old, new, table)
+        new.execute("COMMIT")
+    with contextlib.closing(create(partial, 0)) as new:
+        new.execute("BEGIN IMMEDIATE")
+        _complete(new)
+        new.execute("COMMIT")
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    partial.rename(_recovered(path))
+    sync(path.parent)
+    finish(path, sync)
+
+
+def finish(path: Path, sync: Callable[[Path], None]) -> None:
+    """Complete a recovery that a crash cut short; drop one that was not complete."""
+    for file in companions(_partial(path)):
+        file.unlink(missing_ok=True)
+    if not _recovered(path).exists():
+        return
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     aside = path.with_name(f"{path.name}.corrupt-{stamp}-{time.time_ns() % 1_000_000:06}")
     for file, target in zip(companions(path), companions(aside), strict=True):
         if file.exists():
             file.rename(target)
-    sync_folder(path.parent)
-    new.rename(path)
-    sync_folder(path.parent)
-    return aside.name
+    sync(path.parent)
+    _recovered(path).rename(path)
+    sync(path.parent)
 
 
-def recover(path: Path, create: Callable[[Path], sqlite3.Connection], now: Micros) -> Salvaged:
-    """Salvage into a new file and put the old one aside; `create` makes an empty store at a path."""
-    partial = _made(path, "salvage")
-    finish(path)
-    new = create(partial)
-    try:
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        new.execute("BEGIN IMMEDIATE")
-        with contextlib.closing(_readable(path, partial)) as old:
-            _copy_all(old, new)
-        remake.make_whole(new, now)
-        shutdown_marker.salvaged(new)
-        alarms, pending, dead = _count(new)
-        new.execute("COMMIT")
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        new.close()
-    partial.rename(_made(path, "recovered"))
-    sync_folder(path.parent)
-    aside = finish(path)
-    return Salvaged(aside or "", time.time(), alarms, pending, dead)
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.salvage")
 
 
-def _made(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.name}.{what}")
+def _recovered(path: Path) -> Path:
+    return path.with_name(f"{path.name}.recovered")
 
 
-def _readable(path: Path, fresh: Path) -> sqlite3.Connection:
-    """The old file; when even its list of tables is gone or an older one, a copy of it with the list of a fresh store.
-
-    Migrations put every table at the same place in every file, and only add columns behind those there are.
-    """
-    old = _open_old(path)
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_old(fresh)) as model:
-        tables = "SELECT name, rootpage, sql FROM sqlite_schema"
-        if old.execute(tables).fetchall() == model.execute(tables).fetchall():
-            return old
-    old.close()
-    copy = _made(path, "salvage-old")
-    for file, target in zip(companions(path)[:2], companions(copy)[:2], strict=True):
-        target.unlink(missing_ok=True)
-        if file.exists():
-            shutil.copyfile(file, target)
-    with copy.open("r+b") as first:
-        page = _list_of_tables(fresh)
-        page[28:32] = (copy.stat().st_size // PAGE_SIZE).to_bytes(4)
-        page[32:40] = bytes(8)  # no list of free pages
-        first.write(page)
-    return _open_old(copy)
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
-def _list_of_tables(fresh: Path) -> bytearray:
-    """The first page of a fresh store with the tables alone: the indexes would not fit into it, and are not read."""
-    file = bytearray(fresh.read_bytes())
-    file[18:20] = b"\1\1"  # without a log, which memory cannot have
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        model.deserialize(bytes(file))
-        tables = model.execute("SELECT * FROM sqlite_schema WHERE type = 'table'").fetchall()
-        model.execute("PRAGMA writable_schema = ON")
-        model.execute("DELETE FROM sqlite_schema")
-        model.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", tables)
-        page = bytearray(model.serialize()[:PAGE_SIZE])
-    page[18:20] = b"\2\2"
-    return page
-
-
-def _open_old(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    return connection
-
-
-def _copy_all(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    _copy_ids(old, new)
-    for table, sound in _TABLES.items():
-        names = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
-        marks = ", ".join("?" * len(names))
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
-        select = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608
-        for values in _rows(old, select, table):
-            if sound(dict(zip(names, values, strict=True))):
-                with contextlib.suppress(sqlite3.IntegrityError):
-                    new.execute(insert, values)
+def _version(old: sqlite3.Connection) -> int:
+    with contextlib.suppress(sqlite3.Error):
+        return int(old.execute("PRAGMA user_version").fetchone()[0])
+    return 0
 
 
 def _copy_ids(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Ids go on where they were; with a gap where that is unknown, so that no claim under way meets a new report."""
-    ids: tuple[int, ...] = (_GAP, 0, 0, 0)
+    """Ids go on where they were; behind a gap where that is unknown, so that no claim under way meets a new report."""
+    ids: tuple[int, ...] = (SEQ_GAP, 0, 0, 0)
     with contextlib.suppress(sqlite3.Error, ValueError, TypeError):
-        found = old.execute("SELECT seq, alarm, webhook, reject FROM counter").fetchone()
-        ids = tuple(int(id_) for id_ in found)
+        ids = tuple(map(int, old.execute("SELECT seq, alarm, webhook, reject FROM counter").fetchone()))
     new.execute("UPDATE counter SET seq = ?, alarm = ?, webhook = ?, reject = ?", ids)
 
 
-def _rows(old: sqlite3.Connection, select: str, table: str) -> Iterator[tuple[Any, ...]]:
-    if table == "integration":
-        with contextlib.suppress(sqlite3.Error):
-            yield from old.execute(f"{select} WHERE pause_reason IS NOT NULL")
-        return
-    key = "seq" if table == "report" else "id"
-    wanted = " AND (outcome IS NULL OR outcome = 'dead')" if table == "report" else ""
-    statement = f"{select} NOT INDEXED WHERE {key} BETWEEN ? AND ?{wanted}"
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+    key, counter = _COPIED[table]
+    columns = {row[1]: (_TYPES[row[2]], bool(row[3])) for row in new.execute(f"PRAGMA table_info({table})")}
+    names = ", ".join(columns)
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+    select = f"SELECT {key}, {names} FROM {table} NOT INDEXED WHERE {_WANTED.get(table, 'TRUE')}"  # noqa: S608
+    rows = _rows(old, select, key, _last(old, table, key, counter)) if counter else _few_rows(old, select)
+    for values in rows:
+        if _is_sound(columns, dict(zip(columns, values[1:], strict=True))):
+            new.execute(insert, values[1:])
+
+
+def _last(old: sqlite3.Connection, table: str, key: str, counter: str) -> int:
+    """The highest id, as far as it can be told."""
+    found = [0]
+    for query in (f"SELECT {counter} FROM counter", f"SELECT max({key}) FROM {table}"):  # noqa: S608
+        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
+            found.append(int(old.execute(query).fetchone()[0]))
+    return min(max(found), _HIGHEST_ID)
+
+
+def _rows(old: sqlite3.Connection, select: str, key: str, last: int) -> Iterator[tuple[Any, ...]]:
+    """By ranges of ids: one that fails is halved behind its last readable row, down to the unreadable rows."""
+    statement = f"{select} AND {key} BETWEEN ? AND ? ORDER BY {key}"
+    ranges = [(0, last)]
     failures = 0
-    ranges = [(start, start + _CHUNK - 1) for start in range(_last(old, table, key), -1, -_CHUNK)]
-    while ranges and failures < _FAILURES:
+    while ranges and failures < _MAX_FAILED_READS:
         low, high = ranges.pop()
         try:
-            yield from old.execute(statement, (low, high)).fetchall()
-        except (sqlite3.Error, OverflowError):
+            for row in old.execute(statement, (low, high)):
+                low = row[0] + 1
+                yield row
+        except sqlite3.Error:
             failures += 1
             if low < high:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]
 
 
-def _last(old: sqlite3.Connection, table: str, key: str) -> int:
-    """The start of the last range, also when the end of the table cannot be read."""
-    counter = {"report": "seq", "alarm": "alarm", "intake": "webhook", "reject": "reject"}
-    found = [0]
-    for query in (
-        f"SELECT {counter.get(table, 'id')} FROM counter",  # noqa: S608
-        f"SELECT max({key}) FROM {table}",  # noqa: S608
-    ):
-        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
-            found.append(int(old.execute(query).fetchone()[0]))
-    return max(min(last, 2**40) for last in found) // _CHUNK * _CHUNK
+def _few_rows(old: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...]]:
+    with contextlib.suppress(sqlite3.Error):
+        yield from old.execute(select)
 
 
-_TABLES: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
-    "integration": lambda row: type(row["name"]) is str,
-    "alarm": sound_alarm,
-    "report": sound_report,
-    "reject": lambda row: type(row["head"]) is bytes and type(row["reason"]) is str,
-}
+def _is_sound(columns: Mapping[str, tuple[type, bool]], row: Mapping[str, Any]) -> bool:
+    """Whether every column holds what we could have written, and the checksums match."""
+    for name, (type_, required) in columns.items():
+        value = row[name]
+        if (value is None and required) or (value is not None and type(value) is not type_):
+            return False
+        if value is not None and value not in _VALUES.get(name, (value,)):
+            return False
+    if row.get("accepted_body") is not None and zlib.crc32(row["accepted_body"]) != row["accepted_crc"]:
+        return False
+    return "raw" not in row or checksum(row["raw"], row["body"]) == row["crc"]
 
 
-def _count(new: sqlite3.Connection) -> tuple[int, int, int]:
-    row = new.execute(
-        """SELECT (SELECT count(*) FROM alarm), (SELECT count(*) FROM report WHERE outcome IS NULL),
-                  (SELECT count(*) FROM report WHERE outcome = 'dead' AND fate IS NULL)"""
-    ).fetchone()
-    return tuple(row)
+def _complete(new: sqlite3.Connection) -> None:
+    """Add what the copied rows need: an alarm for every report, heads, counts. All that waits may have been sent."""
+    new.execute(_IDS)
+    for alarm, integration, episode, coc_alarm_id, received, raw in new.execute(_ORPHANS).fetchall():
+        with contextlib.suppress(ValueError, KeyError):
+            alert, _ = unpack(raw)
+            labels = labels_to_json(alert["labels"])
+            values = (alarm, integration, alert["fingerprint"], alert["status"], episode, coc_alarm_id, labels)
+            new.execute(_ADOPT, (*values, received, received))
+    new.execute("DELETE FROM report WHERE alarm NOT IN (SELECT id FROM alarm)")
+    new.execute(_OWE_AGAIN)
+    recount(new)
+    new.execute(_MAYBE_SENT)

@@ -14,11 +14,12 @@ from adapter.store import replay as again
 from adapter.store.contract import Settled, Settlement
 from adapter.store.records import attempts_to_json, provenance_to_json
 from adapter.store.sqlite.disk import DiskReserve, Level
+from adapter.store.sqlite.recovery import checksum
 
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
     JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
 _UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, log = ?, made = ?,
-    made_body = ?, made_crc = ? WHERE seq = ?"""
+    made_body = ? WHERE seq = ?"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
 _ACCEPTED: Final = """UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?,
     heard = ?, doubt_episode = CASE WHEN doubt_episode = ? THEN 0 ELSE doubt_episode END WHERE id = ?"""
@@ -109,7 +110,6 @@ def _note(connection: sqlite3.Connection, settlement: Settlement, row: tuple[Any
             log,
             made,
             made_body,
-            making_checksum(log, made, made_body),
             settlement.claim.report.seq,
         ),
     )
@@ -194,15 +194,12 @@ def _replay_alarm(
 
 
 def _copy(connection: sqlite3.Connection, owed: again.Owed, seq: int, now: Micros, *, as_sent: bool) -> None:
-    raw, body, crc, source_body = connection.execute(
-        "SELECT raw, made_body, crc, body FROM report WHERE seq = ?", (owed.source,)
-    ).fetchone()
-    sound = checksum(raw, source_body) == crc
-    body = body if as_sent else None
+    raw, made_body = connection.execute("SELECT raw, made_body FROM report WHERE seq = ?", (owed.source,)).fetchone()
+    body = made_body if as_sent else None
     connection.execute(
         """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc, body, raw)
            SELECT ?, integration, alarm, episode, ?, coc_alarm_id, ?, 0, ?, ?, raw FROM report WHERE seq = ?""",
-        (seq, owed.kind.value, now, checksum(raw, body) if sound else crc, body, owed.source),
+        (seq, owed.kind.value, now, checksum(raw, body), body, owed.source),
     )
 
 
@@ -219,13 +216,3 @@ def discard(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
                 (alarm,),
             )
     return found
-
-
-def checksum(raw: bytes, body: bytes | None) -> int:
-    """What report.crc holds."""
-    return zlib.crc32(body, zlib.crc32(raw)) if body else zlib.crc32(raw)
-
-
-def making_checksum(log: str | None, made: str | None, made_body: bytes | None) -> int:
-    """What report.made_crc holds."""
-    return zlib.crc32(made_body or b"", zlib.crc32(((log or "") + (made or "")).encode()))

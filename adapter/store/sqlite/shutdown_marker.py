@@ -9,12 +9,11 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from adapter.store.sqlite.damage import DamagedRow
+from adapter.store.sqlite.recovery import DamagedRow
 
 _LEFT: Final = "SELECT CASE WHEN serving THEN seq ELSE doubtful END FROM counter"
 _BEGIN: Final = "UPDATE counter SET doubtful = max(doubtful, ?), serving = 1"
 _END: Final = "UPDATE counter SET serving = 0"
-_SALVAGED: Final = "UPDATE counter SET doubtful = seq, serving = 1"
 
 
 def left(connection: sqlite3.Connection) -> int:
@@ -33,8 +32,3 @@ def begin(connection: sqlite3.Connection, doubtful: int) -> None:
 def end(connection: sqlite3.Connection) -> None:
     """Say that nothing is under way any more."""
     connection.execute(_END)
-
-
-def salvaged(connection: sqlite3.Connection) -> None:
-    """What a damaged file said of its end is not to be relied on."""
-    connection.execute(_SALVAGED)

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from adapter.clock import Micros
 from adapter.store.sqlite import claims, files, open, shutdown_marker
-from adapter.store.sqlite.damage import is_damage
 from adapter.store.sqlite.database import Database, refused
 from adapter.store.sqlite.disk import BALLAST, MIB, RESERVE, DiskReserve, free_bytes
+from adapter.store.sqlite.recovery import is_damage
 
 _LEAST_PAGES: Final = 64
 

@@ -8,7 +8,6 @@ Since it may also have been sent, what waited at a crash is in doubt (`sqlite_se
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sqlite3
@@ -26,11 +25,9 @@ from adapter.store.last_seen import SeenLater
 from adapter.store.sqlite import claims, files, queries, upkeep
 from adapter.store.sqlite import intake as sqlite_intake
 from adapter.store.sqlite import settle as sqlite_settle
-from adapter.store.sqlite.check import check_slowly
-from adapter.store.sqlite.damage import is_damage
-from adapter.store.sqlite.database import CHECKED_AT_ONCE
 from adapter.store.sqlite.inflight import InFlight
 from adapter.store.sqlite.reader import Reader
+from adapter.store.sqlite.recovery import is_damage
 from adapter.store.sqlite.start import DEFAULT, Options, Start, start
 from adapter.store.sqlite.writer import Writer
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
@@ -60,7 +57,6 @@ class SqliteStore:
             keeper.writer, connection=start.connection, on_commit=on_commit, on_failure=keeper.failed, tend=keeper.tend
         )
         self._claims, self._audit = self._reader("store-claim"), self._reader("store-audit")
-        self._check = asyncio.create_task(self._check_later(), name="store-check")
 
     def _reader(self, name: str) -> Reader:
         return Reader(
@@ -184,21 +180,15 @@ class SqliteStore:
                 self._seen.put_back(batch)
                 raise
 
-    async def _check_later(self) -> None:
-        """Check a file too large to be checked at the start; what is found is recovered by the writer."""
-        if self._path.stat().st_size > CHECKED_AT_ONCE:
-            reader = self._reader("store-check")
-            try:
-                with contextlib.suppress(StoreError):
-                    async for bad in check_slowly(reader.call):
-                        self._keeper.bad_payload += bad
-            finally:
-                await reader.close()
+    def _reading_failed(self, error: sqlite3.Error, generation: int) -> None:
+        """In a reader's thread. Damage is handed to the writer, which recovers the file unless it has done so."""
 
-    def _reading_failed(self, error: sqlite3.Error) -> None:
-        """In a reader's thread. Damage is handed to the writer, which checks the file and recovers it."""
+        def fail(connection: sqlite3.Connection) -> None:
+            if generation == self._keeper.generation:
+                raise error
+
         if is_damage(error):
-            self._writer.fail_with(error)
+            self._writer.submit(fail)
 
     async def probe(self) -> None:
         await self._write(upkeep.probe)
@@ -214,7 +204,6 @@ class SqliteStore:
             "version": sqlite3.sqlite_version,
             "free_bytes": self._free_bytes,
             "recovered": self._keeper.put_aside(),
-            "damaged_rows": self._keeper.bad_payload,
             "warnings": self._keeper.warnings(),
         }
 
@@ -224,8 +213,6 @@ class SqliteStore:
         with contextlib.suppress(StoreError):  # only when alerts were last seen; nothing that was promised
             await self._flush_seen()
         self._closed = True
-        self._check.cancel()
-        await asyncio.wait([self._check])
         # The readers first: the connection that closes last empties the log, and only the writer may.
         await self._claims.close()
         await self._audit.close()

@@ -27,6 +27,17 @@ _RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE r
     INDEXED BY alarm_resolved WHERE status = 'resolved' AND head IS NULL AND (last_seen, id) > (?, ?) AND last_seen < ?
     ORDER BY last_seen, id LIMIT ?"""
 
+_RECOUNT: Final = (
+    """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
+           head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
+    """INSERT OR IGNORE INTO integration (name) SELECT DISTINCT integration FROM alarm
+       UNION SELECT DISTINCT integration FROM report""",
+    """UPDATE integration SET
+           pending = (SELECT count(*) FROM report WHERE integration = name AND outcome IS NULL),
+           open_alarms = (SELECT count(*) FROM alarm WHERE integration = name AND status = 'firing'),
+           dead = (SELECT count(*) FROM report WHERE integration = name AND outcome = 'dead' AND fate IS NULL)""",
+)
+
 
 def prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
     """What is over its retention, kind by kind. What is pending is in none of them."""
@@ -69,6 +80,12 @@ def write_seen(connection: sqlite3.Connection, seen: Mapping[int, tuple[Micros, 
         "UPDATE alarm SET last_seen = ?, repeats = repeats + ?, stale = stale + ? WHERE id = ?",
         [(at, repeats, stale, alarm) for alarm, (at, repeats, stale) in seen.items()],
     )
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Derive the queue of each alarm and the counts of each integration from the rows of reports and alarms."""
+    for statement in _RECOUNT:
+        connection.execute(statement)
 
 
 def probe(connection: sqlite3.Connection) -> None:

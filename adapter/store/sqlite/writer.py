@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from adapter.errors import StoreError, StoreUnavailable
-from adapter.store.sqlite.damage import code
+from adapter.store.sqlite.recovery import result_code
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,7 +44,7 @@ def is_outage(error: Exception) -> bool:
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     asked = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
-    return not asked and code(error) != sqlite3.SQLITE_ERROR
+    return not asked and result_code(error) != sqlite3.SQLITE_ERROR
 
 
 class Writer:
@@ -85,16 +85,13 @@ class Writer:
         self._queue.put(_Operation(run, then, future))
         return await future
 
-    def fail_with(self, error: sqlite3.Error) -> None:
-        """From any thread: let the connection be given up and opened anew because of what somebody else found."""
-
-        def fail(connection: sqlite3.Connection) -> None:
-            raise error
+    def submit(self, run: Callable[[sqlite3.Connection], None]) -> None:
+        """From any thread: as `call`, but nobody waits for it."""
 
         def put() -> None:
             future = self._loop.create_future()
             future.add_done_callback(lambda done: done.exception())
-            self._queue.put(_Operation(fail, lambda result: result, future))
+            self._queue.put(_Operation(run, lambda result: result, future))
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(put)

@@ -46,7 +46,7 @@ def sqlite(path: Path, reports: int) -> None:
                 columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
                 database.execute(insertion(table, columns, changed, numbers))
         database.execute("UPDATE counter SET seq = seq * ?, alarm = alarm * ?", (times, times))
-        database.execute("UPDATE integration SET pending = pending * ?, open_alarms = open_alarms * ?", (times, times))
+        database.execute("UPDATE sums SET pending = pending * ?, open_alarms = open_alarms * ?", (times, times))
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
 

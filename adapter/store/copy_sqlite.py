@@ -19,19 +19,8 @@ from adapter.store.sqlite.recovery import checksum
 from adapter.store.sqlite.shutdown_marker import left
 from adapter.store.sqlite.upkeep import recount
 
-_TABLES: Final = {"pause": "integration", "webhook": "intake", "alarm": "alarm", "report": "report", "reject": "reject"}
 _IDS: Final = {"webhook": "webhook", "alarm": "alarm", "report": "seq", "reject": "reject"}  # columns of `counter`
-_RENAMED: Final = {
-    "alarm": {"earlier": "earlier_outcome", "heard": "last_accepted_at", "doubt_episode": "maybe_sent_episode"},
-    "report": {"fate": "handled", "log": "attempt_log", "made": "provenance", "made_body": "provenance_body"},
-    "pause": {"name": "integration", "pause_reason": "reason", "pause_since": "since", "pause_by": "asked_by",
-              "pause_detail": "detail"},
-}  # fmt: skip
-_OWN: Final = {
-    "alarm": {"head", "due_at", "accepted_crc"},
-    "report": {"crc", "made_crc"},
-    "pause": {"pending", "open_alarms", "dead"},
-}
+_OWN: Final = {"alarm": {"head", "due_at", "accepted_crc"}, "report": {"crc", "made_crc"}}
 """Columns that are worked out from the others."""
 
 
@@ -63,14 +52,13 @@ class SqliteEnd:
             os.close(lock)
 
     async def rows(self, table: str) -> AsyncIterator[Rows]:
-        key = {"pause": "name", "report": "seq"}.get(table, "id")
-        where = "pause_reason IS NOT NULL" if table == "pause" else "TRUE"
+        key = {"pause": "integration", "report": "seq"}.get(table, "id")
         columns = "*"
         if table == "alarm":
             # What may have been sent unnoticed is known by seq here, and travels with its alarm; the last name counts.
             head = f"SELECT episode FROM report WHERE seq = head AND seq <= {left(self._connection)}"  # noqa: S608
-            columns = f"*, coalesce(({head}), doubt_episode) AS doubt_episode"
-        statement = f"SELECT {columns} FROM {_TABLES[table]} WHERE {where} ORDER BY {key}"  # noqa: S608
+            columns = f"*, coalesce(({head}), maybe_sent_episode) AS maybe_sent_episode"
+        statement = f"SELECT {columns} FROM {table} ORDER BY {key}"  # noqa: S608
         found = self._connection.execute(statement)
         names = [column[0] for column in found.description]
         while page := found.fetchmany(PAGE):
@@ -82,17 +70,15 @@ class SqliteEnd:
         return dict(zip(_IDS, row, strict=True))
 
     async def empty(self) -> bool:
-        return not any(self._count(table) for table in ("alarm", "report", "intake", "reject")) and not self._count(
-            "integration WHERE pause_reason IS NOT NULL"
-        )
+        return not any(self._count(table) for table in ("alarm", "report", "webhook", "reject", "pause"))
 
     async def write(self, table: str, rows: Rows) -> None:
-        known = {column[1] for column in self._connection.execute(f"PRAGMA table_info({_TABLES[table]})")}
+        known = {column[1] for column in self._connection.execute(f"PRAGMA table_info({table})")}
         for row in rows:
             values = {name: value for name, value in _written(table, row).items() if name in known}
             names, marks = ", ".join(values), ", ".join("?" * len(values))
             self._connection.execute(
-                f"INSERT INTO {_TABLES[table]} ({names}) VALUES ({marks})",  # noqa: S608
+                f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
                 tuple(values.values()),
             )
         await asyncio.sleep(0)
@@ -102,10 +88,10 @@ class SqliteEnd:
             alarms=self._count("alarm"),
             reports=self._count("report"),
             pending=self._count("report WHERE outcome IS NULL"),
-            dead=self._count("report WHERE outcome = 'dead' AND fate IS NULL"),
-            webhooks=self._count("intake"),
+            dead=self._count("report WHERE outcome = 'dead' AND handled IS NULL"),
+            webhooks=self._count("webhook"),
             rejects=self._count("reject"),
-            pauses=self._count("integration WHERE pause_reason IS NOT NULL"),
+            pauses=self._count("pause"),
         )
 
     async def finish(self, ids: dict[str, int]) -> Copied:
@@ -121,8 +107,7 @@ class SqliteEnd:
 
 
 def _read(table: str, row: Row) -> Row:
-    names, own = _RENAMED.get(table, {}), _OWN.get(table, ())
-    neutral = {names.get(name, name): value for name, value in row.items() if name not in own}
+    neutral = {name: value for name, value in row.items() if name not in _OWN.get(table, ())}
     if table == "report":
         neutral["sound"] = checksum(row["raw"], row["body"]) == row["crc"]
         neutral["refused"] = bool(row["refused"])
@@ -131,13 +116,11 @@ def _read(table: str, row: Row) -> Row:
 
 
 def _written(table: str, row: Row) -> Row:
-    back = {neutral: own for own, neutral in _RENAMED.get(table, {}).items()}
-    own = {back.get(name, name): value for name, value in row.items() if name != "sound"}
+    own = {name: value for name, value in row.items() if name != "sound"}
     if table == "alarm":
         body = row["accepted_body"]
         own |= {"due_at": 0, "accepted_crc": None if body is None else zlib.crc32(body)}
     if table == "report":
         # What was damaged stays known as damaged.
         own["crc"] = checksum(row["raw"], row["body"]) ^ (not row["sound"])
-        own["done"] = row["done"] or None
     return own

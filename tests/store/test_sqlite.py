@@ -169,13 +169,13 @@ async def test_an_end_with_claims_left_puts_all_that_waited_in_doubt(opened: Ope
 
 
 def a_store_of_the_first_schema(path: Path) -> None:
-    """In which the first report of a1 waits."""
+    """In which the first report of a1 waits and its integration is paused."""
     path.parent.mkdir()
     with closing(open.connect_writer(path)) as old:
         old.executescript(f"{open.migrations()[1]}; PRAGMA user_version = 1")
         old.execute(f"PRAGMA application_id = {open.APPLICATION_ID}")
         old.execute("UPDATE counter SET seq = 1, alarm = 1, webhook = 1")
-        old.execute("INSERT INTO integration (name, pending, open_alarms) VALUES ('default', 1, 1)")
+        old.execute("INSERT INTO integration VALUES ('default', 1, 1, 0, 'operator', 1, 'kim', '')")
         old.execute(
             """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends, content,
                    revision, pending, head, due_at, labels, first_seen, last_seen)
@@ -196,6 +196,7 @@ async def test_a_store_of_the_first_schema_is_migrated_and_what_waits_there_is_i
         overwrite(path, "alarm_due")
     store = await opened()
     assert len(store.describe()["recovered"]) == damaged
+    assert await store.pauses() == {"default": Pause(reason="operator", since=1, by="kim")}
     await store.accept(firing("a2"))
     assert await doubts(store) == {"a1": True, "a2": False}
 
@@ -524,10 +525,11 @@ async def test_a_file_at_its_size_limit_drains_and_takes_alerts_again(path: Path
         path, backlog=10**6, clock=HandClock(), max_bytes=2 * MIB, options=faults.small_options()
     )
     taken = 0
-    with suppress(StoreUnavailable):
-        while True:
-            await store.accept(firing(*(f"{taken + n}" for n in range(10)), text="x" * 2000))
-            taken += 10
+    for size in (10, 1):
+        with suppress(StoreUnavailable):
+            while True:
+                await store.accept(firing(*(f"{taken + n}" for n in range(size)), text="x" * 2000))
+                taken += size
     with pytest.raises(StoreUnavailable, match="size limit"):
         await store.accept(firing("one", "two", text="x" * 2000))
     assert taken > 100

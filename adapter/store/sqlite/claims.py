@@ -20,10 +20,10 @@ _LATER: Final = """SELECT due_at FROM alarm WHERE integration = ? AND head IS NO
 # The statements below are put together from these constants alone, which is why S608 is off for them.
 REPORT: Final = """report.seq, report.integration, alarm.fingerprint, report.episode, report.kind,
     report.coc_alarm_id, report.raw, report.received, report.webhook, report.attempts, report.refused, report.body"""
-ALARM: Final = "status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending"
+ALARM: Final = "status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending"
 ACCEPTED: Final = "accepted_body, accepted_status, accepted_at"
-_CLAIM: Final = f"""SELECT {REPORT}, report.crc, {ACCEPTED}, accepted_crc, earlier, earlier_episode, doubt_episode
-    FROM alarm JOIN report ON report.seq = alarm.head WHERE alarm.id = ?"""  # noqa: S608
+_CLAIM: Final = f"""SELECT {REPORT}, report.crc, {ACCEPTED}, accepted_crc, earlier_outcome, earlier_episode,
+    maybe_sent_episode FROM alarm JOIN report ON report.seq = alarm.head WHERE alarm.id = ?"""  # noqa: S608
 
 
 class Due(NamedTuple):
@@ -40,13 +40,13 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     chosen = [id_ for id_, _ in rows if id_ not in busy][:limit]
     claims: list[Claim] = []
     size = 0
-    doubtful = connection.execute("SELECT doubtful FROM counter").fetchone()[0] if chosen else 0
+    maybe_sent_upto = connection.execute("SELECT maybe_sent_upto FROM counter").fetchone()[0] if chosen else 0
     for alarm in chosen:
         if size >= CLAIM_BYTES:
             return Due(claims, chosen[: len(claims)], next_due=0)
         row = connection.execute(_CLAIM, (alarm,)).fetchone()
         try:
-            claim = _claim(row, doubtful)
+            claim = _claim(row, maybe_sent_upto)
         except (TypeError, ValueError) as exc:
             raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
         claims.append(claim)
@@ -55,8 +55,8 @@ def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: i
     return Due(claims, chosen, later[0] if later else None)
 
 
-def _claim(row: tuple[Any, ...], doubtful: int) -> Claim:
-    crc, body, status, at, accepted_crc, earlier, earlier_episode, doubt_episode = row[12:]
+def _claim(row: tuple[Any, ...], maybe_sent_upto: int) -> Claim:
+    crc, body, status, at, accepted_crc, earlier_outcome, earlier_episode, maybe_sent_episode = row[12:]
     report = report_of(row[:12])
     if type(report.fingerprint) is not str or checksum(report.raw, report.body) != crc:
         raise ValueError
@@ -65,8 +65,8 @@ def _claim(row: tuple[Any, ...], doubtful: int) -> Claim:
     return Claim(
         report=report,
         accepted=None if body is None else Accepted(body=body, status=status, at=at),
-        earlier=Outcome(earlier) if earlier and earlier_episode == report.episode else None,
-        maybe_sent=doubt_episode == report.episode or report.seq <= doubtful,
+        earlier=Outcome(earlier_outcome) if earlier_outcome and earlier_episode == report.episode else None,
+        maybe_sent=maybe_sent_episode == report.episode or report.seq <= maybe_sent_upto,
     )
 
 
@@ -92,7 +92,7 @@ def report_of(row: Sequence[Any]) -> Report:
 
 def last_due(connection: sqlite3.Connection) -> int:
     """The latest due time of any waiting alarm, by one look into the index per integration."""
-    names: Iterable[tuple[str]] = connection.execute("SELECT name FROM integration").fetchall()
+    names: Iterable[tuple[str]] = connection.execute("SELECT integration FROM sums").fetchall()
     latest = [
         connection.execute("SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL", name).fetchone()[
             0

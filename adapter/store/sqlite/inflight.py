@@ -17,10 +17,10 @@ from adapter.store.sqlite.writer import Writer
 class InFlight:
     """Used in the loop alone; `reports` is read by the writer's thread as well."""
 
-    def __init__(self, doubtful: int) -> None:
-        """`doubtful`: up to which seq a process before may have sent what waits."""
+    def __init__(self, maybe_sent_upto: int) -> None:
+        """`maybe_sent_upto`: up to which seq a process before may have sent what waits."""
         self.reports: dict[int, int] = {}  # seq -> alarm
-        self.doubtful = doubtful
+        self.maybe_sent_upto = maybe_sent_upto
         self._serving = False  # and it is written that we are
         self._claiming = asyncio.Lock()
 
@@ -29,7 +29,7 @@ class InFlight:
         """One claim at a time; that claims are given out is written before the first."""
         async with self._claiming:
             if not self._serving:
-                await writer.call(lambda db: shutdown_marker.begin(db, self.doubtful), self._served)
+                await writer.call(lambda db: shutdown_marker.begin(db, self.maybe_sent_upto), self._served)
             yield
 
     def _served(self, _: None) -> None:

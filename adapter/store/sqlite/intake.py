@@ -23,8 +23,8 @@ from adapter.store.sqlite.recovery import DamagedRow
 
 REJECTS_KEPT: Final = 1000
 
-_BEFORE: Final = """SELECT doubtful, seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM integration), pending,
-    open_alarms FROM counter LEFT JOIN integration ON name = ?"""
+_BEFORE: Final = """SELECT maybe_sent_upto, seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM sums), pending,
+    open_alarms FROM counter LEFT JOIN sums ON integration = ?"""
 _INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
     content, revision, pending, head, due_at, labels, first_seen, last_seen)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -35,8 +35,8 @@ _INSERT_REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode,
 _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
     ORDER BY seq DESC LIMIT 1"""
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
-_DOUBT: Final = "UPDATE alarm SET doubt_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
-_INSERT_INTAKE: Final = "INSERT INTO intake VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
+_INSERT_WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class AcceptResult(NamedTuple):
@@ -53,7 +53,7 @@ class _Progress:
     seq: int
     alarm: int
     webhook: int
-    doubtful: int
+    maybe_sent_upto: int
     added: Added = field(default_factory=Added)
     news: Counter[News] = field(default_factory=Counter)
     owed: list[tuple[str, Kind]] = field(default_factory=list)
@@ -70,17 +70,17 @@ def accept(
     bound: int,
     tick: int,
     busy: Container[int],
-    doubtful: int,
+    maybe_sent_upto: int,
     room: DiskReserve,
 ) -> AcceptResult:
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
 
-    `doubtful`: up to which seq a process before may have sent what waits.
+    `maybe_sent_upto`: up to which seq a process before may have sent what waits.
     """
     level = room.look(connection)
     rejects = intake.webhook.rejects if level is Level.OPEN else _without_heads(intake.webhook.rejects)
-    known_doubtful, seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
-    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1, doubtful=max(doubtful, known_doubtful))
+    known_upto, seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
+    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1, maybe_sent_upto=max(maybe_sent_upto, known_upto))
     for part in parts(intake):
         known, rows = known_alarms(connection, part)
         try:
@@ -181,7 +181,7 @@ def _write(
         (_INSERT_ALARM, inserted),
         (_UPDATE_ALARM, updated),
         (_INSERT_REPORT, reports),
-        (_DOUBT, [(seq,) for seq in superseded.values() if seq <= progress.doubtful]),
+        (_MAYBE_SENT, [(seq,) for seq in superseded.values() if seq <= progress.maybe_sent_upto]),
     ):
         if written:
             connection.executemany(statement, written)
@@ -191,7 +191,7 @@ def _write(
 def _write_intake(connection: sqlite3.Connection, intake: Intake, progress: _Progress) -> None:
     webhook, group = intake.webhook, intake.webhook.group
     connection.execute(
-        _INSERT_INTAKE,
+        _INSERT_WEBHOOK,
         (
             progress.webhook,
             intake.integration,
@@ -238,10 +238,10 @@ def _count(
     open_alarms = (before[1] or 0) + progress.opened
     if before[0] is None and progress.owed:
         connection.execute(
-            "INSERT INTO integration (name, pending, open_alarms) VALUES (?, ?, ?)", (integration, pending, open_alarms)
+            "INSERT INTO sums (integration, pending, open_alarms) VALUES (?, ?, ?)", (integration, pending, open_alarms)
         )
     elif [pending, open_alarms] != before and before[0] is not None:
         connection.execute(
-            "UPDATE integration SET pending = ?, open_alarms = ? WHERE name = ?", (pending, open_alarms, integration)
+            "UPDATE sums SET pending = ?, open_alarms = ? WHERE integration = ?", (pending, open_alarms, integration)
         )
     return pending, open_alarms

@@ -14,8 +14,8 @@ from adapter.store.sqlite.recovery import DamagedRow
 
 CHUNK: Final = 50  # alerts looked at in one go
 
-_KNOWN: Final = """SELECT fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, heard, pending,
-    id, head, due_at FROM alarm WHERE integration = ? AND fingerprint IN ({})"""
+_KNOWN: Final = """SELECT fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision,
+    last_accepted_at, pending, id, head, due_at FROM alarm WHERE integration = ? AND fingerprint IN ({})"""
 _KNOWN_BY_SIZE: Final = {size: _KNOWN.format(", ".join("?" * size)) for size in (1, 10, CHUNK)}
 _STATUS: Final = {str(status): status for status in Status}
 

@@ -14,9 +14,9 @@ from adapter.store.sqlite.claims import ACCEPTED, ALARM, REPORT, report_of
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 # The statements below are put together from these constants alone, which is why S608 is off for them.
-_ROW: Final = f"""SELECT {REPORT}, report.outcome, fate, done, log, made, made_body,
-    CASE WHEN alarm.head = report.seq THEN alarm.due_at END, intake.receiver, intake.external_url, intake.alerts
-    FROM report {{}} JOIN alarm ON alarm.id = report.alarm LEFT JOIN intake ON intake.id = report.webhook
+_ROW: Final = f"""SELECT {REPORT}, report.outcome, handled, done, attempt_log, provenance, provenance_body,
+    CASE WHEN alarm.head = report.seq THEN alarm.due_at END, webhook.receiver, webhook.external_url, webhook.alerts
+    FROM report {{}} JOIN alarm ON alarm.id = report.alarm LEFT JOIN webhook ON webhook.id = report.webhook
     WHERE {{}} LIMIT ?"""  # noqa: S608
 _TRAIL: Final = _ROW.format(
     "",
@@ -25,23 +25,23 @@ _TRAIL: Final = _ROW.format(
 )
 _LETTERS: Final = _ROW.format(
     "INDEXED BY report_letter",
-    """report.outcome = 'dead' AND report.fate IS NULL AND report.seq > ?
+    """report.outcome = 'dead' AND report.handled IS NULL AND report.seq > ?
     AND (? IS NULL OR report.integration = ?) ORDER BY report.seq""",
 )
 _OLDEST: Final = """SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"""
 
 
 def _report_row(row: tuple[Any, ...], tick: int) -> ReportRow:
-    outcome, fate, done, log, made, made_body, due_at, receiver, external_url, alerts = row[12:]
+    outcome, handled, done, attempt_log, provenance, provenance_body, due_at, receiver, external_url, alerts = row[12:]
     sender = {} if receiver is None else {"receiver": receiver, "externalURL": external_url, "alerts": alerts}
     return ReportRow(
         report=report_of(row[:12]),
         outcome=None if outcome is None else Outcome(outcome),
-        replayed=fate == "replayed",
+        replayed=handled == "replayed",
         done=0 if outcome is None else done,
         due_in=None if due_at is None else (due_at - tick) / SECOND,
-        provenance=provenance_from_json(made, made_body),
-        attempts=attempts_from_json(log),
+        provenance=provenance_from_json(provenance, provenance_body),
+        attempts=attempts_from_json(attempt_log),
         sender=sender,
     )
 
@@ -70,7 +70,7 @@ def rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[Reje
 def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     found = {}
     for name, pending, open_alarms, dead in connection.execute(
-        "SELECT name, pending, open_alarms, dead FROM integration"
+        "SELECT integration, pending, open_alarms, dead FROM sums"
     ).fetchall():
         oldest = connection.execute(_OLDEST, (name,)).fetchone()
         found[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
@@ -78,10 +78,7 @@ def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
 
 
 def pauses(connection: sqlite3.Connection) -> dict[str, Pause]:
-    rows = connection.execute(
-        """SELECT name, pause_reason, pause_since, pause_by, pause_detail FROM integration
-           WHERE pause_reason IS NOT NULL"""
-    )
+    rows = connection.execute("SELECT integration, reason, since, asked_by, detail FROM pause")
     return {name: Pause(reason=reason, since=since, by=by, detail=detail) for name, reason, since, by, detail in rows}
 
 

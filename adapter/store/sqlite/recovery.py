@@ -26,7 +26,8 @@ _HIGHEST_ID: Final = 2**40
 _MAX_FAILED_READS: Final = 1_000_000  # of one table, about ten seconds; the rest of it is given up
 
 _COPIED: Final = {  # table -> its key, the column of `counter` with the last one given out
-    "integration": ("name", ""),
+    "integration": ("name", ""),  # before schema 3, where a pause was in columns of it
+    "pause": ("integration", ""),
     "alarm": ("id", "alarm"),
     "report": ("seq", "seq"),
     "reject": ("id", "reject"),
@@ -55,7 +56,7 @@ _ADOPT: Final = """INSERT OR IGNORE INTO alarm (id, integration, fingerprint, st
 _OWE_AGAIN: Final = """UPDATE alarm SET status = 'firing', ends = 0, revision = ''
     WHERE pending > (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL)
     AND NOT EXISTS (SELECT 1 FROM report WHERE alarm = alarm.id AND outcome IS NULL AND kind = 'ok')"""
-_MAYBE_SENT: Final = "UPDATE counter SET doubtful = seq, serving = 1"
+_MAYBE_SENT: Final = "UPDATE counter SET maybe_sent_upto = seq, claiming = 1"
 
 
 class DamagedRow(sqlite3.DatabaseError):
@@ -102,7 +103,8 @@ def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection], sync:
     with contextlib.closing(_read_only(path)) as old, contextlib.closing(create(partial, _version(old))) as new:
         new.execute("BEGIN IMMEDIATE")
         _copy_ids(old, new)
-        for table in _COPIED:
+        known = {name for (name,) in new.execute("SELECT name FROM sqlite_schema")}
+        for table in [table for table in _COPIED if table in known]:
             _copy(old, new, table)
         new.execute("COMMIT")
     with contextlib.closing(create(partial, 0)) as new:

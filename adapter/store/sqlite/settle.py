@@ -16,21 +16,23 @@ from adapter.store.records import attempts_to_json, provenance_to_json
 from adapter.store.sqlite.disk import DiskReserve, Level
 from adapter.store.sqlite.recovery import checksum
 
-_REPORT: Final = """SELECT alarm, outcome, attempts, refused, log, made, made_body, pending FROM report
-    JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
-_UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, log = ?, made = ?,
-    made_body = ? WHERE seq = ?"""
+_REPORT: Final = """SELECT alarm, outcome, attempts, refused, attempt_log, provenance, provenance_body,
+    pending FROM report JOIN alarm ON alarm.id = report.alarm WHERE seq = ?"""
+_UPDATE_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ?,
+    provenance = ?, provenance_body = ? WHERE seq = ?"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
 _ACCEPTED: Final = """UPDATE alarm SET accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?,
-    heard = ?, doubt_episode = CASE WHEN doubt_episode = ? THEN 0 ELSE doubt_episode END WHERE id = ?"""
-_LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?, earlier_episode = ?
-    WHERE id = ?"""
-_LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier = ?,
-    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, heard = ?,
-    doubt_episode = CASE WHEN doubt_episode = ? THEN 0 ELSE doubt_episode END WHERE id = ?"""
+    last_accepted_at = ?,
+    maybe_sent_episode = CASE WHEN maybe_sent_episode = ? THEN 0 ELSE maybe_sent_episode END WHERE id = ?"""
+_LEAVE: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier_outcome = ?,
+    earlier_episode = ? WHERE id = ?"""
+_LEAVE_ACCEPTED: Final = """UPDATE alarm SET pending = pending - 1, head = ?, due_at = ?, earlier_outcome = ?,
+    earlier_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?,
+    last_accepted_at = ?,
+    maybe_sent_episode = CASE WHEN maybe_sent_episode = ? THEN 0 ELSE maybe_sent_episode END WHERE id = ?"""
 _MAKE_WAY: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
     WHERE outcome IS NOT NULL AND outcome <> 'dead' ORDER BY done LIMIT ?)"""
-_COUNTS: Final = "SELECT pending, open_alarms, dead FROM integration WHERE name = ?"
+_COUNTS: Final = "SELECT pending, open_alarms, dead FROM sums WHERE integration = ?"
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ def settle(
             counts[name] = _Counts(*(connection.execute(_COUNTS, (name,)).fetchone() or (0, 0, 0)))
         done.append(_settle(connection, settlement, tick, counts[name]))
     connection.executemany(
-        "UPDATE integration SET pending = ?, dead = ? WHERE name = ?",
+        "UPDATE sums SET pending = ?, dead = ? WHERE integration = ?",
         [(count.pending, count.dead, name) for name, count in counts.items()],
     )
     return done
@@ -82,7 +84,7 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, tick: int, c
             if accepted is not None:
                 connection.execute(_ACCEPTED, (*_columns(accepted), report.episode, alarm))
         if accepted is None and _doubts(settlement):
-            connection.execute("UPDATE alarm SET doubt_episode = ? WHERE id = ?", (report.episode, alarm))
+            connection.execute("UPDATE alarm SET maybe_sent_episode = ? WHERE id = ?", (report.episode, alarm))
     return Settled(counted=counted, reasserted=False, pending=counts.pending, open_alarms=counts.open_alarms)
 
 
@@ -131,13 +133,15 @@ def _columns(accepted: Accepted) -> tuple[bytes, str, Micros, int, Micros]:
 
 
 def set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None, *, automatic: bool) -> None:
-    connection.execute("INSERT INTO integration (name) VALUES (?) ON CONFLICT DO NOTHING", (integration,))
-    values = (pause.reason, pause.since, pause.by, pause.detail) if pause else (None, None, None, None)
+    connection.execute("INSERT INTO sums (integration) VALUES (?) ON CONFLICT DO NOTHING", (integration,))
     connection.execute(
-        """UPDATE integration SET pause_reason = ?, pause_since = ?, pause_by = ?, pause_detail = ?
-           WHERE name = ? AND NOT (? AND pause_reason IS 'operator')""",
-        (*values, integration, automatic),
+        "DELETE FROM pause WHERE integration = ? AND NOT (? AND reason = 'operator')", (integration, automatic)
     )
+    if pause is not None:
+        connection.execute(
+            "INSERT OR IGNORE INTO pause VALUES (?, ?, ?, ?, ?)",
+            (integration, pause.reason, pause.since, pause.by, pause.detail),
+        )
 
 
 def replay(
@@ -159,7 +163,7 @@ def replay(
 def _letter(connection: sqlite3.Connection, seq: int) -> int | None:
     """The alarm of a dead letter that still waits for a person."""
     row = connection.execute(
-        "SELECT alarm FROM report WHERE seq = ? AND outcome = 'dead' AND fate IS NULL", (seq,)
+        "SELECT alarm FROM report WHERE seq = ? AND outcome = 'dead' AND handled IS NULL", (seq,)
     ).fetchone()
     return None if row is None else int(row[0])
 
@@ -179,22 +183,24 @@ def _replay_alarm(
     for seq, one in enumerate(owed, start=last + 1):
         _copy(connection, one, seq, now, as_sent=as_sent and one.kind is not Kind.REASSERT)
     connection.execute("UPDATE counter SET seq = ?", (last + len(owed),))
-    connection.executemany("UPDATE report SET fate = 'replayed' WHERE seq = ?", [(seq,) for seq in letters])
+    connection.executemany("UPDATE report SET handled = 'replayed' WHERE seq = ?", [(seq,) for seq in letters])
     connection.execute(
         """UPDATE alarm SET pending = pending + ?, due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END,
            head = coalesce(head, ?) WHERE id = ?""",
         (len(owed), tick, last + 1, alarm),
     )
     connection.execute(
-        """UPDATE integration SET pending = pending + ?, dead = dead - ?
-           WHERE name = (SELECT integration FROM alarm WHERE id = ?)""",
+        """UPDATE sums SET pending = pending + ?, dead = dead - ?
+           WHERE integration = (SELECT integration FROM alarm WHERE id = ?)""",
         (len(owed), len(letters), alarm),
     )
     return owed
 
 
 def _copy(connection: sqlite3.Connection, owed: again.Owed, seq: int, now: Micros, *, as_sent: bool) -> None:
-    raw, made_body = connection.execute("SELECT raw, made_body FROM report WHERE seq = ?", (owed.source,)).fetchone()
+    raw, made_body = connection.execute(
+        "SELECT raw, provenance_body FROM report WHERE seq = ?", (owed.source,)
+    ).fetchone()
     body = made_body if as_sent else None
     connection.execute(
         """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc, body, raw)
@@ -210,9 +216,9 @@ def discard(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
         alarm = _letter(connection, seq)
         if alarm is not None:
             found.append(seq)
-            connection.execute("UPDATE report SET fate = 'discarded' WHERE seq = ?", (seq,))
+            connection.execute("UPDATE report SET handled = 'discarded' WHERE seq = ?", (seq,))
             connection.execute(
-                "UPDATE integration SET dead = dead - 1 WHERE name = (SELECT integration FROM alarm WHERE id = ?)",
+                "UPDATE sums SET dead = dead - 1 WHERE integration = (SELECT integration FROM alarm WHERE id = ?)",
                 (alarm,),
             )
     return found

@@ -11,9 +11,9 @@ from typing import Final
 
 from adapter.store.sqlite.recovery import DamagedRow
 
-_LEFT: Final = "SELECT CASE WHEN serving THEN seq ELSE doubtful END FROM counter"
-_BEGIN: Final = "UPDATE counter SET doubtful = max(doubtful, ?), serving = 1"
-_END: Final = "UPDATE counter SET serving = 0"
+_LEFT: Final = "SELECT CASE WHEN claiming THEN seq ELSE maybe_sent_upto END FROM counter"
+_BEGIN: Final = "UPDATE counter SET maybe_sent_upto = max(maybe_sent_upto, ?), claiming = 1"
+_END: Final = "UPDATE counter SET claiming = 0"
 
 
 def left(connection: sqlite3.Connection) -> int:
@@ -24,9 +24,9 @@ def left(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def begin(connection: sqlite3.Connection, doubtful: int) -> None:
-    """Say that reports are sent from now on; `doubtful` is what `left` said."""
-    connection.execute(_BEGIN, (doubtful,))
+def begin(connection: sqlite3.Connection, maybe_sent_upto: int) -> None:
+    """Say that reports are sent from now on; `maybe_sent_upto` is what `left` said."""
+    connection.execute(_BEGIN, (maybe_sent_upto,))
 
 
 def end(connection: sqlite3.Connection) -> None:

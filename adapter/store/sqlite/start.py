@@ -38,7 +38,7 @@ class Start(NamedTuple):
     connection: sqlite3.Connection  # that writes
     lock: int  # of the folder: a descriptor
     last_due: Micros  # of any waiting alarm, on the steady clock of the process before
-    doubtful: int  # up to which seq what waits may have been sent
+    maybe_sent_upto: int  # up to which seq what waits may have been sent
 
 
 async def start(path: Path, max_bytes: int | None, options: Options) -> Start:
@@ -61,8 +61,8 @@ def _first_look(keeper: Database, lock: int, *, again: bool = True) -> Start:
     connection = keeper.writer()
     try:
         keeper.room.start()
-        last_due, doubtful = claims.last_due(connection), shutdown_marker.left(connection)
-        return Start(keeper, connection, lock, last_due, doubtful)
+        last_due, maybe_sent_upto = claims.last_due(connection), shutdown_marker.left(connection)
+        return Start(keeper, connection, lock, last_due, maybe_sent_upto)
     except BaseException as exc:
         connection.close()
         if not again or not isinstance(exc, sqlite3.Error) or not is_damage(exc):

@@ -49,7 +49,7 @@ class SqliteStore:
         self._bound = backlog
         self._clock = clock
         self._tick_offset = start.last_due - int(clock.monotonic() * SECOND)
-        self._in_flight = InFlight(start.doubtful)
+        self._in_flight = InFlight(start.maybe_sent_upto)
         self._seen = SeenLater()
         self._closed = False
         self._free_bytes: int | None = None
@@ -93,7 +93,7 @@ class SqliteStore:
                 bound=self._bound,
                 tick=tick,
                 busy=self._in_flight.reports,
-                doubtful=self._in_flight.doubtful,
+                maybe_sent_upto=self._in_flight.maybe_sent_upto,
                 room=self._keeper.room,
             ),
             self._accepted,

@@ -17,11 +17,11 @@ Pruning = Callable[[sqlite3.Connection], bool]
 
 _DONE: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
     WHERE outcome IS NOT NULL AND outcome <> 'dead' AND done < ? ORDER BY done LIMIT ?)"""
-_INTAKE: Final = (
-    """DELETE FROM intake WHERE id IN (SELECT id FROM intake WHERE received < ? ORDER BY received LIMIT ?)"""
+_WEBHOOK: Final = (
+    """DELETE FROM webhook WHERE id IN (SELECT id FROM webhook WHERE received < ? ORDER BY received LIMIT ?)"""
 )
 _REJECT: Final = "DELETE FROM reject WHERE id IN (SELECT id FROM reject WHERE received < ? LIMIT ?)"
-_DEAD: Final = """SELECT seq, integration, fate FROM report INDEXED BY report_dead
+_DEAD: Final = """SELECT seq, integration, handled FROM report INDEXED BY report_dead
     WHERE outcome = 'dead' AND done < ? ORDER BY done LIMIT ?"""
 _RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE report.alarm = alarm.id) FROM alarm
     INDEXED BY alarm_resolved WHERE status = 'resolved' AND head IS NULL AND (last_seen, id) > (?, ?) AND last_seen < ?
@@ -30,19 +30,20 @@ _RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE r
 _RECOUNT: Final = (
     """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
            head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
-    """INSERT OR IGNORE INTO integration (name) SELECT DISTINCT integration FROM alarm
+    """INSERT OR IGNORE INTO sums (integration) SELECT DISTINCT integration FROM alarm
        UNION SELECT DISTINCT integration FROM report""",
-    """UPDATE integration SET
-           pending = (SELECT count(*) FROM report WHERE integration = name AND outcome IS NULL),
-           open_alarms = (SELECT count(*) FROM alarm WHERE integration = name AND status = 'firing'),
-           dead = (SELECT count(*) FROM report WHERE integration = name AND outcome = 'dead' AND fate IS NULL)""",
+    """UPDATE sums SET
+           pending = (SELECT count(*) FROM report WHERE integration = sums.integration AND outcome IS NULL),
+           open_alarms = (SELECT count(*) FROM alarm WHERE integration = sums.integration AND status = 'firing'),
+           dead = (SELECT count(*) FROM report
+                   WHERE integration = sums.integration AND outcome = 'dead' AND handled IS NULL)""",
 )
 
 
 def prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
     """What is over its retention, kind by kind. What is pending is in none of them."""
     yield partial(_delete, _DONE, now - retention.delivered)
-    yield partial(_delete, _INTAKE, now - retention.delivered)
+    yield partial(_delete, _WEBHOOK, now - retention.delivered)
     yield partial(_delete, _REJECT, now - retention.delivered)
     yield partial(_prune_dead, now - retention.dead)
     yield _Resolved(now - retention.resolved)
@@ -55,8 +56,8 @@ def _delete(statement: str, before: Micros, connection: sqlite3.Connection) -> b
 def _prune_dead(before: Micros, connection: sqlite3.Connection) -> bool:
     rows = connection.execute(_DEAD, (before, STEP)).fetchall()
     connection.executemany("DELETE FROM report WHERE seq = ?", [(seq,) for seq, _, _ in rows])
-    waiting = [(integration,) for _, integration, fate in rows if fate is None]
-    connection.executemany("UPDATE integration SET dead = dead - 1 WHERE name = ?", waiting)
+    waiting = [(integration,) for _, integration, handled in rows if handled is None]
+    connection.executemany("UPDATE sums SET dead = dead - 1 WHERE integration = ?", waiting)
     return len(rows) == STEP
 
 

@@ -221,6 +221,7 @@ async def _start_deliveries(
 ) -> dict[str, Delivery]:
     """One running Delivery an integration; all of them stop together, in one grace period."""
     deliveries = {}
+    asked = clock.monotonic()
     pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
     for name, integration in config.integrations.items():
         delivery = deliveries[name] = Delivery(
@@ -231,11 +232,11 @@ async def _start_deliveries(
             contract=integration.contract,
             clock=clock,
             jitter=random.random,
-            watcher=metrics,
+            observer=metrics,
             max_in_flight=integration.endpoint.max_in_flight,
             rate_limit=integration.rate_limit / replicas,
         )
-        delivery.observe_pause(pauses.get(name))
+        delivery.observe_pause(pauses.get(name), asked)
         tasks.start(delivery.run(), f"delivery {name}", stack)
 
     async def stop() -> None:
@@ -341,7 +342,7 @@ class Upkeep:
         asked = self.clock.monotonic()
         pauses = await self.store.pauses()
         for name, delivery in self.deliveries.items():
-            delivery.seen_pause(pauses.get(name), asked)
+            delivery.observe_pause(pauses.get(name), asked)
 
     async def maintain(self) -> None:
         await self.store.maintain(self.clock.now(), self.config.retention)

@@ -93,7 +93,7 @@ class Reloader:
             if client.refresh():
                 changed = True
                 event(logger, logging.INFO, "secrets or certificates changed", integration=delivery.name)
-                delivery.probe_now()
+                delivery.credentials_changed()
         for access in self._accesses:
             try:
                 changed |= access.refresh()

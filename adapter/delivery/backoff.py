@@ -1,13 +1,13 @@
-"""PURE: attempts, verdicts and dice -> when to try again, how many at once, and whether an integration is refused.
+"""PURE: attempts, verdicts and jitter -> when to try again, how many at once, and whether an integration is refused.
 
 Rules:
 1. A report is tried without limit; only COC's refusal of its content ends it.
-2. Full jitter: the wait is anywhere between nothing and the step, so that many alarms do not return in one wave.
-3. Retry-After holds the whole integration, since COC throttles callers, not alarms.
-4. The breaker opens after five transient failures in a row over two alarms or more; then one probe at a time. Probes
-   are at most four seconds apart, so that a fresh alarm is never later than that once COC is back.
-5. After an outage the in-flight limit doubles with every acceptance (1, 2, 4 ...) until it is the configured one.
-6. Many refusals of content at once are a broken integration, not broken alarms: nothing more is dead-lettered.
+2. Full jitter: the wait is anywhere between 0 and the step, so that many alarms are not retried at the same moment.
+3. Retry-After holds back the whole integration, since COC throttles callers, not alarms.
+4. The breaker opens after five transient failures in a row over two alarms or more. Then one report at a time is sent
+   as a probe. Probes are at most four seconds apart, so a fresh alarm waits no longer than that once COC is back.
+5. After an outage the in-flight limit doubles with every acceptance (1, 2, 4 ...) up to the configured one.
+6. Many refusals of content at once mean a broken integration, not broken alarms: no more dead letters are made.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ OPEN_OVER: Final = 2
 WINDOW: Final = 50
 REFUSED_SHARE: Final = 0.2
 REFUSED_OVER: Final = 5
-_ROUNDING: Final = 1e-9  # a token that is there but for the rounding of floats is there
+_ROUNDING: Final = 1e-9  # tokens; a float may miss a whole token by this much
 
 
 def back_off(attempts: int, jitter: float) -> float:
-    """Seconds until the next try after `attempts` failed ones; `dice` is uniform in [0, 1)."""
+    """Seconds until the next try after `attempts` failed ones; `jitter` is uniform in [0, 1)."""
     return STEPS[min(max(attempts, 1), len(STEPS)) - 1] * jitter
 
 
@@ -33,7 +33,7 @@ class Breaker(NamedTuple):
     """What recent transient failures say about an integration. Times are monotonic seconds."""
 
     failures: int = 0  # in a row
-    alarms: frozenset[str] = frozenset()  # the first few alarms of that row
+    alarms: frozenset[str] = frozenset()  # the first OPEN_OVER alarms of that row
     open: bool = False
     probes: int = 0  # failed ones since it opened
     until: float = 0.0  # nothing is sent before
@@ -47,20 +47,21 @@ class Breaker(NamedTuple):
 
     @property
     def lasting(self) -> bool:
-        """COC, and not just an alarm of its own kind, has failed for a while."""
+        """ "COC has failed for a while, if only for a single alarm."""
         return self.open or self.failures >= OPEN_AFTER
 
     def succeeded(self, limit: int) -> Breaker:
-        """COC answered with anything that is not a transient failure."""
+        """COC answered, and not with a transient failure."""
         if not (self.failures or self.open or self.ramp):
             return self
         if self.open:
-            return Breaker(ramp=2 if limit > 2 else 0, until=self.until)  # a straggler ends no Retry-After
+            # A Retry-After holds on: this may be the answer to an earlier request.
+            return Breaker(ramp=2 if limit > 2 else 0, until=self.until)
         ramp = self.ramp * 2 if 0 < self.ramp * 2 < limit else 0
         return self._replace(failures=0, alarms=frozenset(), ramp=ramp)
 
     def failed(self, alarm: str, now: float, jitter: float, retry_after: float | None = None) -> Breaker:
-        """One transient failure; `dice` is uniform in [0, 1)."""
+        """One transient failure; `jitter` is uniform in [0, 1)."""
         hold = now + retry_after if retry_after else 0.0
         if self.open:
             wait = PROBE_STEPS[min(self.probes, len(PROBE_STEPS) - 1)] * (0.5 + jitter / 2)
@@ -82,7 +83,7 @@ class Breaker(NamedTuple):
 
 
 class Refusals(NamedTuple):
-    """The last verdicts on content, newest last: (alarm, refused). What was accepted before the first is left out."""
+    """The last verdicts on content, newest last: (alarm, refused). Starts with the first refusal."""
 
     window: tuple[tuple[str, bool], ...] = ()
 
@@ -104,11 +105,11 @@ class Bucket(NamedTuple):
     """A token bucket over monotonic seconds, so that a rate holds over any second."""
 
     rate: float  # tokens per second; 0 = no limit
-    tokens: float = 1.0
+    tokens: float = 1.0  # below 0: taken in advance by those who wait
     at: float = 0.0
 
     def filled(self, now: float) -> Bucket:
-        """With what has come since; at most a tenth of a second's worth, at least one token."""
+        """With the tokens added since `at`; holds at most those of a tenth of a second, or one."""
         most = max(1.0, self.rate / 10)
         return self._replace(tokens=min(most, self.tokens + (now - self.at) * self.rate), at=now)
 
@@ -116,10 +117,10 @@ class Bucket(NamedTuple):
         return self._replace(tokens=self.tokens - count)
 
     def available(self, wanted: int) -> int:
-        return wanted if self.rate <= 0 else min(wanted, int(self.tokens + _ROUNDING))
+        return wanted if self.rate <= 0 else max(0, min(wanted, int(self.tokens + _ROUNDING)))
 
     @property
     def wait(self) -> float:
-        """Seconds until one token is there."""
+        """Seconds until a token is available."""
         missing = 1 - self.tokens
         return 0.0 if self.rate <= 0 or missing <= _ROUNDING else missing / self.rate

@@ -1,16 +1,16 @@
-"""PURE: a claimed report and its rendering -> the body to send, or the outcome that makes sending needless.
+"""PURE: a claimed report and its rendering -> the body to send, or the outcome of a report that is not sent.
 
     kind              COC holds the alarm open                COC does not
     ----------------  --------------------------------------  ---------------------------------------------------
     alarm, refresh    send                                    send
-    update            unneeded if COC has it so, else send;   send: nothing of this episode was taken yet
+    update            unneeded if COC has it so, else send;   send: nothing of this episode was accepted yet
                       in doubt send: COC may hold another
     ok                send, identified as COC accepted it     send if this episode was never tried, or may have been
-                                                              taken; dropped or discarded like its alarm otherwise
+                                                              accepted; else dropped or discarded like its alarm
     reassert          the state of its alert, like alarm or ok, but never unneeded
 
-A rule that drops the alert drops its report, except an `ok` of an alarm that COC holds open, or may hold open for all
-we know: that one is always owed.
+A rule that drops the alert drops its report, except an `ok` of an alarm that COC holds open or may hold open. That `ok`
+is always sent.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from adapter.store.contract import Claim
 OPEN = "alarm"
 
 
-def job_of(claim: Claim, contract: Contract) -> RenderRequest:
-    """What to render for a claim: state and time come from the alert itself, in ms UTC; received time where absent."""
+def request_for(claim: Claim, contract: Contract) -> RenderRequest:
+    """What to render for a claim. Its time is the alert's own, or when it was received where the alert has none."""
     report = claim.report
     alert, _ = unpack(report.raw)
     resolved = alert["status"] == "resolved"
@@ -43,12 +43,12 @@ def job_of(claim: Claim, contract: Contract) -> RenderRequest:
     )
 
 
-def decide(claim: Claim, job: RenderRequest, rendered: RenderResult) -> bytes | Outcome:
-    """The body to send, JSON, or why none is sent."""
+def decide(claim: Claim, request: RenderRequest, rendered: RenderResult) -> bytes | Outcome:
+    """The body to send, as JSON, or the outcome without sending."""
     report, accepted = claim.report, claim.accepted
     held = accepted is not None and accepted.status == OPEN
-    if job.status == "ok":
-        return _closing(claim, job, rendered, held)
+    if request.status == "ok":
+        return _closing(claim, request, rendered, held)
     if rendered.dropped or rendered.json is None:
         return Outcome.DROPPED
     sure = report.kind is Kind.UPDATE and held and not claim.maybe_sent
@@ -57,18 +57,18 @@ def decide(claim: Claim, job: RenderRequest, rendered: RenderResult) -> bytes | 
     return rendered.json
 
 
-def with_fallback(claim: Claim, job: RenderRequest, revision: str) -> tuple[RenderResult, bytes]:
-    """The built-in body after COC refused the mapped one; an `ok` keeps what identifies the alarm to COC."""
-    plain = fallback(job, revision, Reason.REFUSED)
+def with_fallback(claim: Claim, request: RenderRequest, revision: str) -> tuple[RenderResult, bytes]:
+    """The built-in body, after COC refused the mapped one. An `ok` keeps the fields that identify the alarm to COC."""
+    plain = fallback(request, revision, Reason.REFUSED)
     body = plain.body or {}
-    if job.status == "ok" and claim.accepted is not None and claim.accepted.status == OPEN:
+    if request.status == "ok" and claim.accepted is not None and claim.accepted.status == OPEN:
         body = closing(from_json(claim.accepted.body), body)
     return plain, to_json(body)
 
 
-def _closing(claim: Claim, job: RenderRequest, rendered: RenderResult, held: bool) -> bytes | Outcome:
+def _closing(claim: Claim, request: RenderRequest, rendered: RenderResult, held: bool) -> bytes | Outcome:
     if held or claim.maybe_sent:
-        body = rendered.json or fallback(job, rendered.revision, Reason.NO_RULE).json or b"{}"
+        body = rendered.json or fallback(request, rendered.revision, Reason.NO_RULE).json or b"{}"
         if not held or claim.accepted is None:
             return body
         return to_json(closing(from_json(claim.accepted.body), from_json(body)))

@@ -1,46 +1,39 @@
-"""Second half of the road, for one integration: claim -> render -> send -> judge -> settle.
+"""Delivers the reports of one integration: claim -> render -> queue -> send -> queue -> settle.
 
-A Delivery keeps a few claims rendered ahead, sends as many at once as its gate allows, and hands what became of them
-to the settler. Whatever it holds unsettled when it ends is still pending in the store.
+The claim loop is the only source of reports. It claims what is worth holding until it is settled, in number and in
+bytes, so the queues behind it need no bounds of their own. What is not settled is still pending in the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import deque
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, Literal
 
 from adapter.alarm import Pause
 from adapter.clock import Clock
-from adapter.delivery.prepare import Preparer, Renderer
-from adapter.delivery.send import Ready, Reporter, Sender
-from adapter.delivery.settle import SettlementWriter
-from adapter.delivery.throttle import Throttle, ThrottleWatcher
+from adapter.delivery.contract import Observer, Renderer, Reporter
+from adapter.delivery.prepare import Ready, prepare
+from adapter.delivery.send import Sender
+from adapter.delivery.settle import settle
+from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
 from adapter.logs import event
 from adapter.mapping.render.request import Contract
-from adapter.store.contract import DeliveryStore, Settled, Settlement
+from adapter.store.contract import Claim, Claims, DeliveryStore, Settlement
 
-HELD_BYTES = 32 * 1024 * 1024  # of claimed alerts; alerts of many MiB must not add up to more memory than there is
-LEAST_SECONDS = 0.01  # between claims that gave less than there was room for
-POLL_SECONDS = 1.0  # how long the store is left alone when nobody calls `wake`; replicas share one store
+HELD_BYTES: Final = 32 * 1024 * 1024  # of claimed alerts; bounds the memory for alerts of many MiB
+POLL_SECONDS: Final = 1.0  # between claims when nobody calls `wake`; replicas share one store
+LEAST_SECONDS: Final = 0.01  # between claims when fewer reports were due than wanted
+RENDER_AGAIN_SECONDS: Final = 1.0  # until claims that could not be rendered are claimed again
 
 logger = logging.getLogger(__name__)
 
 
-class Watcher(ThrottleWatcher, Protocol):
-    """Who wants to know what happened; called on the event loop, must not block."""
-
-    def coc_answered(self, integration: str, reason: str, seconds: float) -> None: ...
-    def report_settled(self, settlement: Settlement, settled: Settled) -> None: ...
-    def rendered(self, alarms: int, seconds: float) -> None: ...
-
-
 class Delivery:
-    """Delivers the reports of one integration until `stop`."""
+    """Delivers while `run` runs, until `stop`."""
 
     def __init__(
         self,
@@ -52,186 +45,210 @@ class Delivery:
         contract: Contract,
         clock: Clock,
         jitter: Callable[[], float],
-        watcher: Watcher,
+        observer: Observer,
         max_in_flight: int = 32,
         rate_limit: float = 0.0,
     ) -> None:
         self.name = name
-        self.gate = Throttle(name, limit=max_in_flight, rate=rate_limit, clock=clock, jitter=jitter, watcher=watcher)
-        self._store, self._clock, self._watcher = store, clock, watcher
-        self._settler = SettlementWriter(store, clock, self._settled)
-        self._preparer = Preparer(
-            renderer, contract=contract, clock=clock, settle=self._settler.add, rendered=watcher.rendered
+        self._store, self._renderer, self._contract = store, renderer, contract
+        self._clock, self._observer, self._max_in_flight = clock, observer, max_in_flight
+        self._throttle = Throttle(
+            name, limit=max_in_flight, rate=rate_limit, clock=clock, jitter=jitter, observer=observer
         )
-        self._courier = Sender(
-            self.gate,
-            store=store,
-            reporter=reporter,
-            clock=clock,
-            jitter=jitter,
-            answered=watcher.coc_answered,
-            on_pause=self.observe_pause,
+        self._sender = Sender(
+            self._throttle, store=store, reporter=reporter, clock=clock, jitter=jitter, observer=observer
         )
-        self._ready: deque[Ready] = deque()
-        self._sending: set[asyncio.Task[None]] = set()
-        self._early = False
-        self._pause_changed = -math.inf
-        self._stopping = False
-        self._bytes_claimed = 0  # of all alerts claimed, since the start
-        self._running: asyncio.Task[None] | None = None
+        self._rendered: asyncio.Queue[Ready] = asyncio.Queue()
+        self._settlements: asyncio.Queue[Settlement] = asyncio.Queue()
+        self._held = self._held_bytes = 0  # reports and bytes of their alerts, from claim to settlement
         self._nudge = asyncio.Event()
-
-    @property
-    def pause(self) -> Pause | None:
-        """The pause in force."""
-        return self.gate.pause
-
-    @property
-    def breaker_state(self) -> Literal["closed", "open", "half_open"]:
-        return self.gate.breaker.state
-
-    def wake(self) -> None:
-        """Something new is owed, or something that held reports back has changed."""
-        if self._room() > 0:
-            self._nudge.set()
+        self._claiming: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Deliver until `stop`; store trouble is waited out."""
-        self._running = asyncio.current_task()
-        while not self._stopping:
+        """Run the pipeline until cancelled; after `stop` it only settles."""
+        async with asyncio.TaskGroup() as tasks:
+            self._claiming = tasks.create_task(self._claim_loop())
+            for _ in range(self._max_in_flight):
+                tasks.create_task(self._send_loop())
+            tasks.create_task(self._settle_loop())
+
+    async def stop(self, grace: float) -> None:
+        """Send nothing new, wait at most `grace` seconds for what is being sent, then settle."""
+        self._throttle.closed = True
+        self._nudge.set()
+        self._give_back()
+        if self._claiming is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await asyncio.wait((self._claiming,))
+                    await self._rendered.join()
+            self._claiming.cancel()  # gives back what is still being rendered
+            await asyncio.wait((self._claiming,))
+            self._give_back()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(grace, 1.0)):
+                await self._settlements.join()
+
+    # claim and render -----------------------------------------------------------------------------------------
+
+    async def _claim_loop(self) -> None:
+        while not self._throttle.closed:
             try:
-                await self._step()
+                await self._claim_and_render()
             except StoreUnavailable as exc:
                 event(logger, logging.WARNING, "store unavailable for delivery", integration=self.name, error=exc)
                 await self._clock.sleep(POLL_SECONDS)
             except Exception:
-                logger.exception("%s", "delivery stumbled and goes on; this is a defect of the adapter")
+                logger.exception("%s", "delivery failed and goes on (a bug in the adapter)")
                 await self._clock.sleep(POLL_SECONDS)
 
-    async def stop(self, grace: float) -> None:
-        """Send nothing new; let what is in flight finish and be settled, at most `grace` seconds."""
-        self._stopping = True
-        self._nudge.set()
-        self._release()
-        busy = self._sending if self._running is None else {*self._sending, self._running}
-        if busy:
-            await asyncio.wait(busy, timeout=grace)
-        self._release()  # what was being rendered
-        await self._settler.drained(max(grace, 1.0))
-
-    async def set_pause(self, pause: Pause | None) -> None:
-        """Pause or resume; in the store first, so that it survives a restart. StoreUnavailable when it cannot."""
-        self.observe_pause(await self._store.set_pause(self.name, pause))
-        self._courier.unwritten = False
-
-    def seen_pause(self, pause: Pause | None, asked: float) -> None:
-        """What the store, asked at `asked` (steady seconds), says; another replica may have written it."""
-        if not self._courier.unwritten and asked > self._pause_changed:
-            self.observe_pause(pause)
-
-    def observe_pause(self, pause: Pause | None) -> None:
-        """Take over the pause in force."""
-        if self.gate.observe(pause):
-            self._pause_changed = self._clock.monotonic()
-            self._release()
-            self._early = pause is None
-            self._nudge.set()
-
-    def set_rate(self, rate: float) -> None:
-        """Send at most `rate` reports a second from now on; 0: no limit."""
-        self.gate.set_rate(rate)
-
-    def probe_now(self) -> None:
-        """A secret or certificate changed: a paused integration is tried at once, not in a minute."""
-        self.gate.probe_now()
-        self._nudge.set()
-
-    # claim and render -----------------------------------------------------------------------------------------
-
-    async def _step(self) -> None:
+    async def _claim_and_render(self) -> None:
         self._nudge.clear()
-        self._pump()
-        room = self._room()
-        if room <= 0:
-            await self._wait(self.gate.hold() or POLL_SECONDS)
+        wanted = self._wanted()
+        if wanted <= 0:
+            await self._wait(self._throttle.hold() or POLL_SECONDS)
             return
-        early, self._early = self._early, False
-        try:
-            claimed = await self._store.claim(self.name, room, ignore_delay=early)
-        except StoreUnavailable:
-            self._early = self._early or early
-            raise
-        self._early = self._early or (early and len(claimed.claims) == room)
-        self._bytes_claimed += sum(len(claim.report.raw) for claim in claimed.claims)
+        claimed = await self._claim(wanted)
         if claimed.claims:
-            self._ready += await self._preparer.prepare(claimed.claims)
-            self._pump()
-        if len(claimed.claims) < room:
+            await self._render(claimed.claims)
+        if len(claimed.claims) < wanted:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
             await self._wait(min(POLL_SECONDS, max(due, LEAST_SECONDS)))
 
-    def _room(self) -> int:
-        """How many more claims are wanted; 0 until there is room for a batch worth rendering."""
-        held = len(self._ready) + len(self._sending) + self._settler.unsettled
-        if held and self._bytes_claimed - self._settler.bytes_settled >= HELD_BYTES:
+    def _wanted(self) -> int:
+        """How many reports to claim now; 0 until they make a batch worth rendering."""
+        if self._held and self._held_bytes >= HELD_BYTES:
             return 0
-        if not self.gate.wide_open:
-            return self.gate.allowed(len(self._sending)) - held
-        room = 2 * self.gate.limit - held
-        return room if room >= self.gate.limit // 4 or held == 0 else 0
+        most = self._throttle.worth_holding()
+        wanted = most - self._held
+        return wanted if wanted >= most // 8 or not self._held else 0
+
+    async def _claim(self, wanted: int) -> Claims:
+        throttle = self._throttle
+        ignore_delay, throttle.ignore_delay = throttle.ignore_delay, False
+        try:
+            claimed = await self._store.claim(self.name, wanted, ignore_delay=ignore_delay)
+        except StoreUnavailable:
+            throttle.ignore_delay |= ignore_delay
+            raise
+        throttle.ignore_delay |= ignore_delay and len(claimed.claims) == wanted  # more may wait
+        self._held += len(claimed.claims)
+        self._held_bytes += _size(claimed.claims)
+        return claimed
+
+    async def _render(self, claims: Sequence[Claim]) -> None:
+        try:
+            prepared = await prepare(
+                claims,
+                renderer=self._renderer,
+                contract=self._contract,
+                clock=self._clock,
+                observer=self._observer,
+            )
+        except BaseException:  # also when `stop` cancels it
+            for claim in claims:
+                self._settlements.put_nowait(Settlement(claim=claim, at=self._clock.now(), delay=RENDER_AGAIN_SECONDS))
+            raise
+        for one in prepared:
+            if isinstance(one, Ready):
+                self._rendered.put_nowait(one)
+            else:
+                self._settlements.put_nowait(one)
 
     async def _wait(self, seconds: float) -> None:
         """Until nudged, or until `seconds` have passed."""
-        waiters = (asyncio.ensure_future(self._nudge.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
+        timer = asyncio.ensure_future(self._nudge_after(seconds))
         try:
-            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            await self._nudge.wait()
         finally:
-            for waiter in waiters:
-                waiter.cancel()
+            timer.cancel()
 
-    def _release(self) -> None:
-        """Give back what is rendered but not sent."""
-        while self._ready:
-            self._settler.add(Settlement(claim=self._ready.popleft().claim, at=self._clock.now()))
+    async def _nudge_after(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._nudge.set()
 
-    # send and judge -------------------------------------------------------------------------------------------
+    # send -----------------------------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
-        """Start as many senders as are allowed now."""
-        while (ready := self._next(len(self._sending))) is not None:
-            task = asyncio.ensure_future(self._deliver(ready))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+    async def _send_loop(self) -> None:
+        while True:
+            ready = await self._rendered.get()
+            async with self._throttle as admitted:
+                settlement = await self._sender.send(ready) if admitted else self._unsent(ready)
+            self._settlements.put_nowait(settlement)
+            self._rendered.task_done()
+            if self._throttle.probing:
+                self._give_back()
+                self._nudge.set()
 
-    def _next(self, active: int) -> Ready | None:
-        """What may be sent now, while `active` others are under way."""
-        if not self._ready or self._stopping or active >= self.gate.allowed(active):
-            return None
-        self.gate.sent()
-        return self._ready.popleft()
+    def _give_back(self) -> None:
+        """Settle all that is rendered and waits to be sent as still pending."""
+        while not self._rendered.empty():
+            self._settlements.put_nowait(self._unsent(self._rendered.get_nowait()))
+            self._rendered.task_done()
 
-    async def _deliver(self, first: Ready) -> None:
-        """Send one report after the other, as long as there is one that may be sent."""
-        ready: Ready | None = first
-        while ready is not None:
-            waiting = self.gate.breaker.lasting
-            self._settler.add(await self._courier.send(ready))
-            if self.gate.probing:
-                self._release()
-            elif waiting and not self.gate.breaker.lasting:
-                self._early = True
-            ready = self._next(len(self._sending) - 1)
-            self._pump()
-            self.wake()
+    def _unsent(self, ready: Ready) -> Settlement:
+        return Settlement(claim=ready.claim, at=self._clock.now())
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and (exc := task.exception()):
-            logger.error("a report could not be handled", exc_info=exc)
-        self._pump()
-        self.wake()
+    # settle ---------------------------------------------------------------------------------------------------
 
-    def _settled(self, settlement: Settlement, settled: Settled) -> None:
-        self._watcher.report_settled(settlement, settled)
-        if settled.pending:
-            self.wake()
+    async def _settle_loop(self) -> None:
+        while True:
+            batch = [await self._settlements.get()]
+            while not self._settlements.empty():
+                batch.append(self._settlements.get_nowait())
+            settled = await settle(self._store, self._clock, batch)
+            self._held -= len(batch)
+            self._held_bytes -= _size([settlement.claim for settlement in batch])
+            try:
+                for settlement, result in settled:
+                    self._observer.report_settled(settlement, result)
+            except Exception:
+                logger.exception("%s", "settlements cannot be counted (a bug in the adapter)")
+            if settled and settled[-1][1].pending > self._held:
+                self.wake()
+            for _ in batch:
+                self._settlements.task_done()
+
+    # from outside ---------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something is pending that this delivery does not hold."""
+        if self._wanted() > 0:
+            self._nudge.set()
+
+    @property
+    def pause(self) -> Pause | None:
+        return self._throttle.pause
+
+    @property
+    def breaker_state(self) -> Literal["closed", "open", "half_open"]:
+        return self._throttle.breaker.state
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        """Pause or resume; in the store first, so that it survives a restart. StoreUnavailable when it cannot."""
+        self._take_over(await self._store.set_pause(self.name, pause))
+        self._throttle.pause_unwritten = False
+
+    def observe_pause(self, pause: Pause | None, asked: float) -> None:
+        """What the store, asked at `asked` (monotonic seconds), says; another replica may have written it."""
+        if not self._throttle.outdated(asked):
+            self._take_over(pause)
+
+    def _take_over(self, pause: Pause | None) -> None:
+        self._throttle.observe_pause(pause)
+        if pause is not None:
+            self._give_back()
+        self._nudge.set()
+
+    def set_rate(self, rate: float) -> None:
+        """Send at most `rate` reports a second from now on; 0: no limit."""
+        self._throttle.set_rate(rate)
+
+    def credentials_changed(self) -> None:
+        """A secret or certificate changed: a paused integration is tried at once, not in a minute."""
+        self._throttle.credentials_changed()
+        self._nudge.set()
+
+
+def _size(claims: Sequence[Claim]) -> int:
+    return sum(len(claim.report.raw) for claim in claims)

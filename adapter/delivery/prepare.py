@@ -1,88 +1,89 @@
-"""From claimed to ready: a claim is rendered, and either has a body to send or is settled without one."""
+"""Renders claims and decides about each: a body to send, or a settlement where nothing is to be sent.
+
+A report that cannot be prepared becomes a dead letter and does not affect the others of its batch. When the renderer
+itself fails, nothing is decided and the caller gives the claims back.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from adapter.alarm import Outcome
-from adapter.clock import Clock
-from adapter.delivery.decide import decide, job_of, with_fallback
-from adapter.delivery.send import Ready, internal_error, made_of
+from adapter.alarm import Attempt, Outcome
+from adapter.clock import Clock, Micros
+from adapter.coc.verdict import Reason
+from adapter.delivery.contract import Observer, Renderer
+from adapter.delivery.decide import decide, request_for, with_fallback
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.store.contract import Claim, Settlement
-
-AGAIN_SECONDS: Final = 1.0  # until claims that could not be rendered are tried again
+from adapter.store.views import Provenance
 
 logger = logging.getLogger(__name__)
 
 
-class Renderer(Protocol):
-    """The mapping revision in force."""
+class Ready(NamedTuple):
+    """A claim with the body to send."""
 
-    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]: ...
+    claim: Claim
+    request: RenderRequest
+    rendered: RenderResult | None  # None for a body that is sent exactly as it was
+    body: bytes
 
 
-class Preparer:
-    """Prepares batches of claims of one integration."""
-
-    def __init__(
-        self,
-        renderer: Renderer,
-        *,
-        contract: Contract,
-        clock: Clock,
-        settle: Callable[[Settlement], None],
-        rendered: Callable[[int, float], None],
-    ) -> None:
-        """`settle` takes what needs no sending; `rendered` hears how many alarms a rendering held, and its seconds."""
-        self._renderer, self._contract, self._clock = renderer, contract, clock
-        self._settle, self._rendered = settle, rendered
-
-    async def prepare(self, claims: Sequence[Claim]) -> list[Ready]:
-        """What is to be sent, in order. All are given back when rendering itself fails, or is cancelled."""
-        started = self._clock.monotonic()
-        jobs: list[tuple[Claim, RenderRequest]] = []
-        for claim in claims:
-            with self._alone(claim):
-                jobs.append((claim, job_of(claim, self._contract)))
+async def prepare(
+    claims: Sequence[Claim], *, renderer: Renderer, contract: Contract, clock: Clock, observer: Observer
+) -> list[Ready | Settlement]:
+    """What to send, and what to settle without sending. RenderError when the renderer cannot serve."""
+    started = clock.monotonic()
+    prepared: list[Ready | Settlement] = []
+    requests: list[tuple[Claim, RenderRequest]] = []
+    for claim in claims:
         try:
-            rendered = await self._renderer.render([job for _, job in jobs])
-        except BaseException:
-            for claim, _ in jobs:
-                self._settle(Settlement(claim=claim, at=self._clock.now(), delay=AGAIN_SECONDS))
-            raise
-        self._rendered(len(jobs), self._clock.monotonic() - started)
-        ready: list[Ready] = []
-        for (claim, job), made in zip(jobs, rendered, strict=True):
-            with self._alone(claim):
-                if (one := self._ready(claim, job, made)) is not None:
-                    ready.append(one)
-        return ready
-
-    @contextmanager
-    def _alone(self, claim: Claim) -> Iterator[None]:
-        """Whatever is wrong with one report is no business of its siblings: it is kept for a person."""
-        try:
-            yield
+            requests.append((claim, request_for(claim, contract)))
         except Exception as exc:
-            logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
-            self._settle(replace(internal_error(claim, self._clock.now(), "prepared", exc), outcome=Outcome.DEAD))
+            prepared.append(_dead_letter(claim, clock.now(), exc))
+    results = await renderer.render([request for _, request in requests])
+    observer.rendered(len(requests), clock.monotonic() - started)
+    for (claim, request), result in zip(requests, results, strict=True):
+        try:
+            prepared.append(_ready_or_settled(claim, request, result, clock.now()))
+        except Exception as exc:
+            prepared.append(_dead_letter(claim, clock.now(), exc))
+    return prepared
 
-    def _ready(self, claim: Claim, job: RenderRequest, rendered: RenderResult) -> Ready | None:
-        """None for what is settled without being sent."""
-        if claim.report.body is not None:
-            return Ready(claim, job, None, claim.report.body)
-        body: bytes | Outcome
-        if claim.report.refused:
-            rendered, body = with_fallback(claim, job, rendered.revision)
-        else:
-            body = decide(claim, job, rendered)
-        if isinstance(body, Outcome):
-            made = made_of(rendered, rendered.json)
-            self._settle(Settlement(claim=claim, at=self._clock.now(), outcome=body, provenance=made))
-            return None
-        return Ready(claim, job, rendered, body)
+
+def _ready_or_settled(claim: Claim, request: RenderRequest, result: RenderResult, now: Micros) -> Ready | Settlement:
+    if claim.report.body is not None:
+        return Ready(claim, request, None, claim.report.body)
+    if claim.report.refused:
+        return Ready(claim, request, *with_fallback(claim, request, result.revision))
+    body = decide(claim, request, result)
+    if isinstance(body, Outcome):
+        return Settlement(claim=claim, at=now, outcome=body, provenance=provenance(result, result.json))
+    return Ready(claim, request, result, body)
+
+
+def _dead_letter(claim: Claim, now: Micros, exc: Exception) -> Settlement:
+    logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
+    return Settlement(claim=claim, at=now, outcome=Outcome.DEAD, attempts=(internal_error(now, "prepared", exc),))
+
+
+def internal_error(now: Micros, done: str, exc: Exception, *, ambiguous: bool = False) -> Attempt:
+    """The record of a bug in the adapter, in place of an answer from COC. Quotes neither the alert nor the error."""
+    message = f"cannot be {done}: {type(exc).__name__}"
+    return Attempt(
+        at=now, seconds=0.0, reason=Reason.UNEXPECTED, status=0, code="", message=message, ambiguous=ambiguous
+    )
+
+
+def provenance(rendered: RenderResult, body: bytes | None) -> Provenance:
+    """Which rule made a body and which fields fell back, for `explain`."""
+    return Provenance(
+        rule=rendered.rule,
+        mapping=rendered.mapping,
+        revision=rendered.revision,
+        fallbacks=tuple((item.field, item.reason.value) for item in rendered.fallbacks),
+        clipped=rendered.clipped,
+        body=body,
+    )

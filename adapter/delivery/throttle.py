@@ -1,18 +1,19 @@
-"""How many reports of one integration may be under way now: pause, breaker, rate limit and refusals joined.
+"""Limits how many reports of one integration are held and sent: pause, breaker, slow start and rate limit in one place.
 
-Holds state and speaks of its changes to log and watcher; decides nothing that `retry` does not decide.
+Keeps the state and tells the log and the observer when it changes. `backoff` decides; nothing is sent or written here.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from typing import Literal, Protocol
 
 from adapter.alarm import Pause
 from adapter.clock import Clock
 from adapter.coc.verdict import Verdict
 from adapter.delivery.backoff import Breaker, Bucket, Refusals
+from adapter.delivery.contract import Observer
 from adapter.logs import event
 
 PROBE_SECONDS = 60.0  # between probes of an integration that paused itself
@@ -20,80 +21,91 @@ PROBE_SECONDS = 60.0  # between probes of an integration that paused itself
 logger = logging.getLogger(__name__)
 
 
-class ThrottleWatcher(Protocol):
-    """Who wants to know when a gate changes; must not block."""
-
-    def paused(self, integration: str, reason: str | None) -> None: ...
-    def breaker(self, integration: str, state: Literal["closed", "open", "half_open"]) -> None: ...
-
-
 class Throttle:
-    """One integration's gate. `allowed` counts what is already under way."""
+    """Each report is sent inside `async with throttle as admitted`.
+
+    Entering waits for the rate limit, and for nothing else: what is not admitted goes back to the store.
+    """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        limit: int,
-        rate: float,
-        clock: Clock,
-        jitter: Callable[[], float],
-        watcher: ThrottleWatcher,
+        self, name: str, *, limit: int, rate: float, clock: Clock, jitter: Callable[[], float], observer: Observer
     ) -> None:
         self.name = name
-        self.limit = limit
         self.pause: Pause | None = None
-        self.ways = 0  # how often secrets or certificates have changed
+        self.pause_unwritten = False  # the store could not be told of the pause, or of its end
         self.breaker = Breaker()
-        self._clock, self._jitter, self._watcher = clock, jitter, watcher
+        self.ignore_delay = False  # COC answers again, or a pause has ended: what waits is due at once
+        self.credentials_version = 0
+        self.closed = False
+        self._limit, self._active = limit, 0  # reports being sent, at most and now
+        self._clock, self._jitter, self._observer = clock, jitter, observer
         self._refusals = Refusals()
         self._bucket = Bucket(rate, at=clock.monotonic())
         self._probe_at = 0.0
+        self._pause_changed_at = -math.inf
 
-    @property
-    def wide_open(self) -> bool:
-        """Nothing but the in-flight limit holds reports back."""
-        return self.pause is None and self._bucket.rate <= 0 and not self.breaker.open and not self.breaker.ramp
+    async def __aenter__(self) -> bool:
+        if self._bucket.rate > 0 and self._active < self._allowed():
+            self._bucket = self._bucket.filled(self._clock.monotonic())
+            wait = self._bucket.wait
+            self._bucket = self._bucket.take(1)
+            if wait:
+                await self._clock.sleep(wait)
+        admitted = self._active < self._allowed()
+        self._active += 1
+        return admitted
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._active -= 1
+
+    def _allowed(self) -> int:
+        """How many may be sent at once, whatever the rate limit."""
+        now = self._clock.monotonic()
+        if self.closed:
+            return 0
+        if self.pause is not None:
+            return 1 if self.pause.automatic and now >= self._probe_at else 0
+        return self.breaker.allowed(self._limit, now)
 
     @property
     def probing(self) -> bool:
-        """Only single probes get through."""
+        """Only single probes are sent."""
         return self.pause is not None or self.breaker.open
 
-    def allowed(self, active: int) -> int:
-        """How many may be under way at once now, `active` of them already are."""
-        now = self._clock.monotonic()
-        if self.pause is not None:
-            return 1 if self.pause.automatic and now >= self._probe_at else 0
-        allowed = self.breaker.allowed(self.limit, now)
-        if self._bucket.rate <= 0:
+    def worth_holding(self) -> int:
+        """How many reports are worth having here, from claim to settlement.
+
+        While all goes well, twice as many as are sent at once, or what the rate limit lets through within a second;
+        else no more than may be sent now, since the next answer may change everything.
+        """
+        allowed = self._allowed()
+        if not allowed or self.probing or self.breaker.ramp:
             return allowed
-        self._bucket = self._bucket.filled(now)
-        return min(allowed, active + self._bucket.available(self.limit))
+        most = 2 * self._limit
+        if self._bucket.rate <= 0:
+            return most
+        self._bucket = self._bucket.filled(self._clock.monotonic())
+        return min(most, self._active + int(self._bucket.rate) + self._bucket.available(most))
 
     def hold(self) -> float:
-        """Seconds until it may open without anything finishing; 0 when only something finishing can open it."""
+        """Seconds until more may be sent if nothing else happens; 0 if that alone changes nothing."""
         now = self._clock.monotonic()
         if self.pause is not None:
             return max(0.0, self._probe_at - now) if self.pause.automatic else 0.0
         return max(self.breaker.until - now, self._bucket.wait, 0.0)
 
-    def sent(self) -> None:
-        """One report went through."""
-        self._bucket = self._bucket.take(1)
-
     def set_rate(self, rate: float) -> None:
-        """Reports a second from now on; what was saved up at the old rate stays."""
+        """Reports a second from now on, 0 for no limit; what was saved up at the old rate stays."""
         if rate != self._bucket.rate:
             self._bucket = self._bucket.filled(self._clock.monotonic())._replace(rate=rate)
 
-    def probe_now(self) -> None:
-        """Reports go out differently from now on; what COC says of one sent before is out of date."""
-        self.ways += 1
+    def credentials_changed(self) -> None:
+        """The next probe is due, and a refusal of the old credentials no longer counts."""
+        self.credentials_version += 1
         self._probe_at = 0.0
 
     def failed(self, alarm: str, verdict: Verdict) -> None:
-        """A transient failure: the first of a row is loud, the rest quiet."""
+        """Count a transient failure; only the first in a row is logged."""
         now = self._clock.monotonic()
         if self.pause is not None:
             self._probe_at = now + max(PROBE_SECONDS, verdict.retry_after or 0.0)
@@ -106,30 +118,29 @@ class Throttle:
             )  # fmt: skip
         if self.breaker.open and not before.open:
             event(logger, logging.ERROR, "COC does not answer, probing", integration=self.name)
-        self._tell(before)
+        self._observe_breaker(before)
 
     def answered(self) -> None:
         """COC answered, which ends a row of transient failures."""
-        before, self.breaker = self.breaker, self.breaker.succeeded(self.limit)
+        before, self.breaker = self.breaker, self.breaker.succeeded(self._limit)
         if before is self.breaker:
             return
+        if before.lasting and not self.breaker.lasting:
+            self.ignore_delay = True
         if before.failures > 0 or before.open:
             event(logger, logging.WARNING, "COC answers again", integration=self.name)
-        self._tell(before)
+        self._observe_breaker(before)
 
     def accepted(self, alarm: str) -> None:
         self._refusals = self._refusals.add(alarm, False)
 
     def refused(self, alarm: str) -> bool:
-        """COC refused a content; True when so many are refused that the integration is to blame."""
+        """COC refused a content; whether so many are refused that the integration is to blame."""
         self._refusals = self._refusals.add(alarm, True)
-        if self.pause is not None:
-            self._probe_at = self._clock.monotonic() + PROBE_SECONDS
-            return True
-        return self._refusals.systemic
+        return self.pause is not None or self._refusals.systemic
 
     def pause_for(self, verdict: Verdict, reason: str) -> Pause | None:
-        """The pause a verdict asks for; None when there is one already, which then waits for its next probe."""
+        """The pause that a verdict asks for; None when there is one. Either way the next probe is a minute away."""
         self._probe_at = self._clock.monotonic() + PROBE_SECONDS
         if self.pause is not None:
             return None
@@ -137,12 +148,18 @@ class Throttle:
         detail = f"{words} ({verdict.hint})" if verdict.hint else words
         return Pause(reason=reason, since=self._clock.now(), by="adapter", detail=detail[:500])
 
-    def observe(self, pause: Pause | None) -> bool:
-        """Take over what the store says of the pause; True when that changes something."""
+    def outdated(self, asked: float) -> bool:
+        """Whether a pause that the store was asked for at `asked` (monotonic seconds) is older than the one here."""
+        return self.pause_unwritten or asked <= self._pause_changed_at
+
+    def observe_pause(self, pause: Pause | None) -> None:
+        """Take over the pause in force, or its end."""
         if pause == self.pause:
-            return False
+            return
         earlier, self.pause = self.pause, pause
-        self._watcher.paused(self.name, pause.reason if pause else None)
+        self._pause_changed_at = self._clock.monotonic()
+        self.ignore_delay = pause is None
+        self._observer.paused(self.name, pause.reason if pause else None)
         if pause:
             self._probe_at = self._clock.monotonic() + PROBE_SECONDS
             if earlier is None or earlier.reason != pause.reason:  # answers under way may ask for it once more
@@ -153,10 +170,9 @@ class Throttle:
         else:
             self._refusals = Refusals()
             before, self.breaker = self.breaker, Breaker()
-            self._tell(before)
+            self._observe_breaker(before)
             event(logger, logging.WARNING, "integration resumed", integration=self.name)
-        return True
 
-    def _tell(self, before: Breaker) -> None:
+    def _observe_breaker(self, before: Breaker) -> None:
         if before.state != self.breaker.state:
-            self._watcher.breaker(self.name, self.breaker.state)
+            self._observer.breaker(self.name, self.breaker.state)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapter.alarm import Accepted, Kind, Outcome
-from adapter.delivery.decide import decide, job_of, with_fallback
+from adapter.delivery.decide import decide, request_for, with_fallback
 from adapter.mapping.render.fallback import fallback
 from adapter.mapping.render.request import Contract, Reason, RenderResult
 from adapter.store.contract import Claim
@@ -19,7 +19,7 @@ CONTRACT = Contract()
 
 def decided(claim: Claim, **changes: Any) -> dict[str, Any] | Outcome:
     """`changes` of what was rendered; its body as a dict."""
-    job = job_of(claim, CONTRACT)
+    job = request_for(claim, CONTRACT)
     if "body" in changes:
         body = changes.pop("body")
         changes["json"] = None if body is None else json.dumps(body).encode()
@@ -39,14 +39,14 @@ def held(kind: Kind = Kind.ALARM) -> Accepted:
 
 
 def test_time_is_the_start_of_a_firing_alert_and_the_end_of_a_resolved_one_in_milliseconds() -> None:
-    assert job_of(a_claim(), CONTRACT).time_ms == 1795446000000
-    assert job_of(a_claim(Kind.OK), CONTRACT).time_ms == 1795449600000
+    assert request_for(a_claim(), CONTRACT).time_ms == 1795446000000
+    assert request_for(a_claim(Kind.OK), CONTRACT).time_ms == 1795449600000
     assert (START, END) == ("2026-11-23T15:00:00Z", "2026-11-23T16:00:00Z")
 
 
 def test_an_alert_without_times_gets_the_time_it_was_received() -> None:
     claim = a_claim(alert=an_alert(startsAt=""))
-    assert job_of(claim, CONTRACT).time_ms == claim.report.received // 1000
+    assert request_for(claim, CONTRACT).time_ms == claim.report.received // 1000
 
 
 @pytest.mark.parametrize("kind", [Kind.ALARM, Kind.REFRESH, Kind.UPDATE, Kind.REASSERT])
@@ -68,7 +68,7 @@ def test_an_update_in_doubt_is_sent_because_coc_may_hold_another_body_than_it_ac
 
 def test_an_update_that_changes_an_identifying_field_is_sent() -> None:
     claim = a_claim(Kind.UPDATE, accepted=held())
-    made = fallback(job_of(claim, CONTRACT), "r1", Reason.NO_RULE).body
+    made = fallback(request_for(claim, CONTRACT), "r1", Reason.NO_RULE).body
     assert made is not None
     assert isinstance(decided(claim, body=made | {"alarmLevel": "Critical"}), dict)
 
@@ -86,7 +86,7 @@ def test_only_an_update_is_ever_unneeded(kind: Kind) -> None:
 def test_an_ok_repeats_what_identifies_the_alarm_whatever_the_mapping_says_by_then() -> None:
     claim = a_claim(Kind.OK, accepted=held())
     renamed = {"alarmName": "Renamed", "nameSpace": "elsewhere", "alarmLevel": "Info", "alarmStatus": "ok"}
-    made = fallback(job_of(claim, CONTRACT), "r2", Reason.NO_RULE).body
+    made = fallback(request_for(claim, CONTRACT), "r2", Reason.NO_RULE).body
     assert made is not None
     body = decided(claim, body=made | renamed | {"alarmDesc": "it is over"})
     assert isinstance(body, dict)
@@ -138,7 +138,7 @@ def test_doubt_opens_no_alarm_that_a_rule_drops(kind: Kind) -> None:
 def test_the_fallback_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
     mapped = json.loads(held().body) | {"alarmName": "Mapped", "nameSpace": "mapped"}
     claim = a_claim(Kind.OK, accepted=accepted(body=json.dumps(mapped).encode()))
-    rendered, sent = with_fallback(claim, job_of(claim, CONTRACT), "r1")
+    rendered, sent = with_fallback(claim, request_for(claim, CONTRACT), "r1")
     body = json.loads(sent)
     assert isinstance(rendered, RenderResult)
     assert (body["alarmName"], body["nameSpace"], body["alarmStatus"]) == ("Mapped", "mapped", "ok")

@@ -135,10 +135,10 @@ async def test_a_secret_changed_while_a_report_is_under_way_is_not_blamed_for_th
     async with rig(lambda body: next(answers, ACCEPTED)) as it:
         it.coc.gate.clear()
         await it.accept(named("A"))
-        it.delivery.probe_now()
+        it.delivery.credentials_changed()
         it.coc.gate.set()
         await settle()
-        assert it.delivery.gate.pause is None
+        assert it.delivery.pause is None
         assert await it.outcomes("A") == [Outcome.DELIVERED]
 
 
@@ -183,7 +183,7 @@ class Unwritable(MemoryStore):
 async def look(it: Rig) -> None:
     """As the service does every few seconds."""
     asked = it.clock.monotonic()
-    it.delivery.seen_pause((await it.store.pauses()).get("default"), asked)
+    it.delivery.observe_pause((await it.store.pauses()).get("default"), asked)
 
 
 async def test_a_pause_that_cannot_be_written_holds_and_is_written_when_the_store_can() -> None:
@@ -197,8 +197,8 @@ async def test_a_pause_that_cannot_be_written_holds_and_is_written_when_the_stor
         assert isinstance(it.store, Unwritable)
         it.store.writable = True
         await it.clock.advance(10)
-        assert it.delivery.gate.pause
-        assert await it.store.pauses() == {"default": it.delivery.gate.pause}
+        assert it.delivery.pause
+        assert await it.store.pauses() == {"default": it.delivery.pause}
 
 
 async def test_an_end_of_a_pause_that_cannot_be_written_holds_and_is_written_when_the_store_can() -> None:
@@ -210,7 +210,7 @@ async def test_an_end_of_a_pause_that_cannot_be_written_holds_and_is_written_whe
         it.coc.answer = lambda body: ACCEPTED
         await it.clock.advance(61)
         await look(it)
-        assert it.delivery.gate.pause is None
+        assert it.delivery.pause is None
         it.store.writable = True
         await it.accept(named("B"))
         assert await it.store.pauses() == {}
@@ -254,7 +254,7 @@ async def test_an_operators_pause_is_not_lifted_by_an_answer_that_was_under_way(
         it.store.go.set()
         await pausing
         assert await it.store.pauses() == {"default": OPERATOR}
-        assert it.delivery.gate.pause == OPERATOR
+        assert it.delivery.pause == OPERATOR
 
 
 async def test_what_the_store_said_before_a_pause_does_not_lift_it() -> None:
@@ -266,7 +266,7 @@ async def test_what_the_store_said_before_a_pause_does_not_lift_it() -> None:
         it.store.go.set()
         await it.delivery.set_pause(OPERATOR)
         await looking
-        assert it.delivery.gate.pause == OPERATOR
+        assert it.delivery.pause == OPERATOR
 
 
 @pytest.mark.parametrize("answer", [LOCKED_OUT, ACCEPTED])

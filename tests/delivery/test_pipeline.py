@@ -43,7 +43,7 @@ class Rig:
             contract=Contract(),
             clock=self.clock,
             jitter=options.pop("jitter", lambda: 0.5),
-            watcher=self.metrics,
+            observer=self.metrics,
             **options,
         )
 
@@ -182,8 +182,8 @@ async def test_an_update_that_changes_no_identifying_field_is_not_sent() -> None
 async def test_a_refused_caller_pauses_the_integration_keeps_everything_and_resumes_alone() -> None:
     async with rig(lambda body: LOCKED_OUT) as it:
         await it.accept(*(named(f"A{number}") for number in range(5)))
-        assert it.delivery.gate.pause
-        assert it.delivery.gate.pause.reason == "credentials"
+        assert it.delivery.pause
+        assert it.delivery.pause.reason == "credentials"
         tried = len(it.coc.bodies)
         await it.clock.advance(59)
         assert len(it.coc.bodies) == tried
@@ -191,7 +191,7 @@ async def test_a_refused_caller_pauses_the_integration_keeps_everything_and_resu
         assert len(it.coc.bodies) == tried + 1
         it.coc.answer = lambda body: ACCEPTED
         await it.clock.advance(61)
-        assert it.delivery.gate.pause is None
+        assert it.delivery.pause is None
         assert [await it.outcomes(f"A{number}") for number in range(5)] == [[Outcome.DELIVERED]] * 5
         assert await it.store.pauses() == {}
 
@@ -200,7 +200,7 @@ async def test_a_changed_secret_is_tried_at_once() -> None:
     async with rig(lambda body: LOCKED_OUT) as it:
         await it.accept(named("A"))
         it.coc.answer = lambda body: ACCEPTED
-        it.delivery.probe_now()
+        it.delivery.credentials_changed()
         await settle()
         assert await it.outcomes("A") == [Outcome.DELIVERED]
 
@@ -220,8 +220,8 @@ async def test_when_everything_is_refused_the_integration_pauses_and_few_become_
     async with rig(lambda body: REFUSED) as it:
         for number in range(60):
             await it.accept(named(f"A{number}"))
-        assert it.delivery.gate.pause
-        assert it.delivery.gate.pause.reason == "refusals"
+        assert it.delivery.pause
+        assert it.delivery.pause.reason == "refusals"
         dead = len(await it.store.dead_letters(None, 0, 100))
         assert dead <= 10
         it.coc.answer = lambda body: ACCEPTED
@@ -234,7 +234,7 @@ async def test_an_open_breaker_sends_single_probes_and_everything_follows_when_c
     async with rig(lambda body: DOWN) as it:
         await it.accept(*(named(f"A{number}") for number in range(100)))
         await it.clock.advance(30)
-        assert it.delivery.gate.breaker.open
+        assert it.delivery.breaker_state == "open"
         before = len(it.coc.bodies)
         await it.clock.advance(60)
         assert len(it.coc.bodies) - before <= 60

@@ -137,10 +137,10 @@ class World:
             contract=Contract(),
             clock=self.clock,
             jitter=lambda: self._jitter,
-            watcher=self.metrics,
+            observer=self.metrics,
             max_in_flight=self._in_flight,
         )
-        self.delivery.observe_pause((await store.pauses()).get("default"))
+        self.delivery.observe_pause((await store.pauses()).get("default"), self.clock.monotonic())
         self._running = asyncio.ensure_future(self.delivery.run())
         await self.rest()
 
@@ -212,10 +212,8 @@ class World:
 
     async def _die(self) -> None:
         self.dying = True
-        tasks = [task for task in asyncio.all_tasks() if _delivers(task)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
 
     async def pending(self) -> int:
         counts = await self.store.store.counts()
@@ -253,8 +251,3 @@ class World:
 def body_of(alerts: Sequence[dict[str, Any]]) -> bytes:
     """A webhook of these alerts as JSON."""
     return json.dumps({"version": "4", "groupKey": "g", "status": "firing", "alerts": list(alerts)}).encode()
-
-
-def _delivers(task: asyncio.Task[Any]) -> bool:
-    """Whether the task belongs to the delivery, which dies with the process; the store ends by itself."""
-    return getattr(task.get_coro(), "__qualname__", "").startswith(("Delivery.", "Settler."))

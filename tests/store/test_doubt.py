@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Kind, Outcome
-from adapter.delivery.decide import decide, job_of
+from adapter.delivery.decide import decide, request_for
 from adapter.mapping.render.fallback import fallback
 from adapter.mapping.render.request import Contract, Reason
 from adapter.store.contract import Claim, Settlement, Store
@@ -20,7 +20,7 @@ async def claimed(store: Store) -> Claim:
 
 def decided(claim: Claim, *, dropped: bool = False, level: str = "Major") -> Outcome | dict[str, object]:
     """With a mapping that drops everything, or gives everything this level."""
-    job = job_of(claim, Contract())
+    job = request_for(claim, Contract())
     made = fallback(job, "r1", Reason.NO_RULE)
     json = None if dropped or made.body is None else to_json(made.body | {"alarmLevel": level})
     decision = decide(claim, job, made._replace(dropped=dropped, json=json))

@@ -162,7 +162,7 @@ async def some_refused(folder: Path, *, alarms: int) -> Found:
         excused = {row.report.fingerprint for row in letters}
         verdict = examine(ledger, arrived(it), excused=excused)
         twice = all(len(row.attempts) == 2 for row in letters)
-        pause = it.delivery.gate.pause
+        pause = it.delivery.pause
     return found(
         {"alarms": alarms, "dead": len(dead), "delivered": verdict.arrived},
         verdict.violations(),
@@ -179,7 +179,7 @@ async def all_refused(folder: Path, *, alarms: int) -> Found:
         it.coc.mood = lambda body: "refuse"
         for n in range(alarms):
             await tell(it, ledger, [turned(f"R{n}", 1)])
-        pause = it.delivery.gate.pause
+        pause = it.delivery.pause
         letters = await it.store.store.dead_letters(None, 0, 10 * alarms)
         tries = len(it.coc.tries)
         await it.clock.advance(600)

@@ -30,7 +30,8 @@ from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
-from adapter.server.access import Access, may_listen
+from adapter.server.access import Access
+from adapter.server.address import may_listen
 from adapter.server.listener import listen
 from adapter.server.management import Management, Readiness, reload_route
 from adapter.store import open_store

@@ -120,8 +120,10 @@ class WebhookHandler:
         limits = self._config.webhook
         with ExitStack() as held:
             try:
-                hold = held.enter_context(self._in_flight.hold())
-                body = await read_body(request, limit=limits.max_body, seconds=limits.body_timeout, reservation=hold)
+                reservation = held.enter_context(self._in_flight.reserve())
+                body = await read_body(
+                    request, limit=limits.max_body, seconds=limits.body_timeout, reservation=reservation
+                )
             except Overloaded:
                 return _refusal(503, "too much is in flight")
             except BodySlow:
@@ -154,7 +156,7 @@ class WebhookHandler:
     def _came_late(self, task: asyncio.Task[web.Response]) -> None:
         self._late.pop(task).close()
         if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable):
-            logger.error("a webhook could not be handled; this is a defect of the adapter", exc_info=exc)
+            logger.error("a webhook cannot be handled (a bug in the adapter)", exc_info=exc)
 
     async def _take(self, integration: str, body: bytes) -> web.Response:
         try:

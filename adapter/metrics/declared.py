@@ -18,6 +18,7 @@ from adapter.alarm import Kind, News, Outcome
 from adapter.coc.fields import ADDITIONAL, MAPPED
 from adapter.coc.verdict import Reason
 from adapter.mapping.render.request import Reason as FallbackReason
+from adapter.server import access
 
 UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none of ours
 OTHER: Final = "other"
@@ -29,9 +30,7 @@ KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")
 BREAKER_STATES: Final = ("closed", "open", "half_open")
 BACKENDS: Final = ("sqlite", "postgresql", "memory")
-# As server.access names them: no credentials, unreadable ones, wrong ones; a browser sent by another site, or by a name
-# that is not ours; the rate limit; too many passwords waiting.
-REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "rate", "busy", OTHER)
+REFUSALS: Final = (*access.REFUSALS, OTHER)
 FIELDS: Final = (*MAPPED, ADDITIONAL, "when", OTHER)  # `when`: a rule's condition failed
 
 # A webhook is answered after one commit, in milliseconds; Alertmanager gives up after 10 s or more.

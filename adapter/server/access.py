@@ -1,7 +1,7 @@
-"""Who may come in at one listener: the web config file, a bearer token, and what a browser may be made to do.
+"""Decides which requests one listener answers: credentials from the web config file, a bearer token, browser rules.
 
-Order of the questions, first refusal wins: rate limit (503), wrong host or other site on the admin listener (403),
-credentials (401). A path in `open_paths` is asked nothing but its TLS. An answer never tells which part was wrong.
+The first refusal wins: wrong host or another site on the admin listener (403), credentials (401). Nothing but TLS is
+asked for on a path in `open_paths`. An answer never says which part of the credentials was wrong.
 """
 
 from __future__ import annotations
@@ -26,24 +26,19 @@ from adapter.errors import ConfigError, Finding
 from adapter.logs import RepeatFilter, event
 from adapter.secret import Secret
 from adapter.server import browser
-from adapter.server.address import may_listen, parse_listen_address
-from adapter.server.limits import Bucket
 from adapter.server.passwords import Busy, Passwords
-from adapter.server.tls import LiveContext, build
 from adapter.server.webconfig import WebConfig, load_web_config
 
-__all__ = ["REFUSALS", "Access", "may_listen", "parse_listen_address"]
-
-REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "rate", "busy")
-"""Every reason `on_refusal` may be given: no credentials, unreadable ones, wrong ones; a browser sent here by another
-site, or by a name that is not ours; the rate limit; too many passwords waiting."""
+REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "busy")
+"""Every reason that `on_refusal` gets: no credentials, unreadable ones, wrong ones; a browser sent here by another
+site, or under a host name that is not ours; too many passwords waiting to be verified."""
 
 _logger: Final = logging.getLogger("adapter.server.access")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Access:
-    """One listener's doors. Its methods are for the event loop's thread."""
+    """The access rules of one listener. Its methods are for the event loop's thread."""
 
     def __init__(
         self,
@@ -56,57 +51,54 @@ class Access:
         """ConfigError when the web config file, or a certificate it names, cannot be used."""
         self._path = web_config
         self._bearer = bearer
-        self._clock = clock
         self._on_refusal = on_refusal
-        self._quiet = RepeatFilter(clock, every=60.0)
+        self._repeats = RepeatFilter(clock, every=60.0)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
-        self._context: LiveContext | None = None
-        self._sound = True  # the last look at the files found nothing wrong
-        self._config = WebConfig()
-        self._passwords = Passwords({}, self._executor)
-        self._bucket = Bucket(None, clock)
-        self._take(load_web_config(web_config) if web_config else WebConfig())
+        self._config = load_web_config(web_config) if web_config else WebConfig()
+        self._broken = False  # the files have changed since, and what they say now cannot be used
+        self._passwords = Passwords(self._config.users, self._executor)
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The context to listen with, for the life of the process; None without TLS."""
-        return self._context
+        """The context for a new connection; None without TLS."""
+        return self._config.tls
 
     def refresh(self) -> bool:
-        """Reads the files again; True when something changed. ConfigError, with the old in force, when they are broken.
+        """Reads changed files again; True when something changed. ConfigError, with the old in force, if unusable.
 
-        Whether TLS is spoken, and that somebody is asked for credentials, is settled at start.
+        TLS cannot be switched on or off this way, and credentials cannot be switched off.
         """
         changed = self._bearer.refresh() if self._bearer else False
-        if self._path is None or (self._sound and self._config.is_current()):
+        if self._path is None or (self._config.is_current() and not self._broken):
             return changed
-        self._sound = False
+        self._broken = True
         new = load_web_config(self._path)
         if (new.tls is None) != (self._config.tls is None):
-            raise self._refused("TLS cannot be switched on or off while running")
-        if self.authenticated and not self._asks(new):
-            raise self._refused("credentials cannot be switched off while running")
-        self._sound = True
-        changed |= new.digest != self._config.digest
-        self._take(new)
-        return changed
+            raise self._needs_restart("TLS cannot be switched on or off while running")
+        if self.authenticated and not (new.authenticates or self._bearer):
+            raise self._needs_restart("credentials cannot be switched off while running")
+        self._broken = False
+        if new.users != self._config.users:
+            self._passwords = Passwords(new.users, self._executor)
+        self._config = new
+        return True
 
     @property
     def authenticated(self) -> bool:
         """True when users, client certificates or the bearer token keep strangers out."""
-        return self._asks(self._config)
+        return self._config.authenticates or self._bearer is not None
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def middleware(self, *, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool) -> Middleware:
-        """For the outermost place in the application: asks, and dresses whatever answer comes out.
+        """Checks each request, and adds security headers to every response.
 
         Credentials by path: none for `open_paths`; a user or the bearer token where `bearer_paths` says so and a token
         is configured; a user everywhere else. What is not configured is not asked for.
         """
 
         @web.middleware
-        async def doors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
             response: web.StreamResponse | None = await self._refusal(request, open_paths, bearer_paths, admin)
             try:
                 if response is None:
@@ -117,16 +109,14 @@ class Access:
             browser.harden(response, self._config.headers, admin=admin)
             return response
 
-        return doors
+        return check
 
     async def _refusal(
         self, request: web.Request, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool
     ) -> web.Response | None:
         if request.rel_url.raw_path in open_paths:
             return None
-        if not self._bucket.take():
-            return self._refuse(request, "rate", 503, "too many requests, try again", {"Retry-After": "1"})
-        if admin and not browser.knows_us(request, self.authenticated):
+        if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
         if admin and browser.is_cross_site(request):
             return self._refuse(request, "site", 403, "a request from another site may change nothing here")
@@ -150,7 +140,7 @@ class Access:
         return response
 
     async def _identify(self, headers: list[str], bearer: Secret | None) -> str | None:
-        """None for somebody who may come in, else the reason."""
+        """None for good credentials, else the reason of the refusal."""
         if not headers:
             return "absent"
         scheme, _, sent = headers[0].strip().partition(" ")
@@ -174,28 +164,12 @@ class Access:
     ) -> web.Response:
         self._on_refusal(reason)
         source = _source(request.remote)
-        silent = self._quiet.failed(source)
+        silent = self._repeats.failed(source)
         if silent is not None:
             event(_logger, logging.WARNING, "refused", reason=reason, status=status, source=source, silent=silent)
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
-    def _asks(self, config: WebConfig) -> bool:
-        certificates = config.tls is not None and config.tls.client_auth == "required"
-        return bool(config.users) or certificates or self._bearer is not None
-
-    def _take(self, config: WebConfig) -> None:
-        if config.tls is not None and config.digest != self._config.digest:
-            context = build(config.tls)
-            if self._context is None:
-                self._context = LiveContext(context)
-            self._context.current = context
-        if config.users != self._config.users:
-            self._passwords = Passwords(config.users, self._executor)
-        if config.rate_limit != self._config.rate_limit:
-            self._bucket = Bucket(config.rate_limit, self._clock)
-        self._config = config
-
-    def _refused(self, message: str) -> ConfigError:
+    def _needs_restart(self, message: str) -> ConfigError:
         return ConfigError([Finding(str(self._path), 0, 0, message, "restart to do that")])
 
 
@@ -203,11 +177,11 @@ async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except (web.HTTPException, ConnectionError):
-        raise  # an answer, or a client that has gone: aiohttp knows what to do
+        raise  # an answer, or a client that has disconnected: aiohttp handles both
     except (web.RequestPayloadError, HttpProcessingError):
         return web.Response(status=400, text="the body cannot be read\n")
     except Exception:
-        _logger.exception("%s", "a handler failed; this is a defect of the adapter")
+        _logger.exception("%s", "a handler failed (a bug in the adapter)")
         return web.Response(status=500, text="internal error, see the adapter's log\n")
 
 
@@ -216,7 +190,7 @@ def _same(sent: str, token: str) -> bool:
 
 
 def _source(remote: str | None) -> str:
-    """Whom a refusal is counted under: an IPv4 address, or the /64 an IPv6 host may choose its address from."""
+    """What refusals are counted by: an IPv4 address, or an IPv6 /64, within which a host may choose its address."""
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:

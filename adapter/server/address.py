@@ -1,4 +1,4 @@
-"""Listen addresses: Prometheus-style text, and which of them may be served to whom."""
+"""Parses listen addresses, and says which of them may be served without credentials."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ipaddress
 from typing import Protocol
 
 
-class _Doors(Protocol):
+class _Access(Protocol):
     @property
     def authenticated(self) -> bool: ...
 
 
 def parse_listen_address(text: str) -> tuple[str | None, int]:
-    """`:9876`, `127.0.0.1:9876`, `[::1]:9876`, `localhost:0` -> host and port; no host (None) is every address.
+    """`:9876`, `127.0.0.1:9876`, `[::1]:9876`, `localhost:0` -> host and port. Host None means every address.
 
     ValueError says what is wrong in one line.
     """
@@ -44,8 +44,8 @@ def is_loopback(host: str | None) -> bool:
     return (mapped or address).is_loopback
 
 
-def may_listen(address: str, access: _Doors, allow_unauthenticated: bool) -> str | None:
-    """None when `address` may be served; otherwise the one line that says why not and what to do."""
+def may_listen(address: str, access: _Access, allow_unauthenticated: bool) -> str | None:
+    """None when `address` may be served, else one line that says why not and what to do."""
     host, _ = parse_listen_address(address)
     if is_loopback(host) or access.authenticated or allow_unauthenticated:
         return None

@@ -1,4 +1,4 @@
-"""What a browser must not be made to do, and the headers that tell it so."""
+"""Keeps other sites from using an operator's browser: cross-site requests, DNS rebinding, security headers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _POLICY: Final = (
 
 
 def is_cross_site(request: web.Request) -> bool:
-    """True for a request that may change something and that a browser says another site has caused.
+    """True for a request that may change something and that, by the browser's own headers, comes from another site.
 
-    Browsers add Sec-Fetch-Site or Origin on their own; curl and scripts send neither.
+    Browsers always send Sec-Fetch-Site or Origin; curl and scripts send neither.
     """
     if request.method in _HARMLESS:
         return False
@@ -30,16 +30,16 @@ def is_cross_site(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return False
-    # The scheme is not compared: behind a proxy that ends TLS it differs, and the host decides whose page it was.
+    # The scheme is not compared, because it differs behind a proxy that terminates TLS.
     _, slashes, host = origin.partition("://")
     return not slashes or host.lower() != request.headers.get("Host", "").lower()
 
 
-def knows_us(request: web.Request, authenticated: bool) -> bool:
-    """False for a request that reached us over loopback under a name that is not localhost.
+def is_our_host(request: web.Request, authenticated: bool) -> bool:
+    """False for a request over loopback under a host name that is not localhost.
 
-    A page may let its own name resolve to 127.0.0.1 (DNS rebinding); to the browser it then is of the same origin.
-    Where credentials are asked for that page has none.
+    A page may let its own name resolve to 127.0.0.1 (DNS rebinding), and is then of the same origin for the browser.
+    Where credentials are asked for, such a page has none.
     """
     sockname = request.get_extra_info("sockname")
     if authenticated or not sockname or not is_loopback(str(sockname[0])):
@@ -52,7 +52,7 @@ def knows_us(request: web.Request, authenticated: bool) -> bool:
 
 
 def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:
-    """Adds the headers of the web config file, and safe ones where neither that nor the handler has set any."""
+    """Adds the headers of the web config file, and safe defaults where neither it nor the handler has set any."""
     if response.prepared:
         return
     headers = response.headers

@@ -220,19 +220,19 @@ class Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> NoReturn:
-        """Answers a malformed request, or a defect, with one fixed text that repeats nothing of what was sent."""
+        """Answers a malformed request, or a bug of ours, with one fixed text that repeats nothing of what was sent."""
         if status >= 500:
             self.log_exception(exc_info=exc)
         if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
-            self.transport.write(_DEFECT if status >= 500 else _BAD_REQUEST)
+            self.transport.write(_INTERNAL_ERROR if status >= 500 else _BAD_REQUEST)
             self.transport.close()  # what is written is still sent
         raise ConnectionError("answered already")  # tells aiohttp that there is nothing left to send
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Logs defects only: aiohttp's message about a malformed request repeats what the client has sent."""
+        """Logs bugs only: aiohttp's message about a malformed request repeats what the client has sent."""
         exc = kw.get("exc_info")
         if not isinstance(exc, ConnectionError | web.RequestPayloadError | HttpProcessingError):
-            _logger.error("%s", "a connection failed; this is a defect of the adapter", exc_info=exc)
+            _logger.error("%s", "a connection failed (a bug in the adapter)", exc_info=exc)
 
 
 def _fixed(status: str, text: str) -> bytes:
@@ -243,7 +243,7 @@ def _fixed(status: str, text: str) -> bytes:
 
 
 _BAD_REQUEST: Final = _fixed("400 Bad Request", "bad request\n")
-_DEFECT: Final = _fixed("500 Internal Server Error", "internal error, see the adapter's log\n")
+_INTERNAL_ERROR: Final = _fixed("500 Internal Server Error", "internal error, see the adapter's log\n")
 
 
 @web.middleware

@@ -1,145 +1,223 @@
-"""The web config file: exporter-toolkit's format -> a frozen WebConfig, certificates read and tried.
+"""The web config file (`--web.config.file`): TLS, users and headers, in the format of the exporter-toolkit.
 
-The format is https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. What Python's TLS
-cannot do as that page says is refused with a finding, never done by halves; `http2` alone is accepted without effect
-(HTTP/1.1 is what every client of that page speaks too). Relative paths count from the web config file's folder.
+The format is https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. A setting that is
+not supported is refused with a finding; only `http2` is accepted without effect, because every client that speaks it
+speaks HTTP/1.1 too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import bcrypt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
 
-from adapter.errors import ConfigError, Finding
-from adapter.server.tls import Tls
-from adapter.server.tlssection import Stamp, TlsSection, stamp
-from adapter.server.walk import Walk
-from adapter.yamlfile import YamlFile, nearest, read
+from adapter.errors import ConfigError
+from adapter.server.tls import CIPHERS, CLIENT_AUTH, VERSIONS, server_context
+from adapter.validation import Problem, Problems, validate
+from adapter.yamlfile import nearest, read
 
-_SECTIONS: Final = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
-_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Content-Security-Policy": (),
-    "X-Frame-Options": ("deny", "sameorigin"),
-    "X-Content-Type-Options": ("nosniff",),
-    "X-XSS-Protection": (),
-    "Strict-Transport-Security": (),
-}
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """A token bucket: one token every `interval` seconds, at most `burst` of them saved."""
+Stamp = tuple[int, int, int] | None
+"""Time of change, inode and size of a file; None when there is none."""
 
-    interval: float
-    burst: int
+
+def stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """One web config file as it stood; `digest` changes with it and with every file it names."""
+    """A web config file, with the certificates read that it names."""
 
-    tls: Tls | None = None
+    tls: ssl.SSLContext | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)  # user name -> bcrypt hash
-    rate_limit: RateLimit | None = None
-    digest: bytes = b""
-    stamps: tuple[tuple[Path, Stamp], ...] = ()  # every file that was read, as it was just before
+    stamps: Mapping[Path, Stamp] = field(default_factory=dict)  # of this file and of those that it names
+
+    @property
+    def authenticates(self) -> bool:
+        """True when every client needs a password or a certificate."""
+        return bool(self.users) or (self.tls is not None and self.tls.verify_mode == ssl.CERT_REQUIRED)
 
     def is_current(self) -> bool:
-        """True while no file has been touched since; far cheaper than reading them."""
-        return all(stamp(path) == before for path, before in self.stamps)
+        """False once one of the files has changed."""
+        return all(stamp(path) == before for path, before in self.stamps.items())
 
 
 def load_web_config(path: Path) -> WebConfig:
     """ConfigError with every finding when the file, or a certificate it names, cannot be used."""
-    before = stamp(path)
-    reader = _Reader(read(path), path.parent)
-    config = replace(reader.config(), stamps=((path, before), *reader.stamps))
-    if reader.findings:
-        raise ConfigError(reader.findings)
-    return config
+    files = _Files(path.parent, {path: stamp(path)})
+    file = read(path, secrets=("basic_auth_users", "key"))
+    if file.findings:
+        raise ConfigError(file.findings)
+    file.data = {} if file.data is None else file.data
+    config, findings = validate(file, _WebConfigFile, context=files)
+    if config is None:
+        raise ConfigError(findings)
+    tls, http = config.tls_server_config, config.http_server_config
+    return WebConfig(
+        tls=tls.context if tls else None,
+        headers=http.headers.model_dump(by_alias=True, exclude_none=True) if http and http.headers else {},
+        users={name.encode(): hashed.encode() for name, hashed in (config.basic_auth_users or {}).items()},
+        stamps=files.stamps,
+    )
 
 
-class _Reader:
-    """Walks one file's data; whatever is wrong is noted and the walk goes on."""
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the validators get beside the data. They note the stamp of each file just before they read it."""
 
-    def __init__(self, file: YamlFile, folder: Path) -> None:
-        self._walk = Walk(file, hidden=(("basic_auth_users",), ("tls_server_config", "key")))
-        self._tls = TlsSection(self._walk, folder)
-        self._digest = hashlib.blake2b("\n".join(file.lines).encode(errors="surrogatepass"))
-
-    @property
-    def findings(self) -> list[Finding]:
-        return self._walk.findings
-
-    @property
-    def stamps(self) -> list[tuple[Path, Stamp]]:
-        return self._tls.stamps
-
-    def config(self) -> WebConfig:
-        sections = self._walk.mapping((), _SECTIONS)
-        tls = self._tls.read() if "tls_server_config" in sections else None
-        for digest in self._tls.digests:
-            self._digest.update(digest)
-        headers = self._headers() if "http_server_config" in sections else {}
-        users = self._users() if "basic_auth_users" in sections else {}
-        rate = self._rate_limit() if "rate_limit" in sections else None
-        return WebConfig(tls, MappingProxyType(headers), MappingProxyType(users), rate, self._digest.digest())
-
-    def _headers(self) -> dict[str, str]:
-        at = ("http_server_config",)
-        keys = self._walk.mapping(at, ("http2", "headers"))
-        self._walk.flag((*at, "http2"), keys, True)
-        headers: dict[str, str] = {}
-        for name in self._walk.mapping((*at, "headers"), tuple(_HEADERS)) if "headers" in keys else {}:
-            loc = (*at, "headers", name)
-            value = self._walk.text(loc, empty=True)
-            allowed = _HEADERS.get(name, ())
-            if allowed and value not in allowed:
-                self._walk.note(loc, f"must be {' or '.join(allowed)}", nearest(value, allowed))
-            elif not value.isprintable():
-                self._walk.note(loc, "must be one line of printable text")
-            elif value:
-                headers[name] = value
-        return headers
-
-    def _users(self) -> dict[bytes, bytes]:
-        users: dict[bytes, bytes] = {}
-        for name in self._walk.mapping(("basic_auth_users",), None):
-            loc = ("basic_auth_users", name)
-            hashed = self._walk.text(loc)
-            if not name or ":" in name:
-                self._walk.note(loc, "a user name is not empty and holds no colon", at_key=True)
-            if hashed and not _is_bcrypt(hashed):
-                self._walk.note(loc, "not a bcrypt hash of cost 4 to 31", "make one with htpasswd -nBC 10 ''")
-            users[name.encode()] = hashed.encode()
-        return users
-
-    def _rate_limit(self) -> RateLimit | None:
-        keys = self._walk.mapping(("rate_limit",), ("interval", "burst"))
-        interval, burst = self._walk.duration(("rate_limit", "interval"), keys), keys.get("burst", 0)
-        if not isinstance(burst, int) or isinstance(burst, bool) or burst < 0:
-            self._walk.note(("rate_limit", "burst"), "must be a whole number, 0 or more")
-        elif interval and not burst:
-            self._walk.note(("rate_limit",), "a burst of 0 would refuse every request", "set burst to 1 or more")
-        elif interval:
-            return RateLimit(interval, burst)
-        return None
+    folder: Path
+    stamps: dict[Path, Stamp] = field(default_factory=dict)
 
 
-def _is_bcrypt(hashed: str) -> bool:
-    if not _BCRYPT.fullmatch(hashed):
-        return False
+class _Section(BaseModel):
+    """A mapping of the web config file. `not_supported`: what the exporter-toolkit knows and the adapter refuses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    not_supported: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, data: Any) -> Any:
+        refused = [key for key in cls.not_supported if isinstance(data, dict) and key in data]
+        if refused:
+            hint = "SECURITY.md lists the settings that are"
+            raise Problems([Problem(f"{key} is not supported", hint, at=(key,), at_key=True) for key in refused])
+        return data
+
+
+def _readable(value: Any, info: ValidationInfo[_Files]) -> Path:
+    if not isinstance(value, str) or not value:
+        raise Problem(f"{info.field_name} must be the path of a file")
+    path = info.context.folder / value
+    info.context.stamps[path] = stamp(path)
     try:
+        path.read_bytes()
+    except OSError as exc:
+        raise Problem(f"{value} cannot be read: {exc.strerror or exc}") from None
+    return path
+
+
+def _one_of(known: Collection[str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known:
+            hint = nearest(value, list(known)) or f"known are {', '.join(known)}"
+            raise Problem(f"{value!r} is not supported", hint)
+        return value
+
+    return AfterValidator(check)
+
+
+_PemFile = Annotated[Path, BeforeValidator(_readable)]
+_NEEDED: Final = Field(description="TLS needs cert_file and key_file")
+
+
+class _TlsServerConfig(_Section):
+    model_config = ConfigDict(title="tls_server_config")
+    not_supported = (
+        "cert", "key", "client_ca", "client_allowed_sans", "max_version", "prefer_server_cipher_suites",
+        "curve_preferences",
+    )  # fmt: skip
+
+    cert_file: _PemFile = _NEEDED
+    key_file: _PemFile = _NEEDED
+    client_auth_type: Annotated[str, _one_of(CLIENT_AUTH)] = "NoClientCert"
+    client_ca_file: _PemFile | None = None
+    min_version: Annotated[str, _one_of(VERSIONS)] = "TLS12"
+    cipher_suites: list[Annotated[str, _one_of(CIPHERS)]] = []
+    _context: ssl.SSLContext = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.client_ca_file and self.client_auth_type == "NoClientCert":
+            hint = "set client_auth_type: RequireAndVerifyClientCert"
+            raise Problem("client_ca_file has no effect", hint, at=("client_ca_file",))
+        if not self.client_ca_file and self.client_auth_type != "NoClientCert":
+            # Go would trust every authority of the system, so that anybody who can buy a certificate could come in.
+            message = f"{self.client_auth_type} needs the authority that signs the clients"
+            raise Problem(message, "add client_ca_file", at=("client_auth_type",))
+        try:
+            self._context = server_context(**dict(self))
+        except OSError as exc:
+            raise Problem(f"a file cannot be read: {exc.strerror or exc}") from None
+        return self
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self._context
+
+
+def _one_line(value: str) -> str | None:
+    if not value.isprintable():
+        raise Problem("must be one line of printable text")
+    return value or None
+
+
+def _user_name(name: str) -> str:
+    if not name or ":" in name:
+        raise Problem("a user name is not empty and holds no colon")
+    return name
+
+
+def _bcrypt_hash(hashed: str) -> str:
+    try:
+        if not _BCRYPT.fullmatch(hashed):
+            raise ValueError
         bcrypt.checkpw(b"", f"{hashed[:4]}04{hashed[6:]}".encode())  # tries salt and digest at the lowest cost
     except ValueError:
-        return False
-    return True
+        raise Problem("not a bcrypt hash of cost 4 to 31", "make one with htpasswd -nBC 10 ''") from None
+    return hashed
+
+
+_Line = Annotated[str, AfterValidator(_one_line)]
+
+
+class _Headers(_Section):
+    model_config = ConfigDict(title="headers")
+    content_security_policy: _Line | None = Field(None, alias="Content-Security-Policy")
+    x_frame_options: Literal["deny", "sameorigin"] | None = Field(None, alias="X-Frame-Options")
+    x_content_type_options: Literal["nosniff"] | None = Field(None, alias="X-Content-Type-Options")
+    x_xss_protection: _Line | None = Field(None, alias="X-XSS-Protection")
+    strict_transport_security: _Line | None = Field(None, alias="Strict-Transport-Security")
+
+
+class _HttpServerConfig(_Section):
+    model_config = ConfigDict(title="http_server_config")
+    http2: bool = True
+    headers: _Headers | None = None
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == {} else value
+
+
+class _WebConfigFile(_Section):
+    model_config = ConfigDict(title="the web config")
+    not_supported = ("rate_limit",)
+    tls_server_config: Annotated[_TlsServerConfig | None, BeforeValidator(_none_if_empty)] = None
+    http_server_config: _HttpServerConfig | None = None
+    basic_auth_users: (
+        dict[Annotated[str, AfterValidator(_user_name)], Annotated[str, AfterValidator(_bcrypt_hash)]] | None
+    ) = None

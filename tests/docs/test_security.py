@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapter.server.tls import CIPHERS, VERSIONS, TlsProblem, client_auth
+from adapter.errors import ConfigError
+from adapter.server.tls import CLIENT_AUTH, VERSIONS
+from adapter.server.webconfig import load_web_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()
@@ -27,13 +29,17 @@ def test_every_threat_has_a_measure_and_a_test_that_exists() -> None:
             assert (ROOT / name).is_file(), name
 
 
-def test_the_differences_of_the_web_config_file_are_those_of_the_code() -> None:
-    table = dict(re.findall(r"^\| (`client_auth_type`|`min_version`.*?) \| (.*) \|$", TEXT, re.MULTILINE))
-    accepted, refused = table["`client_auth_type`"].split("Refused:")
-    for name in re.findall(r"`(\w+)`", accepted):
-        client_auth(name)
-    for name in re.findall(r"`(\w+)`", refused):
-        with pytest.raises(TlsProblem):
-            client_auth(name)
-    assert re.findall(r"`(\w+)`", table["`min_version`, `max_version`"]) == list(VERSIONS)
-    assert all(name.startswith("TLS_") for name in CIPHERS)
+def test_the_table_of_the_web_config_file_is_that_of_the_code() -> None:
+    table = dict(re.findall(r"^\| `([\w.]+)`.*? \| (.*) \|$", TEXT, re.MULTILINE))
+    assert re.findall(r"`(\w+)`", table["client_auth_type"]) == list(CLIENT_AUTH)
+    assert re.findall(r"`(\w+)`", table["min_version"]) == list(VERSIONS)
+
+
+def test_each_setting_that_is_said_not_to_be_supported_is_refused(tmp_path: Path) -> None:
+    listed = re.search(r"^Not supported: (.*?)\. ", TEXT, re.MULTILINE | re.DOTALL)
+    assert listed
+    path = tmp_path / "web.yml"
+    for name in re.findall(r"`(\w+)`", listed[1]):
+        path.write_text(f"{name}: 1\n" if name == "rate_limit" else f"tls_server_config: {{{name}: 1}}\n")
+        with pytest.raises(ConfigError, match=f"{name} is not supported"):
+            load_web_config(path)

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import encode_basic_auth
 
-from tests.server.doors import write_users
+from tests.server.servers import write_users
 from tests.stage import Adapter, adapter, sample, sandbox, write_config
 from tests.tls import Authority
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.needs import needs
-from tests.server.doors import write_users
+from tests.server.servers import write_users
 from tests.stage import adapter, sandbox, until, write_config
 from tests.tls import Authority
 

@@ -1,4 +1,4 @@
-"""The real service under attack: only the answers the design knows, no defect, bounded memory, honest senders served.
+"""The real service under attack: only the answers that are documented, no bug, bounded memory, honest senders served.
 
 The long form (`make faults`) sets ATTACK_SCALE; 500 sends a million mutated bodies.
 """
@@ -61,7 +61,7 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
         assert set(good.statuses) == {200}, report
         assert good.quantile(0.99) < 5.0, report
         assert grown < GROWTH, report
-        assert "defect" not in service.said
+        assert "bug in the adapter" not in service.said
         assert "Traceback" not in service.said
         assert await fetch(f"{service.url}/-/healthy") == "healthy\n"
         assert await service.terminate() == 0
@@ -83,7 +83,7 @@ TOP_FIELDS = ("version", "status", "receiver", "groupLabels", "commonLabels", "g
               "truncatedAlerts", "alerts")  # fmt: skip
 
 
-async def test_an_odd_value_in_any_field_is_answered_and_never_a_defect(tmp_path: Path) -> None:
+async def test_an_odd_value_in_any_field_is_answered_and_never_a_bug(tmp_path: Path) -> None:
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         number = 0
         for value in ODD_VALUES:
@@ -101,7 +101,7 @@ async def test_an_odd_value_in_any_field_is_answered_and_never_a_defect(tmp_path
         await until(lambda: "Odd" in str(coc.bodies), "an alarm at COC")
         scrape = await fetch(f"{service.url}/metrics")
         assert values(scrape, "coc_adapter_truncated_alerts_total") == 5
-        assert "defect" not in service.said
+        assert "bug in the adapter" not in service.said
         assert "Traceback" not in service.said
         assert await service.terminate() == 0
 

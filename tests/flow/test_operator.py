@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.alertmanager import fingerprint_of
-from tests.server.doors import write_users
+from tests.server.servers import write_users
 from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
 from tests.tls import Authority
 

@@ -1,4 +1,4 @@
-"""Who may come in: every class of path against every state of credentials, and what else a door refuses."""
+"""Access rules: every class of path against every state of credentials, and what else a listener refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adapter.clock import SystemClock
 from adapter.errors import ConfigError
 from adapter.secret import Secret
 from adapter.server.access import REFUSALS, Access
-from tests.server.doors import an_access, an_app, hashed, serving, write_users
+from tests.server.servers import an_access, an_app, hashed, serving, write_users
 from tests.tls import Authority
 
 GOOD = {"Authorization": encode_basic_auth("shop", "right")}
@@ -206,7 +206,7 @@ async def test_configured_headers_win(tmp_path: Path) -> None:
     access.close()
 
 
-async def test_a_defect_shows_no_detail_to_the_client_and_all_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_shows_no_detail_to_the_client_and_all_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access))) as client:
         answer = await client.get("/fails")
@@ -215,28 +215,16 @@ async def test_a_defect_shows_no_detail_to_the_client_and_all_to_the_log(caplog:
     access.close()
 
 
-async def test_a_body_that_cannot_be_read_is_a_400_and_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_body_that_cannot_be_read_is_a_400_and_no_bug(caplog: pytest.LogCaptureFixture) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access))) as client:
         answer = await client.post("/api", data=b"not gzip", headers={"Content-Encoding": "gzip"})
         assert answer.status == 400
-    assert "defect" not in caplog.text
+    assert "bug in the adapter" not in caplog.text
     access.close()
 
 
-async def test_the_rate_limit_answers_503_but_never_to_the_health_check(tmp_path: Path) -> None:
-    (tmp_path / "web.yml").write_text("rate_limit: {interval: 1h, burst: 2}\n")
-    refusals: list[str] = []
-    access = an_access(tmp_path / "web.yml", refusals=refusals)
-    async with TestClient(TestServer(an_app(access))) as client:
-        assert [(await client.post("/webhook")).status for _ in range(4)] == [200, 200, 503, 503]
-        assert (await client.post("/webhook")).headers["Retry-After"] == "1"
-        assert (await client.get("/-/healthy")).status == 200
-    assert refusals == ["rate"] * 3
-    access.close()
-
-
-async def test_a_flood_of_guesses_is_answered_503_while_a_known_user_walks_in(tmp_path: Path) -> None:
+async def test_a_flood_of_guesses_is_answered_503_while_a_known_user_is_served(tmp_path: Path) -> None:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{shop: '{hashed('right', 9)}'}}\n")
     refusals: list[str] = []
     access = an_access(tmp_path / "web.yml", refusals=refusals)
@@ -297,7 +285,7 @@ async def test_users_are_exchanged_without_a_restart_and_a_broken_file_changes_n
     access.close()
 
 
-def test_a_look_at_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> None:
+def test_a_refresh_of_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> None:
     access = an_access(write_users(tmp_path / "web.yml", **{f"user{number}": "right" for number in range(20)}))
     started = time.process_time()
     for _ in range(200):
@@ -306,7 +294,7 @@ def test_a_look_at_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> None
     access.close()
 
 
-def test_a_broken_file_is_complained_of_until_it_is_mended_even_by_another_file(tmp_path: Path) -> None:
+def test_a_broken_file_is_reported_until_it_is_repaired_even_by_another_file(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     pair = authority.issue("server")
     path = tmp_path / "web.yml"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.cli.main import main
-from adapter.server.access import may_listen, parse_listen_address
+from adapter.server.address import may_listen, parse_listen_address
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,10 @@ class Reader:
         self.contents.append(request.content)
         await self.may_read.wait()
         try:
-            with self.budget.hold() as hold:
-                self.bodies.append(await read_body(request, limit=self._limit, seconds=self._seconds, reservation=hold))
+            with self.budget.reserve() as reservation:
+                self.bodies.append(
+                    await read_body(request, limit=self._limit, seconds=self._seconds, reservation=reservation)
+                )
         except BodyTooLarge as exc:
             self.heads.append(exc.head)
             return web.Response(status=413)
@@ -137,7 +139,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
         assert server.bodies == []
 
 
-async def test_a_client_that_has_gone_before_the_first_read_is_no_defect() -> None:
+async def test_a_client_that_has_gone_before_the_first_read_is_no_bug() -> None:
     gone = BaseProtocol(asyncio.get_running_loop())
     request = make_mocked_request("POST", "/", payload=StreamReader(gone, 2**16))
     request.protocol.transport = None
@@ -180,7 +182,7 @@ async def test_a_bomb_is_refused_without_being_unpacked() -> None:
         assert server.heads == [bytes(HEAD_BYTES)]
 
 
-async def test_the_rest_of_a_bomb_is_not_unpacked_for_politeness() -> None:
+async def test_the_rest_of_a_bomb_is_not_unpacked_either() -> None:
     packer = zlib.compressobj(9, wbits=31)
     zeros = bytes(MIB)
     part = b"".join(packer.compress(zeros) for _ in range(100))
@@ -310,8 +312,8 @@ def test_any_body_in_any_chunks_is_read_whole_or_refused(
 
 def test_requests_in_flight_are_bounded() -> None:
     budget = InFlight(max_requests=2, max_bytes=100)
-    with budget.hold() as first, budget.hold() as second:
-        with pytest.raises(Overloaded), budget.hold():
+    with budget.reserve() as first, budget.reserve() as second:
+        with pytest.raises(Overloaded), budget.reserve():
             pass
         first.grow(60)
         with pytest.raises(Overloaded):

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from adapter.server.listener import listen
-from tests.server.doors import an_access, serving
+from tests.server.servers import an_access, serving
 from tests.stage import until
 from tests.tls import Authority
 
@@ -32,7 +32,7 @@ async def closed_after(reader: asyncio.StreamReader) -> tuple[bytes, float]:
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /webh", b"POST /webhook HTTP/1.1\r\nHost: x\r\nX-A: "], ids=["silence", "line", "headers"]
 )
-async def test_a_client_that_never_finishes_its_headers_is_hung_up_on(sent: bytes) -> None:
+async def test_a_client_that_never_finishes_its_headers_is_disconnected(sent: bytes) -> None:
     async with serving(an_access(), header_seconds=0.4) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(sent)
@@ -43,7 +43,7 @@ async def test_a_client_that_never_finishes_its_headers_is_hung_up_on(sent: byte
         writer.close()
 
 
-async def test_a_client_that_drips_its_headers_is_hung_up_on() -> None:
+async def test_a_client_that_drips_its_headers_is_disconnected() -> None:
     async with serving(an_access(), header_seconds=0.5) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
 
@@ -87,7 +87,7 @@ async def test_an_idle_connection_is_closed_in_the_end() -> None:
         writer.close()
 
 
-async def test_when_full_the_longest_wait_makes_room() -> None:
+async def test_when_full_the_longest_wait_is_closed() -> None:
     async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
         silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(10)]
         await until(lambda: listener.connections == 10, "ten connections")
@@ -102,7 +102,7 @@ async def test_when_full_the_longest_wait_makes_room() -> None:
         silent[0][1].close()
 
 
-async def test_strangers_make_room_before_a_client_that_was_served() -> None:
+async def test_strangers_are_closed_before_a_client_that_was_served() -> None:
     async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
         served = await asyncio.open_connection("127.0.0.1", listener.port)
         served[1].write(GET)
@@ -116,7 +116,7 @@ async def test_strangers_make_room_before_a_client_that_was_served() -> None:
             writer.close()
 
 
-async def test_handshakes_that_never_end_make_room_too(tmp_path: Path) -> None:
+async def test_handshakes_that_never_end_are_closed_too(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     pair = authority.issue("server")
     (tmp_path / "web.yml").write_text(f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}\n")
@@ -131,7 +131,7 @@ async def test_handshakes_that_never_end_make_room_too(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_a_handshake_that_never_ends_is_hung_up_on(tmp_path: Path) -> None:
+async def test_a_handshake_that_never_ends_is_disconnected(tmp_path: Path) -> None:
     pair = Authority.make(tmp_path).issue("server")
     (tmp_path / "web.yml").write_text(f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}\n")
     async with serving(an_access(tmp_path / "web.yml"), header_seconds=0.3) as listener:
@@ -200,7 +200,7 @@ async def test_requests_before_the_garbage_are_answered_and_none_after_it() -> N
 
 
 @pytest.mark.parametrize("path", ["/raises", "/split"])
-async def test_a_defect_outside_the_doors_is_logged_and_shows_nothing(
+async def test_a_bug_outside_the_access_rules_is_logged_and_shows_nothing(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def raises(request: web.Request) -> web.Response:
@@ -220,7 +220,7 @@ async def test_a_defect_outside_the_doors_is_logged_and_shows_nothing(
     await listener.close()
     assert b"secret" not in answer
     assert b"200 OK" not in answer
-    assert "a connection failed; this is a defect of the adapter" in caplog.text
+    assert "a connection failed (a bug in the adapter)" in caplog.text
 
 
 async def test_close_lets_a_request_in_flight_finish_and_takes_no_new_one() -> None:

@@ -127,7 +127,7 @@ async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
         figures,
         liveness,
         unless(set(statuses) <= {200, 400}, f"answered {dict(statuses)}"),
-        unless("Traceback" not in said and "defect" not in said, "a defect in the log"),
+        unless("Traceback" not in said and "bug in the adapter" not in said, "a bug in the log"),
         unless(code == 0, f"exit code {code}"),
     )
 

@@ -24,7 +24,7 @@ from adapter.clock import Clock, SystemClock
 from adapter.coc.client import CocClient
 from adapter.config.load import Config, load_config
 from adapter.delivery.pipeline import Delivery
-from adapter.errors import AdapterError, ConfigError, Finding, MappingError, StoreUnavailable
+from adapter.errors import AdapterError, ConfigError, StoreUnavailable
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
@@ -81,7 +81,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         accesses = _open_accesses(config, options, clock, metrics, stack)
         store = await _open_store(config, clock, metrics)
         stack.push_async_callback(store.close)
-        mappings, findings = await _open_mappings(config)
+        mappings = await _open_mappings(config)
         stack.push_async_callback(mappings.close)
         clients = await _open_clients(config, clock, stack)
         deliveries = await _start_deliveries(config, clock, store, mappings, clients, metrics, tasks, stack)
@@ -93,7 +93,6 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             metrics=metrics,
             clock=clock,
             log_level=options.log_level,
-            findings=findings,
         )
         handler = WebhookHandler(
             config,
@@ -188,17 +187,13 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
     return store
 
 
-async def _open_mappings(config: Config) -> tuple[LiveMappings, Sequence[Finding]]:
-    """The configured mappings; the shipped ones while those are broken, since an alert must not wait for a typo."""
-    try:
-        mappings = await LiveMappings.open(config.mappings)
-        for finding in mappings.findings:
-            event(logger, logging.ERROR, "a template falls back from the start", finding=finding)
-        return mappings, mappings.findings
-    except MappingError as exc:
-        for finding in exc.findings:
-            event(logger, logging.ERROR, "mapping refused, the shipped ones serve instead", finding=finding)
-        return await LiveMappings.open(mapping.shipped(), watch=config.mappings), exc.findings
+async def _open_mappings(config: Config) -> LiveMappings:
+    """The configured mappings; the shipped ones while those are broken, so that no alert waits for a typo."""
+    mappings = await LiveMappings.open(config.mappings, instead=mapping.shipped())
+    what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"
+    for finding in mappings.findings:
+        event(logger, logging.ERROR, what, finding=finding)
+    return mappings
 
 
 async def _open_clients(config: Config, clock: Clock, stack: AsyncExitStack) -> dict[str, CocClient]:
@@ -397,7 +392,7 @@ def _collect_rarely() -> None:
 
 async def _reload(reloader: Reloader) -> None:
     try:
-        with suppress(ConfigError, MappingError):  # the reloader has logged the findings
+        with suppress(ConfigError):  # the reloader has logged the findings
             await reloader.reload()
     except Exception:
         logger.exception("%s", "a reload failed (a bug in the adapter)")

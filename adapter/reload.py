@@ -15,7 +15,7 @@ from adapter.clock import SECOND, Clock
 from adapter.coc.client import CocClient
 from adapter.config.load import Config, load_config
 from adapter.delivery.pipeline import Delivery
-from adapter.errors import ConfigError, Finding, MappingError
+from adapter.errors import ConfigError, Finding
 from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Keeps the parts in step with their files. `findings` says what the last look refused; empty when all is well."""
+    """Keeps the parts in step with their files."""
 
     def __init__(
         self,
@@ -37,32 +37,31 @@ class Reloader:
         metrics: Metrics,
         clock: Clock,
         log_level: str,
-        findings: Sequence[Finding] = (),
     ) -> None:
-        self.findings: tuple[Finding, ...] = tuple(findings)
         self.restart_needed = False
+        self._config_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._accesses, self._deliveries = config, mappings, accesses, deliveries
         self._metrics, self._clock, self._log_level = metrics, clock, log_level
         self._tell()
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything the last look refused, and what the trial of the mapping rules in force found."""
+        return tuple(sorted((*self._config_findings, *self._mappings.findings)))
+
     async def poll(self) -> None:
-        """Take over what changed; what is refused is said once, until it changes again."""
+        """Take over what changed. A refusal is logged once, until it changes."""
         before = self.findings
-        try:
-            changed = await self._take_over()
-        except (ConfigError, MappingError) as exc:
-            self.findings = exc.findings
-            if self.findings != before:
-                self._tell()
-                self._complain()
-        else:
-            self.findings = ()
-            if changed or before:
-                self._tell()
-                event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
+        changed = await self._take_over([])
+        if changed or self.findings != before:
+            self._tell()
+        if self.findings and self.findings != before:
+            self._complain()
+        elif not self.findings and (changed or before):
+            event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
 
     async def reload(self) -> str:
-        """The same on request, adapter.yml included; ConfigError or MappingError with every finding."""
+        """The same on request, adapter.yml included; ConfigError with every finding."""
         findings: list[Finding] = []
         try:
             new = load_config(self._config.path)
@@ -70,24 +69,19 @@ class Reloader:
             logs.set_level(new.log_level or self._log_level)
         except ConfigError as exc:
             findings += exc.findings
-        try:
-            await self._take_over()
-        except (ConfigError, MappingError) as exc:
-            findings += exc.findings
-        self.findings = tuple(findings)
+        await self._take_over(findings)
         self._tell()
-        if findings:
+        if self.findings:
             self._complain()
-            raise ConfigError(findings)
+            raise ConfigError(self.findings)
         event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
         if self.restart_needed:
             event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=self._config.path)
             return f"mapping revision {self._mappings.revision}; adapter.yml has changed, restart to apply it"
         return f"mapping revision {self._mappings.revision}"
 
-    async def _take_over(self) -> bool:
-        """Everything is tried, so that one broken file does not hold up a rotated key."""
-        findings: list[Finding] = []
+    async def _take_over(self, findings: list[Finding]) -> bool:
+        """Everything is tried, so that one broken file does not hold up a rotated key. `findings`: of adapter.yml."""
         changed = False
         for delivery, client in self._deliveries:
             if client.refresh():
@@ -99,14 +93,8 @@ class Reloader:
                 changed |= access.refresh()
             except ConfigError as exc:
                 findings += exc.findings
-        try:
-            changed |= await self._mappings.reload()
-            findings += self._mappings.findings
-        except MappingError as exc:
-            findings += exc.findings
-        if findings:
-            raise ConfigError(findings)
-        return changed
+        self._config_findings = tuple(findings)
+        return await self._mappings.reload() or changed
 
     def _tell(self) -> None:
         self._metrics.reloaded(not self.findings, self._mappings.revision, self._clock.now() / SECOND)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pydantic_core import to_json
 
 from adapter.coc.verdict import Action, Reason, Verdict
-from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.mapping.render.request import RenderRequest, RenderResult
 

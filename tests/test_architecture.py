@@ -27,7 +27,8 @@ LAYERS = (
 
 PURE = (
     "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain", "config/units",
-    "coc/fields", "coc/verdict", "mapping/render/program", "mapping/render/body", "mapping/render/fallback",
+    "coc/fields", "coc/verdict",
+    "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
     "mapping/rules/schema", "validation",

@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json
 from adapter.alarm import Kind, Outcome
 from adapter.alertmanager import micros, unpack
 from adapter.coc.fields import closing, same_alarm
-from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason, RenderRequest, RenderResult
 from adapter.store.contract import Claim
 

@@ -13,7 +13,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from adapter import __version__
 from adapter.clock import Clock
-from adapter.errors import ConfigError, MappingError, StoreUnavailable
+from adapter.errors import ConfigError, StoreUnavailable
 
 ANSWER_SECONDS: Final = 1.0  # how long an answer about readiness holds
 PROBE_SECONDS: Final = 2.0  # how long the store may take to commit; the chart's readiness probe waits for 3
@@ -106,7 +106,7 @@ def reload_route(reload: Callable[[], Awaitable[str]]) -> web.RouteDef:
     async def post_reload(request: web.Request) -> web.Response:
         try:
             return web.Response(text=await reload() + "\n")
-        except (ConfigError, MappingError) as exc:
+        except ConfigError as exc:
             return web.Response(status=422, text=f"{exc}\n")
 
     return web.post("/-/reload", post_reload)

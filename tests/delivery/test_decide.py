@@ -9,7 +9,7 @@ import pytest
 
 from adapter.alarm import Accepted, Kind, Outcome
 from adapter.delivery.decide import decide, request_for, with_fallback
-from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason, RenderResult
 from adapter.store.contract import Claim
 from tests.builders import END, START, a_claim, accepted, an_alert

@@ -80,7 +80,10 @@ CATALOGUE: tuple[Case, ...] = (
     ),
     case(29, "one bad alert", webhooks.one_bad, {"alerts": 500}, {"alerts": 500}),
     case(30, "template errors", mappings.template_errors, {"alerts": 50}, {"alerts": 2}),
-    elsewhere(31, "hostile templates", borrowed("tests/mapping/test_fence.py", figure=r"(event loop lag [^:]*): (.*)")),
+    elsewhere(
+        31, "hostile templates",
+        borrowed("tests/mapping/test_renderer.py", figure=r"(event loop lag [^:]*): (.*)"),
+    ),
     case(32, "extreme labels", webhooks.extreme_labels, {"size": 10_000_000}, {"size": 1_000_000}),
     elsewhere(33, "reloads that must be refused", borrowed("tests/mapping/test_reload.py")),
     elsewhere(

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.mapping.test_fence import HOSTILE
+from tests.mapping.hostile import HOSTILE
 from tests.stage import adapter, alert, fetch, sandbox, values, webhook, write_config
 
 TRAPS = [name for name in HOSTILE if not name.startswith(("backtracking", "surrogates"))][:20]

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from adapter.coc.fields import MAPPED, units
 from adapter.mapping import shipped
-from adapter.mapping.render.body import TOTAL_UNITS, VALUE_UNITS
-from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.body import TOTAL_UNITS, VALUE_UNITS, fallback
 from adapter.mapping.render.request import Contract, Reason, RenderRequest
 from adapter.mapping.rules.model import RESERVED
 from adapter.sandbox.contract import violations

@@ -1,8 +1,9 @@
-"""Mapping files and jobs for tests: say only what matters to the case."""
+"""Mapping files and render requests for tests: a test names only what matters to it."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ from typing import Any
 
 from adapter.alertmanager import Group, pack, unpack
 from adapter.mapping.render.body import Subject
+from adapter.mapping.render.engine import Outcome, Program
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.program import Outcome, Program
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.files import load
 from adapter.mapping.rules.model import RuleSet
@@ -39,7 +40,7 @@ def a_job(
     integration: str = "default",
     **alert: Any,
 ) -> RenderRequest:
-    """A firing alert as delivery would hand it over; labels are added to a plain set."""
+    """A firing alert as delivery hands it over; labels are added to a plain set."""
     given = an_alert(
         labels={"alertname": "PodDown", "severity": "warning", **(labels or {})},
         annotations={"summary": "down"} if annotations is None else annotations,
@@ -87,7 +88,7 @@ def told(made: RenderResult | Outcome) -> dict[str, str]:
 
 
 def program(text: str | Path) -> Program:
-    """Rules as the child has them, in this process: for templates that behave."""
+    """Rules as the worker process has them, in this process: for templates that behave."""
     if isinstance(text, Path):
         return _program(load(text))
     with TemporaryDirectory() as folder:
@@ -95,9 +96,7 @@ def program(text: str | Path) -> Program:
 
 
 def _program(ruleset: RuleSet) -> Program:
-    return Program(
-        ruleset.as_data(), {}, mark=lambda place: True, clock=time.monotonic, cpu=time.thread_time, patience=10
-    )
+    return Program(ruleset.as_data(), {}, mark=lambda place: None, clock=time.monotonic, lap=lambda: 0.0, patience=10)
 
 
 def outcome(of: Program | str, job: RenderRequest) -> Outcome:
@@ -118,3 +117,18 @@ def text_of(template: str, job: RenderRequest | None = None, **top: Any) -> str:
     """What one template comes to, as resourceName; empty when it is left out."""
     of = rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, **top)
     return str(fields(of, job).get("resourceName", ""))
+
+
+def workers() -> list[int]:
+    """The worker processes of this process that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(stat[1]) == os.getpid() and stat[0] != "Z" and b"adapter.mapping.render.worker" in command:
+                found.append(int(entry.name))
+    return found

@@ -6,7 +6,7 @@ from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Kind, Outcome
 from adapter.delivery.decide import decide, request_for
-from adapter.mapping.render.fallback import fallback
+from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason
 from adapter.store.contract import Claim, Settlement, Store
 from tests.store.builders import NOON, firing, gone, resolved, retried

@@ -1,7 +1,8 @@
-"""PURE: rendered texts -> a body within COC's contract, with a note of everything that is not as the mapping says.
+"""PURE: rendered texts -> a body within COC's field contract, with a note of all that is not as the mapping says.
 
-A required field that failed or came out empty falls back alone; an optional one is left out. What fell back and the
-full text of what was clipped go into `additional`, so that COC's reader sees it too.
+A required field that failed or came out empty takes its built-in value; an optional one is left out. What fell back and
+the full text of what was clipped go into `additional`, where COC's users see it too. `fallback` makes the body in which
+every field is built-in. Neither fails for any content of an alert.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import from_json, to_json
+
 from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean_name, clip, tidy, units
-from adapter.mapping.render.request import Contract, Fallback, Reason
+from adapter.mapping.render.request import Contract, FailureReason, Fallback, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.filters import level
 
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
@@ -20,9 +23,12 @@ _DEFAULT_SOURCE: Final = "prometheus"
 _MAPPED: Final = tuple(field for field in FIELDS if not field.own)
 _PREFIX: Final = len(ADDITIONAL) + 1
 _FALLS_BACK: Final = ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
+_NO_ALERT: Final[Mapping[str, Any]] = {"labels": {}, "annotations": {}, "fingerprint": "", "generatorURL": ""}
+_NO_GROUP: Final[Mapping[str, Any]] = {"externalURL": ""}
 
-Problems = Mapping[str, tuple[Reason, str]]
-"""Field -> why its template gave nothing usable, with a line for a person."""
+
+Problems = Mapping[str, FailureReason]
+"""By field."""
 
 
 class Subject(NamedTuple):
@@ -37,7 +43,7 @@ class Subject(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Which rule made it."""
+    """The rule that took the alert; None when no rule did."""
 
     rule: str | None
     mapping: str | None
@@ -65,7 +71,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
         why = problems.get(name) or _problem(field, text, subject.contract, name in values)
         if why is not None:
             fallbacks.append(Fallback(name, *why))
-            if why[0] is Reason.TOO_LONG:
+            if why.reason is Reason.TOO_LONG:
                 full[name] = text
         if why is not None or not text:
             text = tidy(_built_in(name, subject, body), lines=field.lines)
@@ -81,26 +87,45 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
     return Composed(fallbacks, clipped, body)
 
 
-def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, tuple[Reason, str]]:
+def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, FailureReason]:
     """The problems of a body that is the built-in fallback throughout."""
-    return {
-        name: (reason, detail) for name in _FALLS_BACK if name != "applicationId" or contract.require_application_id
-    }
+    names = (name for name in _FALLS_BACK if name != "applicationId" or contract.require_application_id)
+    return dict.fromkeys(names, FailureReason(reason, detail))
 
 
-def _problem(field: Field, text: str, contract: Contract, mapped: bool) -> tuple[Reason, str] | None:
+def fallback(request: RenderRequest, revision: str, reason: Reason, detail: str = "") -> RenderResult:
+    """The built-in body with that reason for every field, also where the alert's bytes cannot be read."""
+    alert, group = _unpack(request.raw)
+    subject = Subject(request.alarm_id, request.time_ms, request.status, request.contract, alert, group)
+    problems = all_fall_back(reason, request.contract, detail)
+    fallbacks, clipped, body = compose(subject, Origin(None, None, revision), {}, problems)
+    return RenderResult(None, None, revision, False, tuple(fallbacks), tuple(clipped), to_json(body))
+
+
+def _unpack(raw: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    try:
+        both = from_json(raw)
+        alert, group = {**_NO_ALERT, **both["alert"]}, {**_NO_GROUP, **both["group"]}
+    except (ValueError, KeyError, TypeError):
+        return _NO_ALERT, _NO_GROUP
+    if not isinstance(alert["labels"], dict) or not isinstance(alert["annotations"], dict):
+        return _NO_ALERT, _NO_GROUP
+    return alert, group
+
+
+def _problem(field: Field, text: str, contract: Contract, mapped: bool) -> FailureReason | None:
     name = field.name
     if not text:
         fine = not field.required or (name == "alarmSource" and not mapped)
         fine = fine or (name == "applicationId" and not contract.require_application_id)
-        return None if fine else (Reason.EMPTY, "")
+        return None if fine else FailureReason(Reason.EMPTY)
     if name == "alarmLevel":
-        return None if text in LEVELS else (Reason.NOT_A_LEVEL, "")
-    return (Reason.TOO_LONG, "") if not field.cut and units(text) > field.limit else None
+        return None if text in LEVELS else FailureReason(Reason.NOT_A_LEVEL)
+    return FailureReason(Reason.TOO_LONG) if not field.cut and units(text) > field.limit else None
 
 
 def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
-    """The built-in mapping, the last resort for every required field."""
+    """The built-in value of a required field."""
     labels, annotations = subject.alert["labels"], subject.alert["annotations"]
     match name:
         case "alarmName":
@@ -131,7 +156,7 @@ def _fit(field: Field, text: str, contract: Contract, full: dict[str, str]) -> s
 
 
 def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[str, str]:
-    told = "; ".join(f"{name}: {why}" + (f" ({more})" if more else "") for name, why, more in fallbacks)
+    reasons = "; ".join(f"{name}: {reason}" + (f" ({more})" if more else "") for name, reason, more in fallbacks)
     return {
         "rule": origin.rule or "",
         "mapping": origin.mapping or "",
@@ -139,20 +164,20 @@ def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[
         "fingerprint": tidy(subject.alert["fingerprint"], lines=False),
         "generatorURL": tidy(subject.alert["generatorURL"], lines=False),
         "externalURL": tidy(subject.group["externalURL"], lines=False),
-        "fallback": tidy(told, lines=False),
+        "fallback": tidy(reasons, lines=False),
     }
 
 
 def _additional(*parts: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-    """The flat map, empty values left out, bounded; and whether anything had to be cut."""
+    """One map without empty values and within the limits; and whether anything was cut."""
     whole = {key: text for part in parts for key, text in part.items() if text}
     if sum(map(len, whole.values())) * 2 <= VALUE_UNITS:  # a character has two units at most
         return whole, False
     kept: dict[str, str] = {}
-    room = TOTAL_UNITS
+    left = TOTAL_UNITS
     for key, text in whole.items():
-        fitted = clip(text, min(VALUE_UNITS, room))
+        fitted = clip(text, min(VALUE_UNITS, left))
         if fitted:
             kept[key] = fitted
-            room -= units(fitted)
+            left -= units(fitted)
     return kept, kept != whole

@@ -1,26 +1,34 @@
-"""PURE: a rule set as plain data -> compiled templates. Runs in the child only.
+"""PURE: compiles a rule set and renders alerts by it, one template after another. Runs in the worker process only.
 
-All fields of a rule are one fused template, so that an alert costs one call; so are all conditions. They
-are joined as syntax trees: a `set` in one field is not seen by the next, and no text of an alert can pass for the
-separator, which is random. Before a field or condition runs its place is marked, for whoever finds the child dead.
+A template that fails costs its own field and is run again for the next alert. One that takes more than `patience` CPU
+seconds puts its rule into quarantine: none of the rule's field templates is run again, and each of these fields falls
+back. A condition in quarantine counts as failed.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import TemplateError, nodes
+from jinja2.runtime import Context
 
-from adapter.mapping.render.request import Reason
-from adapter.mapping.rules.language import WHEN, MappingEnvironment, constant, environment, lookup_names, parse
+from adapter.coc.fields import tidy
+from adapter.errors import RenderError
+from adapter.mapping.render.body import Composed, Origin, Subject, all_fall_back, compose
+from adapter.mapping.render.request import FailureReason, Fallback, Reason
+from adapter.mapping.rules.language import (
+    WHEN,
+    MappingEnvironment,
+    constant,
+    environment,
+    lookup_names,
+    names_of,
+    parse,
+)
 
-_MARK: Final = "\0mark"  # a filter name that no template can spell
-
-Mark = Callable[[int], bool]
-FailureReason = tuple[Reason, str]
-"""Why a template gave nothing usable, with a line for a person."""
+MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
+MAX_DETAIL: Final = 200
 
 
 class Place(NamedTuple):
@@ -32,7 +40,7 @@ class Place(NamedTuple):
 
 
 def places(data: Mapping[str, Any]) -> list[Place]:
-    """Every template of a rule set, in an order parent and child agree on: its index here is what is marked."""
+    """Every template of a rule set. A template's index in this list is its number in both processes."""
     return [
         Place(f, r, name)
         for f, file in enumerate(data["files"])
@@ -41,160 +49,236 @@ def places(data: Mapping[str, Any]) -> list[Place]:
     ]
 
 
-class CannotCompile(Exception):
+class CannotCompile(RenderError):
     """A template that parses but cannot be compiled."""
 
-    def __init__(self, index: int, message: str) -> None:
-        self.index = index
+    def __init__(self, place: int, message: str) -> None:
+        self.place = place
         super().__init__(message)
 
 
-class Part(NamedTuple):
-    """One template, not yet compiled."""
+class Template(NamedTuple):
+    """One compiled template."""
 
-    place: int  # its index among places()
-    name: str
-    source: str
-    file: int  # whose `lookup` it means
+    place: int
+    field: str
+    render: Callable[[Context], Iterable[str]]
 
 
 class Compiler:
-    """Compiles parts alone or fused, with marks."""
+    """Compiles the templates of one file."""
 
-    def __init__(self, mark: Mark) -> None:
-        self.env: MappingEnvironment = environment()
-        self.env.filters[_MARK] = mark
-        self.separator = secrets.token_hex(16)
+    def __init__(self, env: MappingEnvironment, lookup: str) -> None:
+        """`lookup`: the name under which the context has this file's tables, so that one context serves all files."""
+        self._env = env
+        self._lookup = lookup
 
-    def constant(self, part: Part) -> str | None:
-        """The text of a field that is no template at all."""
-        return constant(self._tree(part, expression=False))
+    def condition(self, place: int, source: str) -> Template:
+        """Gives some text exactly when the condition is true."""
+        tree = self._parse(source, expression=True)
+        (output,) = tree.find_all(nodes.Output)
+        true = nodes.Output([nodes.TemplateData("true")], lineno=1)
+        return self._compile(place, WHEN, nodes.If(output.nodes[0], [true], [], [], lineno=1))
 
-    def field(self, part: Part) -> Template:
-        return self._template(part.place, self._field(part))
+    def field(self, place: int, name: str, source: str) -> Template | str:
+        """The text itself where there is nothing to evaluate."""
+        tree = self._parse(source, expression=False)
+        text = constant(tree)
+        # All templates of an alert share one context: without a scope what one sets would be seen by the next.
+        return self._compile(place, name, nodes.Scope(tree.body, lineno=1)) if text is None else text
 
-    def condition(self, part: Part) -> Template:
-        """Yields something exactly when it is true."""
-        return self._template(part.place, [self._branch(part, "1")])
-
-    def fused(self, parts: Sequence[Part]) -> Template:
-        """All fields of a rule, the separator after each."""
-        body: list[nodes.Node] = []
-        for part in parts:
-            body += [*self._field(part), nodes.Output([nodes.TemplateData(self.separator)], lineno=1)]
-        return self._together(parts, body, self.field)
-
-    def choice(self, whens: Sequence[Part | None]) -> Template:
-        """Yields the number of the first true condition; None is a rule without one, which takes all."""
-        branches: list[nodes.If] = []
-        rest: list[nodes.Node] = []
-        for number, part in enumerate(whens):
-            if part is None:
-                rest = [nodes.Output([nodes.TemplateData(str(number))], lineno=1)]
-                break
-            branches.append(self._branch(part, str(number)))
-        if branches:
-            first, *others = branches
-            first.elif_, first.else_ = others, rest
-            rest = [first]
-        return self._together([part for part in whens if part], rest, self.condition)
-
-    def _together(self, parts: Sequence[Part], body: list[nodes.Node], alone: Callable[[Part], Template]) -> Template:
-        try:
-            return self._template(-1, body)
-        except CannotCompile:
-            for part in parts:
-                alone(part)
-            raise
-
-    def _tree(self, part: Part, *, expression: bool) -> nodes.Template:
-        tree = parse(self.env, part.source, expression=expression)
+    def _parse(self, source: str, *, expression: bool) -> nodes.Template:
+        tree = parse(self._env, source, expression=expression)
         for name in tree.find_all(nodes.Name):
             if name.name == "lookup":
-                name.name = lookup_of(part.file)
+                name.name = self._lookup
         return tree
 
-    def _field(self, part: Part) -> list[nodes.Node]:
-        tree = self._tree(part, expression=False)
-        mark: nodes.Node = nodes.ExprStmt(_marking(part.place), lineno=1)
-        return [nodes.Scope([mark, *tree.body], lineno=1)]
-
-    def _branch(self, part: Part, text: str) -> nodes.If:
-        tree = self._tree(part, expression=True)
-        (output,) = tree.find_all(nodes.Output)
-        test = nodes.And(_marking(part.place), output.nodes[0], lineno=1)
-        return nodes.If(test, [nodes.Output([nodes.TemplateData(text)], lineno=1)], [], [], lineno=1)
-
-    def _template(self, index: int, body: list[nodes.Node]) -> Template:
-        tree = nodes.Template(body, lineno=1)
-        tree.set_environment(self.env)
+    def _compile(self, place: int, name: str, body: nodes.Node) -> Template:
+        tree = nodes.Template([body], lineno=1)
+        tree.set_environment(self._env)
         try:
-            code = self.env.compile(tree)
-            return self.env.template_class.from_code(self.env, code, {}, None)
+            template = self._env.template_class.from_code(self._env, self._env.compile(tree), {}, None)
         except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as exc:
-            raise CannotCompile(index, str(exc) or type(exc).__name__) from exc
-
-
-def _marking(index: int) -> nodes.Filter:
-    return nodes.Filter(nodes.Const(index), _MARK, [], [], None, None, lineno=1)
+            raise CannotCompile(place, str(exc) or type(exc).__name__) from exc
+        return Template(place, name, template.root_render_func)
 
 
 class Rule:
-    """One rule. `suspect`: something in it was slow, so its parts are run one by one and timed."""
+    """One rule with its compiled condition. Its fields are compiled when they are first needed."""
 
-    def __init__(
-        self, data: Mapping[str, Any], mapping: str, when: Part | None, parts: Sequence[Part], compiler: Compiler
-    ) -> None:
+    def __init__(self, compiler: Compiler, mapping: str, place: int, data: Mapping[str, Any]) -> None:
+        """`place`: the number of the condition; those of the fields follow it."""
         self.name: str = data["name"]
         self.drop: bool = data["drop"]
         self.mapping = mapping
-        self.when = when
-        self.suspect = False
-        self.ready = False
-        self.constants: dict[str, str] = {}
-        self.parts: list[Part] = []  # those that are templates
-        self.live: list[Part] = []  # and not quarantined
-        self.fused: Template | None = None  # the live ones
-        self._given = parts
+        self.places = range(place, place + 1 + len(data["fields"]))
+        self.condition = None if data["when"] is None else compiler.condition(place, data["when"])
+        self.compiled = False
+        self.texts: dict[str, str] = {}  # the fields that are plain text
+        self.templates: list[Template] = []  # the other fields
+        self.quarantined: dict[str, FailureReason] = {}  # by the field of the template that is to blame
         self._compiler = compiler
+        self._sources: Mapping[str, str] = data["fields"]
 
-    def prepare(self, bad: Container[int]) -> None:
-        """Tell texts from templates and compile these."""
-        for part in self._given:
-            text = self._compiler.constant(part)
-            if text is None:
-                self.parts.append(part)
+    def compile(self) -> None:
+        for place, (name, source) in enumerate(self._sources.items(), self.places.start + 1):
+            result = self._compiler.field(place, name, source)
+            if isinstance(result, str):
+                self.texts[name] = result
             else:
-                self.constants[part.name] = text
-        self.fuse(bad)
-        self.ready = True
-
-    def fuse(self, bad: Container[int]) -> None:
-        """Compile what is not quarantined into one template."""
-        self.live = [part for part in self.parts if part.place not in bad]
-        self.fused = self._compiler.fused(self.live) if self.live else None
+                self.templates.append(result)
+        self.compiled = True
 
 
-def build(data: Mapping[str, Any], compiler: Compiler) -> list[Rule]:
-    """The rules of all files, none of them prepared."""
-    place = 0
-    rules = []
-    for number, file in enumerate(data["files"]):
-        for rule in file["rules"]:
-            when = None if rule["when"] is None else Part(place, WHEN, rule["when"], number)
-            fields = rule["fields"].items()
-            parts = [Part(place + n, name, source, number) for n, (name, source) in enumerate(fields, 1)]
-            place += 1 + len(parts)
-            rules.append(Rule(rule, file["name"], when, parts, compiler))
-    return rules
+class Outcome(NamedTuple):
+    """What became of one alert. `body` is None when the rule drops it."""
+
+    rule: str | None
+    mapping: str | None
+    dropped: bool
+    fallbacks: list[Fallback]
+    clipped: list[str]
+    body: dict[str, Any] | None
 
 
-def base_names(data: Mapping[str, Any], compiler: Compiler) -> dict[str, Any]:
-    """The names that are the same for every alert."""
-    tables = {lookup_of(number): lookup_names(file["lookup"]) for number, file in enumerate(data["files"])}
-    return {**compiler.env.globals, **tables}
+class Program:
+    """A rule set ready to render."""
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        quarantined: Mapping[int, FailureReason],
+        *,
+        mark: Callable[[int], None],
+        clock: Callable[[], float],
+        lap: Callable[[], float],
+        patience: float,
+    ) -> None:
+        """CannotCompile names the first condition that cannot be compiled.
+
+        `mark` takes the number of each template before it runs. `clock` gives seconds and is called for each template.
+        `lap` gives the CPU seconds since it was called last or the alert began, and sets the deadline anew, so that no
+        template is stopped for the time that another one took.
+        """
+        self._mark = mark
+        self._clock = clock
+        self._lap = lap
+        self._patience = patience
+        self._clock_before = 0.0
+        self._revision: str = data["revision"]
+        self._env = environment()
+        self._names = dict(self._env.globals)
+        self.rules: list[Rule] = []
+        place = 0
+        for number, file in enumerate(data["files"]):
+            lookup = f"lookup_{number}"
+            self._names[lookup] = lookup_names(file["lookup"])
+            compiler = Compiler(self._env, lookup)
+            for item in file["rules"]:
+                self.rules.append(Rule(compiler, file["name"], place, item))
+                place = self.rules[-1].places.stop
+        for at, why in quarantined.items():
+            rule = next(rule for rule in self.rules if at in rule.places)
+            rule.quarantined[places(data)[at].field] = why
+
+    def compile(self) -> None:
+        """Compile the fields of all rules; CannotCompile names the first that cannot be compiled."""
+        for rule in self.rules:
+            rule.compile()
+
+    def render(self, subject: Subject, integration: str) -> Outcome:
+        """The first rule that takes the alert, rendered within the contract; the built-in body when none does."""
+        context = self._context(subject, integration)
+        problems: dict[str, FailureReason] = {}
+        rule = self._choose(context, problems)
+        if rule is None:
+            problems.update(all_fall_back(Reason.NO_RULE, subject.contract))
+            return _outcome(None, None, compose(subject, Origin(None, None, self._revision), {}, problems))
+        if rule.drop:
+            fallbacks = [Fallback(name, *why) for name, why in problems.items()]
+            return Outcome(rule.name, rule.mapping, True, fallbacks, [], None)
+        values = self._fields(rule, context, problems)
+        composed = compose(subject, Origin(rule.name, rule.mapping, self._revision), values, problems)
+        return _outcome(rule.name, rule.mapping, composed)
+
+    def try_out(self, rule: Rule, subject: Subject, integration: str) -> dict[int, FailureReason]:
+        """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
+        context = self._context(subject, integration)
+        greedy: dict[int, FailureReason] = {}
+        for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
+            result = self._run(template, context, rule)
+            why = result if isinstance(result, FailureReason) else rule.quarantined.get(template.field)
+            if why is not None and why.reason is not Reason.ERROR:
+                greedy[template.place] = why
+        return greedy
+
+    def _context(self, subject: Subject, integration: str) -> Context:
+        self._clock_before = self._clock()
+        names = names_of(subject.alert, subject.group, integration)
+        return Context(self._env, {**self._names, **names}, None, {})
+
+    def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
+        for rule in self.rules:
+            if rule.condition is None:
+                return rule
+            result = rule.quarantined.get(WHEN) or self._run(rule.condition, context, rule)
+            if isinstance(result, FailureReason):
+                problems[WHEN] = _with_condition(problems.get(WHEN), rule.name, result)
+            elif result:
+                return rule
+        return None
+
+    def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
+        if not rule.compiled:
+            self._mark(rule.places[-1])  # or the deadline would blame whatever ran before
+            rule.compile()
+            self._lap()
+            self._clock_before = self._clock()
+        values = dict(rule.texts)
+        blamed = {name: why for name, why in rule.quarantined.items() if name != WHEN}
+        if blamed:
+            reason = next(iter(blamed.values())).reason
+            problems.update({template.field: FailureReason(reason) for template in rule.templates} | blamed)
+            return values
+        for template in rule.templates:
+            result = self._run(template, context, rule)
+            if isinstance(result, FailureReason):
+                problems[template.field] = result
+            else:
+                values[template.field] = result
+        return values
+
+    def _run(self, template: Template, context: Context, rule: Rule) -> str | FailureReason:
+        self._mark(template.place)
+        result: str | FailureReason
+        try:
+            result = "".join(template.render(context))[:MAX_TEXT]
+        except MemoryError:
+            result = FailureReason(Reason.MEMORY)
+        except Exception as exc:
+            result = FailureReason(Reason.ERROR, one_line(exc))
+        now = self._clock()
+        # The clock also runs while other processes have the CPU: only CPU time puts a rule into quarantine.
+        if now - self._clock_before > self._patience and (seconds := self._lap()) > self._patience:
+            rule.quarantined[template.field] = FailureReason(Reason.TIMEOUT, f"it took {seconds:.2f} s")
+        self._clock_before = now
+        return result
 
 
-def lookup_of(file: int) -> str:
-    """What `lookup` is called in the templates of one file, so that one context serves all files."""
-    return f"lookup_{file}"
+def one_line(exc: BaseException) -> str:
+    """An error's message on one line of at most 200 characters."""
+    text = tidy(str(exc)[: 2 * MAX_DETAIL], lines=False) or type(exc).__name__
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
+
+
+def _with_condition(before: FailureReason | None, rule: str, why: FailureReason) -> FailureReason:
+    """Several conditions may fail before one is true; they share the field `when` and the reason of the first."""
+    detail = f"rule {rule}" + (f": {why.detail}" if why.detail else "")
+    if before is None:
+        return FailureReason(why.reason, detail[:MAX_DETAIL])
+    return FailureReason(before.reason, f"{before.detail}; {detail}"[:MAX_DETAIL])
+
+
+def _outcome(rule: str | None, mapping: str | None, composed: Composed) -> Outcome:
+    return Outcome(rule, mapping, False, composed.fallbacks, composed.clipped, composed.body)

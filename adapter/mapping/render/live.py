@@ -1,4 +1,8 @@
-"""The mapping revision in force and the child that renders by it; a new one is proven before it takes its place."""
+"""The mapping rules in force, and everything there is to say about the files they come from.
+
+A changed directory takes effect as a whole, once it was read, checked, compiled and tried out in a worker process of
+its own. Until then, and where it is refused, the rules before it serve.
+"""
 
 from __future__ import annotations
 
@@ -8,141 +12,144 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.engine import FailureReason, places
-from adapter.mapping.render.process import Child, ChildDied, CompileError, Limits
-from adapter.mapping.render.program import one_line
+from adapter.mapping.render.engine import CannotCompile, one_line, places
+from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.renderer import WorkerRenderer
-from adapter.mapping.render.request import RenderRequest, RenderResult
+from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules import files
 from adapter.mapping.rules.model import RuleSet
 
-_TRIED: Final = "tried on a plain alert, the template wants too much"
 MEMORY: Final = 400 * 1024 * 1024
-MAX_TRIED: Final = 8  # templates that end the child before the trial is given up; the fence meets the rest at work
+
+_GREEDY: Final = "tried on a plain alert, the template wants too much"
 
 
 class LiveMappings:
-    """Renders by one revision at a time.
+    """Renders by one revision at a time. A call of `render` uses the one that is in force when it begins."""
 
-    - A call of `render` uses one revision throughout, the one in force when it began.
-    - `reload` changes the revision in force only for one that was read whole, checked, compiled and tried in a child of
-      its own; the old one serves until then, and its child ends when the last call that uses it returns.
-    """
-
-    def __init__(self, directory: Path, limits: Limits, fence: WorkerRenderer, findings: Sequence[Finding]) -> None:
+    def __init__(
+        self, directory: Path, limits: Limits, renderer: WorkerRenderer, findings: Sequence[Finding], judged: str
+    ) -> None:
+        """`judged`: the revision of the directory that the findings are about; empty when it is to be tried again."""
         self._directory = directory
         self._limits = limits
-        self._fence = fence
-        self._refused = ""  # the digest of a set known to be broken
+        self._renderer = renderer
         self._findings = tuple(findings)
+        self._judged = judged
         self._reloading = asyncio.Lock()
 
     @classmethod
     async def open(
-        cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, watch: Path | None = None
+        cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, instead: Path | None = None
     ) -> LiveMappings:
-        """The directory's rules, proven. `deadline`: CPU seconds an alert may take; `memory`: bytes the child may have.
+        """The directory's rules. `deadline`: CPU seconds an alert may take; `memory`: bytes the worker may have.
 
-        A template that wants too much of a plain alert falls back from the start, and `findings` says so: with nothing
-        older to go on with, the rest of the rules is worth more than none. `watch`: the directory `reload` looks at,
-        when these rules only stand in for broken ones there. MappingError with everything wrong.
+        A template that wants too much of a plain alert is a finding and refuses nothing here, because there are no
+        older rules. Where the rules cannot be used at all, those of `instead` serve until `reload` finds better ones;
+        without `instead`, MappingError with every finding.
         """
         limits = Limits(deadline, memory)
-        ruleset = await asyncio.to_thread(files.load, directory)
-        fence, findings = await _prove(ruleset, limits)
-        return cls(watch or directory, limits, fence, findings)
+        try:
+            renderer, findings = await _tried(await asyncio.to_thread(files.load, directory), limits)
+            return cls(directory, limits, renderer, findings, renderer.rules.revision)
+        except (MappingError, WorkerDied) as exc:
+            findings = _findings_of(exc, directory)
+            if instead is None:
+                raise MappingError(findings) from exc
+        renderer, _ = await _tried(await asyncio.to_thread(files.load, instead), limits)
+        return cls(directory, limits, renderer, findings, "")
 
     @property
     def revision(self) -> str:
-        """The digest of the set in force."""
-        return self._fence.revision
+        """The digest of the rules in force."""
+        return self._renderer.rules.revision
 
     @property
     def rules(self) -> RuleSet:
-        """The set in force."""
-        return self._fence.rules
+        """The rules in force."""
+        return self._renderer.rules
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Why the last reload was refused, or what the trial at the start found; empty when all is well."""
+        """Why the directory is refused, or what the trial of the rules in force found. Empty when all is well."""
         return self._findings
 
-    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
-        """Render all, in order, by one revision. Never fails for a template: what does falls back."""
-        return await self._fence.render(jobs)
+    @property
+    def refused(self) -> bool:
+        """Whether the directory holds other rules than those in force."""
+        return self._judged != self.revision
+
+    async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """Render all, in order, by one revision. Never fails because of a template: what does falls back."""
+        return await self._renderer.render(requests)
 
     async def reload(self) -> bool:
-        """Take over what the directory holds now: True when it was swapped in, False when nothing changed.
-
-        MappingError when it is refused, again for as long as the directory stays as it is; the old one goes on.
-        """
+        """Take over what the directory holds now: True when other rules are in force. `findings` holds any refusal."""
         async with self._reloading:
+            judged = ""
             try:
-                return await self._reload()
-            except MappingError as exc:
-                self._findings = exc.findings
-                raise
-
-    async def _reload(self) -> bool:
-        taken = await asyncio.to_thread(files.snapshot, self._directory)
-        if taken.revision == self._fence.revision:
-            if self._refused:
-                self._findings, self._refused = (), ""
-            return False
-        if taken.revision == self._refused:
-            raise MappingError(self._findings)
-        try:
-            fence, findings = await _prove(await asyncio.to_thread(files.parse, taken), self._limits)
-            if findings:
-                await fence.retire()
-                raise MappingError(findings)
-        except MappingError:
-            self._refused = taken.revision
-            raise
-        old, self._fence = self._fence, fence
-        self._findings, self._refused = (), ""
-        await old.retire()
-        return True
+                found = await asyncio.to_thread(files.snapshot, self._directory)
+                if found.revision == self._judged:
+                    return False
+                judged = found.revision
+                swapped = judged != self.revision
+                if swapped:
+                    await self._swap(found)
+            except (MappingError, WorkerDied) as exc:
+                self._findings = _findings_of(exc, self._directory)
+                self._judged = judged if isinstance(exc, MappingError) else ""
+                return False
+            self._findings, self._judged = (), judged
+            return swapped
 
     async def close(self) -> None:
-        """End the child. Calls under way finish first."""
-        await self._fence.retire()
+        """End the worker process. Calls under way finish first."""
+        await self._renderer.retire()
+
+    async def _swap(self, found: files.Snapshot) -> None:
+        renderer, findings = await _tried(await asyncio.to_thread(files.parse, found), self._limits)
+        if findings:
+            await renderer.retire()
+            raise MappingError(findings)
+        old, self._renderer = self._renderer, renderer
+        await old.retire()
 
 
-async def _prove(ruleset: RuleSet, limits: Limits) -> tuple[WorkerRenderer, list[Finding]]:
-    """A fence whose child has compiled every template and tried each rule once, and what the trial found.
+async def _tried(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:
+    """A renderer whose worker process has compiled every template and run each on a plain alert; what that found.
 
-    What the trial found is quarantined. MappingError for what cannot be compiled.
+    The first template that ends the process ends the trial. MappingError for one that cannot be compiled; WorkerDied
+    when no template is to blame.
     """
-    data = ruleset.as_data()
-    bad: dict[int, FailureReason] = {}
-    child = None
-    while child is None:
-        try:
-            child = await Child.start(data, bad, limits, eager=not bad)
-            if len(bad) < MAX_TRIED:
-                bad.update(await child.rehearse())
-        except CompileError as exc:
-            raise MappingError([_finding(ruleset, exc.place, f"the template cannot be compiled: {exc}")]) from exc
-        except ChildDied as exc:
-            child, place = None, exc.under.place
-            if place is None or place in bad:
-                raise MappingError([_finding(ruleset, -1, f"{_TRIED}: {exc}")]) from exc
-            bad[place] = (exc.reason, one_line(exc))
-        except BaseException:
-            if child is not None:
-                await child.stop()
+    data = rules.as_data()
+    try:
+        worker = await WorkerProcess.start(data, {}, limits, compile_all=True)
+    except CannotCompile as exc:
+        raise MappingError([_finding(rules, exc.place, f"the template cannot be compiled: {exc}")]) from exc
+    greedy: dict[int, FailureReason] = {}
+    renderer = WorkerRenderer(rules, limits, worker)
+    try:
+        for rule in range(sum(len(file.rules) for file in rules.files)):
+            greedy.update(await worker.try_out(rule))
+    except WorkerDied as death:
+        place = death.in_progress.place
+        if place is None:
             raise
-    findings = [_finding(ruleset, place, f"{_TRIED}: {_told(why)}") for place, why in sorted(bad.items())]
-    return WorkerRenderer(ruleset, data, child, limits, bad), findings
+        greedy[place] = FailureReason(death.reason, one_line(death))
+        slow = {at: why for at, why in greedy.items() if why.reason is not Reason.MEMORY}
+        renderer = WorkerRenderer(rules, limits, None, slow)
+    except BaseException:
+        await worker.stop()
+        raise
+    findings = [_finding(rules, at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
+    return renderer, findings
 
 
-def _told(why: FailureReason) -> str:
-    reason, detail = why
-    return detail or str(reason)
+def _findings_of(exc: MappingError | WorkerDied, directory: Path) -> tuple[Finding, ...]:
+    if isinstance(exc, MappingError):
+        return exc.findings
+    return (Finding(str(directory), 0, 0, f"the rules cannot be tried out: {exc}"),)
 
 
-def _finding(ruleset: RuleSet, index: int, message: str) -> Finding:
-    if index < 0:
-        return Finding(ruleset.files[0].source.name, 0, 0, message)
-    return ruleset.finding(*places(ruleset.as_data())[index], message)
+def _finding(rules: RuleSet, place: int, message: str) -> Finding:
+    return rules.finding(*places(rules.as_data())[place], message)

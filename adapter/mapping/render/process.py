@@ -1,4 +1,7 @@
-"""The parent's end of one rendering child: start it, ask it, find out what it died of."""
+"""The service's end of one worker process: starts it, asks it, and finds out why it ended.
+
+It never restarts one. A worker process gets nothing of our environment but what Python itself needs.
+"""
 
 from __future__ import annotations
 
@@ -17,97 +20,92 @@ from pydantic_core import from_json, to_json
 import adapter
 from adapter.errors import RenderError
 from adapter.mapping.render import protocol
-from adapter.mapping.render.engine import FailureReason
-from adapter.mapping.render.marker import InProgress, ProgressMark
-from adapter.mapping.render.request import Reason
+from adapter.mapping.render.engine import CannotCompile
+from adapter.mapping.render.request import FailureReason, Reason
+from adapter.mapping.render.worker import InProgress, ProgressMark
 
 LOAD_SECONDS: Final = 30.0  # to start and compile; hundreds of rules take a few
-WALL: Final = 10  # deadlines, by the wall clock: for a child that is starved or stopped rather than busy
+WALL: Final = 10  # deadlines, by the wall clock: for a worker that is starved or stopped rather than busy
 
-_KEPT: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")  # what Python itself may need, no more
+_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")
+_OPTIONS: Final = ("-P", "-s", "-B", "-X", "utf8", "-m", "adapter.mapping.render.worker")
 
 
 class Limits(NamedTuple):
-    deadline: float  # CPU seconds one alert may take
+    """What a worker process may take."""
+
+    deadline: float  # CPU seconds until the process is stopped
     memory: int  # bytes of address space
 
 
-class ChildDied(RenderError):
-    """The child ended, or was ended, before it answered."""
+class WorkerDied(RenderError):
+    """The worker process ended, or was ended, before it answered."""
 
-    def __init__(self, reason: Reason, under: InProgress, message: str, *, sure: bool) -> None:
+    def __init__(self, reason: Reason, in_progress: InProgress, message: str, *, sure: bool) -> None:
+        """`sure`: what was in progress is to blame. Else something outside may have ended the process."""
         self.reason = reason
-        self.under = under
-        self.sure = sure  # what was under way is to blame, without trying it again
+        self.in_progress = in_progress
+        self.sure = sure
         super().__init__(message)
 
 
-class CompileError(RenderError):
-    """A template the child could not compile: its place among compiled.places, -1 when unknown."""
+class WorkerProcess:
+    """One running worker process. One question at a time; after WorkerDied it answers no more."""
 
-    def __init__(self, place: int, message: str) -> None:
-        self.place = place
-        super().__init__(message)
-
-
-class Child:
-    """One running child. One question at a time; after ChildDied it is of no more use."""
-
-    def __init__(self, process: asyncio.subprocess.Process, marker: ProgressMark, errors: Any, limits: Limits) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, mark: ProgressMark, errors: Any, limits: Limits) -> None:
         self._process = process
-        self._marker = marker
+        self._mark = mark
         self._errors = errors
         self._limits = limits
 
     @classmethod
     async def start(
-        cls, rules: Mapping[str, Any], bad: Mapping[int, FailureReason], limits: Limits, *, eager: bool
-    ) -> Child:
-        """A child that has the rules, and has compiled them if `eager`, else compiles each when it is first used.
+        cls, rules: Mapping[str, Any], quarantined: Mapping[int, FailureReason], limits: Limits, *, compile_all: bool
+    ) -> WorkerProcess:
+        """A worker that has the rules. Without `compile_all` it compiles the fields of a rule when they are needed.
 
-        CompileError or ChildDied when it cannot, and then nothing is left of it.
+        CannotCompile or WorkerDied when it cannot serve; the process has ended then.
         """
-        marker = ProgressMark.create()
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        mark = ProgressMark(_shared_memory())
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-s", "-B", "-X", "utf8", "-m", "adapter.mapping.render.worker"),
-                *(str(marker.fd), str(limits.memory)),
+                *(sys.executable, *_OPTIONS, str(mark.fd), str(limits.memory)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
-                pass_fds=(marker.fd,),
+                pass_fds=(mark.fd,),
                 env=_environment(),
                 start_new_session=True,
             )
         except OSError as exc:
-            marker.close()
+            mark.close()
             errors.close()
-            raise ChildDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
-        child = cls(process, marker, errors, limits)
-        order = {"rules": rules, "bad": protocol.pack_bad(bad), "deadline": limits.deadline, "eager": eager}
+            raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
+        worker = cls(process, mark, errors, limits)
+        order = {
+            "rules": rules,
+            "quarantined": protocol.pack_reasons(quarantined),
+            "deadline": limits.deadline,
+            "compile_all": compile_all,
+        }
         try:
-            answer = from_json(await child._ask(protocol.LOAD, to_json(order), LOAD_SECONDS))
+            answer = from_json(await worker._ask(protocol.LOAD, to_json(order), LOAD_SECONDS))
             if answer["broken"] is not None:
-                raise CompileError(*answer["broken"])
+                raise CannotCompile(*answer["broken"])
         except BaseException:
-            await child.stop()
+            await worker.stop()
             raise
-        return child
+        return worker
 
     async def render(self, payload: bytes) -> bytes:
-        """wire.pack_answers for the first jobs of protocol.pack_jobs, one at least."""
+        """protocol.pack_answers for the first requests of protocol.pack_requests, one at least."""
         return await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)
 
-    async def rehearse(self) -> dict[int, FailureReason]:
-        """Run every rule once: the templates that wanted too much. ChildDied when one could not be survived."""
-        number: int | None = 0
-        bad: dict[int, FailureReason] = {}
-        while number is not None:
-            order = to_json({"from": number})
-            answer = from_json(await self._ask(protocol.REHEARSE, order, self._limits.deadline * WALL))
-            number, bad = answer["next"], protocol.unpack_bad(answer["bad"])
-        return bad
+    async def try_out(self, rule: int) -> dict[int, FailureReason]:
+        """Run every template of one rule on a plain alert: those that want too much, by number."""
+        answer = await self._ask(protocol.TRY_OUT, to_json({"rule": rule}), self._limits.deadline * WALL)
+        return protocol.unpack_reasons(from_json(answer)["greedy"])
 
     async def stop(self) -> None:
         """End it now. Safe to call more than once."""
@@ -121,22 +119,21 @@ class Child:
         await self._process.wait()
         if not self._errors.closed:
             self._errors.close()
-            self._marker.close()
+            self._mark.close()
 
     async def _ask(self, kind: bytes, payload: bytes, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(kind, payload)
         except TimeoutError:
-            under = self._marker.read()
-            message = f"no answer within {seconds:g} s"
+            in_progress = self._mark.read()
             await self.stop()
-            raise ChildDied(Reason.TIMEOUT, under, message, sure=False) from None
+            raise WorkerDied(Reason.TIMEOUT, in_progress, f"no answer within {seconds:g} s", sure=False) from None
         except (OSError, EOFError):
             await self._process.wait()
             raise await self._exit_reason() from None
         except asyncio.CancelledError:
-            # The answer to a question nobody waits for any more would be taken for the next one's.
+            # The next question would get the answer to this one.
             await self.stop()
             raise
 
@@ -146,25 +143,34 @@ class Child:
         assert stdout is not None
         stdin.write(protocol.frame(kind, payload))
         await stdin.drain()
-        length, answered = protocol.PREFIX.unpack(await stdout.readexactly(protocol.PREFIX.size))
-        answer = await stdout.readexactly(length)
-        if answered != kind:
-            raise EOFError
-        return answer
+        length, _ = protocol.PREFIX.unpack(await stdout.readexactly(protocol.PREFIX.size))
+        return await stdout.readexactly(length)
 
-    async def _exit_reason(self) -> ChildDied:
-        under = self._marker.read()
+    async def _exit_reason(self) -> WorkerDied:
+        in_progress = self._mark.read()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 500))
-        words = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
         code = self._process.returncode
         await self.stop()
         if code == -signal.SIGPROF:
-            return ChildDied(Reason.TIMEOUT, under, f"stopped after {self._limits.deadline:g} s", sure=True)
+            return WorkerDied(Reason.TIMEOUT, in_progress, f"stopped after {self._limits.deadline:g} s", sure=True)
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return ChildDied(Reason.CRASH, under, f"ended by {how}" + (f": {words[-1]}" if words else ""), sure=False)
+        message = f"ended by {how}" + (f": {lines[-1]}" if lines else "")
+        return WorkerDied(Reason.CRASH, in_progress, message, sure=False)
+
+
+def _shared_memory() -> int:
+    """A file descriptor of one page that has no name."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("coc-adapter-progress")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, ProgressMark.SIZE)
+    return fd
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {**kept, "PYTHONPATH": str(Path(adapter.__file__).resolve().parent.parent)}

@@ -1,57 +1,56 @@
-"""One revision behind its child: whatever a template does to the child costs the fields concerned and nothing else.
+"""Renders by one rule set in one worker process, and restarts the process when a template ends it.
 
-A template found running when the child was stopped at its deadline is quarantined: it falls back at once from then on,
-for as long as the revision is in force. After a crash it is tried once more first, because a child may also be killed
-from outside. A rule that ends the child twice is quarantined whole, and a call that has lost its child too often falls
-back for the alerts that are left, so that a revision full of traps stalls each call for a few deadlines at most.
+A template that ends the process puts its rule into quarantine for as long as the rule set is in force: none of the
+rule's field templates is run again, or its condition is not. Then the alert is rendered again. After any end but the
+deadline the alert is tried once more before that, because the process may have been killed from outside. A call during
+which the process ends MAX_DEATHS times gives the alerts that are left the built-in body, so that no rule set stalls a
+call for more than a few deadlines.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adapter.mapping.render import protocol
-from adapter.mapping.render.engine import FailureReason, places
-from adapter.mapping.render.fallback import fallback
-from adapter.mapping.render.marker import InProgress
-from adapter.mapping.render.process import Child, ChildDied, CompileError, Limits
-from adapter.mapping.render.program import one_line
-from adapter.mapping.render.request import Reason, RenderRequest, RenderResult
-from adapter.mapping.rules.language import WHEN
+from adapter.mapping.render.body import fallback
+from adapter.mapping.render.engine import CannotCompile, one_line
+from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
+from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.worker import InProgress
 from adapter.mapping.rules.model import RuleSet
 
-CHUNK_JOBS: Final = 64
+CHUNK_ALERTS: Final = 64
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_DEATHS: Final = 4  # of one call
 
 
 class WorkerRenderer:
-    """Renders by one rule set until retired."""
+    """Each has a worker process of its own, which nothing rendered by another one can end."""
 
     def __init__(
-        self, ruleset: RuleSet, data: Mapping[str, Any], child: Child, limits: Limits, bad: Mapping[int, FailureReason]
+        self,
+        rules: RuleSet,
+        limits: Limits,
+        worker: WorkerProcess | None = None,
+        quarantined: Mapping[int, FailureReason] | None = None,
     ) -> None:
-        """`bad`: the templates that are quarantined from the start; the child knows them already."""
-        self.rules = ruleset
-        self.revision = ruleset.revision
-        self._data = data
-        self._places = places(data)
-        self._child: Child | None = child
+        """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number."""
+        self.rules = rules
+        self._data: Mapping[str, Any] = rules.as_data()
         self._limits = limits
-        self._bad = dict(bad)
-        self._deaths: Counter[tuple[int, int]] = Counter()  # by file and rule
+        self._worker = worker
+        self._quarantined = dict(quarantined or {})
         self._turn = asyncio.Lock()
         self._calls = 0
         self._retired = False
 
-    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
-        """All jobs, in order; what the child cannot do falls back."""
+    async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """All, in order. Never fails because of a template."""
         self._calls += 1
         try:
-            call = _Call(self, jobs)
+            call = _Call(self, requests)
             while call.left:
                 async with self._turn:
                     await call.step()
@@ -61,106 +60,96 @@ class WorkerRenderer:
             await self._end_if_unused()
 
     async def retire(self) -> None:
-        """No new calls come: end the child when the last one returns."""
+        """No new calls come: end the worker process when the last one returns."""
         self._retired = True
         await self._end_if_unused()
 
-    async def ask(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
-        """Answers for the first jobs, one at least. ChildDied when the child did not survive it."""
-        if self._child is None:
-            self._child = await self._restarted()
+    async def ask(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """Results for the first requests, one at least. WorkerDied when the process did not survive them."""
+        if self._worker is None:
+            self._worker = await self._restarted()
         try:
-            reply = await self._child.render(protocol.pack_jobs(jobs))
-            answers, bad = protocol.unpack_answers(reply, self.revision)
+            answer = await self._worker.render(protocol.pack_requests(requests))
         except BaseException:
-            self._child = None
+            self._worker = None
             raise
-        self._bad.update(bad)
         return [
-            fallback(job, self.revision, Reason.ERROR) if answer is None else answer
-            for job, answer in zip(jobs, answers, strict=False)
+            fallback(request, self.rules.revision, Reason.ERROR) if result is None else result
+            for request, result in zip(requests, protocol.unpack_answers(answer, self.rules.revision), strict=False)
         ]
 
-    def quarantine(self, index: int, why: FailureReason) -> None:
-        """Do not run this template again, nor any of its rule's after the second death."""
-        place = self._places[index]
-        self._bad[index] = why
-        self._deaths[place.file, place.rule] += 1
-        if self._deaths[place.file, place.rule] > 1:
-            for other, (file, rule, field) in enumerate(self._places):
-                if (file, rule) == (place.file, place.rule) and field != WHEN:
-                    self._bad.setdefault(other, why)
+    def quarantine(self, place: int, why: FailureReason) -> None:
+        """Leave the rule's field templates out from the next start on, or its condition if that is to blame."""
+        self._quarantined[place] = why
 
-    async def _restarted(self) -> Child:
+    async def _restarted(self) -> WorkerProcess:
         try:
-            return await Child.start(self._data, self._bad, self._limits, eager=False)
-        except CompileError as exc:
-            raise ChildDied(Reason.CRASH, InProgress(None, None), str(exc), sure=False) from exc
+            return await WorkerProcess.start(self._data, self._quarantined, self._limits, compile_all=False)
+        except CannotCompile as exc:
+            raise WorkerDied(Reason.CRASH, InProgress(None, None), str(exc), sure=False) from exc
 
     async def _end_if_unused(self) -> None:
-        if self._retired and self._calls == 0 and self._child is not None:
-            child, self._child = self._child, None
-            await child.stop()
+        if self._retired and self._calls == 0 and self._worker is not None:
+            worker, self._worker = self._worker, None
+            await worker.stop()
 
 
 class _Call:
-    """One call of render, taken forward a chunk at a time, so that calls at the same time take turns."""
+    """One call of `render`, one chunk a step, so that simultaneous calls take turns."""
 
-    def __init__(self, fence: WorkerRenderer, jobs: Sequence[RenderRequest]) -> None:
-        self._fence = fence
-        self._jobs = jobs
-        self._found: dict[int, RenderResult] = {}
-        self.left = list(range(len(jobs)))
-        self._suspects: Counter[int] = Counter()  # how often the child died at this job
+    def __init__(self, renderer: WorkerRenderer, requests: Sequence[RenderRequest]) -> None:
+        self._renderer = renderer
+        self._requests = requests
+        self._results: dict[int, RenderResult] = {}
+        self.left = list(range(len(requests)))
         self._deaths = 0
-        self._next = CHUNK_JOBS  # how many jobs to take at once
+        self._tried_again: set[int] = set()
+        self._limit = CHUNK_ALERTS
 
     @property
     def results(self) -> list[RenderResult]:
-        return [self._found[number] for number in range(len(self._jobs))]
+        return [self._results[number] for number in range(len(self._requests))]
 
     async def step(self) -> None:
         chunk = self._chunk()
         try:
-            answers = await self._fence.ask([self._jobs[number] for number in chunk])
-        except ChildDied as death:
+            results = await self._renderer.ask([self._requests[number] for number in chunk])
+        except WorkerDied as death:
             self._on_worker_death(chunk, death)
             return
-        for number, rendered in zip(chunk, answers, strict=False):
-            self._found[number] = rendered
-        del self.left[: len(answers)]
-        self._next = CHUNK_JOBS
+        self._results.update(zip(chunk, results, strict=False))
+        del self.left[: len(results)]
+        self._limit = CHUNK_ALERTS
 
     def _chunk(self) -> list[int]:
         size = 0
         chunk: list[int] = []
-        for number in self.left[: self._next]:
-            size += len(self._jobs[number].raw)
+        for number in self.left[: self._limit]:
+            size += len(self._requests[number].raw)
             if chunk and size > CHUNK_BYTES:
                 break
             chunk.append(number)
         return chunk
 
-    def _on_worker_death(self, chunk: list[int], death: ChildDied) -> None:
-        """Find the one to blame; every death brings the end of the call nearer."""
+    def _on_worker_death(self, chunk: list[int], death: WorkerDied) -> None:
         self._deaths += 1
-        job, place = death.under
-        done = 0 if job is None or job >= len(chunk) else job
-        # What was rendered before it died is safe to render, but its answers were not sent: those go first.
-        self._next = done or CHUNK_JOBS
+        alert, place = death.in_progress
+        done = alert or 0
+        # The alerts before the one in progress were rendered, but their results were lost: they go first.
+        self._limit = done or CHUNK_ALERTS
+        if alert is not None:
+            number = chunk[alert]
+            if not death.sure and number not in self._tried_again:
+                self._tried_again.add(number)
+            elif place is None:
+                self._give_up([number], death)
+            else:
+                self._renderer.quarantine(place, FailureReason(death.reason, one_line(death)))
         if self._deaths >= MAX_DEATHS:
             self._give_up(self.left[done:], death)
-        if job is None or job >= len(chunk):
-            return
-        number = chunk[job]
-        self._suspects[number] += 1
-        if death.sure or self._suspects[number] > 1:
-            if place is not None:
-                self._fence.quarantine(place, (death.reason, one_line(death)))
-            elif number in self.left:
-                self._give_up([number], death)
 
-    def _give_up(self, numbers: Sequence[int], death: ChildDied) -> None:
+    def _give_up(self, numbers: Sequence[int], death: WorkerDied) -> None:
         for number in numbers:
-            self._found[number] = fallback(self._jobs[number], self._fence.revision, death.reason, one_line(death))
+            request = self._requests[number]
+            self._results[number] = fallback(request, self._renderer.rules.revision, death.reason, one_line(death))
             self.left.remove(number)

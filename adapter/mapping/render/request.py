@@ -1,4 +1,4 @@
-"""What goes into a rendering and what comes out: the only words shared with the room that delivers."""
+"""What rendering takes and gives: the types that delivery, metrics and the stored outcome share with it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ class Reason(StrEnum):
     NO_RULE = "no rule"
     EMPTY = "empty"  # required, but rendered to nothing
     ERROR = "error"  # the template failed
-    TIMEOUT = "timeout"  # it was stopped at the deadline
-    MEMORY = "memory"  # it wanted more memory than the child may have
-    CRASH = "crash"  # it ended the child
+    TIMEOUT = "timeout"  # a template of the rule took too long
+    MEMORY = "memory"  # it wanted more memory than the worker process may have
+    CRASH = "crash"  # a template of the rule ended the worker process
     NOT_A_LEVEL = "not a level"  # alarmLevel outside COC's enum
     TOO_LONG = "too long"  # an optional field that must not be cut, such as a URL, was left out
     REFUSED = "refused"  # COC refused the mapped body; this is the built-in one
+
+
+class FailureReason(NamedTuple):
+    """Why a template gave nothing usable."""
+
+    reason: Reason
+    detail: str = ""  # one line for a person, at most 200 characters
 
 
 class Fallback(NamedTuple):
@@ -31,7 +38,7 @@ class Fallback(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """The operator's choices about the body, per integration."""
+    """What an integration's configuration says about the body."""
 
     clean_name: bool = True  # alarm_name: clean
     require_application_id: bool = True

@@ -1,32 +1,31 @@
-"""The child process: compiles the rules it is sent and renders alerts, within limits that end it and not the parent.
+"""The worker process: compiles the rules it is sent and renders alerts, within limits that end it and not the service.
 
-Memory is bounded by RLIMIT_AS. Time is bounded by a CPU timer per alert whose signal is not handled: it ends the
-process even inside C code, even when the parent is gone, and does not mistake a busy machine for an endless loop.
-Started as `python -m adapter.mapping.worker MARKER_FD MEMORY_BYTES`; imports little, because it is counted twice.
+Memory is limited by RLIMIT_AS. Time is limited by a timer of CPU seconds. Nothing handles its signal, so that it ends
+the process inside C code and after the service's death too. It stands still while other processes have the CPU.
+Started as `python -m adapter.mapping.render.worker MARK_FD MEMORY_BYTES`. Every import delays the start of the service.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import Subject
-from adapter.mapping.render.engine import CannotCompile
-from adapter.mapping.render.marker import ProgressMark
-from adapter.mapping.render.program import Program
+from adapter.mapping.render.engine import CannotCompile, Program
 from adapter.mapping.render.request import Contract, RenderRequest
 
-PATIENCE: Final = 0.1  # part of the deadline one template may take before it is not run again
+PATIENCE: Final = 0.1  # part of the deadline one template may take before its rule is put into quarantine
 
-_PLAIN: Final[Mapping[str, Any]] = {
+_ALERT: Final[Mapping[str, Any]] = {
     "status": "firing",
     "labels": {"alertname": "Rehearsal", "severity": "warning", "instance": "host.example:9100", "job": "rehearsal"},
     "annotations": {"summary": "A plain alert.", "description": "It tries every rule before alerts come."},
@@ -43,13 +42,52 @@ _GROUP: Final[Mapping[str, Any]] = {
     "commonAnnotations": {},
     "externalURL": "https://alertmanager.example",
 }
+PLAIN: Final = Subject("rehearsal", 1, "alarm", Contract(), _ALERT, _GROUP)
+"""What every rule is tried out on."""
+
+
+class InProgress(NamedTuple):
+    """The alert's number in its frame and the template's number; None where none was under way."""
+
+    alert: int | None
+    place: int | None
+
+
+class ProgressMark:
+    """What the worker is doing, in memory that both processes map: the service reads it after the worker's death."""
+
+    SIZE: Final = mmap.PAGESIZE
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, self.SIZE)
+        self._words = memoryview(self._map).cast("I")  # both numbers plus one, 0 for none
+
+    def alert(self, number: int) -> None:
+        self._words[1] = 0
+        self._words[0] = number + 1
+
+    def place(self, number: int) -> None:
+        self._words[1] = number + 1
+
+    def idle(self) -> None:
+        self._words[0] = self._words[1] = 0
+
+    def read(self) -> InProgress:
+        alert, place = self._words[0], self._words[1]
+        return InProgress(alert - 1 if alert else None, place - 1 if place else None)
+
+    def close(self) -> None:
+        self._words.release()
+        self._map.close()
+        os.close(self.fd)
 
 
 class Worker:
-    """Answers frames one after another."""
+    """Answers one frame after another."""
 
-    def __init__(self, marker: ProgressMark) -> None:
-        self._marker = marker
+    def __init__(self, mark: ProgressMark) -> None:
+        self._mark = mark
         self._program: Program | None = None
         self._deadline = 1.0
 
@@ -58,70 +96,70 @@ class Worker:
             return to_json({"broken": self._load(from_json(payload))})
         assert self._program is not None, "LOAD comes first"
         try:
-            if kind == protocol.REHEARSE:
-                following = self._rehearse(self._program, from_json(payload)["from"])
-                return to_json({"next": following, "bad": protocol.pack_bad(self._program.bad)})
+            if kind == protocol.TRY_OUT:
+                return self._try_out(self._program, from_json(payload)["rule"])
             return self._render(self._program, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-            self._marker.idle()
+            self._mark.idle()
 
     def _load(self, order: dict[str, Any]) -> tuple[int, str] | None:
         self._deadline = order["deadline"]
         try:
             self._program = Program(
                 order["rules"],
-                protocol.unpack_bad(order["bad"]),
-                mark=self._marker.place,
+                protocol.unpack_reasons(order["quarantined"]),
+                mark=self._mark.place,
                 clock=time.monotonic,
-                cpu=time.thread_time,
+                lap=self._lap,
                 patience=self._deadline * PATIENCE,
-                eager=order["eager"],
             )
+            if order["compile_all"]:
+                self._program.compile()
         except CannotCompile as exc:
-            return exc.index, str(exc)
+            return exc.place, str(exc)
         return None
 
-    def _rehearse(self, program: Program, number: int) -> int | None:
-        subject = Subject("rehearsal", 1, "alarm", Contract(), _PLAIN, _GROUP)
-        started = time.monotonic()
-        while number < len(program.rules):
-            self._begin(number)
-            program.rehearse(subject, "default", program.rules[number])
-            number += 1
-            if time.monotonic() - started > self._deadline / 4:
-                break
-        return number if number < len(program.rules) else None
+    def _try_out(self, program: Program, rule: int) -> bytes:
+        self._begin(0)
+        return to_json({"greedy": protocol.pack_reasons(program.try_out(program.rules[rule], PLAIN, "default"))})
 
     def _render(self, program: Program, payload: bytes) -> bytes:
-        started, size, known = time.monotonic(), 0, set(program.bad)
+        started, size = time.monotonic(), 0
         answers: list[tuple[Sequence[Any], bytes] | None] = []
-        for number, job in enumerate(protocol.unpack_jobs(payload)):
+        for number, request in enumerate(protocol.unpack_requests(payload)):
             self._begin(number)
-            answers.append(answer := self._one(program, job))
+            answers.append(answer := _one(program, request))
             size += len(answer[1]) if answer else 0
             if size > protocol.MAX_ANSWERS or time.monotonic() - started > self._deadline / 4:
                 break
-        learnt = {index: why for index, why in program.bad.items() if index not in known}
-        return protocol.pack_answers(answers, learnt)
+        return protocol.pack_answers(answers)
 
     def _begin(self, number: int) -> None:
-        self._marker.job(number)
-        signal.setitimer(signal.ITIMER_PROF, self._deadline)
+        self._mark.alert(number)
+        self._lap()
 
-    def _one(self, program: Program, job: RenderRequest) -> tuple[Sequence[Any], bytes] | None:
-        """An answer; None when the alert cannot be read at all."""
-        try:
-            both = from_json(job.raw)
-            subject = Subject(job.alarm_id, job.time_ms, job.status, job.contract, both["alert"], both["group"])
-            *told, body = program.render(subject, job.integration)
-            return told, b"" if body is None else to_json(body)
-        except (ValueError, KeyError, TypeError, AttributeError, MemoryError):
-            return None
+    def _lap(self) -> float:
+        """CPU seconds since the timer was set. Sets it anew."""
+        left, _ = signal.setitimer(signal.ITIMER_PROF, self._deadline)
+        return self._deadline - left
+
+
+def _one(program: Program, request: RenderRequest) -> tuple[Sequence[Any], bytes] | None:
+    """One answer; None when the alert cannot be read."""
+    try:
+        both = from_json(request.raw)
+        subject = Subject(
+            request.alarm_id, request.time_ms, request.status, request.contract, both["alert"], both["group"]
+        )
+        *fields, body = program.render(subject, request.integration)
+        return fields, b"" if body is None else to_json(body)
+    except (ValueError, KeyError, TypeError, AttributeError, MemoryError):
+        return None
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:
-    """Until the parent closes its end."""
+    """Until the service closes its end."""
     while len(prefix := requests.read(protocol.PREFIX.size)) == protocol.PREFIX.size:
         length, kind = protocol.PREFIX.unpack(prefix)
         payload = requests.read(length)
@@ -132,18 +170,18 @@ def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:
 
 
 def main() -> None:
-    marker = ProgressMark(int(sys.argv[1]))
+    mark = ProgressMark(int(sys.argv[1]))
     memory = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    # Nothing that prints may end up between two frames.
+    # Whatever prints to standard output must not come between two frames.
     with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb") as answers:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(2, 1)
         os.close(nothing)
-        serve(requests, answers, Worker(marker))
+        serve(requests, answers, Worker(mark))
 
 
 if __name__ == "__main__":

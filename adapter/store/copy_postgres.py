@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
-from zlib import crc32
 
 from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store.copy_form import PAGE, Copied, Row, Rows
-from adapter.store.postgres.connection import SCHEMA, connect
+from adapter.store.postgres.connection import SCHEMA, Database
+from adapter.store.postgres.intake import key_of
 from adapter.store.postgres.migrations import migrate, migrations
-from adapter.store.postgres.replicas import serving
-from adapter.store.postgres.rows import key_of, storable
+from adapter.store.postgres.replicas import storable, users
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -24,7 +23,7 @@ _NO_HURRY: Final = (
 )
 _BYTES: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url", "reason"}
 """Text of an alert, which is bytes here; `reason` only of a reject."""
-_OWN: Final = {"key", "due", "lease_token", "lease_until", "lease_owner", "crc"}
+_OWN: Final = {"key", "due", "lease_token", "lease_until", "lease_owner"}
 _KEYS: Final = {"pause": "integration", "report": "seq"}
 # A lease that was never given back does not travel; that its report may have been sent does.
 _WORKED_OUT: Final = {
@@ -51,20 +50,20 @@ class PostgresEnd:
     @classmethod
     @asynccontextmanager
     async def take(cls, dsn: str, clock: Clock, role: str) -> AsyncIterator[Self]:
-        link = await connect(dsn, clock=clock, on_commit=lambda seconds: None)
+        database = await Database.connect(dsn, clock=clock)
         try:
-            await migrate(link, migrations())
-            async with link.write() as connection:
-                if busy := await serving(link):
+            await migrate(database, migrations())
+            async with database.write() as connection:
+                if busy := await users(database):
                     raise StoreRefused(f"the {role} is being served: {', '.join(busy)}; stop the adapter first")
                 await connection.execute(_NO_HURRY)
                 yield cls(connection, clock)
         finally:
-            await link.close()
+            await database.close()
 
     async def rows(self, table: str) -> AsyncIterator[Rows]:
         key, last = _KEYS.get(table, "id"), None
-        columns = [name for name in await self._columns(table) if name not in _OWN or name == "crc"]
+        columns = [name for name in await self._columns(table) if name not in _OWN]
         names = ", ".join(_WORKED_OUT.get(name, name) for name in columns)
         while True:
             after = "TRUE" if last is None else f"{key} > $1"
@@ -131,7 +130,7 @@ def _read(table: str, row: Row) -> Row:
     for name in _BYTES & neutral.keys() - ({"reason"} if table == "pause" else set()):
         neutral[name] = neutral[name].decode()
     if table == "report":
-        neutral["sound"] = crc32(row["raw"]) == row["crc"]
+        neutral["sound"] = True
     return neutral
 
 
@@ -143,7 +142,4 @@ def _written(table: str, row: Row) -> Row:
         own |= {name: storable(own[name]) for name in ("asked_by", "detail")}
     if table == "alarm":
         own["key"] = key_of(row["fingerprint"])
-    if table == "report":
-        # What was damaged stays known as damaged.
-        own["crc"] = crc32(row["raw"]) ^ (not row["sound"])
     return own

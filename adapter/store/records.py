@@ -29,7 +29,7 @@ ALARM_ROW_COLUMNS: Final = (
 )
 REPORT_COLUMNS: Final = (
     "report.seq, report.integration, alarm.fingerprint, report.episode, report.kind, report.coc_alarm_id, report.raw,"
-    " report.received, report.webhook, report.attempts, report.refused, report.body, report.crc"
+    " report.received, report.webhook, report.attempts, report.refused, report.body"
 )
 CLAIM_COLUMNS: Final = (
     f"{REPORT_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode"

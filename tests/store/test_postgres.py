@@ -16,7 +16,7 @@ from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import BacklogFull, StoreRefused, StoreUnavailable
 from adapter.store.contract import Settlement
-from adapter.store.postgres.connection import connect
+from adapter.store.postgres.connection import Database
 from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
@@ -374,16 +374,6 @@ async def test_labels_with_nul_are_found_by_text(dsn: str) -> None:
         assert [row.alarm.fingerprint for row in await store.alarms(AlarmQuery(text="t\0r"))] == ["a1"]
 
 
-async def test_a_damaged_report_is_sent_with_what_is_still_known(postgres: PostgresServer, dsn: str) -> None:
-    async with replicas(dsn, 1) as (store,):
-        await store.accept(firing("a1"))
-        async with postgres.admin(dsn) as connection:
-            await connection.execute("UPDATE report SET raw = set_byte(raw, 20, 0)")
-        (claim,) = (await store.claim("default", 1)).claims
-        alert, _ = unpack(claim.report.raw)
-        assert alert["labels"] == {"alertname": "Full", "instance": "a1"}
-
-
 # Schema and settings
 
 
@@ -400,29 +390,29 @@ async def test_replicas_that_start_at_once_migrate_once(postgres: PostgresServer
 async def test_a_later_migration_is_applied_by_one_of_those_that_start(dsn: str) -> None:
     steps = migrations()
     more = steps | {max(steps) + 1: "CREATE TABLE later (id int); INSERT INTO later VALUES (1)"}
-    links = [await connect(dsn, clock=SystemClock(), on_commit=lambda seconds: None) for _ in range(3)]
+    databases = [await Database.connect(dsn, clock=SystemClock()) for _ in range(3)]
     try:
-        await migrate(links[0], steps)
-        await asyncio.gather(*(migrate(link, more) for link in links))
-        async with links[0].read() as connection:
+        await migrate(databases[0], steps)
+        await asyncio.gather(*(migrate(database, more) for database in databases))
+        async with databases[0].read() as connection:
             assert await connection.fetchval("SELECT count(*) FROM later") == 1
         with pytest.raises(StoreRefused, match="newer adapter"):
-            await migrate(links[0], steps)
+            await migrate(databases[0], steps)
     finally:
-        for link in links:
-            await link.close()
+        for database in databases:
+            await database.close()
 
 
 async def test_a_failed_migration_leaves_the_schema_as_it_was(dsn: str) -> None:
     steps = migrations()
-    link = await connect(dsn, clock=SystemClock(), on_commit=lambda seconds: None)
+    database = await Database.connect(dsn, clock=SystemClock())
     try:
-        await migrate(link, steps)
+        await migrate(database, steps)
         with pytest.raises(Exception, match="syntax"):
-            await migrate(link, steps | {max(steps) + 1: "CREATE TABLE later (id int); oops"})
-        await migrate(link, steps)
+            await migrate(database, steps | {max(steps) + 1: "CREATE TABLE later (id int); oops"})
+        await migrate(database, steps)
     finally:
-        await link.close()
+        await database.close()
 
 
 async def test_a_newer_schema_is_refused(postgres: PostgresServer, dsn: str) -> None:

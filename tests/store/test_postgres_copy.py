@@ -17,7 +17,7 @@ from adapter.store import open_store
 from adapter.store.contract import Store
 from adapter.store.copy import copy_store
 from adapter.store.views import AlarmQuery
-from tests.store.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, firing, gone, resolved, retried
+from tests.store.builders import DAY, FOREVER, NOON, delivered, firing, gone, resolved, retried
 from tests.store.postgres_faults import disagreements
 from tests.store.postgres_server import PostgresServer
 
@@ -192,18 +192,3 @@ async def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 async def test_memory_is_nothing_to_copy(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="memory"):
         await copy_store("memory:", f"sqlite:{tmp_path}/other.db", SystemClock())
-
-
-async def test_a_damaged_report_stays_known_as_damaged(postgres: PostgresServer, new_url: NewUrl) -> None:
-    urls = [await new_url("postgresql"), await new_url("sqlite"), await new_url("postgresql")]
-    store = await opened(urls[0])
-    await store.accept(an_intake(an_alert("a1", text="secret")))
-    await store.close()
-    async with postgres.admin(urls[0]) as connection:
-        await connection.execute("UPDATE report SET crc = crc + 1")
-    await copy_store(urls[0], urls[1], SystemClock())
-    await copy_store(urls[1], urls[2], SystemClock())
-    store = await opened(urls[2])
-    (claim,) = (await store.claim("default", 1)).claims
-    assert "damaged" in unpack(claim.report.raw)[0]["annotations"]["description"]
-    await store.close()

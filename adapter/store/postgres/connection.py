@@ -1,6 +1,6 @@
-"""The way to PostgreSQL: a pool of connections, one shape of transaction, and what each failure means.
+"""Connections to one PostgreSQL database: a pool, one shape of transaction, and what each failure means.
 
-Rules for whoever edits it, all of them for transaction poolers and for failovers:
+Rules for changes here, all of them for transaction poolers and for failovers:
 1. No session state: no LISTEN, no SET without LOCAL, no session lock, no named prepared statement. Every statement
    runs inside a transaction, because a pooler may move the next one to another server process.
 2. A commit is never cancelled, only abandoned: PostgreSQL answers a cancelled wait for its standby with success.
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 SCHEMA: Final = "coc_adapter"
 POOL_SIZE: Final = 10
 CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 8.0  # below Alertmanager's peer timeout of 15 s, after which its twin sends too
 STATEMENT_SECONDS: Final = 8.0
 COMMIT_SECONDS: Final = 8.0
+CLOSE_SECONDS: Final = 10.0
+TRIES: Final = 3  # of a transaction that met another one
 
 # The last two are how asyncpg says that a connection broke under it.
 _UNCLEAR: Final = (
@@ -63,16 +69,56 @@ class CommitUnknown(StoreUnavailable):
     """The connection was lost during the commit: it may have happened or not."""
 
 
-class Link:
-    """A pool of connections to one database. Reconnects by itself."""
+def retried(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Call it again when it raises TryAgain, up to TRIES times in all."""
+
+    @wraps(method)
+    async def repeat(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            with suppress(TryAgain):
+                return await method(*args, **kwargs)
+        return await method(*args, **kwargs)
+
+    return repeat
+
+
+class Database:
+    """A pool of connections. Reconnects by itself; after `close` every transaction is StoreUnavailable."""
 
     def __init__(self, pool: asyncpg.Pool[Any], clock: Clock, on_commit: Callable[[float], None]) -> None:
         self._pool = pool
         self._clock = clock
         self._on_commit = on_commit
+        self._closed = False
+        self._transactions = 0  # under way, or waiting for a connection
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    async def connect(
+        cls, dsn: str, *, clock: Clock, on_commit: Callable[[float], None] = lambda seconds: None
+    ) -> Self:
+        """StoreUnavailable when no server that takes writes answers."""
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=0,
+                max_size=POOL_SIZE,
+                statement_cache_size=0,
+                target_session_attrs=SessionAttribute.read_write,
+                timeout=CONNECT_SECONDS,
+                command_timeout=STATEMENT_SECONDS + 2,
+                reset=_nothing_to_reset,
+            )
+        except (*TROUBLE, ssl.SSLError, ValueError) as exc:
+            raise StoreUnavailable(f"PostgreSQL cannot be reached: {_one_line(exc)}") from exc
+        return cls(pool, clock, on_commit)
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
-        """A durable transaction: committed at the end of the block, rolled back by any exception in it."""
+        """A durable transaction: rolled back by any exception in the block, else committed at its end.
+
+        A block that found nothing to write may execute ROLLBACK itself.
+        """
         return self._transaction(_WRITE)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
@@ -81,6 +127,10 @@ class Link:
 
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        self._transactions += 1
+        self._idle.clear()
         try:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 try:
@@ -88,13 +138,17 @@ class Link:
                     yield connection
                     if begin is _READ:
                         await connection.execute("COMMIT")
-                    else:
+                    elif connection.is_in_transaction():
                         await self._commit(connection)
                 except BaseException as exc:
                     await _roll_back(connection, exc)
                     raise
         except TROUBLE as exc:
             raise await self._meaning(exc) from exc
+        finally:
+            self._transactions -= 1
+            if not self._transactions:
+                self._idle.set()
 
     async def _commit(self, connection: Connection) -> None:
         warnings: list[str] = []
@@ -128,7 +182,7 @@ class Link:
             raise CommitUnknown(f"the commit is not on the standby: {warnings[0]}")
 
     async def _meaning(self, exc: Exception) -> Exception:
-        """Our word for what PostgreSQL or the network said; what is our own mistake stays as it is."""
+        """The error to raise instead; what only a mistake of ours can cause stays as it is."""
         if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
             return TryAgain(f"PostgreSQL: {_one_line(exc)}")
         if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
@@ -140,34 +194,18 @@ class Link:
         return StoreUnavailable(f"PostgreSQL: {_one_line(exc)}")
 
     async def close(self) -> None:
-        """Once nobody uses it; what does after two seconds is cut off."""
+        """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off."""
+        self._closed = True
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._idle.wait()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
 
-async def connect(dsn: str, *, clock: Clock, on_commit: Callable[[float], None]) -> Link:
-    """StoreUnavailable when no server that takes writes answers."""
-    try:
-        pool = await asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=POOL_SIZE,
-            statement_cache_size=0,
-            target_session_attrs=SessionAttribute.read_write,
-            timeout=CONNECT_SECONDS,
-            command_timeout=STATEMENT_SECONDS + 2,
-            reset=_nothing_to_reset,
-        )
-    except (*TROUBLE, ssl.SSLError, ValueError) as exc:
-        raise StoreUnavailable(f"PostgreSQL cannot be reached: {_one_line(exc)}") from exc
-    return Link(pool, clock, on_commit)
-
-
 async def _nothing_to_reset(_: object) -> None:
-    """No session state is ever made, so the round trip that asyncpg would spend is saved."""
+    """There is no session state (rule 1), so the round trip of asyncpg's reset is saved."""
 
 
 async def _roll_back(connection: Connection, exc: BaseException) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from adapter.store.postgres.connection import Link
+from adapter.store.postgres.connection import Database
 from adapter.store.views import Counts
 
 _COUNTS: Final = """
@@ -29,24 +29,26 @@ GROUP BY integration
 
 
 class RunningCounts:
-    """By integration. `pending` and `open_alarms` may be read at any time; they are never below zero."""
+    """By integration; never below zero."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._pending: Counter[str] = Counter()
         self._open_alarms: Counter[str] = Counter()
 
-    async def refresh(self, link: Link) -> dict[str, Counts]:
-        """Read them anew; the integrations of which there is something."""
-        async with link.read() as connection:
+    async def refresh(self) -> dict[str, Counts]:
+        """Read them from the database: the integrations of which there is something."""
+        async with self._database.read() as connection:
             rows = await connection.fetch(_COUNTS)
-        self._pending = Counter({row["integration"]: row["pending"] for row in rows})
-        self._open_alarms = Counter({row["integration"]: row["open_alarms"] for row in rows})
-        return {
+        counts = {
             row["integration"]: Counts(
                 pending=row["pending"], open_alarms=row["open_alarms"], oldest=row["oldest"], dead=row["dead"]
             )
             for row in rows
         }
+        self._pending = Counter({name: one.pending for name, one in counts.items()})
+        self._open_alarms = Counter({name: one.open_alarms for name, one in counts.items()})
+        return counts
 
     def add(self, integration: str, *, pending: int, open_alarms: int = 0) -> None:
         """This replica has committed this difference."""

@@ -1,140 +1,255 @@
-"""`accept` on PostgreSQL: one statement a kind of row, whatever the number of alerts.
+"""Webhooks into PostgreSQL: one transaction each, and one statement a kind of row, whatever the number of alerts.
 
-What a webhook changes is worked out twice. First on what is committed, without a lock: mostly nothing is owed, and then
-nothing is locked nor written. Then again under the locks of those alarms only that change; a new alarm is locked by
-inserting it. Locks are taken in one order everywhere, so that nobody waits in a circle: new alarms by key, known alarms
-by id.
+The plan is made twice. First on the alarms as they are committed, without a lock: mostly nothing changes, and then
+nothing is locked or written. Then again under the locks of the alarms that change; a new alarm is locked by inserting
+it. Locks are taken in one order everywhere, so that no two transactions wait for each other: new alarms by key, known
+alarms by id.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from adapter.alarm import Alarm, Kind, News
-from adapter.alertmanager import Reject
+from adapter.alarm import Alarm, Outcome
+from adapter.alertmanager import Reject, pack
 from adapter.clock import Micros
-from adapter.store.backlog import Added, refuse_over
-from adapter.store.contract import Intake, Receipt
-from adapter.store.last_seen import Seen
-from adapter.store.plan import Change, changes
-from adapter.store.postgres.apply import insert_alarms, keys_of, write_plan, write_rejects
-from adapter.store.postgres.connection import Link, TryAgain
+from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
+from adapter.store.last_seen import SeenLater
+from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog, plan_of
+from adapter.store.postgres.connection import Database, TryAgain, retried
 from adapter.store.postgres.counts import RunningCounts
-from adapter.store.postgres.plan import Plan, plan_of
-from adapter.store.postgres.rows import alarm_of
+from adapter.store.records import ALARM_COLUMNS, alarm_of, labels_to_json
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
 
     from adapter.store.postgres.connection import Connection
 
-_QUICK: Final = 100  # alerts, about 2 ms
+T = TypeVar("T")
 
-_STATE: Final = (
-    "id, fingerprint, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending"
-)
-_KNOWN: Final = f"SELECT {_STATE} FROM alarm WHERE integration = $1 AND key = ANY($2::bytea[])"  # noqa: S608
-_LOCKED: Final = f"{_KNOWN} ORDER BY id FOR UPDATE"
+_FEW: Final = 100  # alerts, about 2 ms; more are worked out in a thread, so that small webhooks need not wait for them
+_LONGEST_KEY: Final = 255  # bytes; an entry of the index holds 2,700
+
+# Statements are put together from constants alone, which is why S608 is off for them.
+_KNOWN: Final = f"SELECT alarm.id, {ALARM_COLUMNS} FROM alarm WHERE integration = $1 AND key = ANY($2::bytea[])"  # noqa: S608
+_LOCKED: Final = f"{_KNOWN} ORDER BY alarm.id FOR UPDATE"
 _UNTRIED: Final = """
 SELECT a.fingerprint, r.seq FROM alarm a CROSS JOIN LATERAL (
     SELECT seq, kind, attempts FROM report WHERE alarm = a.id AND outcome IS NULL ORDER BY seq DESC LIMIT 1) r
 WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
-  -- under way is the first pending report of a leased alarm: the last one only where it is the only one
+  -- claimed is the first pending report of a leased alarm: the last one only where it is the only one
   AND (a.lease_until IS NULL OR a.lease_until < clock_timestamp() OR a.pending > 1)
 """
+_NEW: Final = """
+INSERT INTO alarm (integration, first_seen, last_seen, due, key, fingerprint, labels, status, episode, coc_alarm_id,
+                   starts, ends, content, revision, pending)
+SELECT $1::text, $2::bigint, $2::bigint, CASE WHEN u.pending > 0 THEN now() END, u.*
+FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
+            $11::bytea[], $12::text[], $13::bigint[])
+  AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, pending)
+ORDER BY u.key
+ON CONFLICT (integration, key) DO NOTHING
+RETURNING id, fingerprint
+"""
+_CHANGE: Final = """
+WITH superseded AS (UPDATE report SET outcome = 'superseded', done = $1 WHERE seq = ANY($2::bigint[]))
+UPDATE alarm a
+SET last_seen = greatest(a.last_seen, $1), labels = u.labels, status = u.status, episode = u.episode,
+    coc_alarm_id = u.coc_alarm_id, starts = u.starts, ends = u.ends, content = u.content, revision = u.revision,
+    pending = u.pending, due = CASE WHEN u.pending > 0 THEN coalesce(a.due, now()) END
+FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
+            $11::text[], $12::bigint[])
+  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, pending)
+WHERE a.id = u.id
+"""
+_WEBHOOK: Final = """
+WITH sender AS (
+    INSERT INTO webhook (integration, received, receiver, group_key, external_url, alerts, owed, truncated, size)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+), owed AS (
+    INSERT INTO report (integration, received, webhook, alarm, episode, kind, coc_alarm_id, raw, outcome, done)
+    SELECT $1, $2, sender.id, u.alarm, u.episode, u.kind, u.coc_alarm_id, u.raw, u.outcome, u.done
+    FROM sender, unnest($10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::bytea[], $15::text[],
+                        $16::bigint[])
+      WITH ORDINALITY AS u(alarm, episode, kind, coc_alarm_id, raw, outcome, done, place)
+    ORDER BY u.place
+)
+SELECT id FROM sender
+"""
+_REJECT: Final = """
+INSERT INTO reject (integration, received, reason, head)
+SELECT $1::text, $2::bigint, u.* FROM unnest($3::bytea[], $4::bytea[]) AS u RETURNING id
+"""
+_FORGET: Final = "DELETE FROM reject WHERE id IN (SELECT id FROM reject WHERE id <= $1 FOR UPDATE SKIP LOCKED)"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresIntake:
+    """The IntakeStore: promises 1 to 5 and 8."""
+
+    database: Database
+    counts: RunningCounts
+    seen: SeenLater
+    backlog: int
+
+    @retried
+    async def accept(self, intake: Intake) -> Receipt:
+        alerts = intake.webhook.alerts
+        async with self.database.write() as connection:
+            names = dict.fromkeys(alert.fingerprint for alert in alerts)
+            known = _known(await connection.fetch(_KNOWN, intake.integration, keys_of(names)))
+            plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
+            webhook = 0
+            if plan.alarms or intake.webhook.rejects:
+                new = await _lock(connection, intake, plan, known)
+                plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
+                await _supersede(connection, plan, known)
+                check_backlog(plan, pending=self.counts.all_pending, bound=self.backlog)
+                known.ids |= new
+                webhook = await _write(connection, intake, plan, known.ids, changed=plan.alarms.keys() - new.keys())
+            else:
+                await connection.execute("ROLLBACK")
+        self.counts.add(intake.integration, pending=plan.added, open_alarms=plan.opened)
+        result = accept_result(
+            plan,
+            intake,
+            known.ids,
+            webhook=webhook,
+            pending=self.counts.pending(intake.integration),
+            open_alarms=self.counts.open_alarms(intake.integration),
+        )
+        self.seen.add(result.seen)
+        return result.receipt
+
+    async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+        async with self.database.write() as connection:
+            await _write_rejects(connection, integration, received, rejects)
+
+
+def keys_of(fingerprints: Iterable[str]) -> list[bytes]:
+    return [key_of(name) for name in fingerprints]
+
+
+def key_of(fingerprint: str) -> bytes:
+    """What identifies an alarm in the index: the fingerprint, or its digest where it is too long for the index."""
+    text = fingerprint.encode(errors="replace")
+    return text if len(text) <= _LONGEST_KEY else b"sha256:" + hashlib.sha256(text).digest()
 
 
 @dataclass(slots=True)
 class _Known:
-    """Alarms by fingerprint, and where their rows are."""
+    """Alarms by fingerprint, and the ids of their rows."""
 
     alarms: dict[str, Alarm] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptResult:
-    """A receipt, and what `maintain` is to write later."""
-
-    receipt: Receipt
-    seen: Seen
-
-
-async def accept(link: Link, intake: Intake, backlog: int, counts: RunningCounts) -> AcceptResult:
-    """Promises 1 to 5 and 8. TryAgain when the alarms changed too quickly; nothing was written then."""
-    keys = keys_of(dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts))
-    async with link.read() as connection:
-        known = _known(await connection.fetch(_KNOWN, intake.integration, keys))
-    plan = plan_of(await _changes(known, intake), {})
-    if not plan.final and not intake.webhook.rejects:
-        return _taken(intake, plan, known, 0, counts)
-    async with link.write() as connection:
-        known, fresh = await _lock(connection, intake, plan, known)
-        made = await _changes(known, intake)
-        plan = plan_of(made, await _untried(connection, made, known.ids))
-        known.ids |= fresh
-        added = Added()
-        added.count(made, plan.superseding)
-        refuse_over(backlog, counts.all_pending, added)
-        webhook = await write_plan(connection, intake, plan, known.ids, fresh)
-    counts.add(intake.integration, pending=len(plan.owed) - plan.superseding, open_alarms=plan.firing)
-    return _taken(intake, plan, known, webhook, counts)
+def _known(rows: Iterable[Row]) -> _Known:
+    known = _Known()
+    for row in rows:
+        alarm = alarm_of(row)
+        known.alarms[alarm.fingerprint] = alarm
+        known.ids[alarm.fingerprint] = row["id"]
+    return known
 
 
-async def reject(link: Link, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
-    async with link.write() as connection:
-        await write_rejects(connection, integration, received, rejects)
+async def _in_thread_if_many(alerts: Sequence[object], work: Callable[[], T]) -> T:
+    return work() if len(alerts) <= _FEW else await asyncio.to_thread(work)
 
 
-async def _changes(known: _Known, intake: Intake) -> list[Change]:
-    """`base.changes`; a large webhook is worked out in a thread, so that small ones need not wait for it."""
-    if len(intake.webhook.alerts) <= _QUICK:
-        return changes(known.alarms, intake)
-    return await asyncio.to_thread(changes, known.alarms, intake)
+async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Known) -> dict[str, int]:
+    """Lock the alarms of the plan and bring `known` up to date; the ids of the new ones, which are inserted.
 
-
-async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Known) -> tuple[_Known, dict[str, int]]:
-    """Lock the alarms that change; all as they are now, without those that this transaction inserted, and their ids."""
-    new = {name: alarm for name, alarm in plan.final.items() if name not in known.ids}
-    fresh = await insert_alarms(connection, intake, new, plan.labels) if new else {}
-    others = [name for name in plan.final if name not in fresh]
+    TryAgain when one was pruned meanwhile.
+    """
+    new = {name: change for name, change in plan.alarms.items() if name not in known.ids}
+    inserted = await _insert(connection, intake, new) if new else {}
+    others = [name for name in plan.alarms if name not in inserted]
     if others:
         locked = _known(await connection.fetch(_LOCKED, intake.integration, keys_of(others)))
         if len(locked.ids) < len(others):
             raise TryAgain("an alarm was pruned while it came back")
-        known = _Known(known.alarms | locked.alarms, known.ids | locked.ids)
-    return known, fresh
+        known.alarms |= locked.alarms
+        known.ids |= locked.ids
+    return inserted
 
 
-async def _untried(connection: Connection, made: list[Change], ids: dict[str, int]) -> dict[str, int]:
-    """By fingerprint, the pending report that an `update` replaces."""
-    names = {change.alert.fingerprint for change in made if change.step.owed is Kind.UPDATE}
-    alarms = [ids[name] for name in names if name in ids]
-    rows = await connection.fetch(_UNTRIED, alarms) if alarms else []
-    return {row["fingerprint"].decode(): row["seq"] for row in rows}
-
-
-def _taken(intake: Intake, plan: Plan, known: _Known, webhook: int, counts: RunningCounts) -> AcceptResult:
-    plan.news[News.REJECTED] += len(intake.webhook.rejects)
-    receipt = Receipt(
-        webhook=webhook,
-        news=dict(plan.news),
-        owed=tuple((row.fingerprint, row.kind) for row in plan.owed),
-        superseded=plan.superseding,
-        pending=counts.pending(intake.integration),
-        open_alarms=counts.open_alarms(intake.integration),
+async def _insert(connection: Connection, intake: Intake, new: dict[str, ChangedAlarm]) -> dict[str, int]:
+    """Ids by fingerprint, without those that another transaction inserted first."""
+    names = [name.encode() for name in new]
+    rows = await connection.fetch(
+        _NEW, intake.integration, intake.received, keys_of(new), names, *_columns(new.values())
     )
-    repeated, stale = ([known.ids[name] for name in names] for names in (plan.repeated, plan.stale))
-    return AcceptResult(receipt, Seen(intake.received, repeated, stale))
+    return {row["fingerprint"].decode(): row["id"] for row in rows}
 
 
-def _known(rows: Sequence[Row]) -> _Known:
-    found = _Known()
-    for row in rows:
-        alarm = alarm_of(row)
-        found.alarms[alarm.fingerprint] = alarm
-        found.ids[alarm.fingerprint] = row["id"]
-    return found
+async def _supersede(connection: Connection, plan: Plan, known: _Known) -> None:
+    if plan.replaceable:
+        rows = await connection.fetch(_UNTRIED, [known.ids[name] for name in plan.replaceable])
+        plan.supersede({row["fingerprint"].decode(): row["seq"] for row in rows})
+
+
+async def _write(
+    connection: Connection, intake: Intake, plan: Plan, ids: dict[str, int], *, changed: Iterable[str]
+) -> int:
+    """Everything but the new alarms; the id of the webhook, 0 when it left nothing but changed alarms."""
+    if names := list(changed):
+        alarms = [plan.alarms[name] for name in names]
+        places = [ids[name] for name in names]
+        await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_columns(alarms))
+    if not plan.owed and not intake.webhook.rejects:
+        return 0
+    reports = await _in_thread_if_many(plan.owed, lambda: _report_columns(intake, plan, ids))
+    webhook = await connection.fetchval(_WEBHOOK, *_sender(intake, len(plan.owed)), *reports)
+    await _write_rejects(connection, intake.integration, intake.received, intake.webhook.rejects)
+    return int(webhook)
+
+
+async def _write_rejects(connection: Connection, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+    if rejects:
+        reasons = [row.reason.encode(errors="replace") for row in rejects]
+        rows = await connection.fetch(_REJECT, integration, received, reasons, [row.head for row in rejects])
+        await connection.execute(_FORGET, rows[-1]["id"] - REJECTS_KEPT)
+
+
+def _columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
+    """labels to pending, as arrays for unnest."""
+    rows = [
+        (
+            labels_to_json(labels).encode(),
+            alarm.status.value,
+            alarm.episode,
+            alarm.coc_alarm_id,
+            alarm.starts,
+            alarm.ends,
+            alarm.content,
+            alarm.revision,
+            alarm.pending,
+        )
+        for alarm, labels in changes
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _report_columns(intake: Intake, plan: Plan, ids: dict[str, int]) -> list[list[object]]:
+    """alarm to done, as arrays for unnest."""
+    group_json = intake.webhook.group.as_json()
+    return [
+        [ids[report.alarm.fingerprint] for report in plan.owed],
+        [report.alarm.episode for report in plan.owed],
+        [report.kind.value for report in plan.owed],
+        [report.alarm.coc_alarm_id for report in plan.owed],
+        [pack(report.alert, group_json) for report in plan.owed],
+        [Outcome.SUPERSEDED.value if report.superseded else None for report in plan.owed],
+        [intake.received if report.superseded else 0 for report in plan.owed],
+    ]
+
+
+def _sender(intake: Intake, owed: int) -> tuple[object, ...]:
+    webhook, group = intake.webhook, intake.webhook.group
+    texts = (text.encode() for text in (group.receiver, group.groupKey, group.externalURL))
+    return intake.integration, intake.received, *texts, len(webhook.alerts), owed, webhook.truncated, webhook.size

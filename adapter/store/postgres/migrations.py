@@ -1,4 +1,4 @@
-"""Numbered migrations: each once, in order, by whichever replica comes first."""
+"""Numbered migrations: each is applied once, in order, by the first replica that starts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from adapter.errors import StoreRefused
-from adapter.store.postgres.connection import SCHEMA, Link
+from adapter.store.postgres.connection import SCHEMA, Database
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
 
-_LOCK: Final = 0x434F43_0001  # any constant that nobody else in this database locks
+_LOCK: Final = 0x434F43_0001  # any constant that no other program locks in this database
 _FOLDER: Final = Path(__file__).parent / "schema"
 OLDEST_SERVER: Final = 130000
 
@@ -24,13 +24,13 @@ def migrations(folder: Path = _FOLDER) -> dict[int, str]:
     return {number: path.read_text(encoding="utf-8") for number, path in files.items()}
 
 
-async def migrate(link: Link, steps: dict[int, str]) -> None:
+async def migrate(database: Database, steps: dict[int, str]) -> None:
     """Bring the schema to the newest of `steps`; StoreRefused when it is newer than that.
 
     The lock belongs to the transaction, so it works behind a pooler and a killed replica leaves nothing behind.
     """
     newest = max(steps)
-    async with link.write() as connection:
+    async with database.write() as connection:
         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 60000")
         await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
         await _check_server(connection)

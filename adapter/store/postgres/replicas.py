@@ -1,12 +1,19 @@
-"""Who else serves from the same database, and whether its settings keep the promise."""
+"""What replicas on one database read of each other, heartbeats and pauses; and settings of the server that matter."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-from adapter.store.postgres.connection import Link
+from adapter.alarm import Pause
+from adapter.logs import event
+from adapter.store.postgres.connection import Database
+from adapter.store.records import PAUSE_COLUMNS, pause_of
+
+if TYPE_CHECKING:
+    from adapter.store.postgres.connection import Connection
 
 ALIVE_SECONDS: Final = 35.0  # several heartbeats of 5 s, and a server that is away for a while
 
@@ -29,6 +36,15 @@ SELECT current_setting('server_version') AS version,
        (SELECT count(*) FROM pg_stat_replication) AS standbys
 """
 _LEASES: Final = "SELECT count(*) FROM alarm WHERE lease_until > now()"
+_PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
+_PAUSE: Final = f"""
+INSERT INTO pause AS p ({PAUSE_COLUMNS}) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (integration) DO UPDATE
+SET reason = excluded.reason, since = excluded.since, asked_by = excluded.asked_by, detail = excluded.detail
+WHERE NOT ($6::boolean AND p.reason = 'operator')
+"""  # noqa: S608
+_RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean AND reason = 'operator')"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +63,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What `describe` tells; as of the last beat."""
+    """For `describe`; as of the last heartbeat."""
 
     replicas: Sequence[Replica] = ()
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def live(self) -> int:
@@ -59,32 +75,75 @@ class Surroundings:
     def as_dict(self) -> dict[str, Any]:
         return {
             "replicas": [asdict(replica) | {"alive": replica.alive} for replica in self.replicas],
-            "settings": dict(self.settings or {}),
-            "warnings": warnings(self.settings or {}),
+            "settings": dict(self.settings),
+            "warnings": self.warnings,
         }
 
+    @property
+    def warnings(self) -> list[str]:
+        return warnings(self.settings)
 
-async def beat(link: Link, name: str, revision: str) -> Surroundings:
-    """Say that this replica lives, durably: it is also the proof that a commit is possible now."""
-    async with link.write() as connection:
-        await connection.execute(_BEAT, name, revision)
-        await connection.execute(_FORGET)
+
+class Replicas:
+    """Heartbeats and pauses, which replicas read of each other."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.name = name
+        self.surroundings = Surroundings()
+        self._database = database
+        self._revision = ""
+
+    async def heartbeat(self, revision: str) -> int:
+        """Durable: it is also the proof that a commit is possible now."""
+        self._revision = revision
+        async with self._database.write() as connection:
+            await connection.execute(_BEAT, self.name, revision)
+            await connection.execute(_FORGET)
+            replicas = [Replica(**row) for row in await connection.fetch(_LIST)]
+            settings = dict((await connection.fetch(_SETTINGS))[0])
+        before, self.surroundings = self.surroundings, Surroundings(replicas, settings)
+        for warning in self.surroundings.warnings:
+            if warning not in before.warnings:
+                event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
+        return self.surroundings.live
+
+    async def probe(self) -> None:
+        await self.heartbeat(self._revision)
+
+    async def leave(self) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(_LEAVE, self.name)
+
+    async def pauses(self) -> dict[str, Pause]:
+        async with self._database.read() as connection:
+            return await _pauses(connection)
+
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
+        async with self._database.write() as connection:
+            if pause is None:
+                await connection.execute(_RESUME, integration, automatic)
+            else:
+                texts = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
+                await connection.execute(_PAUSE, integration, *texts, automatic)
+            return (await _pauses(connection)).get(integration)
+
+
+async def _pauses(connection: Connection) -> dict[str, Pause]:
+    return {row["integration"]: pause_of(row) for row in await connection.fetch(_PAUSES)}
+
+
+def storable(text: str) -> str:
+    """Text without NUL, which PostgreSQL refuses, and without what UTF-8 cannot encode."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+async def users(database: Database) -> list[str]:
+    """What works on this database now: live replicas, and leases that a killed one left behind."""
+    async with database.read() as connection:
         replicas = [Replica(**row) for row in await connection.fetch(_LIST)]
-        settings = dict((await connection.fetch(_SETTINGS))[0])
-    return Surroundings(replicas, settings)
-
-
-async def leave(link: Link, name: str) -> None:
-    async with link.write() as connection:
-        await connection.execute(_LEAVE, name)
-
-
-async def serving(link: Link) -> list[str]:
-    """Who works on this database now: live replicas, and the leases that a killed one left behind."""
-    async with link.read() as connection:
-        found = [f"replica {row['name']}" for row in await connection.fetch(_LIST) if row["silent"] < ALIVE_SECONDS]
         leases = await connection.fetchval(_LEASES)
-    return found + ([f"{leases} reports under way"] if leases else [])
+    live = [f"replica {replica.name}" for replica in replicas if replica.alive]
+    return live + ([f"{leases} reports under way"] if leases else [])
 
 
 def warnings(settings: Mapping[str, Any]) -> list[str]:

@@ -1,238 +1,229 @@
-"""`settle` on PostgreSQL: plain statements under the alarms' locks, and one decision in Python between them.
-
-Whoever settles with an older token than the alarm's was too late: the report was given to another worker meanwhile.
-Nothing of its outcome counts then; and as COC may have heard of the old state last, the last accepted state is owed
-again, unless something else is.
-"""
+"""Settlements on PostgreSQL: what `settlement.apply` decides, written under the alarms' locks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from adapter.alarm import Accepted, Kind
+from adapter.alarm import Kind
 from adapter.clock import Micros
 from adapter.store.contract import Settled, Settlement
-from adapter.store.postgres.connection import Link
+from adapter.store.postgres.connection import CommitUnknown, Database, retried
 from adapter.store.postgres.counts import RunningCounts
-from adapter.store.postgres.rows import accepted_of, key_of
-from adapter.store.records import attempts_to_json, provenance_to_json
+from adapter.store.records import ACCEPTED_COLUMNS, accepted_of, attempts_to_json, outcome_of, provenance_to_json
+from adapter.store.settlement import AlarmState, ReportState, apply
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
 
     from adapter.store.postgres.connection import Connection
 
-_LOCK: Final = """
-SELECT a.id, a.integration, a.key, a.pending, a.lease_token, a.lease_until IS NOT NULL AS leased,
-       a.accepted_body, a.accepted_status, a.accepted_at, a.earlier_episode, a.earlier_outcome, a.maybe_sent_episode,
-       a.last_accepted_at
-FROM unnest($1::text[], $2::bytea[]) AS u(integration, key) JOIN alarm a USING (integration, key)
-ORDER BY a.id FOR UPDATE OF a
+_ALARMS: Final = f"""
+SELECT alarm.id, alarm.pending, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
+       alarm.maybe_sent_episode, alarm.due, alarm.lease_token, alarm.lease_until, alarm.lease_owner, now() AS now
+FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id FOR UPDATE
+"""  # noqa: S608
+# Read after the alarms are locked; a report is only ever changed under that lock.
+_REPORTS: Final = """
+SELECT seq, alarm, outcome, done, attempts, refused, attempt_log FROM report WHERE seq = ANY($1::bigint[])
 """
-_REPORTS: Final = (
-    "SELECT seq, outcome, done, attempts, refused, attempt_log AS log FROM report WHERE seq = ANY($1::bigint[])"
-)
-_SETTLE: Final = """
-UPDATE report r SET outcome = u.outcome, done = u.done, attempts = u.attempts, refused = u.refused, attempt_log = u.log,
-                    provenance = coalesce(u.made, r.provenance),
-                    provenance_body = CASE WHEN u.made IS NULL THEN r.provenance_body ELSE u.made_body END
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::boolean[], $6::text[], $7::text[], $8::bytea[])
-  AS u(seq, outcome, done, attempts, refused, log, made, made_body)
-WHERE r.seq = u.seq
-"""
-_RELEASE: Final = """
-UPDATE alarm a SET pending = u.pending, accepted_body = u.body, accepted_status = u.status, accepted_at = u.at,
-                   last_accepted_at = u.heard, earlier_episode = u.episode, earlier_outcome = u.outcome,
-                   maybe_sent_episode = u.doubt,
-                   due = CASE WHEN u.pending = 0 THEN NULL
-                              WHEN u.delay IS NULL THEN coalesce(a.due, now())
-                              ELSE now() + u.delay * interval '1 s' END,
-                   lease_until = CASE WHEN u.delay IS NULL THEN a.lease_until END,
-                   lease_owner = CASE WHEN u.delay IS NULL THEN a.lease_owner END
-FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-            $9::bigint[], $10::float8[])
-  AS u(id, pending, body, status, at, heard, episode, outcome, doubt, delay)
-WHERE a.id = u.id
-"""
-# What COC accepted last, word for word, and the alert it was made of.
+# What COC accepted last, byte by byte, and the alert it came from.
 _REASSERT: Final = """
-INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, crc, received, webhook, body)
-SELECT r.integration, r.alarm, r.episode, $1, r.coc_alarm_id, r.raw, r.crc, $2, 0, $4
-FROM report r WHERE r.alarm = $3 AND r.outcome = 'delivered' ORDER BY r.seq DESC LIMIT 1
+INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, received, webhook, body)
+SELECT integration, alarm, episode, $1, coc_alarm_id, raw, $2, 0, $4
+FROM report WHERE alarm = $3 AND outcome = 'delivered' ORDER BY seq DESC LIMIT 1
 RETURNING seq
+"""
+_WRITE: Final = """
+WITH settled AS (
+    UPDATE report r SET outcome = u.outcome, done = u.done, attempts = u.attempts, refused = u.refused,
+                        attempt_log = u.attempt_log, provenance = coalesce(u.provenance, r.provenance),
+                        provenance_body = CASE WHEN u.provenance IS NULL THEN r.provenance_body ELSE u.body END
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::boolean[], $6::text[], $7::text[],
+                $8::bytea[])
+      AS u(seq, outcome, done, attempts, refused, attempt_log, provenance, body)
+    WHERE r.seq = u.seq)
+UPDATE alarm a SET pending = u.pending, accepted_body = u.accepted_body, accepted_status = u.accepted_status,
+                   accepted_at = u.accepted_at, last_accepted_at = coalesce(u.accepted_at, a.last_accepted_at),
+                   earlier_episode = u.earlier_episode, earlier_outcome = u.earlier_outcome,
+                   maybe_sent_episode = u.maybe_sent_episode, due = u.due, lease_until = u.lease_until,
+                   lease_owner = u.lease_owner
+FROM unnest($9::bigint[], $10::bigint[], $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::text[],
+            $16::bigint[], $17::timestamptz[], $18::timestamptz[], $19::text[])
+  AS u(id, pending, accepted_body, accepted_status, accepted_at, earlier_episode, earlier_outcome, maybe_sent_episode,
+       due, lease_until, lease_owner)
+WHERE a.id = u.id
 """
 
 
 @dataclass(slots=True)
 class _Alarm:
-    """A locked row, as the settlements of a batch leave it behind."""
+    """A locked row, as the settlements of a batch leave it. Times are those of the server's clock."""
 
     id: int
-    pending: int
+    state: AlarmState
     token: int
-    leased: bool
-    accepted: Accepted | None
-    heard: Micros
-    earlier_episode: int
-    earlier_outcome: str | None
-    doubt_episode: int
-    delay: float | None = None  # seconds from now; None: its place in the line is not ours to change
+    now: datetime
+    due: datetime | None
+    lease_until: datetime | None
+    lease_owner: str | None
+
+    def release(self, delay: float) -> None:
+        """End the lease; the next report is due in `delay` seconds."""
+        self.due = self.now + timedelta(seconds=delay) if self.state.pending else None
+        self.lease_until = self.lease_owner = None
 
 
 @dataclass(slots=True)
 class _Report:
+    """A row, as the settlements of a batch leave it."""
+
     seq: int
-    outcome: str | None
-    done: Micros
-    attempts: int
-    refused: bool
-    log: str | None
-    made: str | None = None
-    made_body: bytes | None = None
+    alarm: _Alarm
+    state: ReportState
+    attempt_log: str | None
+    provenance: str | None = None
+    provenance_body: bytes | None = None
 
 
-Tried = Collection[tuple[int, int]]
-"""(seq, token) of settlements whose commit was not confirmed: they may have happened already."""
+@dataclass(slots=True)
+class _Step:
+    """What one settlement did."""
+
+    alarm: _Alarm | None = None  # None: it was pruned long ago
+    counted: bool = False
+    left: bool = False
+    reassert: bool = False
 
 
-async def settle(link: Link, settlements: Sequence[Settlement], tried: Tried, counts: RunningCounts) -> list[Settled]:
-    """Promise 7."""
-    async with link.write() as connection:
-        alarms, reports = await _locked(connection, settlements)
-        steps = [_settle(alarms, reports, settlement, tried) for settlement in settlements]
-        await _write_reports(connection, list(reports.values()))
-        reasserted = [
-            lost and await _reassert(connection, alarms[_key(settlement)], settlement.at)
-            for (_, _, lost), settlement in zip(steps, settlements, strict=True)
+class PostgresSettlements:
+    """Promises 6 and 7."""
+
+    def __init__(self, database: Database, counts: RunningCounts) -> None:
+        self._database = database
+        self._counts = counts
+        self._unconfirmed: set[tuple[int, int]] = set()  # (seq, token) of settlements that may be committed already
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        batch = {(settlement.claim.report.seq, settlement.claim.token) for settlement in settlements}
+        try:
+            steps = await self._settle(settlements)
+        except CommitUnknown:
+            self._unconfirmed |= batch
+            raise
+        self._unconfirmed -= batch
+        return [
+            self._settled(settlement.claim.report.integration, step)
+            for settlement, step in zip(settlements, steps, strict=True)
         ]
-        await _write_alarms(connection, list(alarms.values()))
-    return [
-        _settled(settlement.claim.report.integration, counted, left, again, counts)
-        for settlement, (counted, left, _), again in zip(settlements, steps, reasserted, strict=True)
-    ]
 
+    @retried
+    async def _settle(self, settlements: Sequence[Settlement]) -> list[_Step]:
+        seqs = [settlement.claim.report.seq for settlement in settlements]
+        async with self._database.write() as connection:
+            alarms = {row["id"]: _alarm(row) for row in await connection.fetch(_ALARMS, seqs)}
+            reports = {row["seq"]: _report(row, alarms) for row in await connection.fetch(_REPORTS, seqs)}
+            steps = [_step(settlement, reports, self._unconfirmed) for settlement in settlements]
+            for step, settlement in zip(steps, settlements, strict=True):
+                step.reassert = step.reassert and await _reassert(connection, step.alarm, settlement.at)
+            await connection.execute(_WRITE, *_report_columns(reports.values()), *_alarm_columns(alarms.values()))
+        return steps
 
-def _settle(
-    alarms: dict[tuple[str, bytes], _Alarm], reports: dict[int, _Report], settlement: Settlement, tried: Tried
-) -> tuple[bool, bool, bool]:
-    """PURE but for the records it changes: (counted, left the pending ones, the lease was lost with nothing behind)."""
-    claim, report = settlement.claim, reports.get(settlement.claim.report.seq)
-    alarm = alarms.get(_key(settlement))
-    if alarm is None or report is None:
-        return False, False, False  # pruned long ago
-    ours = alarm.token == claim.token
-    if (report.seq, claim.token) in tried and _happened(settlement, report, free=ours and not alarm.leased):
-        return True, False, False
-    report.attempts += len(settlement.attempts)
-    report.refused |= settlement.refused
-    report.log = attempts_to_json(report.log, settlement.attempts)
-    if settlement.provenance is not None:
-        report.made, report.made_body = provenance_to_json(settlement.provenance), settlement.provenance.body
-    if settlement.accepted is None and any(attempt.ambiguous for attempt in settlement.attempts):
-        alarm.doubt_episode = claim.report.episode
-    # What a worker without its lease heard from COC may be older than what is known by now.
-    if settlement.accepted is not None and (ours or alarm.accepted is None):
-        alarm.accepted, alarm.heard = settlement.accepted, settlement.accepted.at
-    if settlement.accepted is not None and ours and alarm.doubt_episode == claim.report.episode:
-        alarm.doubt_episode = 0
-    if not (ours and alarm.leased and report.outcome is None):
-        sent = bool(settlement.attempts) or settlement.accepted is not None
-        if sent and not ours:  # COC may have heard this after what the others sent
-            alarm.doubt_episode = max(alarm.doubt_episode, claim.report.episode)
-        return False, False, sent and not ours and alarm.pending == 0
-    alarm.leased, alarm.delay = False, settlement.delay
-    if settlement.outcome is None:
-        return True, False, False
-    report.outcome, report.done = settlement.outcome.value, settlement.at
-    alarm.earlier_episode, alarm.earlier_outcome = claim.report.episode, settlement.outcome.value
-    alarm.pending -= 1
-    return True, True, False
-
-
-def _happened(settlement: Settlement, report: _Report, *, free: bool) -> bool:
-    """Whether this settlement was committed, unconfirmed. The alarm may have been claimed for its next report since."""
-    if settlement.outcome is None:
-        return free
-    return report.outcome == settlement.outcome.value and report.done == settlement.at
-
-
-def _settled(integration: str, counted: bool, left: bool, reasserted: bool, counts: RunningCounts) -> Settled:
-    counts.add(integration, pending=reasserted - left)
-    return Settled(
-        counted=counted,
-        reasserted=reasserted,
-        pending=counts.pending(integration),
-        open_alarms=counts.open_alarms(integration),
-    )
-
-
-def _key(settlement: Settlement) -> tuple[str, bytes]:
-    report = settlement.claim.report
-    return report.integration, key_of(report.fingerprint)
-
-
-async def _locked(
-    connection: Connection, settlements: Sequence[Settlement]
-) -> tuple[dict[tuple[str, bytes], _Alarm], dict[int, _Report]]:
-    keys = list(dict.fromkeys(_key(settlement) for settlement in settlements))
-    rows = await connection.fetch(_LOCK, [name for name, _ in keys], [key for _, key in keys])
-    alarms = {(row["integration"], row["key"]): _alarm(row) for row in rows}
-    # Read after the locks, and only ever changed under them.
-    rows = await connection.fetch(_REPORTS, [settlement.claim.report.seq for settlement in settlements])
-    return alarms, {row["seq"]: _Report(**row) for row in rows}
+    def _settled(self, integration: str, step: _Step) -> Settled:
+        self._counts.add(integration, pending=step.reassert - step.left)
+        return Settled(
+            counted=step.counted,
+            reasserted=step.reassert,
+            pending=self._counts.pending(integration),
+            open_alarms=self._counts.open_alarms(integration),
+        )
 
 
 def _alarm(row: Row) -> _Alarm:
-    return _Alarm(
-        id=row["id"],
+    state = AlarmState(
         pending=row["pending"],
-        token=row["lease_token"],
-        leased=row["leased"],
         accepted=accepted_of(row),
-        heard=row["last_accepted_at"],
         earlier_episode=row["earlier_episode"],
-        earlier_outcome=row["earlier_outcome"],
-        doubt_episode=row["maybe_sent_episode"],
+        earlier_outcome=outcome_of(row["earlier_outcome"]),
+        maybe_sent_episode=row["maybe_sent_episode"],
     )
+    return _Alarm(row["id"], state, row["lease_token"], row["now"], row["due"], row["lease_until"], row["lease_owner"])
 
 
-async def _write_reports(connection: Connection, reports: list[_Report]) -> None:
-    await connection.execute(
-        _SETTLE,
-        [row.seq for row in reports],
-        [row.outcome for row in reports],
-        [row.done for row in reports],
-        [row.attempts for row in reports],
-        [row.refused for row in reports],
-        [row.log for row in reports],
-        [row.made for row in reports],
-        [row.made_body for row in reports],
+def _report(row: Row, alarms: dict[int, _Alarm]) -> _Report:
+    state = ReportState(
+        outcome=outcome_of(row["outcome"]), done=row["done"], attempts=row["attempts"], refused=row["refused"]
     )
+    return _Report(row["seq"], alarms[row["alarm"]], state, row["attempt_log"])
 
 
-async def _reassert(connection: Connection, alarm: _Alarm, at: Micros) -> bool:
-    if alarm.pending or alarm.accepted is None:
+def _step(settlement: Settlement, reports: dict[int, _Report], unconfirmed: Collection[tuple[int, int]]) -> _Step:
+    """Apply one settlement to the rows."""
+    claim = settlement.claim
+    report = reports.get(claim.report.seq)
+    if report is None:
+        return _Step()
+    alarm = report.alarm
+    lease_held = alarm.token == claim.token
+    if (report.seq, claim.token) in unconfirmed and _happened(settlement, report, lease_held=lease_held):
+        return _Step(alarm, counted=True)
+    applied = apply(alarm.state, report.state, settlement, lease_held=lease_held)
+    alarm.state, report.state = applied.alarm, applied.report
+    report.attempt_log = attempts_to_json(report.attempt_log, settlement.attempts)
+    if settlement.provenance is not None:
+        report.provenance = provenance_to_json(settlement.provenance)
+        report.provenance_body = settlement.provenance.body
+    if applied.counted:
+        alarm.release(settlement.delay)
+    return _Step(alarm, applied.counted, applied.left, applied.reassert)
+
+
+def _happened(settlement: Settlement, report: _Report, *, lease_held: bool) -> bool:
+    """Whether this settlement was committed, unconfirmed. The alarm may have been claimed for its next report since."""
+    if settlement.outcome is None:
+        return lease_held and report.alarm.lease_until is None
+    return report.state.outcome is settlement.outcome and report.state.done == settlement.at
+
+
+async def _reassert(connection: Connection, alarm: _Alarm | None, at: Micros) -> bool:
+    """Owe the accepted state again, unless something else is owed meanwhile, or all its reports are pruned."""
+    if alarm is None or alarm.state.pending or alarm.state.accepted is None:
         return False
-    seq = await connection.fetchval(_REASSERT, Kind.REASSERT.value, at, alarm.id, alarm.accepted.body)
-    if seq is None:
-        return False  # all its reports are pruned: too long ago to matter
-    alarm.pending += 1
+    body = alarm.state.accepted.body
+    if await connection.fetchval(_REASSERT, Kind.REASSERT.value, at, alarm.id, body) is None:
+        return False
+    alarm.state = alarm.state._replace(pending=1)
+    alarm.due = alarm.due or alarm.now
     return True
 
 
-async def _write_alarms(connection: Connection, alarms: list[_Alarm]) -> None:
-    await connection.execute(
-        _RELEASE,
-        [row.id for row in alarms],
-        [row.pending for row in alarms],
-        [row.accepted.body if row.accepted else None for row in alarms],
-        [row.accepted.status if row.accepted else None for row in alarms],
-        [row.accepted.at if row.accepted else None for row in alarms],
-        [row.heard for row in alarms],
-        [row.earlier_episode for row in alarms],
-        [row.earlier_outcome for row in alarms],
-        [row.doubt_episode for row in alarms],
-        [row.delay for row in alarms],
-    )
+def _report_columns(reports: Collection[_Report]) -> list[list[object]]:
+    return [
+        [report.seq for report in reports],
+        [report.state.outcome for report in reports],
+        [report.state.done for report in reports],
+        [report.state.attempts for report in reports],
+        [report.state.refused for report in reports],
+        [report.attempt_log for report in reports],
+        [report.provenance for report in reports],
+        [report.provenance_body for report in reports],
+    ]
+
+
+def _alarm_columns(alarms: Collection[_Alarm]) -> list[list[object]]:
+    accepted = [alarm.state.accepted for alarm in alarms]
+    return [
+        [alarm.id for alarm in alarms],
+        [alarm.state.pending for alarm in alarms],
+        [one.body if one else None for one in accepted],
+        [one.status if one else None for one in accepted],
+        [one.at if one else None for one in accepted],
+        [alarm.state.earlier_episode for alarm in alarms],
+        [alarm.state.earlier_outcome for alarm in alarms],
+        [alarm.state.maybe_sent_episode for alarm in alarms],
+        [alarm.due for alarm in alarms],
+        [alarm.lease_until for alarm in alarms],
+        [alarm.lease_owner for alarm in alarms],
+    ]

@@ -1,28 +1,18 @@
-"""What PostgreSQL is asked from time to time: pauses, when alerts were seen, pruning, size."""
+"""What a PostgreSQL store does from time to time: write when alerts were last seen, prune, measure itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
-from adapter.alarm import Pause
 from adapter.clock import Micros
 from adapter.store.contract import Retention
-from adapter.store.postgres.connection import SCHEMA, Link
-from adapter.store.postgres.rows import storable
-
-if TYPE_CHECKING:
-    from adapter.store.postgres.connection import Connection
+from adapter.store.last_seen import SeenLater
+from adapter.store.postgres.connection import SCHEMA, Database
 
 PRUNED_AT_ONCE: Final = 1000
 
-_PAUSES: Final = "SELECT integration, reason, since, asked_by, detail FROM pause"
-_PAUSE: Final = """
-INSERT INTO pause AS p VALUES ($1, $2, $3, $4, $5) ON CONFLICT (integration) DO UPDATE
-SET reason = excluded.reason, since = excluded.since, asked_by = excluded.asked_by, detail = excluded.detail
-WHERE NOT ($6::boolean AND p.reason = 'operator')
-"""
-_RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean AND reason = 'operator')"
 _FREE: Final = "SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
 _SEEN: Final = """
 UPDATE alarm a SET last_seen = greatest(a.last_seen, u.at), repeats = a.repeats + u.repeats, stale = a.stale + u.stale
@@ -47,54 +37,51 @@ WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('{SCHEMA}')
 """  # noqa: S608
 
 
-async def pauses(link: Link) -> dict[str, Pause]:
-    async with link.read() as connection:
-        return await _pauses(connection)
+@dataclass(frozen=True, slots=True)
+class PostgresUpkeep:
+    database: Database
+    seen: SeenLater
 
+    async def maintain(self, now: Micros, retention: Retention) -> None:
+        await self.write_seen()
+        await self._prune(now, retention)
 
-async def _pauses(connection: Connection) -> dict[str, Pause]:
-    return {
-        row["integration"]: Pause(reason=row["reason"], since=row["since"], by=row["asked_by"], detail=row["detail"])
-        for row in await connection.fetch(_PAUSES)
-    }
+    async def write_seen(self) -> None:
+        """Write when alerts were last seen. Busy alarms are left for the next time."""
+        while seen := self.seen.take():
+            written: set[int] = set()
+            try:
+                written = await self._write_seen(seen)
+            finally:
+                busy = {alarm: one for alarm, one in seen.items() if alarm not in written}
+                self.seen.put_back(busy)
+            if busy:
+                return
 
+    async def _write_seen(self, seen: Mapping[int, tuple[Micros, int, int]]) -> set[int]:
+        """`seen`: (last seen, repeats, stale) by alarm. Those that were written."""
+        async with self.database.write() as connection:
+            free = [row["id"] for row in await connection.fetch(_FREE, sorted(seen))]
+            columns = [[seen[alarm][place] for alarm in free] for place in range(3)]
+            await connection.execute(_SEEN, free, *columns)
+        return set(free)
 
-async def set_pause(link: Link, integration: str, pause: Pause | None, *, automatic: bool) -> Pause | None:
-    async with link.write() as connection:
-        if pause is None:
-            await connection.execute(_RESUME, integration, automatic)
-        else:
-            words = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
-            await connection.execute(_PAUSE, integration, *words, automatic)
-        return (await _pauses(connection)).get(integration)
+    async def _prune(self, now: Micros, retention: Retention) -> None:
+        """Small transactions, so that nothing waits long; rows that another replica prunes meanwhile are skipped."""
+        delivered, dead, resolved = (now - kept for kept in (retention.delivered, retention.dead, retention.resolved))
+        await self._delete_all(_PRUNE_REPORTS, delivered, dead)
+        await self._delete_all(_PRUNE_ALARMS, resolved)
+        await self._delete_all(_PRUNE_WEBHOOKS, delivered)
+        await self._delete_all(_PRUNE_REJECTS, delivered)
 
+    async def _delete_all(self, statement: str, *before: Micros) -> None:
+        deleted = PRUNED_AT_ONCE
+        while deleted == PRUNED_AT_ONCE:
+            async with self.database.write() as connection:
+                tag = await connection.execute(statement, *before, PRUNED_AT_ONCE)
+            deleted = int(tag.rpartition(" ")[2])
 
-async def write_seen(link: Link, seen: Mapping[int, tuple[Micros, int, int]]) -> set[int]:
-    """Write (last seen, repeats, stale) by alarm; those written. Busy alarms are left for the next time."""
-    async with link.write() as connection:
-        free = [row["id"] for row in await connection.fetch(_FREE, sorted(seen))]
-        columns = [[seen[alarm][place] for alarm in free] for place in range(3)]
-        await connection.execute(_SEEN, free, *columns)
-    return set(free)
-
-
-async def prune(link: Link, now: Micros, retention: Retention) -> None:
-    """Small transactions, so that nobody waits; what another replica prunes at the same time is skipped."""
-    delivered, dead, resolved = (now - kept for kept in (retention.delivered, retention.dead, retention.resolved))
-    await _until_none(link, _PRUNE_REPORTS, delivered, dead)
-    await _until_none(link, _PRUNE_ALARMS, resolved)
-    await _until_none(link, _PRUNE_WEBHOOKS, delivered)
-    await _until_none(link, _PRUNE_REJECTS, delivered)
-
-
-async def _until_none(link: Link, statement: str, *before: Micros) -> None:
-    deleted = PRUNED_AT_ONCE
-    while deleted == PRUNED_AT_ONCE:
-        async with link.write() as connection:
-            tag = await connection.execute(statement, *before, PRUNED_AT_ONCE)
-        deleted = int(tag.rpartition(" ")[2])
-
-
-async def size(link: Link) -> int:
-    async with link.read() as connection:
-        return int(await connection.fetchval(_SIZE))
+    async def size(self) -> int:
+        """Bytes of the tables and their indexes."""
+        async with self.database.read() as connection:
+            return int(await connection.fetchval(_SIZE))

@@ -9,3 +9,6 @@ ALTER TABLE alarm RENAME COLUMN doubt_episode TO maybe_sent_episode;
 ALTER TABLE report RENAME COLUMN log TO attempt_log;
 ALTER TABLE report RENAME COLUMN made TO provenance;
 ALTER TABLE report RENAME COLUMN made_body TO provenance_body;
+
+-- PostgreSQL's own checksums (initdb --data-checksums) watch over the pages.
+ALTER TABLE report DROP COLUMN crc;

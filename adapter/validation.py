@@ -73,18 +73,14 @@ def validate(
     try:
         return model.model_validate(data, context=context), []
     except ValidationError as exc:
-        return None, findings_of(file, exc, model, at)
-
-
-def findings_of(file: YamlFile, exc: ValidationError, model: type[BaseModel], at: Loc = ()) -> list[Finding]:
-    """Every error of validating the data at a location against `model`, at its place in the file."""
-    findings = []
-    for error in exc.errors(include_url=False):
-        place = _place(model, error["loc"])
-        for problem in _problems(error, place):
-            loc = (*at, *place.loc, *problem.at)
-            findings.append(file.finding(loc, problem.message, problem.hint, at_key=place.is_key or problem.at_key))
-    return findings
+        errors = [(error, _place(model, error["loc"])) for error in exc.errors(include_url=False)]
+    return None, [
+        file.finding(
+            (*at, *place.loc, *problem.at), problem.message, problem.hint, at_key=place.is_key or problem.at_key
+        )
+        for error, place in errors
+        for problem in _problems(error, place)
+    ]
 
 
 def kind(value: object) -> str:

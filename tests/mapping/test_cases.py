@@ -11,7 +11,7 @@ import pytest
 
 from adapter.mapping import shipped
 from adapter.mapping.tools.cases import run_cases
-from tests.mapping.workshop import SOUND, rules, write
+from tests.mapping.builders import SOUND, rules, write
 
 MAPPING = rules(
     {"name": "watchdog", "when": "labels.alertname == 'Watchdog'", "drop": True},

@@ -9,7 +9,7 @@ import pytest
 from adapter.errors import Finding, MappingError
 from adapter.mapping.rules.files import load
 from adapter.mapping.tools.preview import check
-from tests.mapping.workshop import SOUND, one_rule, rules, write
+from tests.mapping.builders import SOUND, one_rule, rules, write
 
 CORPUS = sorted((Path(__file__).parent.parent / "data" / "bad_mappings").glob("*.yaml"))
 

@@ -15,7 +15,7 @@ from adapter.mapping.render.request import Contract, Reason, RenderRequest
 from adapter.mapping.rules.model import RESERVED
 from adapter.sandbox.contract import violations
 from tests.builders import START
-from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, told
+from tests.mapping.builders import SOUND, a_job, fields, one_rule, outcome, program, reasons, rules
 
 LONG = "0123456789" * 60
 
@@ -56,7 +56,7 @@ def test_a_name_passes_as_it_is_when_told_to() -> None:
 def test_a_url_that_is_too_long_is_left_out_and_kept_beside() -> None:
     url = "https://prometheus.example/graph?" + LONG
     made = outcome(one_rule(URL="{{ alert.generatorURL }}"), a_job(generatorURL=url))
-    assert told(made) == {"URL": "too long"}
+    assert reasons(made) == {"URL": "too long"}
     assert made.clipped == []
     assert made.body is not None
     assert "URL" not in made.body
@@ -65,7 +65,7 @@ def test_a_url_that_is_too_long_is_left_out_and_kept_beside() -> None:
 
 def test_a_level_that_is_none_falls_back_to_the_severity() -> None:
     made = outcome(one_rule(alarmLevel="{{ labels.severity }}"), a_job({"severity": "page"}))
-    assert told(made) == {"alarmLevel": "not a level"}
+    assert reasons(made) == {"alarmLevel": "not a level"}
     assert made.body is not None
     assert made.body["alarmLevel"] == "Critical"
 
@@ -74,7 +74,7 @@ def test_a_required_field_that_comes_out_empty_falls_back() -> None:
     empty = "{{ labels.nope }}"
     of = one_rule(alarmName=empty, alarmLevel=empty, nameSpace=empty, applicationId=empty, alarmDesc=empty)
     made = outcome(of, a_job({"job": "node"}, {"message": "from loki"}))
-    assert set(told(made).values()) == {"empty"}
+    assert set(reasons(made).values()) == {"empty"}
     assert made.body is not None
     assert [made.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")] == [
         "PodDown",
@@ -88,7 +88,7 @@ def test_a_required_field_that_comes_out_empty_falls_back() -> None:
 
 def test_a_required_field_that_no_rule_sets_falls_back_too() -> None:
     made = outcome(rules({"name": "all", "alarm": {"resourceName": "x"}}), a_job())
-    assert set(told(made)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
+    assert set(reasons(made)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
 
 
 def test_the_last_resort_of_a_description_is_the_name() -> None:
@@ -100,7 +100,7 @@ def test_the_source_is_prometheus_unless_a_rule_says_otherwise() -> None:
     assert fields(one_rule())["alarmSource"] == "prometheus"
     assert fields(one_rule(alarmSource="grafana"))["alarmSource"] == "grafana"
     made = outcome(one_rule(alarmSource="{{ labels.nope }}"), a_job())
-    assert told(made) == {"alarmSource": "empty"}
+    assert reasons(made) == {"alarmSource": "empty"}
     assert made.body is not None
     assert made.body["alarmSource"] == "prometheus"
 
@@ -195,10 +195,12 @@ def test_any_alert_gives_a_body_coc_accepts(
 def test_the_built_in_body_says_why(reason: Reason) -> None:
     made = fallback(a_job({"namespace": "shop"}), "r1", reason)
     assert (made.rule, made.mapping, made.revision, made.dropped) == (None, None, "r1", False)
-    assert set(told(made).values()) == {str(reason)}
+    assert set(reasons(made).values()) == {str(reason)}
     assert made.body is not None
     assert made.body["additional"]["fallback"].count(str(reason)) == 5
-    assert "applicationId" not in told(fallback(a_job(contract=Contract(require_application_id=False)), "r1", reason))
+    assert "applicationId" not in reasons(
+        fallback(a_job(contract=Contract(require_application_id=False)), "r1", reason)
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, NAMES
 from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
 from adapter.mapping.tools.preview import check
-from tests.mapping.workshop import text_of
+from tests.mapping.builders import text_of
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs" / "mapping.md").read_text()

@@ -8,7 +8,7 @@ from adapter.mapping.render.body import Subject
 from adapter.mapping.render.engine import Outcome, Program
 from adapter.mapping.render.request import Contract
 from adapter.mapping.rules.files import load
-from tests.mapping.workshop import SOUND, rules, told, write
+from tests.mapping.builders import SOUND, reasons, rules, write
 
 PATIENCE = 0.1
 ALERT = {
@@ -50,9 +50,9 @@ class Timed:
 
 def test_a_rule_that_took_long_once_falls_back_from_the_next_alert_on(tmp_path: Path) -> None:
     timed = Timed(tmp_path, clock={3: 0.3})
-    assert told(timed.render()) == {}
+    assert reasons(timed.render()) == {}
     after = timed.render()
-    assert (after.rule, told(after)["alarmName"]) == ("last", "timeout")
+    assert (after.rule, reasons(after)["alarmName"]) == ("last", "timeout")
     assert [detail for _, _, detail in after.fallbacks if detail] == ["it took 0.30 s"]
 
 
@@ -60,14 +60,14 @@ def test_a_condition_that_took_long_once_is_not_true_any_more(tmp_path: Path) ->
     timed = Timed(tmp_path, clock={2: 0.3})
     assert timed.render().rule == "last"
     after = timed.render()
-    assert (after.rule, told(after)["when"]) == (None, "timeout")
+    assert (after.rule, reasons(after)["when"]) == (None, "timeout")
 
 
 def test_time_in_which_other_processes_had_the_cpu_is_charged_to_no_rule(tmp_path: Path) -> None:
     timed = Timed(tmp_path, clock={1: 5.0, 3: 5.0}, cpu={1: 0.01, 3: 0.01})
     for _ in range(3):
         assert (made := timed.render()).rule == "last"
-        assert "timeout" not in told(made).values()
+        assert "timeout" not in reasons(made).values()
 
 
 def test_a_slow_template_is_not_charged_to_the_next_one(tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_a_slow_template_is_not_charged_to_the_next_one(tmp_path: Path) -> None:
     assert timed.render().rule == "last"
     assert timed.laps == 2
     made = timed.render()
-    assert (made.rule, told(made)["when"]) == ("last", "timeout")
+    assert (made.rule, reasons(made)["when"]) == ("last", "timeout")
     assert [detail for _, _, detail in made.fallbacks if detail] == ["rule r1: it took 0.30 s"]

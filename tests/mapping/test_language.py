@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import GROUP
-from tests.mapping.workshop import SOUND, a_job, fields, one_rule, outcome, program, rules, text_of, told
+from tests.mapping.builders import SOUND, a_job, fields, one_rule, outcome, program, reasons, rules, text_of
 
 
 def test_the_first_rule_whose_condition_is_true_takes_the_alert() -> None:
@@ -56,8 +56,8 @@ def test_a_dropped_alert_has_no_body() -> None:
 def test_an_alert_no_rule_takes_gets_the_built_in_mapping() -> None:
     result = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_job({"namespace": "shop"}))
     assert (result.rule, result.mapping, result.dropped) == (None, None, False)
-    assert set(told(result).values()) == {"no rule"}
-    assert set(told(result)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
+    assert set(reasons(result).values()) == {"no rule"}
+    assert set(reasons(result)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
     assert result.body is not None
     assert {
         name: result.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
@@ -158,7 +158,7 @@ def test_a_failing_field_falls_back_alone() -> None:
     result = outcome(
         one_rule(nameSpace="{{ 1 / 0 }}", URL="{{ [].x.y }}", resourceName="{{ labels.pod }}"), a_job({"pod": "p"})
     )
-    assert told(result) == {"nameSpace": "error", "URL": "error"}
+    assert reasons(result) == {"nameSpace": "error", "URL": "error"}
     assert result.body is not None
     assert (result.body["nameSpace"], result.body["resourceName"], result.body["alarmName"]) == (
         "default",
@@ -171,7 +171,7 @@ def test_a_failing_field_falls_back_alone() -> None:
 
 def test_a_failing_additional_value_is_left_out() -> None:
     result = outcome(one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_job())
-    assert told(result) == {"additional.bad": "error"}
+    assert reasons(result) == {"additional.bad": "error"}
     assert result.body is not None
     assert result.body["additional"]["good"] == "x"
     assert not {"bad", "empty"} & set(result.body["additional"])

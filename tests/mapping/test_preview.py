@@ -11,7 +11,7 @@ import pytest
 from adapter.alertmanager import parse_webhook
 from adapter.mapping import shipped
 from adapter.mapping.tools.preview import diff_payloads, preview_request, render_payload
-from tests.mapping.workshop import SOUND, one_rule, outcome, program, rules, write
+from tests.mapping.builders import SOUND, one_rule, outcome, program, rules, write
 
 SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"
 

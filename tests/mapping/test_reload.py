@@ -15,8 +15,8 @@ import pytest
 from adapter.errors import MappingError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.rules.files import snapshot
+from tests.mapping.builders import SOUND, a_job, one_rule, opened, reasons, rules, workers, write
 from tests.mapping.hostile import HOSTILE, trap
-from tests.mapping.workshop import SOUND, a_job, one_rule, opened, rules, told, workers, write
 
 BROKEN = one_rule(resourceName="{{ lables.pod }}")
 
@@ -128,7 +128,7 @@ async def test_at_a_start_rules_that_want_too_much_of_a_plain_alert_serve_with_a
         assert not mappings.refused
         made = await mappings.render([a_job({"n": "1"}), a_job()])
         assert [one.rule for one in made] == ["stops", "rest"]
-        assert [told(one).get("resourceName") for one in made] == ["timeout", None]
+        assert [reasons(one).get("resourceName") for one in made] == ["timeout", None]
         assert not await mappings.reload()
         assert mappings.findings == (finding,)
     assert workers() == []
@@ -161,11 +161,11 @@ async def test_a_new_revision_may_run_what_the_old_one_may_not(tmp_path: Path) -
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=0.2) as mappings:
         (made,) = await mappings.render([a_job({"trap": "yes"})])
-        assert told(made)["resourceName"] == "timeout"
+        assert reasons(made)["resourceName"] == "timeout"
         write(tmp_path, a=one_rule(resourceName="mended"))
         await mappings.reload()
         (made,) = await mappings.render([a_job({"trap": "yes"})])
-        assert told(made) == {}
+        assert reasons(made) == {}
 
 
 def mount(directory: Path, generation: int, **files: str) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from adapter.mapping.render.request import RenderResult
 from adapter.sandbox.contract import violations
+from tests.mapping.builders import SOUND, a_job, one_rule, opened, reasons, rules, workers, write
 from tests.mapping.hostile import HOSTILE, trap
-from tests.mapping.workshop import SOUND, a_job, one_rule, opened, rules, told, workers, write
 
 DEADLINE = 0.2
 TEMPLATES = {"alarmName", "alarmLevel", "nameSpace", "alarmDesc", "resourceName"}
@@ -68,13 +68,13 @@ async def test_no_hostile_template_harms_more_than_its_alert(hostile: Path) -> N
             made = await mappings.render(jobs)
             lag[name] = max(lags, default=0.0)
             assert [one.rule for one in made] == ["plain", name, "plain", "plain"], name
-            assert [told(one) for one in (made[0], *made[2:])] == [{}, {}, {}], name
+            assert [reasons(one) for one in (made[0], *made[2:])] == [{}, {}, {}], name
             assert [(one.body or {}).get("resourceName") for one in made] == ["p0", None, "p1", "p2"], name
             assert violations(made[1].body or {}) == [], name
-            reason = told(made[1])["resourceName"]
+            reason = reasons(made[1])["resourceName"]
             assert reason in ("error", "memory", "timeout"), name
             cost = TEMPLATES if reason == "timeout" else {"resourceName"}
-            assert told(made[1]) == dict.fromkeys(cost, reason), name
+            assert reasons(made[1]) == dict.fromkeys(cost, reason), name
     print(f"event loop lag while bombs went off: at most {max(lag.values()) * 1000:.1f} ms")
 
 
@@ -82,7 +82,7 @@ async def test_the_event_loop_goes_on_while_a_template_runs_to_its_deadline(tmp_
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=3.0) as mappings, lag_watched() as lags:
         (made,) = await mappings.render([a_job({"trap": "yes"})])
-    assert told(made)["resourceName"] == "timeout"
+    assert reasons(made)["resourceName"] == "timeout"
     assert max(lags) < 1.0, "a third of the time that the template took"
 
 
@@ -94,7 +94,7 @@ async def test_a_template_that_fails_costs_its_field_and_is_run_again(
     async with opened(tmp_path) as mappings:
         pids = workers()
         made = await mappings.render([a_job({"trap": "yes"}), a_job(), a_job({"trap": "yes"})])
-        assert [told(one) for one in made] == [{"resourceName": reason}, {}, {"resourceName": reason}]
+        assert [reasons(one) for one in made] == [{"resourceName": reason}, {}, {"resourceName": reason}]
         assert workers() == pids
 
 
@@ -110,14 +110,14 @@ async def test_a_template_that_is_stopped_costs_its_rule_until_the_next_reload(t
         pids = workers()
         made = await mappings.render([a_job({"n": "1"}), a_job({"n": "1", "trap": "yes"}), a_job()])
         assert [one.rule for one in made] == ["stopped", "stopped", "rest"]
-        assert [told(one) for one in made] == [dict.fromkeys(TEMPLATES, "timeout")] * 2 + [{}]
+        assert [reasons(one) for one in made] == [dict.fromkeys(TEMPLATES, "timeout")] * 2 + [{}]
         assert (made[0].body or {})["applicationId"] == "app-1", "plain text is no template"
         assert (made[0].body or {})["alarmName"] == "PodDown"
         assert workers() == pids, "nothing ran that had to be stopped"
         write(tmp_path, a=rules({**stopped, "alarm": SOUND}, {"name": "rest", "alarm": SOUND}))
         assert await mappings.reload()
         (mended,) = await mappings.render([a_job({"n": "1", "trap": "yes"})])
-        assert (mended.rule, told(mended)) == ("stopped", {})
+        assert (mended.rule, reasons(mended)) == ("stopped", {})
 
 
 async def test_a_rule_in_quarantine_stays_there_when_the_worker_is_restarted(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_rule_in_quarantine_stays_there_when_the_worker_is_restarted(tmp
         (pid,) = workers()
         os.kill(pid, signal.SIGKILL)
         made = await mappings.render([a_job(), a_job()])
-    assert [set(told(one)) for one in made] == [TEMPLATES] * 2
+    assert [set(reasons(one)) for one in made] == [TEMPLATES] * 2
 
 
 async def test_the_alarm_says_which_template_was_stopped(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_a_condition_that_is_stopped_is_not_true(tmp_path: Path) -> None:
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         for _ in range(2):
             (made,) = await mappings.render([a_job({"trap": "a" * 40 + "!"})])
-            assert (made.rule, made.dropped, told(made)) == ("rest", False, {"when": "timeout"})
+            assert (made.rule, made.dropped, reasons(made)) == ("rest", False, {"when": "timeout"})
 
 
 async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> N
     write(tmp_path, a=one_rule(resourceName=slow + "x"))
     async with opened(tmp_path, deadline=5.0) as mappings:
         first, second = await mappings.render([a_job({"turns": "2000"}), a_job({"turns": "1"})])
-    assert told(first) == {}
-    assert told(second) == dict.fromkeys(TEMPLATES, "timeout")
+    assert reasons(first) == {}
+    assert reasons(second) == dict.fromkeys(TEMPLATES, "timeout")
     (detail,) = {detail for _, _, detail in second.fallbacks if detail}
     assert detail.startswith("it took ")
 
@@ -167,7 +167,7 @@ async def test_a_rule_full_of_traps_is_stopped_once(tmp_path: Path) -> None:
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         (made,) = await mappings.render([a_job({"trap": "yes"})])
     assert made.rule == "all", "after four stops in one call it would be no rule"
-    assert {told(made)[name] for name in names} == {"timeout"}
+    assert {reasons(made)[name] for name in names} == {"timeout"}
     assert len([detail for _, _, detail in made.fallbacks if detail]) == 1
 
 
@@ -193,7 +193,7 @@ async def test_an_alert_that_cannot_be_read_spoils_nothing_but_itself(tmp_path: 
         broken = a_job()._replace(raw=b'{"alert": ')
         made = await mappings.render([a_job(), broken, a_job()])
     assert [one.rule for one in made] == ["all", None, "all"]
-    assert set(told(made[1]).values()) == {"error"}
+    assert set(reasons(made[1]).values()) == {"error"}
     assert made[1].body is not None
 
 
@@ -205,7 +205,7 @@ async def test_a_killed_worker_is_replaced_and_no_alert_suffers(tmp_path: Path) 
             (pid,) = workers()
             os.kill(pid, signal.SIGKILL)
             made = await mappings.render([a_job() for _ in range(100)])
-            assert [told(one) for one in made] == [{}] * 100
+            assert [reasons(one) for one in made] == [{}] * 100
 
 
 async def test_a_worker_killed_again_and_again_loses_no_alert(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapter.sandbox.contract import violations as contract
 from tests.faults.found import Found, found, unless
-from tests.mapping.workshop import SOUND, a_job, rendered, rules, told, write
+from tests.mapping.builders import SOUND, a_job, rendered, rules, told, write
 
 ERRORS = {
     "undefined": "{{ lookup.t[labels.trap].nothing.more }}",

@@ -82,9 +82,9 @@ async def rendered(directory: Path, *jobs: RenderRequest, **options: Any) -> lis
         return await mappings.render(jobs)
 
 
-def told(made: RenderResult | Outcome) -> dict[str, str]:
+def reasons(result: RenderResult | Outcome) -> dict[str, str]:
     """Field -> reason of everything that fell back."""
-    return {field: str(reason) for field, reason, _ in made.fallbacks}
+    return {field: str(reason) for field, reason, _ in result.fallbacks}
 
 
 def program(text: str | Path) -> Program:

@@ -60,100 +60,91 @@ class Options:
     log_level: str = "info"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """A running adapter, as its owner sees it."""
-
-    store: Store
-    mappings: LiveMappings
-    reloader: Reloader
-    ports: tuple[int, int]  # of the main and the admin listener
-    drain: Callable[[], None]  # not ready and no new webhook from now on; requests in flight go on
-
-
 @asynccontextmanager
 async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
     clock = clock or SystemClock()
     metrics = Metrics(list(config.integrations), clock=clock)
-    tasks = Tasks(clock)
     async with AsyncExitStack() as stack:
         accesses = _open_accesses(config, options, clock, metrics, stack)
-        store = await _open_store(config, clock, metrics)
-        stack.push_async_callback(store.close)
-        mappings = await _open_mappings(config)
-        stack.push_async_callback(mappings.close)
+        store = await _open_store(config, clock, metrics, stack)
+        mappings = await _open_mappings(config, stack)
+        tasks = Tasks(clock, stack)
         clients = await _open_clients(config, clock, stack)
         deliveries = await _start_deliveries(config, clock, store, mappings, clients, metrics, tasks, stack)
         reloader = Reloader(
-            config,
-            mappings=mappings,
-            accesses=accesses,
+            config, mappings=mappings, accesses=accesses, clock=clock, metrics=metrics, log_level=options.log_level,
             deliveries=[(delivery, clients[name]) for name, delivery in deliveries.items()],
-            metrics=metrics,
-            clock=clock,
-            log_level=options.log_level,
-        )
+        )  # fmt: skip
         handler = WebhookHandler(
-            config,
-            store=store,
-            clock=clock,
-            metrics=metrics,
-            revision=lambda: mappings.revision,
-            owed=lambda name: deliveries[name].wake(),
-        )
+            config, store=store, clock=clock, metrics=metrics,
+            revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+        )  # fmt: skip
         readiness = Readiness(store.probe, clock)
-        upkeep = Upkeep(config, clock, store, mappings, deliveries, metrics)
-        await upkeep.refresh()
-        for seconds, action in (
-            (RELOAD_SECONDS, reloader.poll),
-            (REFRESH_SECONDS, upkeep.refresh),
-            (MAINTAIN_SECONDS, upkeep.maintain),
-            (LAG_SECONDS, upkeep.measure_lag),
-        ):
-            tasks.start(tasks.repeat(seconds, action), action.__name__, stack)
-
-        def drain() -> None:
-            tasks.stopping = True
-            readiness.draining = True
-            handler.close()
-
-        def owe_again(name: str, kinds: Sequence[Kind]) -> None:
-            metrics.replayed(name, kinds)
-            if name in deliveries:
-                deliveries[name].wake()
-
-        default = config.integration(None)
-        api = AdminApi(
-            store=store,
-            clock=clock,
-            integrations=deliveries,
-            contracts={name: item.contract for name, item in config.integrations.items()},
-            default_integration=default.name if default else None,
-            mappings=mappings,
-            mappings_folder=str(config.mappings),
-            config=config.shown,
-            reloads=reloader,
-            not_ready=readiness.problem,
-            replayed=owe_again,
-        )
-        management = Management(
-            registry=metrics.registry,
-            healthy=tasks.problem,
-            ready=readiness.problem,
-            integrations=lambda: list(config.integrations),
-        )
-        webhooks = [*handler.routes(), *management.routes()]
-        administration = [*api.routes(), reload_route(reloader.reload), *management.routes()]
-        main, admin = accesses
-        ports = (
-            await _listen(options.listen_address, main, webhooks, config, clock, stack, outermost=handler.counting()),
-            await _listen(options.admin_address, admin, administration, config, clock, stack),
-        )
+        service = Service(config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, tasks)
+        await service.refresh()
+        tasks.repeat(RELOAD_SECONDS, reloader.poll)
+        tasks.repeat(REFRESH_SECONDS, service.refresh)
+        tasks.repeat(MAINTAIN_SECONDS, service.maintain)
+        tasks.repeat(LAG_SECONDS, service.measure_lag)
+        service.ports = await _listen(service, options, accesses, stack)
         try:
-            yield Service(store=store, mappings=mappings, reloader=reloader, ports=ports, drain=drain)
+            yield service
         finally:
-            drain()
+            service.drain()
+
+
+@dataclass(slots=True)
+class Service:
+    """A running adapter."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    store: Store
+    mappings: LiveMappings
+    deliveries: Mapping[str, Delivery]
+    reloader: Reloader
+    handler: WebhookHandler
+    readiness: Readiness
+    tasks: Tasks
+    ports: tuple[int, ...] = ()  # of the main and the admin listener
+
+    def drain(self) -> None:
+        """Not ready, and no new webhook from now on; requests in flight go on."""
+        self.tasks.stopping = True
+        self.readiness.draining = True
+        self.handler.close()
+
+    async def refresh(self) -> None:
+        """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
+        replicas = await _live_replicas(self.store, self.mappings)
+        for name, delivery in self.deliveries.items():
+            delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
+        counts, size = await self.store.counts(), await self.store.size()
+        description = self.store.describe()
+        self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
+        self.metrics.store_size(size, description.get("free_bytes"))
+        self.metrics.store_warned(len(description["warnings"]))
+        asked = self.clock.monotonic()
+        pauses = await self.store.pauses()
+        for name, delivery in self.deliveries.items():
+            delivery.observe_pause(pauses.get(name), asked)
+
+    async def maintain(self) -> None:
+        await self.store.maintain(self.clock.now(), self.config.retention)
+
+    async def measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + 0.05
+        await asyncio.sleep(0.05)
+        self.metrics.loop_lagged(loop.time() - due)
+
+    def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
+        """Count dead letters that were enqueued again, and wake their delivery."""
+        self.metrics.replayed(integration, kinds)
+        if integration in self.deliveries:
+            self.deliveries[integration].wake()
 
 
 def _open_accesses(
@@ -170,7 +161,7 @@ def _open_accesses(
     return main, admin
 
 
-async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
+async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Store:
     store = await open_store(
         config.store.get(),
         backlog=config.backlog,
@@ -179,6 +170,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
         max_bytes=config.store_size or None,
         lease=2 * max(item.endpoint.timeout for item in config.integrations.values()) + 5,
     )
+    stack.push_async_callback(store.close)
     description = store.describe()
     metrics.store_opened(description["backend"])
     metrics.limited(config.backlog)
@@ -187,9 +179,10 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics) -> Store:
     return store
 
 
-async def _open_mappings(config: Config) -> LiveMappings:
+async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
     """The configured mappings; the shipped ones while those are broken, so that no alert waits for a typo."""
     mappings = await LiveMappings.open(config.mappings, instead=mapping.shipped())
+    stack.push_async_callback(mappings.close)
     what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"
     for finding in mappings.findings:
         event(logger, logging.ERROR, what, finding=finding)
@@ -233,7 +226,7 @@ async def _start_deliveries(
             rate_limit=integration.rate_limit / replicas,
         )
         delivery.observe_pause(pauses.get(name), asked)
-        tasks.start(delivery.run(), f"delivery {name}", stack)
+        tasks.start(delivery.run(), f"delivery {name}")
 
     async def stop() -> None:
         await asyncio.gather(*(delivery.stop(DRAIN_SECONDS) for delivery in deliveries.values()))
@@ -248,51 +241,78 @@ async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
 
 
 async def _listen(
-    address: str,
-    access: Access,
-    routes: Sequence[web.RouteDef],
-    config: Config,
-    clock: Clock,
-    stack: AsyncExitStack,
-    *,
-    outermost: Middleware | None = None,
-) -> int:
-    """Serve the routes behind the access rules; the port. `outermost` is set for the webhook listener."""
-    limits = config.webhook
-    rules = access.middleware(open_paths=OPEN_PATHS, bearer_paths=is_webhook, admin=outermost is None)
-    app = web.Application(middlewares=[outermost, rules] if outermost else [rules], client_max_size=limits.max_body)
-    app.add_routes(routes)
-    listener = await listen(
-        app,
-        address,
-        access.ssl_context,
-        header_seconds=limits.header_timeout,
-        max_connections=limits.max_connections,
-        drain_seconds=DRAIN_SECONDS,
-        clock=clock,
+    service: Service, options: Options, accesses: tuple[Access, Access], stack: AsyncExitStack
+) -> tuple[int, int]:
+    """Open the main and the admin listener; their ports."""
+    config, clock = service.config, service.clock
+    management = Management(
+        registry=service.metrics.registry,
+        healthy=service.tasks.problem,
+        ready=service.readiness.problem,
+        integrations=lambda: list(config.integrations),
     )
-    stack.push_async_callback(listener.close)
-    scheme = "https" if access.ssl_context() else "http"
-    event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
-    return listener.port
+    default = config.integration(None)
+    api = AdminApi(
+        store=service.store,
+        clock=clock,
+        integrations=service.deliveries,
+        contracts={name: item.contract for name, item in config.integrations.items()},
+        default_integration=default.name if default else None,
+        mappings=service.mappings,
+        mappings_folder=str(config.mappings),
+        config=config.shown,
+        reloads=service.reloader,
+        not_ready=service.readiness.problem,
+        replayed=service.replayed,
+    )
+    webhooks = [*service.handler.routes(), *management.routes()]
+    administration = [*api.routes(), reload_route(service.reloader.reload), *management.routes()]
+
+    async def serve(address: str, access: Access, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
+        app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
+        app.add_routes(routes)
+        listener = await listen(
+            app,
+            address,
+            access.ssl_context,
+            header_seconds=config.webhook.header_timeout,
+            max_connections=config.webhook.max_connections,
+            drain_seconds=DRAIN_SECONDS,
+            clock=clock,
+        )
+        stack.push_async_callback(listener.close)
+        scheme = "https" if access.ssl_context() else "http"
+        event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
+        return listener.port
+
+    rules = [
+        access.middleware(open_paths=OPEN_PATHS, bearer_paths=is_webhook, admin=access is accesses[1])
+        for access in accesses
+    ]
+    return (
+        await serve(options.listen_address, accesses[0], webhooks, [service.handler.counting(), rules[0]]),
+        await serve(options.admin_address, accesses[1], administration, [rules[1]]),
+    )
 
 
 class Tasks:
-    """The background tasks. One that ends by itself is a bug that only a restart cures."""
+    """The background tasks, each until the stack closes. One that ends by itself is a bug that only a restart cures."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, stack: AsyncExitStack) -> None:
         self.stopping = False
-        self._clock = clock
+        self._clock, self._stack = clock, stack
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, work: Coroutine[None, None, None], name: str, stack: AsyncExitStack) -> None:
-        """Run it until `stack` closes."""
+    def start(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
-        stack.push_async_callback(_cancelled, task)
+        self._stack.push_async_callback(_cancelled, task)
 
-    async def repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    def repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         """Call the action every `seconds`; what it raises is logged."""
+        self.start(self._repeat(seconds, action), action.__name__)
+
+    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self._clock.sleep(seconds)
             try:
@@ -312,42 +332,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait until it has ended."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Upkeep:
-    """What is done every few seconds, beside intake and delivery."""
-
-    config: Config
-    clock: Clock
-    store: Store
-    mappings: LiveMappings
-    deliveries: Mapping[str, Delivery]
-    metrics: Metrics
-
-    async def refresh(self) -> None:
-        """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
-        replicas = await _live_replicas(self.store, self.mappings)
-        for name, delivery in self.deliveries.items():
-            delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
-        counts, size = await self.store.counts(), await self.store.size()
-        description = self.store.describe()
-        self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
-        self.metrics.store_size(size, description.get("free_bytes"))
-        self.metrics.store_warned(len(description["warnings"]))
-        asked = self.clock.monotonic()
-        pauses = await self.store.pauses()
-        for name, delivery in self.deliveries.items():
-            delivery.observe_pause(pauses.get(name), asked)
-
-    async def maintain(self) -> None:
-        await self.store.maintain(self.clock.now(), self.config.retention)
-
-    async def measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + 0.05
-        await asyncio.sleep(0.05)
-        self.metrics.loop_lagged(loop.time() - due)
 
 
 async def serve(options: Options) -> int:

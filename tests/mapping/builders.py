@@ -31,7 +31,7 @@ SOUND = {
 """A template for each required field that never falls back."""
 
 
-def a_job(
+def a_request(
     labels: dict[str, str] | None = None,
     annotations: dict[str, str] | None = None,
     *,
@@ -77,9 +77,9 @@ async def opened(directory: Path, **options: Any) -> AsyncIterator[LiveMappings]
         await mappings.close()
 
 
-async def rendered(directory: Path, *jobs: RenderRequest, **options: Any) -> list[RenderResult]:
+async def rendered(directory: Path, *requests: RenderRequest, **options: Any) -> list[RenderResult]:
     async with opened(directory, **options) as mappings:
-        return await mappings.render(jobs)
+        return await mappings.render(requests)
 
 
 def reasons(result: RenderResult | Outcome) -> dict[str, str]:
@@ -99,24 +99,25 @@ def _program(ruleset: RuleSet) -> Program:
     return Program(ruleset.as_data(), {}, mark=lambda place: None, clock=time.monotonic, lap=lambda: 0.0, patience=10)
 
 
-def outcome(of: Program | str, job: RenderRequest) -> Outcome:
-    """What the rules make of a job."""
-    made = of if isinstance(of, Program) else program(of)
-    alert, group = unpack(job.raw)
-    return made.render(Subject(job.alarm_id, job.time_ms, job.status, job.contract, alert, group), job.integration)
+def outcome(of: Program | str, request: RenderRequest) -> Outcome:
+    """What the rules make of a request."""
+    ready = of if isinstance(of, Program) else program(of)
+    alert, group = unpack(request.raw)
+    subject = Subject(request.alarm_id, request.time_ms, request.status, request.contract, alert, group)
+    return ready.render(subject, request.integration)
 
 
-def fields(of: Program | str, job: RenderRequest | None = None) -> dict[str, Any]:
-    """The body the rules make of a job."""
-    body = outcome(of, job or a_job()).body
+def fields(of: Program | str, request: RenderRequest | None = None) -> dict[str, Any]:
+    """The body the rules make of a request."""
+    body = outcome(of, request or a_request()).body
     assert body is not None
     return body
 
 
-def text_of(template: str, job: RenderRequest | None = None, **top: Any) -> str:
+def text_of(template: str, request: RenderRequest | None = None, **top: Any) -> str:
     """What one template comes to, as resourceName; empty when it is left out."""
     of = rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, **top)
-    return str(fields(of, job).get("resourceName", ""))
+    return str(fields(of, request).get("resourceName", ""))
 
 
 def workers() -> list[int]:

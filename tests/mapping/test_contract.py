@@ -15,107 +15,107 @@ from adapter.mapping.render.request import Contract, Reason, RenderRequest
 from adapter.mapping.rules.model import RESERVED
 from adapter.sandbox.contract import violations
 from tests.builders import START
-from tests.mapping.builders import SOUND, a_job, fields, one_rule, outcome, program, reasons, rules
+from tests.mapping.builders import SOUND, a_request, fields, one_rule, outcome, program, reasons, rules
 
 LONG = "0123456789" * 60
 
 
 def test_a_clipped_field_ends_in_a_mark_and_is_kept_whole() -> None:
-    made = outcome(one_rule(alarmDesc="{{ annotations.summary }}"), a_job(annotations={"summary": LONG}))
-    assert made.clipped == ["alarmDesc"]
-    assert made.body is not None
-    assert made.body["alarmDesc"] == LONG[:254] + "…"
-    assert made.body["additional"]["alarmDesc"] == LONG
-    assert made.fallbacks == []
+    result = outcome(one_rule(alarmDesc="{{ annotations.summary }}"), a_request(annotations={"summary": LONG}))
+    assert result.clipped == ["alarmDesc"]
+    assert result.body is not None
+    assert result.body["alarmDesc"] == LONG[:254] + "…"
+    assert result.body["additional"]["alarmDesc"] == LONG
+    assert result.fallbacks == []
 
 
 def test_a_clipped_name_has_no_mark_because_coc_does_not_take_one() -> None:
-    made = outcome(one_rule(), a_job({"alertname": LONG}))
-    assert made.clipped == ["alarmName"]
-    assert made.body is not None
-    assert made.body["alarmName"] == LONG[:255]
+    result = outcome(one_rule(), a_request({"alertname": LONG}))
+    assert result.clipped == ["alarmName"]
+    assert result.body is not None
+    assert result.body["alarmName"] == LONG[:255]
 
 
 def test_lengths_are_counted_as_java_does() -> None:
-    body = fields(one_rule(resourceName="{{ labels.pod }}"), a_job({"pod": "🔥" * 200}))
+    body = fields(one_rule(resourceName="{{ labels.pod }}"), a_request({"pod": "🔥" * 200}))
     assert body["resourceName"] == "🔥" * 127 + "…"
 
 
 def test_a_name_is_cleaned_which_is_not_clipping() -> None:
-    made = outcome(one_rule(), a_job({"alertname": "磁盘空间不足: /data 93.5%"}))
-    assert made.clipped == []
-    assert made.body is not None
-    assert made.body["alarmName"] == "磁盘空间不足___data_93_5_"
+    result = outcome(one_rule(), a_request({"alertname": "磁盘空间不足: /data 93.5%"}))
+    assert result.clipped == []
+    assert result.body is not None
+    assert result.body["alarmName"] == "磁盘空间不足___data_93_5_"
 
 
-def test_a_name_passes_as_it_is_when_told_to() -> None:
-    job = a_job({"alertname": "CPU usage: 90 %"}, contract=Contract(clean_name=False))
-    assert fields(one_rule(), job)["alarmName"] == "CPU usage: 90 %"
+def test_a_name_passes_as_it_is_when_configured_so() -> None:
+    request = a_request({"alertname": "CPU usage: 90 %"}, contract=Contract(clean_name=False))
+    assert fields(one_rule(), request)["alarmName"] == "CPU usage: 90 %"
 
 
 def test_a_url_that_is_too_long_is_left_out_and_kept_beside() -> None:
     url = "https://prometheus.example/graph?" + LONG
-    made = outcome(one_rule(URL="{{ alert.generatorURL }}"), a_job(generatorURL=url))
-    assert reasons(made) == {"URL": "too long"}
-    assert made.clipped == []
-    assert made.body is not None
-    assert "URL" not in made.body
-    assert made.body["additional"]["URL"] == url
+    result = outcome(one_rule(URL="{{ alert.generatorURL }}"), a_request(generatorURL=url))
+    assert reasons(result) == {"URL": "too long"}
+    assert result.clipped == []
+    assert result.body is not None
+    assert "URL" not in result.body
+    assert result.body["additional"]["URL"] == url
 
 
 def test_a_level_that_is_none_falls_back_to_the_severity() -> None:
-    made = outcome(one_rule(alarmLevel="{{ labels.severity }}"), a_job({"severity": "page"}))
-    assert reasons(made) == {"alarmLevel": "not a level"}
-    assert made.body is not None
-    assert made.body["alarmLevel"] == "Critical"
+    result = outcome(one_rule(alarmLevel="{{ labels.severity }}"), a_request({"severity": "page"}))
+    assert reasons(result) == {"alarmLevel": "not a level"}
+    assert result.body is not None
+    assert result.body["alarmLevel"] == "Critical"
 
 
 def test_a_required_field_that_comes_out_empty_falls_back() -> None:
     empty = "{{ labels.nope }}"
     of = one_rule(alarmName=empty, alarmLevel=empty, nameSpace=empty, applicationId=empty, alarmDesc=empty)
-    made = outcome(of, a_job({"job": "node"}, {"message": "from loki"}))
-    assert set(reasons(made).values()) == {"empty"}
-    assert made.body is not None
-    assert [made.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")] == [
+    result = outcome(of, a_request({"job": "node"}, {"message": "from loki"}))
+    assert set(reasons(result).values()) == {"empty"}
+    assert result.body is not None
+    assert [result.body[name] for name in ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")] == [
         "PodDown",
         "Minor",
         "node",
         "unmapped",
         "from loki",
     ]
-    assert "alarmName: empty; alarmLevel: empty;" in made.body["additional"]["fallback"]
+    assert "alarmName: empty; alarmLevel: empty;" in result.body["additional"]["fallback"]
 
 
 def test_a_required_field_that_no_rule_sets_falls_back_too() -> None:
-    made = outcome(rules({"name": "all", "alarm": {"resourceName": "x"}}), a_job())
-    assert set(reasons(made)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
+    result = outcome(rules({"name": "all", "alarm": {"resourceName": "x"}}), a_request())
+    assert set(reasons(result)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
 
 
 def test_the_last_resort_of_a_description_is_the_name() -> None:
-    body = fields(rules({"name": "all", "alarm": {}}), a_job({"alertname": "Bare"}, {}))
+    body = fields(rules({"name": "all", "alarm": {}}), a_request({"alertname": "Bare"}, {}))
     assert body["alarmDesc"] == "Bare"
 
 
 def test_the_source_is_prometheus_unless_a_rule_says_otherwise() -> None:
     assert fields(one_rule())["alarmSource"] == "prometheus"
     assert fields(one_rule(alarmSource="grafana"))["alarmSource"] == "grafana"
-    made = outcome(one_rule(alarmSource="{{ labels.nope }}"), a_job())
-    assert reasons(made) == {"alarmSource": "empty"}
-    assert made.body is not None
-    assert made.body["alarmSource"] == "prometheus"
+    result = outcome(one_rule(alarmSource="{{ labels.nope }}"), a_request())
+    assert reasons(result) == {"alarmSource": "empty"}
+    assert result.body is not None
+    assert result.body["alarmSource"] == "prometheus"
 
 
 def test_an_application_id_may_be_left_out_where_coc_allows_it() -> None:
-    job = a_job(contract=Contract(require_application_id=False))
-    made = outcome(one_rule(applicationId="{{ labels.nope }}"), job)
-    assert made.fallbacks == []
-    assert made.body is not None
-    assert "applicationId" not in made.body
-    assert violations(made.body, require_application_id=False) == []
+    request = a_request(contract=Contract(require_application_id=False))
+    result = outcome(one_rule(applicationId="{{ labels.nope }}"), request)
+    assert result.fallbacks == []
+    assert result.body is not None
+    assert "applicationId" not in result.body
+    assert violations(result.body, require_application_id=False) == []
 
 
 def test_additional_says_where_the_alarm_comes_from() -> None:
-    body = fields(one_rule(), a_job(fingerprint="f1", generatorURL="http://g"))
+    body = fields(one_rule(), a_request(fingerprint="f1", generatorURL="http://g"))
     assert {key: body["additional"][key] for key in ("rule", "mapping", "fingerprint", "generatorURL")} == {
         "rule": "all",
         "mapping": "only.yaml",
@@ -128,33 +128,35 @@ def test_additional_says_where_the_alarm_comes_from() -> None:
 
 
 def test_an_empty_note_is_left_out() -> None:
-    assert "generatorURL" not in fields(one_rule(), a_job(generatorURL=""))["additional"]
+    assert "generatorURL" not in fields(one_rule(), a_request(generatorURL=""))["additional"]
 
 
 def test_what_the_alert_brings_along_is_tidied_too() -> None:
-    made = outcome(
-        one_rule(resourceName="{{ [][labels.pod] }}"), a_job({"pod": "a\x00\x1b[0m"}, generatorURL="http://g\x00")
+    result = outcome(
+        one_rule(resourceName="{{ [][labels.pod] }}"), a_request({"pod": "a\x00\x1b[0m"}, generatorURL="http://g\x00")
     )
-    assert made.body is not None
-    assert made.body["additional"]["generatorURL"] == "http://g"
-    assert "\x00" not in json.dumps(made.body, ensure_ascii=False)
+    assert result.body is not None
+    assert result.body["additional"]["generatorURL"] == "http://g"
+    assert "\x00" not in json.dumps(result.body, ensure_ascii=False)
 
 
 def test_a_value_of_additional_is_bounded() -> None:
-    made = outcome(one_rule(additional={"big": "{{ annotations.big }}"}), a_job(annotations={"big": "世" * 40_000}))
-    assert made.clipped == ["additional"]
-    assert made.body is not None
-    assert units(made.body["additional"]["big"]) == VALUE_UNITS
+    result = outcome(
+        one_rule(additional={"big": "{{ annotations.big }}"}), a_request(annotations={"big": "世" * 40_000})
+    )
+    assert result.clipped == ["additional"]
+    assert result.body is not None
+    assert units(result.body["additional"]["big"]) == VALUE_UNITS
 
 
 def test_a_body_stays_under_a_mebibyte() -> None:
     many = {f"k{number}": "{{ annotations.big }}" for number in range(60)}
-    made = outcome(one_rule(additional=many), a_job(annotations={"big": '世"\n' * 20_000}))
-    assert made.clipped == ["additional"]
-    assert made.body is not None
-    assert len(json.dumps(made.body, ensure_ascii=False).encode()) < 1024 * 1024
-    assert sum(units(text) for text in made.body["additional"].values()) <= TOTAL_UNITS
-    assert made.body["additional"]["rule"] == "all", "the adapter's own notes are not what is cut"
+    result = outcome(one_rule(additional=many), a_request(annotations={"big": '世"\n' * 20_000}))
+    assert result.clipped == ["additional"]
+    assert result.body is not None
+    assert len(json.dumps(result.body, ensure_ascii=False).encode()) < 1024 * 1024
+    assert sum(units(text) for text in result.body["additional"].values()) <= TOTAL_UNITS
+    assert result.body["additional"]["rule"] == "all", "the adapter's own notes are not what is cut"
 
 
 def test_the_fields_of_the_body_are_reserved_in_additional() -> None:
@@ -180,11 +182,11 @@ def test_any_alert_gives_a_body_coc_accepts(
     labels: dict[str, str], annotations: dict[str, str], status: str, whole: bool, url: str
 ) -> None:
     """By the shipped mappings and by the built-in one, judged by the sandbox's own reading of COC's pages."""
-    job = a_job(labels, annotations, generatorURL=url)._replace(status=status)
-    job = job._replace(contract=Contract(require_application_id=whole))
-    made = outcome(SHIPPED, job)
-    assert made.dropped == (made.body is None)
-    for body in (made.body, fallback(job, "r", Reason.REFUSED).body):
+    request = a_request(labels, annotations, generatorURL=url)._replace(status=status)
+    request = request._replace(contract=Contract(require_application_id=whole))
+    result = outcome(SHIPPED, request)
+    assert result.dropped == (result.body is None)
+    for body in (result.body, fallback(request, "r", Reason.REFUSED).body):
         if body is not None:
             assert violations(body, require_application_id=whole) == []
             assert len(json.dumps(body, ensure_ascii=False).encode()) < 1024 * 1024
@@ -193,13 +195,13 @@ def test_any_alert_gives_a_body_coc_accepts(
 
 @pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.TIMEOUT])
 def test_the_built_in_body_says_why(reason: Reason) -> None:
-    made = fallback(a_job({"namespace": "shop"}), "r1", reason)
-    assert (made.rule, made.mapping, made.revision, made.dropped) == (None, None, "r1", False)
-    assert set(reasons(made).values()) == {str(reason)}
-    assert made.body is not None
-    assert made.body["additional"]["fallback"].count(str(reason)) == 5
+    result = fallback(a_request({"namespace": "shop"}), "r1", reason)
+    assert (result.rule, result.mapping, result.revision, result.dropped) == (None, None, "r1", False)
+    assert set(reasons(result).values()) == {str(reason)}
+    assert result.body is not None
+    assert result.body["additional"]["fallback"].count(str(reason)) == 5
     assert "applicationId" not in reasons(
-        fallback(a_job(contract=Contract(require_application_id=False)), "r1", reason)
+        fallback(a_request(contract=Contract(require_application_id=False)), "r1", reason)
     )
 
 
@@ -207,13 +209,13 @@ def test_the_built_in_body_says_why(reason: Reason) -> None:
     "raw", [b"", b"\xff", b"[]", b'{"alert": 5, "group": {}}', b'{"alert": {"labels": 5}, "group": {}}']
 )
 def test_an_alert_that_cannot_be_read_still_gives_a_body(raw: bytes) -> None:
-    made = fallback(RenderRequest(raw, "default", "a1", 1, "alarm", Contract()), "r", Reason.ERROR)
-    assert made.body is not None
-    assert violations(made.body) == []
-    assert made.body["alarmName"] == "unnamed"
+    result = fallback(RenderRequest(raw, "default", "a1", 1, "alarm", Contract()), "r", Reason.ERROR)
+    assert result.body is not None
+    assert violations(result.body) == []
+    assert result.body["alarmName"] == "unnamed"
 
 
 def test_the_times_are_the_adapters() -> None:
-    body = fields(one_rule(), a_job(startsAt=START))
+    body = fields(one_rule(), a_request(startsAt=START))
     assert (body["time"], body["alarmStatus"], body["alarmId"]) == (1_700_000_000_000, "alarm", body["alarmId"])
     assert SOUND["alarmName"] not in body.values()

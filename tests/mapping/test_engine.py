@@ -66,8 +66,8 @@ def test_a_condition_that_took_long_once_is_not_true_any_more(tmp_path: Path) ->
 def test_time_in_which_other_processes_had_the_cpu_is_charged_to_no_rule(tmp_path: Path) -> None:
     timed = Timed(tmp_path, clock={1: 5.0, 3: 5.0}, cpu={1: 0.01, 3: 0.01})
     for _ in range(3):
-        assert (made := timed.render()).rule == "last"
-        assert "timeout" not in reasons(made).values()
+        assert (result := timed.render()).rule == "last"
+        assert "timeout" not in reasons(result).values()
 
 
 def test_a_slow_template_is_not_charged_to_the_next_one(tmp_path: Path) -> None:
@@ -75,6 +75,6 @@ def test_a_slow_template_is_not_charged_to_the_next_one(tmp_path: Path) -> None:
     timed = Timed(tmp_path, clock={1: 0.3, 2: 0.3}, cpu={1: 0.3, 2: 0.01})
     assert timed.render().rule == "last"
     assert timed.laps == 2
-    made = timed.render()
-    assert (made.rule, reasons(made)["when"]) == ("last", "timeout")
-    assert [detail for _, _, detail in made.fallbacks if detail] == ["rule r1: it took 0.30 s"]
+    result = timed.render()
+    assert (result.rule, reasons(result)["when"]) == ("last", "timeout")
+    assert [detail for _, _, detail in result.fallbacks if detail] == ["rule r1: it took 0.30 s"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import GROUP
-from tests.mapping.builders import SOUND, a_job, fields, one_rule, outcome, program, reasons, rules, text_of
+from tests.mapping.builders import SOUND, a_request, fields, one_rule, outcome, program, reasons, rules, text_of
 
 
 def test_the_first_rule_whose_condition_is_true_takes_the_alert() -> None:
@@ -22,9 +22,9 @@ def test_the_first_rule_whose_condition_is_true_takes_the_alert() -> None:
             {"name": "rest", "alarm": SOUND},
         )
     )
-    assert outcome(of, a_job({"pod": "p", "node": "n"})).rule == "node"
-    assert outcome(of, a_job({"pod": "p"})).rule == "pod"
-    assert outcome(of, a_job()).rule == "rest"
+    assert outcome(of, a_request({"pod": "p", "node": "n"})).rule == "node"
+    assert outcome(of, a_request({"pod": "p"})).rule == "pod"
+    assert outcome(of, a_request()).rule == "rest"
 
 
 def test_files_are_tried_in_name_order_and_keep_their_own_tables(tmp_path: Path) -> None:
@@ -39,22 +39,22 @@ def test_files_are_tried_in_name_order_and_keep_their_own_tables(tmp_path: Path)
         )
         (tmp_path / f"{name}.yaml").write_text(text)
     of = program(tmp_path)
-    result = outcome(of, a_job({"team": "b"}))
+    result = outcome(of, a_request({"team": "b"}))
     assert (result.rule, result.mapping) == ("second", "b.yaml")
-    assert fields(of, a_job({"team": "a"}))["resourceName"] == "first"
-    assert outcome(of, a_job({"team": "c"})).rule is None
+    assert fields(of, a_request({"team": "a"}))["resourceName"] == "first"
+    assert outcome(of, a_request({"team": "c"})).rule is None
 
 
 def test_a_dropped_alert_has_no_body() -> None:
     of = rules(
         {"name": "watchdog", "when": "labels.alertname == 'Watchdog'", "drop": True}, {"name": "x", "alarm": SOUND}
     )
-    result = outcome(of, a_job({"alertname": "Watchdog"}))
+    result = outcome(of, a_request({"alertname": "Watchdog"}))
     assert (result.rule, result.dropped, result.body) == ("watchdog", True, None)
 
 
 def test_an_alert_no_rule_takes_gets_the_built_in_mapping() -> None:
-    result = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_job({"namespace": "shop"}))
+    result = outcome(rules({"name": "x", "when": "labels.nothing", "alarm": SOUND}), a_request({"namespace": "shop"}))
     assert (result.rule, result.mapping, result.dropped) == (None, None, False)
     assert set(reasons(result).values()) == {"no rule"}
     assert set(reasons(result)) == {"alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc"}
@@ -93,12 +93,12 @@ def test_what_is_absent_is_the_empty_string() -> None:
     "name", ["items", "keys", "get", "values", "update", "pop", "__class__", "if", "Ünïcode.name", "a b", ""]
 )
 def test_a_label_of_any_name_is_reachable(name: str) -> None:
-    assert text_of(f"{{{{ labels[{json.dumps(name, ensure_ascii=False)}] }}}}", a_job({name: "here"})) == "here"
+    assert text_of(f"{{{{ labels[{json.dumps(name, ensure_ascii=False)}] }}}}", a_request({name: "here"})) == "here"
 
 
 def test_a_dot_reaches_labels_that_are_called_like_methods() -> None:
     template = "{{ labels.items }},{{ labels.keys }},{{ annotations.get }}"
-    assert text_of(template, a_job({"items": "i", "keys": "k"}, {"get": "g"})) == "i,k,g"
+    assert text_of(template, a_request({"items": "i", "keys": "k"}, {"get": "g"})) == "i,k,g"
     assert text_of(template) == ",,"
 
 
@@ -118,7 +118,7 @@ def test_every_name_has_its_documented_value() -> None:
         commonAnnotations={"c": "ca"},
         externalURL="http://am",
     )
-    job = a_job(
+    request = a_request(
         {"a": "la"}, {"a": "an"}, group=group, integration="team-a",
         fingerprint="f1", startsAt="2026-01-01T00:00:00Z", generatorURL="http://g",
     )  # fmt: skip
@@ -127,14 +127,14 @@ def test_every_name_has_its_documented_value() -> None:
         " alert.fingerprint, group.receiver, group.groupKey, group.groupLabels.items, group.commonLabels.b,"
         " group.commonAnnotations.c, group.externalURL, integration] | join(' ') }}"
     )
-    assert text_of(template, job) == (
+    assert text_of(template, request) == (
         "la an firing 2026-01-01T00:00:00Z 0001-01-01T00:00:00Z http://g f1 coc k gl cl ca http://am team-a"
     )
 
 
 def test_a_name_that_is_not_of_the_language_fails_when_it_gets_that_far() -> None:
     """`check` refuses it where it can be seen; where it cannot, the field falls back."""
-    result = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_job({"severity": "nope"}))
+    result = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_request({"severity": "nope"}))
     assert result.fallbacks == [("resourceName", "error", "there is no 'nope'")]
 
 
@@ -156,7 +156,7 @@ def test_a_table_keeps_what_was_typed() -> None:
 
 def test_a_failing_field_falls_back_alone() -> None:
     result = outcome(
-        one_rule(nameSpace="{{ 1 / 0 }}", URL="{{ [].x.y }}", resourceName="{{ labels.pod }}"), a_job({"pod": "p"})
+        one_rule(nameSpace="{{ 1 / 0 }}", URL="{{ [].x.y }}", resourceName="{{ labels.pod }}"), a_request({"pod": "p"})
     )
     assert reasons(result) == {"nameSpace": "error", "URL": "error"}
     assert result.body is not None
@@ -170,7 +170,9 @@ def test_a_failing_field_falls_back_alone() -> None:
 
 
 def test_a_failing_additional_value_is_left_out() -> None:
-    result = outcome(one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_job())
+    result = outcome(
+        one_rule(additional={"bad": "{{ 1 / 0 }}", "good": "x", "empty": "{{ labels.nope }}"}), a_request()
+    )
     assert reasons(result) == {"additional.bad": "error"}
     assert result.body is not None
     assert result.body["additional"]["good"] == "x"
@@ -183,7 +185,7 @@ def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
         {"name": "too", "when": "labels.alertname.nope.nope", "drop": True},
         {"name": "rest", "alarm": SOUND},
     )
-    result = outcome(of, a_job())
+    result = outcome(of, a_request())
     assert (result.rule, result.dropped) == ("rest", False)
     ((field, reason, detail),) = result.fallbacks
     assert (field, reason) == ("when", "error")
@@ -194,7 +196,7 @@ def test_a_condition_after_the_match_is_not_tried() -> None:
     of = rules(
         {"name": "first", "when": "labels.pod", "alarm": SOUND}, {"name": "broken", "when": "1 / 0", "drop": True}
     )
-    assert outcome(of, a_job({"pod": "p"})).fallbacks == []
+    assert outcome(of, a_request({"pod": "p"})).fallbacks == []
 
 
 TEMPLATE_LIKE = st.one_of(
@@ -210,7 +212,7 @@ TEMPLATE_LIKE = st.one_of(
 
 @given(TEMPLATE_LIKE)
 def test_alert_text_is_data_and_never_a_template(text: str) -> None:
-    body = fields(PLAIN, a_job({"pod": text}, {"summary": text or "x", "description": text}))
+    body = fields(PLAIN, a_request({"pod": text}, {"summary": text or "x", "description": text}))
     stripped = body.get("resourceName", "")
     assert "PodDown" not in stripped or "PodDown" in text
     assert body["additional"].get("copy", "") == body["additional"].get("fused", "")
@@ -227,11 +229,11 @@ PLAIN = program(
 
 def test_text_like_braces_arrives_as_it_is() -> None:
     text = '{{ labels.alertname }}{% raw %}"quoted" \\n'
-    assert fields(PLAIN, a_job({"pod": text}))["resourceName"] == text
+    assert fields(PLAIN, a_request({"pod": text}))["resourceName"] == text
 
 
 def test_rendered_values_are_stripped() -> None:
-    assert text_of("\n  {{ labels.pod }}\t\n", a_job({"pod": " x "})) == "x"
+    assert text_of("\n  {{ labels.pod }}\t\n", a_request({"pod": " x "})) == "x"
 
 
 def test_a_rule_of_plain_texts_needs_no_template() -> None:

@@ -15,7 +15,7 @@ import pytest
 from adapter.errors import MappingError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.rules.files import snapshot
-from tests.mapping.builders import SOUND, a_job, one_rule, opened, reasons, rules, workers, write
+from tests.mapping.builders import SOUND, a_request, one_rule, opened, reasons, rules, workers, write
 from tests.mapping.hostile import HOSTILE, trap
 
 BROKEN = one_rule(resourceName="{{ lables.pod }}")
@@ -33,9 +33,9 @@ async def test_a_changed_file_is_taken_over(tmp_path: Path) -> None:
         write(tmp_path, a=two_fields("new"))
         assert await mappings.reload() is True
         assert mappings.revision != before
-        (made,) = await mappings.render([a_job()])
-        assert (made.body or {})["resourceId"] == "new"
-        assert made.revision == mappings.revision == (made.body or {})["additional"]["mappingRevision"]
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "new"
+        assert result.revision == mappings.revision == (result.body or {})["additional"]["mappingRevision"]
 
 
 async def test_files_that_did_not_change_are_left_alone(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ async def test_a_broken_revision_is_refused_and_the_old_one_goes_on(tmp_path: Pa
             assert await mappings.reload() is False
             assert [finding.message for finding in mappings.findings] == ["unknown name 'lables'"]
             assert (mappings.revision, mappings.refused) == (before, True)
-        (made,) = await mappings.render([a_job()])
-        assert (made.body or {})["resourceId"] == "old"
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "old"
         write(tmp_path, a=two_fields("mended"))
         assert await mappings.reload() is True
         assert (mappings.findings, mappings.refused) == ((), False)
@@ -101,8 +101,8 @@ async def test_a_directory_that_vanished_leaves_the_old_revision(tmp_path: Path)
         directory.rmdir()
         assert await mappings.reload() is False
         assert "No such file or directory" in mappings.findings[0].message
-        (made,) = await mappings.render([a_job()])
-        assert (made.body or {})["resourceId"] == "old"
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "old"
 
 
 @pytest.mark.parametrize("name", ["endless", "huge_text"])
@@ -126,9 +126,9 @@ async def test_at_a_start_rules_that_want_too_much_of_a_plain_alert_serve_with_a
         (finding,) = mappings.findings
         assert "tried on a plain alert" in finding.message
         assert not mappings.refused
-        made = await mappings.render([a_job({"n": "1"}), a_job()])
-        assert [one.rule for one in made] == ["stops", "rest"]
-        assert [reasons(one).get("resourceName") for one in made] == ["timeout", None]
+        results = await mappings.render([a_request({"n": "1"}), a_request()])
+        assert [one.rule for one in results] == ["stops", "rest"]
+        assert [reasons(one).get("resourceName") for one in results] == ["timeout", None]
         assert not await mappings.reload()
         assert mappings.findings == (finding,)
     assert workers() == []
@@ -141,13 +141,13 @@ async def test_other_rules_serve_until_broken_ones_are_mended(tmp_path: Path) ->
         for _ in range(2):
             assert [finding.message for finding in mappings.findings] == ["unknown name 'lables'"]
             assert mappings.refused
-            (made,) = await mappings.render([a_job()])
-            assert (made.body or {})["resourceId"] == "instead"
+            (result,) = await mappings.render([a_request()])
+            assert (result.body or {})["resourceId"] == "instead"
             assert await mappings.reload() is False
         write(directory, a=two_fields("mended"))
         assert await mappings.reload() is True
-        (made,) = await mappings.render([a_job()])
-        assert (made.body or {})["resourceId"] == "mended"
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "mended"
         assert (mappings.findings, mappings.refused) == ((), False)
 
 
@@ -160,12 +160,12 @@ async def test_broken_rules_cannot_be_opened_by_themselves(tmp_path: Path) -> No
 async def test_a_new_revision_may_run_what_the_old_one_may_not(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=0.2) as mappings:
-        (made,) = await mappings.render([a_job({"trap": "yes"})])
-        assert reasons(made)["resourceName"] == "timeout"
+        (result,) = await mappings.render([a_request({"trap": "yes"})])
+        assert reasons(result)["resourceName"] == "timeout"
         write(tmp_path, a=one_rule(resourceName="mended"))
         await mappings.reload()
-        (made,) = await mappings.render([a_job({"trap": "yes"})])
-        assert reasons(made) == {}
+        (result,) = await mappings.render([a_request({"trap": "yes"})])
+        assert reasons(result) == {}
 
 
 def mount(directory: Path, generation: int, **files: str) -> None:
@@ -187,8 +187,8 @@ async def test_a_config_map_is_followed_twice_in_a_row(tmp_path: Path) -> None:
         for generation, word in enumerate(("second", "third"), 1):
             mount(directory, generation, a=two_fields(word))
             assert await mappings.reload() is True
-            (made,) = await mappings.render([a_job()])
-            assert (made.body or {})["resourceId"] == word
+            (result,) = await mappings.render([a_request()])
+            assert (result.body or {})["resourceId"] == word
 
 
 def test_a_set_is_never_read_half_from_before_a_swap(tmp_path: Path) -> None:
@@ -232,12 +232,12 @@ async def test_reloads_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -
     async def render(mappings: LiveMappings) -> None:
         nonlocal calls
         while not done:
-            made = await mappings.render([a_job({"pod": f"p{number}"}) for number in range(130)])
+            results = await mappings.render([a_request({"pod": f"p{number}"}) for number in range(130)])
             calls += 1
-            (revision,) = {one.revision for one in made}
-            seen = {(one.body or {})["resourceId"] for one in made}
+            (revision,) = {one.revision for one in results}
+            seen = {(one.body or {})["resourceId"] for one in results}
             assert seen == {words[revision]}, "one revision, one set of templates"
-            assert [(one.body or {})["resourceName"] for one in made] == [
+            assert [(one.body or {})["resourceName"] for one in results] == [
                 f"{words[revision]} p{number}" for number in range(130)
             ]
 

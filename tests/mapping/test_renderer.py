@@ -15,7 +15,7 @@ import pytest
 
 from adapter.mapping.render.request import RenderResult
 from adapter.sandbox.contract import violations
-from tests.mapping.builders import SOUND, a_job, one_rule, opened, reasons, rules, workers, write
+from tests.mapping.builders import SOUND, a_request, one_rule, opened, reasons, rules, workers, write
 from tests.mapping.hostile import HOSTILE, trap
 
 DEADLINE = 0.2
@@ -63,26 +63,26 @@ async def test_no_hostile_template_harms_more_than_its_alert(hostile: Path) -> N
     async with opened(hostile, deadline=DEADLINE, memory=256 << 20) as mappings, lag_watched() as lags:
         for name in HOSTILE:
             lags.clear()
-            jobs = [a_job({"pod": f"p{number}"}) for number in range(3)]
-            jobs.insert(1, a_job({"kind": name, "trap": "yes"}))
-            made = await mappings.render(jobs)
+            requests = [a_request({"pod": f"p{number}"}) for number in range(3)]
+            requests.insert(1, a_request({"kind": name, "trap": "yes"}))
+            results = await mappings.render(requests)
             lag[name] = max(lags, default=0.0)
-            assert [one.rule for one in made] == ["plain", name, "plain", "plain"], name
-            assert [reasons(one) for one in (made[0], *made[2:])] == [{}, {}, {}], name
-            assert [(one.body or {}).get("resourceName") for one in made] == ["p0", None, "p1", "p2"], name
-            assert violations(made[1].body or {}) == [], name
-            reason = reasons(made[1])["resourceName"]
+            assert [one.rule for one in results] == ["plain", name, "plain", "plain"], name
+            assert [reasons(one) for one in (results[0], *results[2:])] == [{}, {}, {}], name
+            assert [(one.body or {}).get("resourceName") for one in results] == ["p0", None, "p1", "p2"], name
+            assert violations(results[1].body or {}) == [], name
+            reason = reasons(results[1])["resourceName"]
             assert reason in ("error", "memory", "timeout"), name
             cost = TEMPLATES if reason == "timeout" else {"resourceName"}
-            assert reasons(made[1]) == dict.fromkeys(cost, reason), name
+            assert reasons(results[1]) == dict.fromkeys(cost, reason), name
     print(f"event loop lag while bombs went off: at most {max(lag.values()) * 1000:.1f} ms")
 
 
 async def test_the_event_loop_goes_on_while_a_template_runs_to_its_deadline(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=3.0) as mappings, lag_watched() as lags:
-        (made,) = await mappings.render([a_job({"trap": "yes"})])
-    assert reasons(made)["resourceName"] == "timeout"
+        (result,) = await mappings.render([a_request({"trap": "yes"})])
+    assert reasons(result)["resourceName"] == "timeout"
     assert max(lags) < 1.0, "a third of the time that the template took"
 
 
@@ -93,8 +93,8 @@ async def test_a_template_that_fails_costs_its_field_and_is_run_again(
     write(tmp_path, a=one_rule(resourceName=trap(template)))
     async with opened(tmp_path) as mappings:
         pids = workers()
-        made = await mappings.render([a_job({"trap": "yes"}), a_job(), a_job({"trap": "yes"})])
-        assert [reasons(one) for one in made] == [{"resourceName": reason}, {}, {"resourceName": reason}]
+        results = await mappings.render([a_request({"trap": "yes"}), a_request(), a_request({"trap": "yes"})])
+        assert [reasons(one) for one in results] == [{"resourceName": reason}, {}, {"resourceName": reason}]
         assert workers() == pids
 
 
@@ -106,37 +106,37 @@ async def test_a_template_that_is_stopped_costs_its_rule_until_the_next_reload(t
     }
     write(tmp_path, a=rules(stopped, {"name": "rest", "alarm": SOUND}))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
-        await mappings.render([a_job({"n": "1", "trap": "yes"})])
+        await mappings.render([a_request({"n": "1", "trap": "yes"})])
         pids = workers()
-        made = await mappings.render([a_job({"n": "1"}), a_job({"n": "1", "trap": "yes"}), a_job()])
-        assert [one.rule for one in made] == ["stopped", "stopped", "rest"]
-        assert [reasons(one) for one in made] == [dict.fromkeys(TEMPLATES, "timeout")] * 2 + [{}]
-        assert (made[0].body or {})["applicationId"] == "app-1", "plain text is no template"
-        assert (made[0].body or {})["alarmName"] == "PodDown"
+        results = await mappings.render([a_request({"n": "1"}), a_request({"n": "1", "trap": "yes"}), a_request()])
+        assert [one.rule for one in results] == ["stopped", "stopped", "rest"]
+        assert [reasons(one) for one in results] == [dict.fromkeys(TEMPLATES, "timeout")] * 2 + [{}]
+        assert (results[0].body or {})["applicationId"] == "app-1", "plain text is no template"
+        assert (results[0].body or {})["alarmName"] == "PodDown"
         assert workers() == pids, "nothing ran that had to be stopped"
         write(tmp_path, a=rules({**stopped, "alarm": SOUND}, {"name": "rest", "alarm": SOUND}))
         assert await mappings.reload()
-        (mended,) = await mappings.render([a_job({"n": "1", "trap": "yes"})])
+        (mended,) = await mappings.render([a_request({"n": "1", "trap": "yes"})])
         assert (mended.rule, reasons(mended)) == ("stopped", {})
 
 
 async def test_a_rule_in_quarantine_stays_there_when_the_worker_is_restarted(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
-        await mappings.render([a_job({"trap": "yes"})])
+        await mappings.render([a_request({"trap": "yes"})])
         (pid,) = workers()
         os.kill(pid, signal.SIGKILL)
-        made = await mappings.render([a_job(), a_job()])
-    assert [set(reasons(one)) for one in made] == [TEMPLATES] * 2
+        results = await mappings.render([a_request(), a_request()])
+    assert [set(reasons(one)) for one in results] == [TEMPLATES] * 2
 
 
 async def test_the_alarm_says_which_template_was_stopped(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
-        (made,) = await mappings.render([a_job({"trap": "yes"})])
-    details = {field: detail for field, _, detail in made.fallbacks if detail}
+        (result,) = await mappings.render([a_request({"trap": "yes"})])
+    details = {field: detail for field, _, detail in result.fallbacks if detail}
     assert details == {"resourceName": "stopped after 0.2 s"}
-    assert "resourceName: timeout (stopped after 0.2 s)" in (made.body or {})["additional"]["fallback"]
+    assert "resourceName: timeout (stopped after 0.2 s)" in (result.body or {})["additional"]["fallback"]
 
 
 async def test_a_condition_that_is_stopped_is_not_true(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ async def test_a_condition_that_is_stopped_is_not_true(tmp_path: Path) -> None:
     write(tmp_path, a=rules({"name": "stuck", "when": when, "drop": True}, {"name": "rest", "alarm": SOUND}))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         for _ in range(2):
-            (made,) = await mappings.render([a_job({"trap": "a" * 40 + "!"})])
-            assert (made.rule, made.dropped, reasons(made)) == ("rest", False, {"when": "timeout"})
+            (result,) = await mappings.render([a_request({"trap": "a" * 40 + "!"})])
+            assert (result.rule, result.dropped, reasons(result)) == ("rest", False, {"when": "timeout"})
 
 
 async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> N
     slow = "{% for a in range(labels.turns | int) %}{% for b in range(20000) %}{% endfor %}{% endfor %}"
     write(tmp_path, a=one_rule(resourceName=slow + "x"))
     async with opened(tmp_path, deadline=5.0) as mappings:
-        first, second = await mappings.render([a_job({"turns": "2000"}), a_job({"turns": "1"})])
+        first, second = await mappings.render([a_request({"turns": "2000"}), a_request({"turns": "1"})])
     assert reasons(first) == {}
     assert reasons(second) == dict.fromkeys(TEMPLATES, "timeout")
     (detail,) = {detail for _, _, detail in second.fallbacks if detail}
@@ -165,10 +165,10 @@ async def test_a_rule_full_of_traps_is_stopped_once(tmp_path: Path) -> None:
     names = ["resourceName", "resourceId", "regionId", "URL", "nameSpace"]
     write(tmp_path, a=one_rule(**{name: trap(HOSTILE["endless"]) for name in names}))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
-        (made,) = await mappings.render([a_job({"trap": "yes"})])
-    assert made.rule == "all", "after four stops in one call it would be no rule"
-    assert {reasons(made)[name] for name in names} == {"timeout"}
-    assert len([detail for _, _, detail in made.fallbacks if detail]) == 1
+        (result,) = await mappings.render([a_request({"trap": "yes"})])
+    assert result.rule == "all", "after four stops in one call it would be no rule"
+    assert {reasons(result)[name] for name in names} == {"timeout"}
+    assert len([detail for _, _, detail in result.fallbacks if detail]) == 1
 
 
 async def test_a_set_full_of_traps_does_not_hold_a_call_for_ever(tmp_path: Path) -> None:
@@ -178,34 +178,34 @@ async def test_a_set_full_of_traps_does_not_hold_a_call_for_ever(tmp_path: Path)
     ]
     write(tmp_path, a=rules(*entries, {"name": "rest", "alarm": SOUND}))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
-        made = await mappings.render([a_job({"n": str(n), "trap": "yes"}) for n in range(12)])
-        assert len(made) == 12
-        assert all(one.body is not None and violations(one.body) == [] for one in made)
-        assert [one.rule for one in made[:3]] == ["r0", "r1", "r2"]
-        assert made[-1].rule is None, "the fourth stop of a call ends it: the rest gets the built-in mapping"
-        again = await mappings.render([a_job({"n": str(n)}) for n in range(12)])
+        results = await mappings.render([a_request({"n": str(n), "trap": "yes"}) for n in range(12)])
+        assert len(results) == 12
+        assert all(one.body is not None and violations(one.body) == [] for one in results)
+        assert [one.rule for one in results[:3]] == ["r0", "r1", "r2"]
+        assert results[-1].rule is None, "the fourth stop of a call ends it: the rest gets the built-in mapping"
+        again = await mappings.render([a_request({"n": str(n)}) for n in range(12)])
         assert [one.rule for one in again] == [f"r{n}" for n in range(12)]
 
 
 async def test_an_alert_that_cannot_be_read_spoils_nothing_but_itself(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule())
     async with opened(tmp_path) as mappings:
-        broken = a_job()._replace(raw=b'{"alert": ')
-        made = await mappings.render([a_job(), broken, a_job()])
-    assert [one.rule for one in made] == ["all", None, "all"]
-    assert set(reasons(made[1]).values()) == {"error"}
-    assert made[1].body is not None
+        broken = a_request()._replace(raw=b'{"alert": ')
+        results = await mappings.render([a_request(), broken, a_request()])
+    assert [one.rule for one in results] == ["all", None, "all"]
+    assert set(reasons(results[1]).values()) == {"error"}
+    assert results[1].body is not None
 
 
 async def test_a_killed_worker_is_replaced_and_no_alert_suffers(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule())
     async with opened(tmp_path) as mappings:
-        await mappings.render([a_job()])
+        await mappings.render([a_request()])
         for _ in range(3):
             (pid,) = workers()
             os.kill(pid, signal.SIGKILL)
-            made = await mappings.render([a_job() for _ in range(100)])
-            assert [reasons(one) for one in made] == [{}] * 100
+            results = await mappings.render([a_request() for _ in range(100)])
+            assert [reasons(one) for one in results] == [{}] * 100
 
 
 async def test_a_worker_killed_again_and_again_loses_no_alert(tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ async def test_a_worker_killed_again_and_again_loses_no_alert(tmp_path: Path) ->
 
         killer = asyncio.create_task(kill())
         try:
-            made = await mappings.render([a_job() for _ in range(200)])
+            results = await mappings.render([a_request() for _ in range(200)])
         finally:
             killer.cancel()
             await asyncio.gather(killer, return_exceptions=True)
-        assert len(made) == 200
-        assert all(one.body is not None and violations(one.body) == [] for one in made)
+        assert len(results) == 200
+        assert all(one.body is not None and violations(one.body) == [] for one in results)
 
 
 async def test_calls_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None:
@@ -235,10 +235,10 @@ async def test_calls_at_the_same_time_get_their_own_answers(tmp_path: Path) -> N
     async with opened(tmp_path) as mappings:
 
         async def call(name: str) -> list[RenderResult]:
-            return await mappings.render([a_job({"pod": f"{name}-{number}"}) for number in range(150)])
+            return await mappings.render([a_request({"pod": f"{name}-{number}"}) for number in range(150)])
 
-        for name, made in zip("abc", await asyncio.gather(*map(call, "abc")), strict=True):
-            assert [(one.body or {})["resourceName"] for one in made] == [f"{name}-{n}" for n in range(150)]
+        for name, results in zip("abc", await asyncio.gather(*map(call, "abc")), strict=True):
+            assert [(one.body or {})["resourceName"] for one in results] == [f"{name}-{n}" for n in range(150)]
 
 
 async def test_a_call_given_up_does_not_leave_its_answer_to_the_next(tmp_path: Path) -> None:
@@ -246,17 +246,17 @@ async def test_a_call_given_up_does_not_leave_its_answer_to_the_next(tmp_path: P
     async with opened(tmp_path) as mappings:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.001):
-                await mappings.render([a_job({"pod": "old"}) for _ in range(5000)])
-        (made,) = await mappings.render([a_job({"pod": "new"})])
-        assert (made.body or {})["resourceName"] == "new"
+                await mappings.render([a_request({"pod": "old"}) for _ in range(5000)])
+        (result,) = await mappings.render([a_request({"pod": "new"})])
+        assert (result.body or {})["resourceName"] == "new"
 
 
 async def test_large_alerts_go_in_several_frames(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule())
     async with opened(tmp_path) as mappings:
-        jobs = [a_job(annotations={"summary": "x" * 3_000_000}) for _ in range(4)]
-        made = await mappings.render(jobs)
-    assert [one.clipped for one in made] == [("alarmDesc", "additional")] * 4
+        requests = [a_request(annotations={"summary": "x" * 3_000_000}) for _ in range(4)]
+        results = await mappings.render(requests)
+    assert [one.clipped for one in results] == [("alarmDesc", "additional")] * 4
 
 
 async def test_nothing_to_render_is_rendered_at_once(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ async def test_the_worker_dies_with_its_parent_even_in_an_endless_loop(tmp_path:
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         (pid,) = workers()
-        call = asyncio.create_task(mappings.render([a_job({"trap": "yes"})]))
+        call = asyncio.create_task(mappings.render([a_request({"trap": "yes"})]))
         async with asyncio.timeout(30):
             while Path(f"/proc/{pid}").exists():
                 await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapter.sandbox.contract import violations as contract
 from tests.faults.found import Found, found, unless
-from tests.mapping.builders import SOUND, a_job, rendered, rules, told, write
+from tests.mapping.builders import SOUND, a_request, reasons, rendered, rules, write
 
 ERRORS = {
     "undefined": "{{ lookup.t[labels.trap].nothing.more }}",
@@ -35,13 +35,13 @@ async def template_errors(folder: Path, *, alerts: int) -> Found:
     levels = {"name": "level", "when": "labels.kind == 'level'", "alarm": {**SOUND, "alarmLevel": "{{ labels.trap }}"}}
     write(folder, all=rules(*entries, levels, {"name": "rest", "alarm": SOUND}, lookup={"t": {"a": "b"}}))
     kinds = [*ERRORS, "level"]
-    jobs = [a_job({"kind": kind, "trap": "("}) for kind in kinds for _ in range(alerts)]
-    jobs += [a_job({"pod": f"p{number}"}) for number in range(alerts)]
-    made = await rendered(folder, *jobs, deadline=0.3)
+    requests = [a_request({"kind": kind, "trap": "("}) for kind in kinds for _ in range(alerts)]
+    requests += [a_request({"pod": f"p{number}"}) for number in range(alerts)]
+    results = await rendered(folder, *requests, deadline=0.3)
     wrong = []
-    for number, one in enumerate(made):
+    for number, one in enumerate(results):
         kind = kinds[number // alerts] if number < len(kinds) * alerts else "none"
-        fell = set(told(one)) - {"when"}
+        fell = set(reasons(one)) - {"when"}
         expected = {"none": set(), "level": {"alarmLevel"}}.get(kind, {"alarmName"})
         wrong += [unless(one.body is not None, f"{kind}: no body")]
         wrong += [str(line) for line in contract(one.body or {})]
@@ -51,5 +51,5 @@ async def template_errors(folder: Path, *, alerts: int) -> Found:
                 (one.body or {}).get("alarmName") == "PodDown", f"{kind}: alarmName {(one.body or {}).get('alarmName')}"
             )
         ]
-    share = 100 * sum(one.body is not None for one in made) / len(made)
-    return found({"classes": len(kinds), "alerts": len(made), "% delivered": round(share)}, wrong)
+    share = 100 * sum(one.body is not None for one in results) / len(results)
+    return found({"classes": len(kinds), "alerts": len(results), "% delivered": round(share)}, wrong)

@@ -8,14 +8,11 @@ NUL; the functions here take either. The constants are lists for SELECT; they na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
-from adapter.alertmanager import Alert, Group, pack
-from adapter.clock import SECOND, Micros
 from adapter.store.contract import Claim
 from adapter.store.views import AlarmRow, Provenance, RejectRow, ReportRow
 
@@ -206,24 +203,3 @@ def has_text(text: str, fingerprint: str, labels: Mapping[str, str]) -> bool:
 def has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     """AlarmQuery.labels; an absent label is the empty string, as in Prometheus."""
     return all(labels.get(name, "") == value for name, value in wanted.items())
-
-
-def rebuilt(alarm: Alarm, resolved: bool, labels: Mapping[str, str]) -> bytes:
-    """A raw report in place of one damaged on disk: what the alarm's row still knows, and why it is so little."""
-    alert = Alert(
-        fingerprint=alarm.fingerprint,
-        status="resolved" if resolved else "firing",
-        labels=labels,
-        annotations={"description": "The stored alert was damaged on disk; only its labels are known."},
-        startsAt=_rfc3339(alarm.starts),
-        endsAt=_rfc3339(alarm.ends),
-        generatorURL="",
-        starts=alarm.starts,
-        ends=alarm.ends,
-    )
-    group = Group(receiver="", groupKey="", groupLabels={}, commonLabels={}, commonAnnotations={}, externalURL="")
-    return pack(alert, group.as_json())
-
-
-def _rfc3339(at: Micros) -> str:
-    return datetime.fromtimestamp(at / SECOND, UTC).isoformat() if at else ""

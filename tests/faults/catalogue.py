@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.cases import coc, disk, hostile, mappings, process, simulated, webhooks
-from tests.faults.cases.borrowed import backends_killed, borrowed, replicas_killed, server_stopped
+from tests.faults.cases import coc, disk, hostile, mappings, messages, postgres, process, simulated, webhooks
+from tests.faults.cases.borrowed import borrowed
 from tests.faults.found import Found
 
 Run = Callable[[Path], Found | Awaitable[Found]]
@@ -36,6 +36,11 @@ C, S = "tests/coc/", "tests/store/"
 CATALOGUE: tuple[Case, ...] = (
     case(1, "kill -9 under load", process.kill_nine, {"kills": 100}, {"kills": 3}),
     case(2, "kill at each boundary, SQLite", simulated.every_boundary, {}, {"store": "memory"}),
+    case(
+        2, "each message of a transaction fails, PostgreSQL", messages.messages_lost,
+        {"operations": messages.EVERY_WAY},
+        {"operations": {"accept": ["terminate"], "settle": ["after"], "claim": ["terminate"], "pause": ["after"]}},
+    ),
     case(3, "SIGTERM, once and twice", process.drain, {"rounds": 10}, {"rounds": 2}),
     case(4, "disk full", disk.full_disk, {"rounds": 10}, {"rounds": 1}),
     case(5, "every Nth operation fails", disk.every_nth, {"operations": 200}, {"operations": 25}),
@@ -68,11 +73,31 @@ CATALOGUE: tuple[Case, ...] = (
         22, "two Alertmanagers that cannot talk", simulated.pair,
         {"rounds": 500, "gossip": False}, {"rounds": 20, "gossip": False},
     ),
+    case(
+        22, "two Alertmanagers, 3 replicas on PostgreSQL", postgres.two_alertmanagers,
+        {"alerts": 300, "transitions": 20}, {"alerts": 100, "transitions": 3},
+    ),
+    case(
+        22, "two Alertmanagers, 3 replicas behind PgBouncer", postgres.two_alertmanagers,
+        {"alerts": 300, "transitions": 20, "pooled": True}, {"alerts": 100, "transitions": 3, "pooled": True},
+    ),
     case(23, "senders that give up", webhooks.given_up, {"rounds": 300}, {"rounds": 10}),
-    elsewhere(24, "3 replicas on PostgreSQL, kill -9", replicas_killed(60, 1.0)),
-    elsewhere(25, "PostgreSQL crashes", server_stopped(10)),
+    case(
+        24, "3 replicas on PostgreSQL, kill -9", postgres.replicas_killed,
+        {"count": 3, "kills": 60, "every": 1.0, "alerts": 400, "transitions": 60},
+        {"count": 2, "kills": 1, "every": 1.0, "alerts": 100, "transitions": 4},
+    ),
+    case(
+        25, "PostgreSQL crashes", postgres.server_crashes,
+        {"crashes": 10, "every": 2.0, "alerts": 300, "transitions": 20},
+        {"crashes": 2, "every": 0.3, "alerts": 100, "transitions": 4},
+    ),
     elsewhere(26, "a replica that slept over its lease", borrowed(f"{S}test_postgres.py", "-k", "lease")),
-    elsewhere(27, "backends killed", backends_killed(100)),
+    case(
+        27, "backends killed", postgres.backends_killed,
+        {"kills": 100, "every": 0.2, "alerts": 300, "transitions": 25},
+        {"kills": 10, "every": 0.1, "alerts": 100, "transitions": 4},
+    ),
     case(28, "mutated bodies", webhooks.mutants, {"bodies": 1_000_000}, {"bodies": 2000}),
     case(
         28, "mutated bodies, without the network", webhooks.mutants_inside,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adapter.app import REFRESH_SECONDS
+from tests.postgres import PostgresServer, postgres_server
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
-from tests.store.postgres_server import PostgresServer, postgres_server
 
 PREFIX = "coc_adapter_"
 PATIENCE = 60.0

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from adapter.store.contract import Store
+from tests.postgres import PostgresServer, postgres_server
 from tests.store.places import MemoryPlace, Place, SqlitePlace
 from tests.store.postgres_place import PostgresPlace
-from tests.store.postgres_server import PostgresServer, postgres_server
 
 DURABLE = ("sqlite", "postgresql")
 PLACES = ("memory", *DURABLE)

@@ -6,8 +6,8 @@ from typing import Any
 
 from adapter.store import open_store
 from adapter.store.contract import Store
+from tests.postgres import PostgresServer
 from tests.store.places import HandClock
-from tests.store.postgres_server import PostgresServer
 
 _SHIFT = "UPDATE alarm SET due = due - $1::float8 * interval '1 s' WHERE lease_until IS NULL"
 _RELEASE = "UPDATE alarm SET due = now(), lease_until = now() WHERE lease_until IS NOT NULL"

@@ -7,11 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from adapter.alarm import Kind, Outcome
+from adapter.alarm import Kind, Outcome, Pause
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import BacklogFull, StoreRefused, StoreUnavailable
@@ -21,20 +20,9 @@ from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
 from adapter.store.views import AlarmQuery
+from tests.faults.wire import breaking_wire
+from tests.postgres import PostgresServer, replicas, wrong_queues
 from tests.store.builders import NOON, an_alert, an_intake, delivered, firing, gone, resolved
-from tests.store.postgres_faults import (
-    Figures,
-    disagreements,
-    killed_backends,
-    killed_replicas,
-    replicas,
-    server_crashes,
-    two_alertmanagers,
-)
-from tests.store.postgres_points import CASES, PAUSE, break_everywhere
-from tests.store.postgres_proxy import Break, breaking_wire
-from tests.store.postgres_server import PostgresServer, eventually_connects, transaction_pooler
-from tests.store.postgres_worker import sent
 
 GOOD = {
     "synchronous_commit": "on",
@@ -43,7 +31,7 @@ GOOD = {
     "synchronous_standby_names": "",
     "standbys": 0,
 }
-UNHARMED = (0, 0, 0, ())
+PAUSE = Pause(reason="operator", since=NOON, by="test")
 
 Pair = tuple[PostgresStore, PostgresStore]
 
@@ -66,11 +54,6 @@ async def end_leases(server: PostgresServer, dsn: str) -> None:
 
 
 # Several replicas
-
-
-async def test_two_alertmanagers_and_three_replicas_make_one_request_a_transition(postgres: PostgresServer) -> None:
-    figures = await two_alertmanagers(postgres, count=3, alerts=100, transitions=3)
-    assert (figures.harm, figures.duplicates, figures.sent) == (UNHARMED, 0, 300)
 
 
 async def test_the_same_alerts_at_two_replicas_at_once_are_one_episode(pair: Pair) -> None:
@@ -115,13 +98,6 @@ async def test_a_pause_of_one_replica_is_seen_by_the_other(pair: Pair) -> None:
     assert await pair[1].pauses() == {"default": PAUSE}
 
 
-async def test_replicas_work_behind_a_transaction_pooler(postgres: PostgresServer) -> None:
-    with transaction_pooler(postgres) as port:
-        await eventually_connects(f"postgresql://app@127.0.0.1:{port}/postgres")
-        figures = await two_alertmanagers(postgres, count=3, alerts=100, transitions=3, port=port)
-    assert (figures.harm, figures.duplicates, figures.sent) == (UNHARMED, 0, 300)
-
-
 async def test_replicas_know_each_other_and_their_mappings(pair: Pair) -> None:
     await pair[0].heartbeat("r1")
     await pair[1].heartbeat("r2")
@@ -153,19 +129,19 @@ async def test_a_worker_frozen_beyond_its_lease_makes_the_last_state_be_said_aga
     for kind in (Kind.ALARM, Kind.OK):
         (claim,) = (await pair[1].claim("default", 1)).claims
         assert claim.report.kind is kind
-        await pair[1].settle([sent(claim)])
+        await pair[1].settle([delivered(claim)])
 
-    (settled,) = await pair[0].settle([sent(late)])
+    (settled,) = await pair[0].settle([delivered(late)])
     assert (settled.counted, settled.reasserted) == (False, True)
     assert (await pair[0].counts())["default"].pending == 1
 
     (again,) = (await pair[1].claim("default", 1)).claims
     assert (again.report.kind, again.report.body) == (Kind.REASSERT, claim.report.raw)
     assert unpack(again.report.raw)[0]["status"] == "resolved"
-    (settled,) = await pair[1].settle([sent(again)])
+    (settled,) = await pair[1].settle([delivered(again)])
     assert settled.counted
     assert await pair[1].counts() == {}
-    assert await disagreements(postgres, dsn) == ()
+    assert await wrong_queues(postgres, dsn) == 0
 
 
 async def test_nothing_is_said_again_while_something_newer_waits(
@@ -175,9 +151,9 @@ async def test_nothing_is_said_again_while_something_newer_waits(
     (late,) = (await pair[0].claim("default", 1)).claims
     await end_leases(postgres, dsn)
     (claim,) = (await pair[1].claim("default", 1)).claims
-    await pair[1].settle([sent(claim)])
+    await pair[1].settle([delivered(claim)])
     await pair[1].accept(resolved("a1"))
-    (settled,) = await pair[0].settle([sent(late)])
+    (settled,) = await pair[0].settle([delivered(late)])
     assert (settled.counted, settled.reasserted) == (False, False)
     assert (await pair[0].counts())["default"].pending == 1
 
@@ -190,7 +166,7 @@ async def test_a_late_worker_that_sent_nothing_changes_nothing(postgres: Postgre
     (settled,) = await pair[0].settle([Settlement(claim=late, at=NOON)])
     assert settled.counted is False
     assert (await pair[0].claim("default", 1)).claims == ()  # still the other's
-    (settled,) = await pair[1].settle([sent(claim)])
+    (settled,) = await pair[1].settle([delivered(claim)])
     assert settled.counted is True
 
 
@@ -217,8 +193,8 @@ async def test_what_a_late_worker_sent_puts_the_report_that_waits_in_doubt(
     await pair[0].accept(firing("a1", text="1"))
     await end_leases(postgres, dsn)
     (claim,) = (await pair[1].claim("default", 1)).claims
-    await pair[1].settle([sent(claim)])
-    await pair[0].settle([sent(late)])
+    await pair[1].settle([delivered(claim)])
+    await pair[0].settle([delivered(late)])
     (update,) = (await pair[1].claim("default", 1)).claims
     assert (update.report.kind, update.maybe_sent) == (Kind.UPDATE, True)
 
@@ -228,14 +204,14 @@ async def test_an_update_under_way_is_not_replaced_until_its_lease_is_over(
 ) -> None:
     await pair[0].accept(firing("a1"))
     (claim,) = (await pair[0].claim("default", 1)).claims
-    await pair[0].settle([sent(claim)])
+    await pair[0].settle([delivered(claim)])
     await pair[0].accept(firing("a1", text="1"))
     await pair[0].claim("default", 1)
     assert (await pair[1].accept(firing("a1", text="2"))).superseded == 0
     assert (await pair[1].accept(firing("a1", text="3"))).superseded == 1
     await end_leases(postgres, dsn)
     (claim,) = (await pair[1].claim("default", 1)).claims
-    await pair[1].settle([sent(claim)])
+    await pair[1].settle([delivered(claim)])
     assert (await pair[1].accept(firing("a1", text="4"))).superseded == 1
 
 
@@ -249,23 +225,6 @@ async def test_sending_ends_well_before_the_lease_does(dsn: str) -> None:
 
 
 # Lost connections
-
-
-@pytest.mark.parametrize(
-    ("name", "ways"),
-    [
-        ("accept", ("terminate",)),
-        ("settle", ("after",)),
-        ("claim", ("terminate",)),
-        ("pause", ("after",)),
-    ],
-)
-async def test_a_transaction_may_break_at_every_message(
-    postgres: PostgresServer, name: str, ways: tuple[Break, ...]
-) -> None:
-    points, wrong = await break_everywhere(postgres, CASES[name], ways)
-    assert points >= 4 * len(ways)
-    assert wrong == []
 
 
 async def test_a_settlement_that_was_not_confirmed_counts_even_if_the_next_report_was_claimed_meanwhile(
@@ -293,22 +252,7 @@ async def test_a_settlement_that_was_not_confirmed_counts_even_if_the_next_repor
                 assert (settled.counted, settled.pending) == (True, 0)
         await store.close()
     assert committed
-    assert await disagreements(postgres, dsn) == ()
-
-
-async def test_terminated_server_processes_lose_nothing(postgres: PostgresServer) -> None:
-    figures = await killed_backends(postgres, kills=10, every=0.1, alerts=100, transitions=4)
-    assert figures.harm == UNHARMED
-
-
-async def test_a_crash_of_the_server_loses_nothing(postgres: PostgresServer) -> None:
-    figures = await server_crashes(postgres, crashes=2, every=0.3, alerts=100, transitions=4)
-    assert figures.harm == UNHARMED
-
-
-async def test_a_killed_replica_loses_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
-    figures: Figures = await killed_replicas(postgres, tmp_path, count=2, kills=1, every=1.0, alerts=100, transitions=4)
-    assert figures.harm == UNHARMED
+    assert await wrong_queues(postgres, dsn) == 0
 
 
 async def test_the_store_is_unavailable_while_the_server_is_away_and_comes_back_by_itself(
@@ -366,7 +310,7 @@ async def test_a_fingerprint_of_any_length_and_with_nul_is_taken(dsn: str) -> No
         assert (await store.accept(firing(*names))).owed == ()
         claims = (await store.claim("default", 10)).claims
         assert {claim.report.fingerprint for claim in claims} == set(names)
-        assert [settled.counted for settled in await store.settle([sent(claim) for claim in claims])] == [True] * 3
+        assert [settled.counted for settled in await store.settle([delivered(claim) for claim in claims])] == [True] * 3
 
 
 async def test_labels_with_nul_are_found_by_text(dsn: str) -> None:
@@ -465,7 +409,7 @@ async def test_the_outcome_of_a_late_worker_is_not_counted_twice(
     await end_leases(postgres, dsn)
     (claim,) = (await pair[1].claim("default", 1)).claims
     await pair[1].settle([gone(claim, Outcome.DEAD)])
-    (settled,) = await pair[0].settle([replace(sent(late), outcome=Outcome.DELIVERED)])
+    (settled,) = await pair[0].settle([replace(delivered(late), outcome=Outcome.DELIVERED)])
     assert (settled.counted, settled.reasserted) == (False, False)
     (row,) = await pair[0].alarms(AlarmQuery())
     assert row.accepted is not None  # COC has it, whoever was late

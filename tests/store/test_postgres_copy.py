@@ -17,9 +17,8 @@ from adapter.store import open_store
 from adapter.store.contract import Store
 from adapter.store.copy import copy_store
 from adapter.store.views import AlarmQuery
+from tests.postgres import PostgresServer, wrong_queues
 from tests.store.builders import DAY, FOREVER, NOON, delivered, firing, gone, resolved, retried
-from tests.store.postgres_faults import disagreements
-from tests.store.postgres_server import PostgresServer
 
 PAUSE = Pause(reason="credentials", since=NOON, by="adapter", detail="401")
 
@@ -106,7 +105,7 @@ async def test_everything_arrives_and_leaves_in_order(
     store = await opened(target_url)
     assert await seen(store) == before
     if target == "postgresql":
-        assert await disagreements(postgres, target_url) == ()
+        assert await wrong_queues(postgres, target_url) == 0
     assert await left(store) == {
         "open": [(Kind.UPDATE, "1"), (Kind.OK, ""), (Kind.ALARM, "")],
         "gone": [(Kind.OK, ""), (Kind.ALARM, "")],

@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL in a temporary folder, run by an unprivileged user, on a loopback port of its own."""
+"""Debian's PostgreSQL in a temporary folder, run by an unprivileged user, on a loopback port; replicas that use it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
 
+from adapter.clock import SystemClock
+from adapter.store.postgres.store import PostgresStore, open_postgres
+from tests.flow.watchers import free_port
 from tests.needs import needs
 
 DATABASES = 4  # more than any test needs at a time
@@ -112,6 +114,29 @@ async def eventually_connects(dsn: str, seconds: float = 20.0) -> None:
                 return
 
 
+@asynccontextmanager
+async def replicas(
+    dsn: str, count: int, *, lease: float = 25.0, backlog: int = 10**6
+) -> AsyncIterator[list[PostgresStore]]:
+    """Stores on one database, named replica-0 and so on."""
+    async with AsyncExitStack() as stack:
+        stores = []
+        for number in range(count):
+            clock = SystemClock()
+            store = await open_postgres(dsn, backlog=backlog, clock=clock, lease=lease, replica=f"replica-{number}")
+            stack.push_async_callback(store.close)
+            stores.append(store)
+        yield stores
+
+
+async def wrong_queues(server: PostgresServer, dsn: str) -> int:
+    """How many alarms say that another number of reports is pending than there is."""
+    statement = """SELECT count(*) FROM alarm a
+        WHERE pending <> (SELECT count(*) FROM report r WHERE r.alarm = a.id AND outcome IS NULL)"""
+    async with server.admin(dsn) as connection:
+        return int(await connection.fetchval(statement))
+
+
 @contextmanager
 def transaction_pooler(server: PostgresServer) -> Iterator[int]:
     """PgBouncer that hands out its two server connections transaction by transaction; its port."""
@@ -138,10 +163,3 @@ def _as_nobody() -> list[str]:
         return []
     user = pwd.getpwnam("nobody")
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-from tests.store.postgres_server import PostgresServer
+from tests.postgres import PostgresServer
 
 Break = Literal["before", "after", "terminate"]
 """The message is not passed on; its answer is not passed back; the server process is terminated before it."""

@@ -1,4 +1,4 @@
-"""A replica's second half: claims, "sends" by writing a line, settles. As a task, or as a process to be killed."""
+"""Delivery of a replica: claims, "sends" by writing a line, settles. As a task, or as a process to be killed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
-from adapter.alarm import Accepted
 from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
@@ -32,7 +30,7 @@ async def deliver(store: Store, send: Send, *, batch: int = 16, pause: float = 0
             in_time = claim.send_before is None or clock.monotonic() < claim.send_before
             if in_time:
                 send(line_of(claim))
-            settlements.append(sent(claim) if in_time else Settlement(claim=claim, at=clock.now()))
+            settlements.append(delivered(claim) if in_time else Settlement(claim=claim, at=clock.now()))
         if settlements:
             await settle(store, settlements)
         else:
@@ -55,13 +53,6 @@ def status_of(claim: Claim) -> str:
 
 def line_of(claim: Claim) -> str:
     return f"{claim.report.fingerprint} {claim.report.seq} {status_of(claim)}"
-
-
-def sent(claim: Claim) -> Settlement:
-    """COC accepted it."""
-    status = "ok" if status_of(claim) == "resolved" else "alarm"
-    made = delivered(claim)
-    return replace(made, accepted=Accepted(body=claim.report.raw, status=status, at=made.at))
 
 
 async def _main(dsn: str, path: str, lease: float) -> None:

@@ -255,6 +255,7 @@ async def _listen(
     api = AdminApi(
         store=service.store,
         clock=clock,
+        started=clock.now(),
         integrations=service.deliveries,
         contracts={name: item.contract for name, item in config.integrations.items()},
         default_integration=default.name if default else None,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from adapter import __version__
 from adapter.admin.explain import explain
-from adapter.admin.routes import Call, Operation, Page, Query, content, document, problem, serve
+from adapter.admin.routes import Call, Operation, Page, Problem, Query, content, document, serve
 from adapter.admin.schemas import (
     AlarmModel,
     DiscardedModel,
@@ -31,7 +32,7 @@ from adapter.admin.schemas import (
 )
 from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
-from adapter.clock import Clock
+from adapter.clock import Clock, Micros
 from adapter.errors import Finding, PayloadError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
@@ -68,33 +69,22 @@ class Reloads(Protocol):
     def restart_needed(self) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminApi:
     """Answers from the parts of a running adapter."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        clock: Clock,
-        integrations: Mapping[str, Integration],
-        contracts: Mapping[str, Contract],
-        default_integration: str | None,
-        mappings: LiveMappings,
-        mappings_folder: str,
-        config: Mapping[str, Any],
-        reloads: Reloads,
-        not_ready: Callable[[], Awaitable[str | None]],
-        replayed: Callable[[str, Sequence[Kind]], None],
-    ) -> None:
-        """`config` has its secrets masked. `not_ready` gives None or the reason.
-
-        `replayed` counts what a replay enqueued for an integration and wakes its delivery.
-        """
-        self._store, self._clock, self._config = store, clock, config
-        self._deliveries, self._contracts, self._default = integrations, contracts, default_integration
-        self._mappings, self._mappings_folder = mappings, mappings_folder
-        self._reloads, self._not_ready, self._replayed = reloads, not_ready, replayed
-        self._started = clock.now()
+    store: Store
+    clock: Clock
+    started: Micros
+    integrations: Mapping[str, Integration]
+    contracts: Mapping[str, Contract]
+    default_integration: str | None
+    mappings: LiveMappings
+    mappings_folder: str
+    config: Mapping[str, Any]  # with secrets masked
+    reloads: Reloads
+    not_ready: Callable[[], Awaitable[str | None]]  # None or the reason
+    replayed: Callable[[str, Sequence[Kind]], None]  # counts what a replay enqueued for an integration, and wakes it
 
     def routes(self) -> list[web.RouteDef]:
         operations = self.operations()
@@ -135,30 +125,30 @@ class AdminApi:
         ]  # fmt: skip
 
     async def _status(self, call: Call) -> StatusModel:
-        reason = await self._not_ready()
+        reason = await self.not_ready()
         return StatusModel(
             version=__version__,
             python=platform.python_version(),
-            started_at=stamp(self._started) or "",
+            started_at=stamp(self.started) or "",
             ready=reason is None,
             not_ready_because=reason,
-            restart_needed=self._reloads.restart_needed,
-            config=dict(self._config),
+            restart_needed=self.reloads.restart_needed,
+            config=dict(self.config),
             mapping=MappingModel(
-                revision=self._mappings.revision,
-                directory=self._mappings_folder,
-                findings=[FindingModel.model_validate(finding) for finding in self._reloads.findings],
+                revision=self.mappings.revision,
+                directory=self.mappings_folder,
+                findings=[FindingModel.model_validate(finding) for finding in self.reloads.findings],
             ),
-            store=self._store.describe(),
+            store=self.store.describe(),
             integrations=await self._integrations(call),
         )
 
     async def _integrations(self, call: Call) -> list[IntegrationModel]:
-        counts = await self._store.counts()
-        return [self._integration(name, counts.get(name, _NONE)) for name in self._deliveries]
+        counts = await self.store.counts()
+        return [self._integration(name, counts.get(name, _NONE)) for name in self.integrations]
 
     def _integration(self, name: str, counts: Counts) -> IntegrationModel:
-        delivery = self._deliveries[name]
+        delivery = self.integrations[name]
         return IntegrationModel(
             id=name,
             integration=name,
@@ -174,9 +164,9 @@ class AdminApi:
     async def _alarms(self, call: Call) -> Page:
         status = call.one("status")
         if status is not None and status not in tuple(Status):
-            raise problem(400, "status is firing or resolved")
+            raise Problem(400, "status is firing or resolved")
         limit = call.whole("limit", 100, 1, 1000)
-        rows = await self._store.alarms(
+        rows = await self.store.alarms(
             AlarmQuery(
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
@@ -190,9 +180,9 @@ class AdminApi:
 
     async def _trail(self, call: Call) -> TrailModel:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
-        rows = await self._store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
-        reports = await self._store.trail(integration, fingerprint)
-        delivery = self._deliveries.get(integration)
+        rows = await self.store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
+        reports = await self.store.trail(integration, fingerprint)
+        delivery = self.integrations.get(integration)
         alarm = rows[0] if rows else None
         return TrailModel(
             explanation=explain(
@@ -200,7 +190,7 @@ class AdminApi:
                 reports,
                 pause=delivery.pause if delivery else None,
                 breaker=delivery.breaker_state if delivery else "closed",
-                now=self._clock.now(),
+                now=self.clock.now(),
             ),
             alarm=AlarmModel.model_validate(alarm) if alarm else None,
             reports=[ReportModel.model_validate(row) for row in reports],
@@ -209,46 +199,46 @@ class AdminApi:
     async def _dead_letters(self, call: Call) -> Page:
         limit = call.whole("limit", 100, 1, 1000)
         after = call.whole("after", 0, 0, 2**62)
-        rows = await self._store.dead_letters(call.one("integration"), after, limit)
+        rows = await self.store.dead_letters(call.one("integration"), after, limit)
         return Page(
             [ReportModel.model_validate(row) for row in rows], rows[-1].report.seq if len(rows) == limit else None
         )
 
     async def _replay(self, call: Call) -> list[ReplayedModel]:
-        replayed = await replay(self._store, call.body.ids, as_sent=call.body.as_sent, count=self._replayed)
+        replayed = await replay(self.store, call.body.ids, as_sent=call.body.as_sent, count=self.replayed)
         return [ReplayedModel(id=seq, kinds=[kind.value for kind in kinds]) for seq, kinds in replayed.items()]
 
     async def _discard(self, call: Call) -> list[DiscardedModel]:
-        return [DiscardedModel(id=seq) for seq in await self._store.discard(call.body.ids)]
+        return [DiscardedModel(id=seq) for seq in await self.store.discard(call.body.ids)]
 
     async def _pause(self, call: Call) -> IntegrationModel:
-        return await self._set_pause(call, Pause(reason="operator", since=self._clock.now(), by="admin API"))
+        return await self._set_pause(call, Pause(reason="operator", since=self.clock.now(), by="admin API"))
 
     async def _resume(self, call: Call) -> IntegrationModel:
         return await self._set_pause(call, None)
 
     async def _set_pause(self, call: Call, pause: Pause | None) -> IntegrationModel:
         name = call.request.match_info["name"]
-        if name not in self._deliveries:
-            raise problem(404, _UNKNOWN)
-        await self._deliveries[name].set_pause(pause)
-        return self._integration(name, (await self._store.counts()).get(name, _NONE))
+        if name not in self.integrations:
+            raise Problem(404, _UNKNOWN)
+        await self.integrations[name].set_pause(pause)
+        return self._integration(name, (await self.store.counts()).get(name, _NONE))
 
     async def _rejects(self, call: Call) -> Page:
         limit = call.whole("limit", 100, 1, 1000)
-        rows = await self._store.rejects(call.whole("after", 0, 0, 2**62), limit)
+        rows = await self.store.rejects(call.whole("after", 0, 0, 2**62), limit)
         return Page([RejectModel.model_validate(row) for row in rows], rows[-1].id if len(rows) == limit else None)
 
     async def _render(self, call: Call) -> list[RenderedModel]:
-        name = call.one("integration") or self._default
-        if name is None or name not in self._contracts:
-            raise problem(404, _UNKNOWN)
+        name = call.one("integration") or self.default_integration
+        if name is None or name not in self.contracts:
+            raise Problem(404, _UNKNOWN)
         try:
             webhook = parse_webhook(await content(call.request))
         except PayloadError as exc:
-            raise problem(400, str(exc)) from exc
-        jobs = [preview_request(alert, webhook.group, name, self._contracts[name]) for alert in webhook.alerts]
-        results = await self._mappings.render(jobs)
+            raise Problem(400, str(exc)) from exc
+        jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
+        results = await self.mappings.render(jobs)
         return [
             RenderedModel.model_validate({"fingerprint": alert.fingerprint, **result._asdict(), "body": result.body})
             for alert, result in zip(webhook.alerts, results, strict=True)
@@ -285,6 +275,6 @@ def _post(path: str, summary: str, run: Any, answer: Any, takes: Any = None, err
 def _matcher(text: str) -> tuple[str, str]:
     match = _MATCHER.fullmatch(text)
     if match is None:
-        raise problem(400, 'a matcher is written label="value"')
+        raise Problem(400, 'a matcher is written label="value"')
     quoted = match[2]
     return match[1], re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3]

@@ -61,22 +61,16 @@ class Call:
         """A whole number within bounds; 400 otherwise."""
         text = self.request.query.get(name, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
-            raise problem(400, f"{name} must be a whole number from {least} to {most}")
+            raise Problem(400, f"{name} must be a whole number from {least} to {most}")
         return int(text)
 
 
-def problem(status: int, message: str) -> web.HTTPException:
+class Problem(Exception):
     """An error answer: a JSON object with one line."""
-    kinds: dict[int, type[web.HTTPException]] = {
-        400: web.HTTPBadRequest,
-        404: web.HTTPNotFound,
-        413: web.HTTPRequestEntityTooLarge,
-        503: web.HTTPServiceUnavailable,
-    }
-    text = ErrorModel(error=message).model_dump_json()
-    if status == 413:
-        return web.HTTPRequestEntityTooLarge(max_size=0, actual_size=0, text=text, content_type="application/json")
-    return kinds[status](text=text, content_type="application/json")
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
@@ -86,16 +80,23 @@ def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            body = await _body(operation, request)
-            answer = await operation.run(Call(request, body))
+            answer = await operation.run(Call(request, await _body(operation, request)))
+        except Problem as exc:
+            return _error(exc.status, str(exc))
         except StoreUnavailable as exc:
-            raise problem(503, f"the store is unavailable: {exc}".splitlines()[0]) from exc
+            return _error(503, f"the store is unavailable: {exc}".splitlines()[0])
         headers = {}
         if isinstance(answer, Page):
             headers, answer = answer.headers, answer.items
         return web.Response(body=to_json(answer), content_type="application/json", headers=headers)
 
     return handle
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.Response(
+        status=status, text=ErrorModel(error=message).model_dump_json(), content_type="application/json"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +112,15 @@ class Page:
 
 
 async def content(request: web.Request) -> bytes:
-    """The body, within the limits of the listener; a problem when it is too large, too slow or broken."""
+    """The body, within the limits of the listener; a Problem when it is too large, too slow or broken."""
     try:
         return await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
     except BodyTooLarge as exc:
-        raise problem(413, f"the body is larger than {request.client_max_size} bytes") from exc
+        raise Problem(413, f"the body is larger than {request.client_max_size} bytes") from exc
     except BodySlow as exc:
-        raise problem(503, f"the body did not arrive within {BODY_SECONDS:g} s") from exc
+        raise Problem(503, f"the body did not arrive within {BODY_SECONDS:g} s") from exc
     except BodyBroken as exc:
-        raise problem(400, str(exc)) from exc
+        raise Problem(400, str(exc)) from exc
 
 
 async def _body(operation: Operation, request: web.Request) -> Any:
@@ -130,7 +131,7 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise problem(400, f"{where}: {first['msg']}") from exc
+        raise Problem(400, f"{where}: {first['msg']}") from exc
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,15 +105,8 @@ def _serve(options: argparse.Namespace) -> int:
     from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)
-    flags = Options(
-        config_file=options.config_file,
-        listen_address=options.listen_address,
-        admin_address=options.admin_address,
-        web_config_file=Path(options.web_config_file) if options.web_config_file else None,
-        allow_unauthenticated=options.allow_unauthenticated,
-        log_level=options.log_level,
-    )
-    return _run(serve(flags))
+    options.web_config_file = Path(options.web_config_file) if options.web_config_file else None
+    return _run(serve(Options(**{flag.name: getattr(options, flag.name) for flag in fields(Options)})))
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -13,8 +13,19 @@ AdapterError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_NOT_PRINTED: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def one_line(message: str, longest: int) -> str:
+    """One line without control characters or lone surrogates, which not every store and terminal can take."""
+    # Cut first, generously: an answer of megabytes needs no more than its head cleaned.
+    line = _NOT_PRINTED.sub(" ", message[: longest * 20]).strip()
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from adapter.errors import one_line
+
 LONGEST_MESSAGE = 500  # characters; COC's error_msg may have 10240
 LONGEST_CODE = 64
 LONGEST_WAIT = 600.0  # seconds
@@ -44,7 +46,7 @@ def read_answer(body: bytes, redact: Callable[[str], str]) -> Answer:
     if not code and not message:
         message = body.decode("utf-8", "replace")
     at_top = holder is document and "error_code" in document
-    return Answer(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message)), at_top)
+    return Answer(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message), LONGEST_MESSAGE), at_top)
 
 
 def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
@@ -67,17 +69,7 @@ def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
     # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
     joined = _TAG.sub("", text)
     redacted = redact(joined)
-    return one_line(_TAG.sub(" ", text) if redacted == joined else redacted)
-
-
-_NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-
-
-def one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
-    """One line without control characters or lone surrogates, which not every store and terminal can take."""
-    # Cut first, generously: an answer of megabytes needs no more than its head cleaned.
-    line = _NOT_PRINTED.sub(" ", text[: longest * 20]).strip()
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return one_line(_TAG.sub(" ", text) if redacted == joined else redacted, LONGEST_MESSAGE)
 
 
 def header(headers: Mapping[str, str], name: str) -> str:

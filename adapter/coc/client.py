@@ -17,12 +17,13 @@ from yarl import URL
 
 from adapter import __version__
 from adapter.clock import SECOND, Clock
-from adapter.coc.answer import one_line
+from adapter.coc.answer import LONGEST_MESSAGE
 from adapter.coc.endpoint import AkSk, Endpoint, Token, is_forbidden_address, url_problem
 from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.signing import Signer
 from adapter.coc.verdict import Action, Reason, Verdict, judge
+from adapter.errors import one_line
 from adapter.secret import Redactor
 
 LONGEST_ANSWER: Final = 64 * 1024  # bytes read of an answer; COC's have some hundred
@@ -93,7 +94,7 @@ class CocClient:
             return self._judged(answer, template, now), False
         except Exception as exc:
             verdict = judge_failure(exc, sent=exchange.sent)
-            return replace(verdict, message=one_line(template.redact(verdict.message))), exchange.stale
+            return replace(verdict, message=one_line(template.redact(verdict.message), LONGEST_MESSAGE)), exchange.stale
 
     def _target_of(self, template: RequestTemplate, session: aiohttp.ClientSession) -> Target:
         if self._target is None or self._target[0] is not template:
@@ -104,7 +105,7 @@ class CocClient:
         if answer.broken is not None and answer.status == 200:
             # A refusal whose text was cut off is still a refusal; a success is not a success.
             lost = judge_failure(answer.broken, sent=True)
-            return replace(lost, status=200, message=one_line(template.redact(lost.message)))
+            return replace(lost, status=200, message=one_line(template.redact(lost.message), LONGEST_MESSAGE))
         answered = (answer.status, answer.headers.get("Content-Type"), answer.body, template)
         if self._last_accepted is not None and answered == self._last_accepted[0]:
             return self._last_accepted[1]

@@ -169,7 +169,7 @@ class _TlsServerConfig(_Section):
         return self._context
 
 
-def _one_line(value: str) -> str | None:
+def _printable(value: str) -> str | None:
     if not value.isprintable():
         raise Problem("must be one line of printable text")
     return value or None
@@ -191,7 +191,7 @@ def _bcrypt_hash(hashed: str) -> str:
     return hashed
 
 
-_Line = Annotated[str, AfterValidator(_one_line)]
+_Line = Annotated[str, AfterValidator(_printable)]
 
 
 class _Headers(_Section):

@@ -13,8 +13,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import TemplateError, nodes
 from jinja2.runtime import Context
 
-from adapter.coc.fields import tidy
-from adapter.errors import RenderError
+from adapter.errors import RenderError, one_line
 from adapter.mapping.render.body import Composed, Origin, Subject, all_fall_back, compose
 from adapter.mapping.render.request import FailureReason, Fallback, Reason
 from adapter.mapping.rules.language import (
@@ -257,7 +256,7 @@ class Program:
         except MemoryError:
             result = FailureReason(Reason.MEMORY)
         except Exception as exc:
-            result = FailureReason(Reason.ERROR, one_line(exc))
+            result = FailureReason(Reason.ERROR, detail_of(exc))
         now = self._clock()
         # The clock also runs while other processes have the CPU: only CPU time puts a rule into quarantine.
         if now - self._clock_before > self._patience and (seconds := self._lap()) > self._patience:
@@ -266,10 +265,9 @@ class Program:
         return result
 
 
-def one_line(exc: BaseException) -> str:
+def detail_of(exc: BaseException) -> str:
     """An error's message on one line of at most 200 characters."""
-    text = tidy(str(exc)[: 2 * MAX_DETAIL], lines=False) or type(exc).__name__
-    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
+    return one_line(str(exc), MAX_DETAIL) or type(exc).__name__
 
 
 def _with_condition(before: FailureReason | None, rule: str, why: FailureReason) -> FailureReason:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.engine import CannotCompile, one_line, places
+from adapter.mapping.render.engine import CannotCompile, detail_of, places
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.renderer import WorkerRenderer
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
@@ -135,7 +135,7 @@ async def _tried(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequen
         place = death.in_progress.place
         if place is None:
             raise
-        greedy[place] = FailureReason(death.reason, one_line(death))
+        greedy[place] = FailureReason(death.reason, detail_of(death))
         slow = {at: why for at, why in greedy.items() if why.reason is not Reason.MEMORY}
         renderer = WorkerRenderer(rules, limits, None, slow)
     except BaseException:

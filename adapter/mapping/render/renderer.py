@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import fallback
-from adapter.mapping.render.engine import CannotCompile, one_line
+from adapter.mapping.render.engine import CannotCompile, detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.render.worker import InProgress
@@ -144,12 +144,12 @@ class _Call:
             elif place is None:
                 self._give_up([number], death)
             else:
-                self._renderer.quarantine(place, FailureReason(death.reason, one_line(death)))
+                self._renderer.quarantine(place, FailureReason(death.reason, detail_of(death)))
         if self._deaths >= MAX_DEATHS:
             self._give_up(self.left[done:], death)
 
     def _give_up(self, numbers: Sequence[int], death: WorkerDied) -> None:
         for number in numbers:
             request = self._requests[number]
-            self._results[number] = fallback(request, self._renderer.rules.revision, death.reason, one_line(death))
+            self._results[number] = fallback(request, self._renderer.rules.revision, death.reason, detail_of(death))
             self.left.remove(number)

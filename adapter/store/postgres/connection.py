@@ -20,7 +20,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from adapter.clock import Clock
-from adapter.errors import StoreUnavailable
+from adapter.errors import StoreUnavailable, one_line
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -111,7 +111,7 @@ class Database:
                 reset=_nothing_to_reset,
             )
         except (*TROUBLE, ssl.SSLError, ValueError) as exc:
-            raise StoreUnavailable(f"PostgreSQL cannot be reached: {_one_line(exc)}") from exc
+            raise StoreUnavailable(f"PostgreSQL cannot be reached: {_reason(exc)}") from exc
         return cls(pool, clock, on_commit)
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
@@ -173,7 +173,7 @@ class Database:
             tag = commit.result()
         except TROUBLE as exc:
             _drop(connection)
-            raise CommitUnknown(f"the commit was not confirmed: {_one_line(exc)}") from exc
+            raise CommitUnknown(f"the commit was not confirmed: {_reason(exc)}") from exc
         connection.remove_log_listener(warned)
         self._on_commit(self._clock.monotonic() - started)
         if tag != "COMMIT":
@@ -184,14 +184,14 @@ class Database:
     async def _meaning(self, exc: Exception) -> Exception:
         """The error to raise instead; what only a mistake of ours can cause stays as it is."""
         if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
-            return TryAgain(f"PostgreSQL: {_one_line(exc)}")
+            return TryAgain(f"PostgreSQL: {_reason(exc)}")
         if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
             # A failover made this server a standby: connect anew, to the one that takes writes.
             await self._pool.expire_connections()
             return StoreUnavailable("the PostgreSQL server takes no writes; looking for the one that does")
         if isinstance(exc, asyncpg.PostgresError) and (exc.sqlstate or "")[:2] in {"22", "23", "42"}:
             return exc
-        return StoreUnavailable(f"PostgreSQL: {_one_line(exc)}")
+        return StoreUnavailable(f"PostgreSQL: {_reason(exc)}")
 
     async def close(self) -> None:
         """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off."""
@@ -225,7 +225,7 @@ def _drop(connection: Connection) -> None:
         connection.terminate()
 
 
-def _one_line(exc: BaseException) -> str:
+def _reason(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer in time"
-    return " ".join(str(exc).split())[:300] or type(exc).__name__
+    return one_line(str(exc), 300) or type(exc).__name__

@@ -28,21 +28,21 @@ class LiveMappings:
     """Renders by one revision at a time. A call of `render` uses the one that is in force when it begins."""
 
     def __init__(
-        self, directory: Path, limits: Limits, renderer: WorkerRenderer, findings: Sequence[Finding], judged: str
+        self, directory: Path, limits: Limits, renderer: WorkerRenderer, findings: Sequence[Finding], tried: str
     ) -> None:
-        """`judged`: the revision of the directory that the findings are about; empty when it is to be tried again."""
+        """`tried`: the revision of the directory that the findings are about; empty when it is to be tried again."""
         self._directory = directory
         self._limits = limits
         self._renderer = renderer
         self._findings = tuple(findings)
-        self._judged = judged
+        self._tried = tried
         self._reloading = asyncio.Lock()
 
     @classmethod
     async def open(
         cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, instead: Path | None = None
     ) -> LiveMappings:
-        """The directory's rules. `deadline`: CPU seconds an alert may take; `memory`: bytes the worker may have.
+        """The directory's rules. `deadline`: CPU seconds a template may take; `memory`: bytes the worker may have.
 
         A template that wants too much of a plain alert is a finding and refuses nothing here, because there are no
         older rules. Where the rules cannot be used at all, those of `instead` serve until `reload` finds better ones;
@@ -50,13 +50,13 @@ class LiveMappings:
         """
         limits = Limits(deadline, memory)
         try:
-            renderer, findings = await _tried(await asyncio.to_thread(files.load, directory), limits)
+            renderer, findings = await _try_out(await asyncio.to_thread(files.load, directory), limits)
             return cls(directory, limits, renderer, findings, renderer.rules.revision)
         except (MappingError, WorkerDied) as exc:
             findings = _findings_of(exc, directory)
             if instead is None:
                 raise MappingError(findings) from exc
-        renderer, _ = await _tried(await asyncio.to_thread(files.load, instead), limits)
+        renderer, _ = await _try_out(await asyncio.to_thread(files.load, instead), limits)
         return cls(directory, limits, renderer, findings, "")
 
     @property
@@ -77,7 +77,7 @@ class LiveMappings:
     @property
     def refused(self) -> bool:
         """Whether the directory holds other rules than those in force."""
-        return self._judged != self.revision
+        return self._tried != self.revision
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Render all, in order, by one revision. Never fails because of a template: what does falls back."""
@@ -86,20 +86,20 @@ class LiveMappings:
     async def reload(self) -> bool:
         """Take over what the directory holds now: True when other rules are in force. `findings` holds any refusal."""
         async with self._reloading:
-            judged = ""
+            tried = ""
             try:
                 found = await asyncio.to_thread(files.snapshot, self._directory)
-                if found.revision == self._judged:
+                if found.revision == self._tried:
                     return False
-                judged = found.revision
-                swapped = judged != self.revision
+                tried = found.revision
+                swapped = tried != self.revision
                 if swapped:
                     await self._swap(found)
             except (MappingError, WorkerDied) as exc:
                 self._findings = _findings_of(exc, self._directory)
-                self._judged = judged if isinstance(exc, MappingError) else ""
+                self._tried = tried if isinstance(exc, MappingError) else ""
                 return False
-            self._findings, self._judged = (), judged
+            self._findings, self._tried = (), tried
             return swapped
 
     async def close(self) -> None:
@@ -107,7 +107,7 @@ class LiveMappings:
         await self._renderer.retire()
 
     async def _swap(self, found: files.Snapshot) -> None:
-        renderer, findings = await _tried(await asyncio.to_thread(files.parse, found), self._limits)
+        renderer, findings = await _try_out(await asyncio.to_thread(files.parse, found), self._limits)
         if findings:
             await renderer.retire()
             raise MappingError(findings)
@@ -115,7 +115,7 @@ class LiveMappings:
         await old.retire()
 
 
-async def _tried(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:
+async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:
     """A renderer whose worker process has compiled every template and run each on a plain alert; what that found.
 
     The first template that ends the process ends the trial. MappingError for one that cannot be compiled; WorkerDied

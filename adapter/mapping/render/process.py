@@ -34,7 +34,7 @@ _OPTIONS: Final = ("-P", "-s", "-B", "-X", "utf8", "-m", "adapter.mapping.render
 class Limits(NamedTuple):
     """What a worker process may take."""
 
-    deadline: float  # CPU seconds until the process is stopped
+    deadline: float  # CPU seconds a template may take
     memory: int  # bytes of address space
 
 

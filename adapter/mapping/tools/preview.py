@@ -18,7 +18,6 @@ from adapter.errors import Finding, MappingError, PayloadError
 from adapter.lifecycle import Policy, coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, Fallback, RenderRequest, RenderResult
-from adapter.mapping.rules import files
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import RuleSet
 
@@ -32,17 +31,15 @@ def check(directory: Path) -> Sequence[Finding]:
     The rules are read, compiled and tried as by a reload. Runs an event loop of its own, so call it from none.
     """
     try:
-        warnings = files.load(directory).warnings
-        tried = asyncio.run(_try_out(directory))
+        return asyncio.run(_findings(directory))
     except MappingError as exc:
         return exc.findings
-    return (*warnings, *tried)
 
 
-async def _try_out(directory: Path) -> Sequence[Finding]:
+async def _findings(directory: Path) -> Sequence[Finding]:
     mappings = await LiveMappings.open(directory)
     await mappings.close()
-    return mappings.findings
+    return (*mappings.rules.warnings, *mappings.findings)
 
 
 async def render_payload(

@@ -1,14 +1,22 @@
-"""Records for tests: say only what matters to the case."""
+"""Alerts, webhooks, records and settlements for tests; a call names only what matters to its case."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from adapter.alarm import Accepted, Alarm, Kind, Report, Status
-from adapter.alertmanager import Alert, Group, Webhook, fingerprint_of, micros, pack
+from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
+from adapter.alertmanager import Alert, Group, Reject, Webhook, micros, pack
+from adapter.clock import SECOND, Micros
 from adapter.lifecycle import Policy
-from adapter.store.contract import Claim
+from adapter.store.contract import Claim, Intake, Retention, Settlement
+from adapter.store.views import Provenance
 
+START = "2026-01-01T12:00:00Z"
+LATER = "2026-01-01T12:30:00Z"
+END = "2026-01-01T13:00:00Z"
+NOON: Micros = micros(START)
+DAY: Micros = 86_400 * SECOND
+FOREVER = Retention(delivered=10_000 * DAY, dead=10_000 * DAY, resolved=10_000 * DAY)
 GROUP = Group(
     receiver="coc",
     groupKey='{}:{alertname="x"}',
@@ -18,39 +26,54 @@ GROUP = Group(
     externalURL="http://alertmanager.example:9093",
 )
 POLICY = Policy(refresh_interval=3_600_000_000, id_per_episode=False)
-START = "2026-11-23T15:00:00Z"
-LATER = "2026-11-23T15:30:00Z"
-END = "2026-11-23T16:00:00Z"
 BODY = b'{"alarmName":"a","alarmLevel":"Minor","nameSpace":"shop","applicationId":"x","resourceName":"r"}'
 
 
-def an_alert(status: str = "firing", **changes: Any) -> Alert:
-    """An alert as parsed; `labels`, `annotations`, `startsAt` ... as given."""
-    labels = changes.pop("labels", {"alertname": "PodDown", "namespace": "shop", "severity": "warning"})
+def an_alert(name: str = "a1", status: str = "firing", *, text: str = "", **changes: Any) -> Alert:
+    """An alert as parsed: `name` is its fingerprint and its alertname, `text` the annotation that may change."""
     starts_at = changes.pop("startsAt", START)
     ends_at = changes.pop("endsAt", END if status == "resolved" else "0001-01-01T00:00:00Z")
-    made = {
-        "fingerprint": fingerprint_of(labels),
+    fields = {
+        "fingerprint": name,
         "status": status,
-        "labels": labels,
-        "annotations": {"summary": "down"},
+        "labels": {"alertname": name, "namespace": "shop", "severity": "warning"},
+        "annotations": {"summary": text},
         "startsAt": starts_at,
         "endsAt": ends_at,
         "generatorURL": "http://prometheus.example/graph",
         "starts": micros(starts_at),
         "ends": micros(ends_at),
     }
-    return Alert(**{**made, **changes})
+    return Alert(**(fields | changes))
 
 
-def a_webhook(*alerts: Alert, truncated: int = 0) -> Webhook:
-    return Webhook(group=GROUP, truncated=truncated, alerts=alerts, rejects=(), size=1000)
+def a_webhook(*alerts: Alert, truncated: int = 0, rejects: tuple[Reject, ...] = ()) -> Webhook:
+    return Webhook(group=GROUP, truncated=truncated, alerts=alerts, rejects=rejects, size=1000)
+
+
+def an_intake(*alerts: Alert, rejects: tuple[Reject, ...] = (), refresh: Micros = 0, **changes: Any) -> Intake:
+    fields = {
+        "integration": "default",
+        "webhook": a_webhook(*alerts, rejects=rejects),
+        "received": NOON,
+        "revision": "r1",
+        "policy": Policy(refresh_interval=refresh, id_per_episode=False),
+    }
+    return Intake(**(fields | changes))
+
+
+def firing(*names: str, text: str = "", **changes: Any) -> Intake:
+    return an_intake(*(an_alert(name, text=text) for name in names), **changes)
+
+
+def resolved(*names: str, **changes: Any) -> Intake:
+    return an_intake(*(an_alert(name, "resolved") for name in names), **changes)
 
 
 def an_alarm(**changes: Any) -> Alarm:
-    """A firing alarm that has just been looked at with the content of `an_alert()`."""
+    """The alarm after a first `an_alert()`."""
     alert = an_alert()
-    made = {
+    fields = {
         "fingerprint": alert.fingerprint,
         "status": Status.FIRING,
         "episode": 1,
@@ -62,12 +85,12 @@ def an_alarm(**changes: Any) -> Alarm:
         "last_accepted_at": 0,
         "pending": 0,
     }
-    return Alarm(**{**made, **changes})
+    return Alarm(**(fields | changes))
 
 
 def a_report(kind: Kind = Kind.ALARM, alert: Alert | None = None, **changes: Any) -> Report:
-    alert = alert or an_alert("resolved" if kind is Kind.OK else "firing")
-    made = {
+    alert = alert or an_alert(status="resolved" if kind is Kind.OK else "firing")
+    fields = {
         "seq": 1,
         "integration": "default",
         "fingerprint": alert.fingerprint,
@@ -75,19 +98,56 @@ def a_report(kind: Kind = Kind.ALARM, alert: Alert | None = None, **changes: Any
         "kind": kind,
         "coc_alarm_id": alert.fingerprint,
         "raw": pack(alert, GROUP.as_json()),
-        "received": micros(START),
+        "received": NOON,
         "webhook": 1,
     }
-    return Report(**{**made, **changes})
+    return Report(**(fields | changes))
 
 
 def a_claim(kind: Kind = Kind.ALARM, *, accepted: Accepted | None = None, **changes: Any) -> Claim:
     report = {
         name: changes.pop(name) for name in ("alert", "episode", "refused", "body", "attempts") if name in changes
     }
-    made = {"report": a_report(kind, **report), "accepted": accepted, "earlier": None, "maybe_sent": False}
-    return Claim(**{**made, **changes})
+    fields = {"report": a_report(kind, **report), "accepted": accepted, "earlier": None, "maybe_sent": False}
+    return Claim(**(fields | changes))
 
 
 def accepted(status: str = "alarm", body: bytes = BODY) -> Accepted:
-    return Accepted(body=body, status=status, at=micros(START))
+    return Accepted(body=body, status=status, at=NOON)
+
+
+def an_attempt(**changes: Any) -> Attempt:
+    fields = {"at": NOON, "seconds": 0.1, "reason": "timeout", "status": 0, "code": "", "message": "no answer"}
+    return Attempt(**(fields | changes))
+
+
+def a_provenance(body: bytes | None = b'{"alarmName":"Full"}') -> Provenance:
+    return Provenance(
+        rule="pod",
+        mapping="10-pods.yaml",
+        revision="r1",
+        fallbacks=(("alarmLevel", "empty"),),
+        clipped=("alarmDesc",),
+        body=body,
+    )
+
+
+def delivered(claim: Claim, at: Micros = NOON) -> Settlement:
+    status = "ok" if claim.report.kind == "ok" else "alarm"
+    return Settlement(
+        claim=claim,
+        at=at,
+        outcome=Outcome.DELIVERED,
+        accepted=Accepted(body=claim.report.raw, status=status, at=at),
+        attempts=(an_attempt(reason="accepted", status=200),),
+        provenance=a_provenance(),
+    )
+
+
+def settled_as(claim: Claim, outcome: Outcome, at: Micros = NOON) -> Settlement:
+    """Settled without a report: unneeded, dropped, discarded, dead."""
+    return Settlement(claim=claim, at=at, outcome=outcome, provenance=a_provenance())
+
+
+def retried(claim: Claim, delay: float, **changes: Any) -> Settlement:
+    return Settlement(claim=claim, at=NOON, delay=delay, attempts=(an_attempt(**changes),))

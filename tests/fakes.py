@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic_core import to_json
 
+from adapter.clock import SECOND
 from adapter.coc.verdict import Action, Reason, Verdict
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.mapping.render.request import RenderRequest, RenderResult
+from tests.builders import NOON
 
-EPOCH = 1_800_000_000_000_000
 ACCEPTED = Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=200, code="COC.00000000")
 REFUSED = Verdict(action=Action.REFUSED, reason=Reason.CONTENT, status=400, code="COC.00000001", message="too long")
 DOWN = Verdict(action=Action.RETRY, reason=Reason.REFUSED_CONNECTION, message="connection refused")
@@ -22,14 +23,15 @@ LOCKED_OUT = Verdict(action=Action.PAUSE, reason=Reason.CREDENTIALS, status=401,
 
 
 class FakeClock:
-    """Time that moves when told to. Sleepers wake in order; what they do next runs before `advance` returns.
+    """A wall clock and a monotonic clock that move only by `advance` and `pass_time`; `wall` may be set.
 
-    `rest` waits until everything that can run now has run; parts that use threads need another one.
+    `advance` wakes each sleeper at its own time and lets it run; `pass_time` wakes none. `rest` waits until everything
+    that can run now has run; parts that use threads need another one.
     """
 
     def __init__(self, rest: Callable[[], Awaitable[None]] | None = None) -> None:
         self._rest = rest or settle
-        self.wall = EPOCH
+        self.wall = NOON
         self._now = 1000.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = 0
@@ -59,8 +61,11 @@ class FakeClock:
         self._move(end)
         await self._rest()
 
+    def pass_time(self, seconds: float) -> None:
+        self._move(self._now + seconds)
+
     def _move(self, to: float) -> None:
-        self.wall += round((to - self._now) * 1_000_000)
+        self.wall += round((to - self._now) * SECOND)
         self._now = to
 
 

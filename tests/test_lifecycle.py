@@ -95,7 +95,7 @@ def test_a_changed_start_stays_in_the_episode_and_is_remembered() -> None:
 
 
 def test_a_resolve_owes_an_ok() -> None:
-    step = looked(an_alarm(), an_alert("resolved"))
+    step = looked(an_alarm(), an_alert(status="resolved"))
     assert (step.owed, step.news) == (Kind.OK, News.NEWS)
     assert step.alarm
     assert (step.alarm.status, step.alarm.ends) == (Status.RESOLVED, micros(END))
@@ -103,25 +103,25 @@ def test_a_resolve_owes_an_ok() -> None:
 
 def test_a_resolve_from_before_the_newest_start_is_stale() -> None:
     known = an_alarm(starts=micros(END) + 1)
-    step = looked(known, an_alert("resolved"))
+    step = looked(known, an_alert(status="resolved"))
     assert (step.owed, step.news) == (None, News.STALE)
     assert step.alarm is known
-    assert looked(an_alarm(starts=micros(END)), an_alert("resolved")).owed is Kind.OK
+    assert looked(an_alarm(starts=micros(END)), an_alert(status="resolved")).owed is Kind.OK
 
 
 def test_a_resolve_without_a_readable_end_still_closes() -> None:
-    assert looked(an_alarm(), an_alert("resolved", endsAt="", ends=0)).owed is Kind.OK
+    assert looked(an_alarm(), an_alert(status="resolved", endsAt="", ends=0)).owed is Kind.OK
 
 
 def test_a_second_resolve_is_a_repeat() -> None:
     known = an_alarm(status=Status.RESOLVED, ends=micros(END))
-    assert looked(known, an_alert("resolved"))[1:] == (None, News.REPEAT)
+    assert looked(known, an_alert(status="resolved"))[1:] == (None, News.REPEAT)
 
 
 def test_a_resolve_of_something_unknown_owes_one_ok() -> None:
-    step = looked(None, an_alert("resolved"))
+    step = looked(None, an_alert(status="resolved"))
     assert step.owed is Kind.OK
-    assert looked(step.alarm, an_alert("resolved")).owed is None
+    assert looked(step.alarm, an_alert(status="resolved")).owed is None
 
 
 def test_the_alarm_id_is_the_fingerprint_where_coc_can_take_it_and_a_hash_where_not() -> None:
@@ -137,7 +137,7 @@ def test_an_id_per_episode_differs_by_start_and_is_kept_for_the_ok() -> None:
     policy = POLICY._replace(id_per_episode=True)
     first = looked(None, an_alert(), policy=policy).alarm
     moved = looked(first, an_alert(startsAt=LATER), policy=policy).alarm
-    closed = looked(moved, an_alert("resolved", startsAt=LATER), policy=policy).alarm
+    closed = looked(moved, an_alert(status="resolved", startsAt=LATER), policy=policy).alarm
     again = looked(closed, an_alert(startsAt=LATER), policy=policy).alarm
     assert first
     assert moved

@@ -39,9 +39,9 @@ def held(kind: Kind = Kind.ALARM) -> Accepted:
 
 
 def test_time_is_the_start_of_a_firing_alert_and_the_end_of_a_resolved_one_in_milliseconds() -> None:
-    assert request_for(a_claim(), CONTRACT).time_ms == 1795446000000
-    assert request_for(a_claim(Kind.OK), CONTRACT).time_ms == 1795449600000
-    assert (START, END) == ("2026-11-23T15:00:00Z", "2026-11-23T16:00:00Z")
+    assert request_for(a_claim(), CONTRACT).time_ms == 1767268800000
+    assert request_for(a_claim(Kind.OK), CONTRACT).time_ms == 1767272400000
+    assert (START, END) == ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z")
 
 
 def test_an_alert_without_times_gets_the_time_it_was_received() -> None:
@@ -93,7 +93,7 @@ def test_an_ok_repeats_what_identifies_the_alarm_whatever_the_mapping_says_by_th
     before = json.loads(held().body)
     same = ("alarmId", "alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmSource")
     assert [body.get(field) for field in same] == [before.get(field) for field in same]
-    assert (body["alarmStatus"], body["alarmDesc"], body["time"]) == ("ok", "it is over", 1795449600000)
+    assert (body["alarmStatus"], body["alarmDesc"], body["time"]) == ("ok", "it is over", 1767272400000)
 
 
 def test_an_ok_of_an_alarm_coc_holds_is_owed_even_when_a_rule_drops_the_alert_now() -> None:

@@ -69,7 +69,7 @@ class Rig:
 
 
 def named(name: str, status: str = "firing", **changes: Any) -> Alert:
-    return an_alert(status, labels={"alertname": name, "severity": "warning"}, **changes)
+    return an_alert(name, status, **changes)
 
 
 @asynccontextmanager

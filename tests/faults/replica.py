@@ -12,7 +12,7 @@ from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import Claim, Settled, Settlement, Store
 from adapter.store.postgres.store import open_postgres
-from tests.store.builders import delivered
+from tests.builders import delivered
 
 Send = Callable[[str], None]
 

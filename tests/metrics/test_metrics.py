@@ -27,10 +27,10 @@ from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.memory import MemoryStore
 from adapter.store.views import Counts, Provenance
+from tests.builders import NOON, a_webhook, an_alert, an_intake, delivered, firing, retried, settled_as
 from tests.chart.rule_files import ALERTS, DASHBOARD, METRICS_PAGE, ROOT, RUNBOOKS, mentioned, promtool, sample_names
+from tests.fakes import FakeClock
 from tests.needs import needs
-from tests.store.builders import NOON, a_webhook, an_alert, an_intake, delivered, firing, gone, retried
-from tests.store.places import HandClock
 
 CLOSED = {
     ("webhooks", "code"): CODES,
@@ -98,17 +98,17 @@ async def use(metrics: Metrics, store: MemoryStore, *names: str, integration: st
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def metrics(clock: HandClock) -> Metrics:
+def metrics(clock: FakeClock) -> Metrics:
     return Metrics(["default", "second"], clock=clock)
 
 
 @pytest.fixture
-def store(clock: HandClock) -> MemoryStore:
+def store(clock: FakeClock) -> MemoryStore:
     return MemoryStore(backlog=1_000_000, clock=clock)
 
 
@@ -232,7 +232,9 @@ async def step(metrics: Metrics, store: MemoryStore, what: str, *how: Any) -> No
         outcome, limit = how
         claims = (await store.claim("default", limit)).claims
         made = {None: lambda claim: retried(claim, 0.0), Outcome.DELIVERED: delivered}
-        await settle(metrics, store, [made.get(outcome, lambda claim: gone(claim, outcome))(claim) for claim in claims])
+        await settle(
+            metrics, store, [made.get(outcome, lambda claim: settled_as(claim, outcome))(claim) for claim in claims]
+        )
     elif what == "twice":
         for claim in (await store.claim("default", 1)).claims:
             await settle(metrics, store, [delivered(claim)])
@@ -248,7 +250,7 @@ async def step(metrics: Metrics, store: MemoryStore, what: str, *how: Any) -> No
 @given(st.lists(STEPS, max_size=30))
 def test_the_law_holds_after_every_step_and_over_every_restart(steps: list[tuple[Any, ...]]) -> None:
     async def run() -> None:
-        clock = HandClock()
+        clock = FakeClock()
         store, metrics = MemoryStore(backlog=1000, clock=clock), Metrics(["default"], clock=clock)
         for what, *how in steps:
             if what == "restart":
@@ -359,7 +361,7 @@ async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemorySt
     assert value(metrics, "clipped_fields_total", field="additional") == 1
 
 
-def test_the_age_of_the_oldest_report_grows_between_looks_at_the_store(metrics: Metrics, clock: HandClock) -> None:
+def test_the_age_of_the_oldest_report_grows_between_looks_at_the_store(metrics: Metrics, clock: FakeClock) -> None:
     metrics.carried("default", Counts(pending=3, open_alarms=3, oldest=NOON - 60_000_000))
     assert value(metrics, "oldest_pending_seconds", integration="default") == 60
     clock.pass_time(30)
@@ -367,7 +369,7 @@ def test_the_age_of_the_oldest_report_grows_between_looks_at_the_store(metrics: 
 
 
 async def test_the_age_is_zero_as_soon_as_nothing_is_owed(
-    metrics: Metrics, store: MemoryStore, clock: HandClock
+    metrics: Metrics, store: MemoryStore, clock: FakeClock
 ) -> None:
     await step(metrics, store, "alert", "a", "firing", 0)
     clock.pass_time(5)
@@ -376,7 +378,7 @@ async def test_the_age_is_zero_as_soon_as_nothing_is_owed(
     assert value(metrics, "oldest_pending_seconds", integration="default") == 0
 
 
-def test_a_clock_set_back_makes_no_negative_age_or_latency(metrics: Metrics, clock: HandClock) -> None:
+def test_a_clock_set_back_makes_no_negative_age_or_latency(metrics: Metrics, clock: FakeClock) -> None:
     metrics.carried("default", Counts(pending=1, open_alarms=1, oldest=clock.now() + 3_600_000_000))
     assert value(metrics, "oldest_pending_seconds", integration="default") == 0
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter.alarm import Outcome, Pause
-from tests.fakes import EPOCH
+from tests.builders import NOON
 from tests.faults.chaos import at
 from tests.model.world import World, body_of
 from tests.store.places import MemoryPlace, SqlitePlace
@@ -122,7 +122,7 @@ async def test_an_update_that_was_cut_off_is_sent_again_although_the_mapping_wen
 async def test_what_replaces_an_update_that_was_cut_off_is_sent(world: World) -> None:
     await world.say(a1())
     await killed_before_it_is_written(world, a1(severity="critical"))
-    await world.delivery.set_pause(Pause(reason="operator", since=EPOCH, by="kim"))
+    await world.delivery.set_pause(Pause(reason="operator", since=NOON, by="kim"))
     await world.crash()
     await world.say(a1())
     await world.delivery.set_pause(None)

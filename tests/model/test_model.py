@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adapter.alarm import Kind, Outcome, Pause
 from adapter.clock import SECOND
 from adapter.store.views import ReportRow
-from tests.fakes import EPOCH
+from tests.builders import NOON
 from tests.faults.chaos import at
 from tests.model.reference import Life, Reference, Said
 from tests.model.world import Died, World, body_of
@@ -150,7 +150,7 @@ class Road(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def somebody_pauses(self, paused: bool) -> None:
-        pause = Pause(reason="operator", since=EPOCH, by="kim") if paused else None
+        pause = Pause(reason="operator", since=NOON, by="kim") if paused else None
         self.do(self.world.delivery.set_pause(pause))
         self.do(self.world.rest())
 

@@ -26,14 +26,14 @@ from adapter.store.sqlite.disk import MIB
 from adapter.store.sqlite.start import Options
 from adapter.store.sqlite.store import SqliteStore
 from adapter.store.views import AlarmQuery
-from tests.store.builders import an_alert, an_intake, delivered, firing, resolved, retried
-from tests.store.places import HandClock
+from tests.builders import an_alert, an_intake, delivered, firing, resolved, retried
+from tests.fakes import FakeClock
 
 T = TypeVar("T")
 
 
 async def open_at(path: Path, **options: Any) -> SqliteStore:
-    return await SqliteStore.open(path, backlog=10_000_000, clock=HandClock(), options=small_options(**options))
+    return await SqliteStore.open(path, backlog=10_000_000, clock=FakeClock(), options=small_options(**options))
 
 
 def small_options(**options: Any) -> Options:

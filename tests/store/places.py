@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapter.clock import SECOND, Micros
 from adapter.store import open_store
 from adapter.store.contract import Store
 from adapter.store.memory import MemoryStore
-from tests.store.builders import NOON
-
-
-class HandClock:
-    """Time moves when a test says so; wall and steady time apart."""
-
-    def __init__(self) -> None:
-        self.wall: Micros = NOON
-        self.steady = 1000.0
-
-    def now(self) -> Micros:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.steady
-
-    async def sleep(self, seconds: float) -> None:
-        self.pass_time(seconds)
-        await asyncio.sleep(0)
-
-    def pass_time(self, seconds: float) -> None:
-        self.wall += int(seconds * SECOND)
-        self.steady += seconds
+from tests.fakes import FakeClock
 
 
 class Place(Protocol):
     """One backend under test, empty at first. Whatever it opened is closed by `leave`."""
 
-    clock: HandClock
+    clock: FakeClock
     """The clock given to the stores."""
 
     async def open(self, *, backlog: int = 1000, **more: Any) -> Store: ...
@@ -57,7 +33,7 @@ class Place(Protocol):
 
 class MemoryPlace:
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = FakeClock()
 
     async def open(self, *, backlog: int = 1000, **more: Any) -> Store:
         return MemoryStore(backlog=backlog, clock=self.clock)
@@ -78,7 +54,7 @@ class SqlitePlace:
     """A crash copies the files under the running store, which is what power loss leaves of them at that instant."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = HandClock()
+        self.clock = FakeClock()
         self.folder = folder / "0"
         self._crashes = 0
         self._backlog = 1000

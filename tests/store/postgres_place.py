@@ -6,8 +6,8 @@ from typing import Any
 
 from adapter.store import open_store
 from adapter.store.contract import Store
+from tests.fakes import FakeClock
 from tests.postgres import PostgresServer
-from tests.store.places import HandClock
 
 _SHIFT = "UPDATE alarm SET due = due - $1::float8 * interval '1 s' WHERE lease_until IS NULL"
 _RELEASE = "UPDATE alarm SET due = now(), lease_until = now() WHERE lease_until IS NOT NULL"
@@ -18,7 +18,7 @@ class PostgresPlace:
     """A Place. The server's clock cannot be moved, so `advance` moves what waits for it towards now."""
 
     def __init__(self, server: PostgresServer, dsn: str = "") -> None:
-        self.clock = HandClock()
+        self.clock = FakeClock()
         self.server = server
         self.dsn = dsn
         self._backlog = 1000

@@ -12,9 +12,10 @@ from adapter.clock import SECOND
 from adapter.errors import BacklogFull, StoreUnavailable
 from adapter.store.contract import Claim, Claims, Intake, Retention, Settlement, Store
 from adapter.store.views import AlarmQuery
-from tests.store.builders import (
+from tests.builders import (
     DAY,
     FOREVER,
+    GROUP,
     NOON,
     a_provenance,
     an_alert,
@@ -22,9 +23,9 @@ from tests.store.builders import (
     an_intake,
     delivered,
     firing,
-    gone,
     resolved,
     retried,
+    settled_as,
 )
 from tests.store.places import Place
 
@@ -40,7 +41,7 @@ async def drain(store: Store, outcome: Outcome = Outcome.DELIVERED) -> list[tupl
     left = []
     while claims := (await store.claim("default", 100)).claims:
         left += [(claim.report.fingerprint, claim.report.kind) for claim in claims]
-        settle = delivered if outcome is Outcome.DELIVERED else lambda claim: gone(claim, outcome)
+        settle = delivered if outcome is Outcome.DELIVERED else lambda claim: settled_as(claim, outcome)
         await store.settle([settle(claim) for claim in claims])
     return left
 
@@ -48,7 +49,7 @@ async def drain(store: Store, outcome: Outcome = Outcome.DELIVERED) -> list[tupl
 async def a_dead_letter(store: Store, intake: Intake) -> int:
     await store.accept(intake)
     claim = await claim_one(store)
-    await store.settle([gone(claim, Outcome.DEAD)])
+    await store.settle([settled_as(claim, Outcome.DEAD)])
     return claim.report.seq
 
 
@@ -77,7 +78,7 @@ async def test_1_the_raw_alert_comes_back_byte_for_byte_what_it_was(durable: Pla
     store = await durable.crash(store)
     found, group = unpack((await claim_one(store)).report.raw)
     assert (found["labels"], found["annotations"]) == (alert.labels, alert.annotations)
-    assert group["externalURL"] == "http://alertmanager.example"
+    assert group["externalURL"] == GROUP.externalURL
 
 
 async def test_1_a_refused_webhook_leaves_nothing_behind(place: Place) -> None:
@@ -315,7 +316,7 @@ async def test_6_what_was_claimed_at_a_crash_is_in_doubt_and_so_is_its_ok(durabl
     store = await durable.crash(store)
     again = await claim_one(store)
     assert again.maybe_sent
-    await store.settle([gone(again, Outcome.DROPPED)])
+    await store.settle([settled_as(again, Outcome.DROPPED)])
     await store.accept(resolved("a1"))
     ok = await claim_one(store)
     assert (ok.report.kind, ok.earlier, ok.maybe_sent) == (Kind.OK, Outcome.DROPPED, True)
@@ -326,7 +327,7 @@ async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place
     await store.accept(firing("a1"))
     await claim_one(store)
     store = await durable.crash(await durable.crash(store))
-    await store.settle([gone(await claim_one(store), Outcome.DEAD)])
+    await store.settle([settled_as(await claim_one(store), Outcome.DEAD)])
     await store.close()
     store = await durable.open()
     await store.accept(resolved("a1"))
@@ -425,10 +426,10 @@ async def test_7_what_came_of_an_episode_is_told_to_its_own_reports_only(store: 
     for step in (firing("a1"), resolved("a1"), firing("a1")):
         await store.accept(step)
     alarm = await claim_one(store)
-    await store.settle([gone(alarm, Outcome.DEAD)])
+    await store.settle([settled_as(alarm, Outcome.DEAD)])
     ok = await claim_one(store)
     assert ok.earlier is Outcome.DEAD
-    await store.settle([gone(ok, Outcome.DISCARDED)])
+    await store.settle([settled_as(ok, Outcome.DISCARDED)])
     assert (await claim_one(store)).earlier is None
 
 
@@ -439,10 +440,10 @@ async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> Non
     await place.advance(store, 2)
     again = await claim_one(store)
     assert again.maybe_sent
-    await store.settle([gone(again, Outcome.DEAD)])
+    await store.settle([settled_as(again, Outcome.DEAD)])
     ok = await claim_one(store)
     assert ok.maybe_sent
-    await store.settle([gone(ok, Outcome.DISCARDED)])
+    await store.settle([settled_as(ok, Outcome.DISCARDED)])
     assert not (await claim_one(store)).maybe_sent
 
 
@@ -481,7 +482,7 @@ async def test_7_the_last_ten_attempts_are_kept(store: Store) -> None:
 async def test_7_a_body_accepted_for_a_report_that_had_left_is_remembered(store: Store) -> None:
     await store.accept(firing("a1"))
     claim = await claim_one(store)
-    await store.settle([gone(claim, Outcome.UNNEEDED)])
+    await store.settle([settled_as(claim, Outcome.UNNEEDED)])
     settled = (await store.settle([delivered(claim)]))[0]
     assert not settled.counted
     row = (await store.alarms(AlarmQuery()))[0]
@@ -703,7 +704,7 @@ async def test_the_trail_tells_what_was_made_and_who_sent_it(store: Store) -> No
     await store.settle([delivered(claim, at=NOON + 5) for claim in (await store.claim("default", 1)).claims])
     row = (await store.trail("default", "a1"))[0]
     assert (row.outcome, row.done, row.provenance, row.due_in) == (Outcome.DELIVERED, NOON + 5, a_provenance(), None)
-    assert row.sender == {"receiver": "coc", "externalURL": "http://alertmanager.example", "alerts": 2}
+    assert row.sender == {"receiver": "coc", "externalURL": GROUP.externalURL, "alerts": 2}
     waiting = (await store.trail("default", "a2"))[0]
     assert (waiting.outcome, waiting.done, waiting.provenance, waiting.attempts) == (None, 0, None, ())
     assert waiting.due_in is not None
@@ -829,7 +830,7 @@ async def test_what_is_done_is_pruned_after_its_retention(store: Store) -> None:
 async def test_a_resolved_alarm_stays_as_long_as_its_dead_letter(store: Store) -> None:
     retention = Retention(delivered=DAY, dead=90 * DAY, resolved=DAY)
     await store.accept(firing("a1"))
-    await store.settle([gone(await claim_one(store), Outcome.DEAD)])
+    await store.settle([settled_as(await claim_one(store), Outcome.DEAD)])
     await store.accept(resolved("a1"))
     await drain(store, Outcome.DISCARDED)
     await store.maintain(NOON + 30 * DAY, retention)

@@ -9,7 +9,7 @@ from adapter.delivery.decide import decide, request_for
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason
 from adapter.store.contract import Claim, Settlement, Store
-from tests.store.builders import NOON, firing, gone, resolved, retried
+from tests.builders import NOON, firing, resolved, retried, settled_as
 from tests.store.places import Place
 
 
@@ -36,7 +36,7 @@ async def test_the_ok_of_an_alarm_that_was_under_way_at_a_crash_is_sent_though_a
     store = await durable.crash(store)
     alarm = await claimed(store)
     assert decided(alarm, dropped=True) is Outcome.DROPPED
-    await store.settle([gone(alarm, Outcome.DROPPED)])
+    await store.settle([settled_as(alarm, Outcome.DROPPED)])
     await store.accept(resolved("a1"))
     ok = decided(await claimed(store), dropped=True)
     assert isinstance(ok, dict)

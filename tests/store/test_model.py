@@ -33,7 +33,7 @@ from adapter.errors import BacklogFull
 from adapter.store.contract import Claim, Intake, Receipt, Retention, Settlement, Store
 from adapter.store.memory import MemoryStore
 from adapter.store.views import AlarmQuery, AlarmRow
-from tests.store.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, gone, retried
+from tests.builders import DAY, FOREVER, NOON, an_alert, an_intake, delivered, retried, settled_as
 from tests.store.places import SqlitePlace
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class Stores(RuleBasedStateMachine):
         if how is Outcome.DELIVERED:
             return delivered(claim, at)
         if isinstance(how, Outcome):
-            return gone(claim, how, at)
+            return settled_as(claim, how, at)
         if how is None:
             return Settlement(claim=claim, at=at, refused=True)
         return retried(claim, delay=7, ambiguous=how == "doubt")

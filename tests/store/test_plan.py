@@ -15,7 +15,7 @@ from adapter.clock import SECOND
 from adapter.errors import BacklogFull
 from adapter.store.contract import Intake
 from adapter.store.plan import Plan, accept_result, check_backlog, plan_of
-from tests.store.builders import NOON, an_alert, an_intake, firing, resolved
+from tests.builders import NOON, an_alert, an_intake, firing, resolved
 
 NAMES = ("a1", "a2", "a3")
 

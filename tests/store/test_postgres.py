@@ -20,9 +20,9 @@ from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
 from adapter.store.views import AlarmQuery
+from tests.builders import NOON, an_alert, an_intake, delivered, firing, resolved, settled_as
 from tests.faults.wire import breaking_wire
 from tests.postgres import PostgresServer, replicas, wrong_queues
-from tests.store.builders import NOON, an_alert, an_intake, delivered, firing, gone, resolved
 
 GOOD = {
     "synchronous_commit": "on",
@@ -408,7 +408,7 @@ async def test_the_outcome_of_a_late_worker_is_not_counted_twice(
     (late,) = (await pair[0].claim("default", 1)).claims
     await end_leases(postgres, dsn)
     (claim,) = (await pair[1].claim("default", 1)).claims
-    await pair[1].settle([gone(claim, Outcome.DEAD)])
+    await pair[1].settle([settled_as(claim, Outcome.DEAD)])
     (settled,) = await pair[0].settle([replace(delivered(late), outcome=Outcome.DELIVERED)])
     assert (settled.counted, settled.reasserted) == (False, False)
     (row,) = await pair[0].alarms(AlarmQuery())

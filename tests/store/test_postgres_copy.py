@@ -17,8 +17,8 @@ from adapter.store import open_store
 from adapter.store.contract import Store
 from adapter.store.copy import copy_store
 from adapter.store.views import AlarmQuery
+from tests.builders import DAY, FOREVER, NOON, delivered, firing, resolved, retried, settled_as
 from tests.postgres import PostgresServer, wrong_queues
-from tests.store.builders import DAY, FOREVER, NOON, delivered, firing, gone, resolved, retried
 
 PAUSE = Pause(reason="credentials", since=NOON, by="adapter", detail="401")
 
@@ -48,7 +48,7 @@ async def fill(store: Store) -> None:
     await store.accept(firing("open", "dead", "gone"))
     for claim in (await store.claim("default", 10)).claims:
         dead = claim.report.fingerprint == "dead"
-        await store.settle([gone(claim, Outcome.DEAD) if dead else delivered(claim)])
+        await store.settle([settled_as(claim, Outcome.DEAD) if dead else delivered(claim)])
     await store.accept(firing("open", text="1"))
     await store.settle([retried(claim, delay=600) for claim in (await store.claim("default", 1)).claims])
     for step in (resolved("open"), firing("open"), resolved("gone")):

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from adapter.alarm import Accepted, Outcome
 from adapter.store.contract import Claim, Settlement
 from adapter.store.settlement import AlarmState, ReportState, apply
-from tests.builders import a_claim
-from tests.store.builders import NOON, a_provenance, an_attempt
+from tests.builders import NOON, a_claim, a_provenance, an_attempt
 
 EPISODE = 3  # of the report that is settled
 

@@ -10,8 +10,8 @@ from typing import Any
 from adapter.store.contract import Retention
 from adapter.store.sqlite.start import Options
 from adapter.store.sqlite.store import SqliteStore
-from tests.store.builders import DAY, NOON, delivered, firing
-from tests.store.places import HandClock
+from tests.builders import DAY, NOON, delivered, firing
+from tests.fakes import FakeClock
 
 MIB = 2**20
 AT_ONCE = Retention(delivered=0, dead=0, resolved=0)
@@ -21,7 +21,7 @@ AT_ONCE = Retention(delivered=0, dead=0, resolved=0)
 async def store(folder: Path, *, free: int, **more: Any) -> AsyncIterator[SqliteStore]:
     """On a disk with so much room."""
     opened = await SqliteStore.open(
-        folder / "adapter.db", backlog=100_000, clock=HandClock(), options=Options(free=lambda path: free), **more
+        folder / "adapter.db", backlog=100_000, clock=FakeClock(), options=Options(free=lambda path: free), **more
     )
     try:
         yield opened

@@ -14,7 +14,7 @@ from adapter.alertmanager import unpack
 from adapter.clock import SECOND
 from adapter.store.contract import Retention, Store
 from adapter.store.views import AlarmQuery
-from tests.store.builders import DAY, NOON, a_provenance, an_attempt, delivered, firing, resolved
+from tests.builders import DAY, NOON, a_provenance, an_alert, an_attempt, an_intake, delivered, firing, resolved
 from tests.store.conftest import DURABLE
 from tests.store.places import Place, SqlitePlace
 from tests.store.postgres_place import PostgresPlace
@@ -70,7 +70,8 @@ async def test_alarms_go_on_where_they_were(store: Store) -> None:
         NOON + 2 * SECOND,
     )
     assert (rows["open"].repeats, rows["open"].labels) == (1, {"alertname": "Full", "instance": "open"})
-    assert (await store.accept(firing("fresh"))).owed == ()
+    fresh = an_alert("fresh", labels={"alertname": "Full", "instance": "fresh"}, generatorURL="")
+    assert (await store.accept(an_intake(fresh))).owed == ()
     assert (await store.accept(firing("open", text="3"))).owed == (("open", Kind.UPDATE),)
     assert (await store.accept(resolved("dead"))).owed == (("dead", Kind.OK),)
     counts = (await store.counts())["default"]

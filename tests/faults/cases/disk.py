@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adapter.clock import SystemClock
 from adapter.store.sqlite.store import SqliteStore
+from tests.builders import firing
 from tests.faults.chaos import alive, answers, at_rest, law, process, steps_at, turned
 from tests.faults.found import Found, found, quantile, unless
 from tests.faults.oracle import Ledger, examine
@@ -19,7 +20,6 @@ from tests.flow.watchers import free_port
 from tests.needs import unavailable
 from tests.stage import REPOSITORY, fetch, post, sandbox, values, webhook, write_config
 from tests.store import faults
-from tests.store.builders import firing
 
 MIB = 2**20
 

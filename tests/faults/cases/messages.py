@@ -13,11 +13,11 @@ from adapter.clock import SystemClock
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import Claim
 from adapter.store.postgres.store import PostgresStore, open_postgres
+from tests.builders import NOON, delivered, firing, resolved, settled_as
 from tests.faults.found import Found, found, unless
 from tests.faults.wire import Break, BreakingWire, breaking_wire
 from tests.needs import needs
 from tests.postgres import postgres_server, wrong_queues
-from tests.store.builders import NOON, delivered, firing, gone, resolved
 
 NEVER: Final = 1_000_000  # messages
 PAUSE: Final = Pause(reason="operator", since=NOON, by="test")
@@ -101,7 +101,7 @@ async def _updated(store: PostgresStore, name: str) -> None:
 
 async def _dead(store: PostgresStore, name: str) -> list[int]:
     claims = await _claimed(store, name)
-    await store.settle([gone(claim, Outcome.DEAD) for claim in claims])
+    await store.settle([settled_as(claim, Outcome.DEAD) for claim in claims])
     return [claim.report.seq for claim in claims]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import Intake
 from adapter.store.postgres.store import PostgresStore
+from tests.builders import firing, resolved
 from tests.faults.found import Found, found, unless
 from tests.faults.replica import deliver
 from tests.needs import needs
@@ -24,7 +25,6 @@ from tests.postgres import (
     wrong_queues,
 )
 from tests.stage import REPOSITORY
-from tests.store.builders import firing, resolved
 
 
 async def two_alertmanagers(folder: Path, *, alerts: int, transitions: int, pooled: bool = False) -> Found:

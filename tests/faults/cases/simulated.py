@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.coc.verdict import Verdict, judge
-from tests.fakes import EPOCH
+from tests.builders import NOON
 from tests.faults.alertmanager import Member, Timing
 from tests.faults.chaos import turned
 from tests.faults.found import Found, found, unless
@@ -209,8 +209,8 @@ async def all_refused(folder: Path, *, alarms: int) -> Found:
 async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
     """Row 18: 429 and 503 with every kind of Retry-After; nothing is sent before it is over."""
     wrong, early = [], 0.0
-    now = datetime.fromtimestamp(EPOCH / 1e6, UTC)
-    date = format_datetime(datetime.fromtimestamp(EPOCH / 1e6 + 90, UTC), usegmt=True)
+    now = datetime.fromtimestamp(NOON / 1e6, UTC)
+    date = format_datetime(datetime.fromtimestamp(NOON / 1e6 + 90, UTC), usegmt=True)
     cases = {"7": 7.0, "120": 120.0, date: 90.0, "1000000000": 600.0, "soon": 0.0, "-5": 0.0, "": 0.0}
     for status in (429, 503):
         for value, wanted in cases.items():

@@ -21,9 +21,10 @@ from adapter.alertmanager import unpack
 from adapter.store.records import labels_to_json
 from adapter.store.sqlite.upkeep import recount
 
-SEQ_GAP: Final = 2**32
+_SEQ_GAP: Final = 2**20
 _HIGHEST_ID: Final = 2**40
-_MAX_FAILED_READS: Final = 1_000_000  # of one table, about ten seconds; the rest of it is given up
+_RANGE: Final = 16
+_MAX_READS: Final = 4_000_000  # of one table, about half a minute; the rest of it is given up
 
 _COPIED: Final = {  # table -> its key, the column of `counter` with the last one given out
     "integration": ("name", ""),  # before schema 3, where a pause was in columns of it
@@ -153,10 +154,18 @@ def _version(old: sqlite3.Connection) -> int:
 
 def _copy_ids(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Ids go on where they were; behind a gap where that is unknown, so that no claim under way meets a new report."""
-    ids: tuple[int, ...] = (SEQ_GAP, 0, 0, 0)
+    ids = [_last(old, column) for column in ("seq", "alarm", "webhook", "reject")]
+    new.execute("UPDATE counter SET seq = ?, alarm = ?, webhook = ?, reject = ?", [id_ or 0 for id_ in ids])
+    if ids[0] is None:
+        new.execute("UPDATE counter SET seq = ?", ((_last(old, "max(seq)", "report") or 0) + _SEQ_GAP,))
+
+
+def _last(old: sqlite3.Connection, column: str, table: str = "counter") -> int | None:
+    """An id, when it can be read and is none that was never given out."""
     with contextlib.suppress(sqlite3.Error, ValueError, TypeError):
-        ids = tuple(map(int, old.execute("SELECT seq, alarm, webhook, reject FROM counter").fetchone()))
-    new.execute("UPDATE counter SET seq = ?, alarm = ?, webhook = ?, reject = ?", ids)
+        id_ = int(old.execute(f"SELECT {column} FROM {table}").fetchone()[0])  # noqa: S608
+        return id_ if 0 <= id_ < _HIGHEST_ID else None
+    return None
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
@@ -165,34 +174,32 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
     names = ", ".join(columns)
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
     select = f"SELECT {key}, {names} FROM {table} NOT INDEXED WHERE {_WANTED.get(table, 'TRUE')}"  # noqa: S608
-    rows = _rows(old, select, key, _last(old, table, key, counter)) if counter else _few_rows(old, select)
-    for values in rows:
+    last = max(_last(old, counter) or 0, _last(old, f"max({key})", table) or 0) if counter else 0
+    for values in _rows(old, select, key, last) if counter else _few_rows(old, select):
         if _is_sound(columns, dict(zip(columns, values[1:], strict=True))):
             new.execute(insert, values[1:])
 
 
-def _last(old: sqlite3.Connection, table: str, key: str, counter: str) -> int:
-    """The highest id, as far as it can be told."""
-    found = [0]
-    for query in (f"SELECT {counter} FROM counter", f"SELECT max({key}) FROM {table}"):  # noqa: S608
-        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
-            found.append(int(old.execute(query).fetchone()[0]))
-    return min(max(found), _HIGHEST_ID)
-
-
 def _rows(old: sqlite3.Connection, select: str, key: str, last: int) -> Iterator[tuple[Any, ...]]:
-    """By ranges of ids: one that fails is halved behind its last readable row, down to the unreadable rows."""
+    """By ranges of ids: one that fails is halved behind its last readable row, down to the unreadable rows.
+
+    Ranges are short because a damaged page may hold a wrong id, and a range ends without an error at one behind it.
+    """
     statement = f"{select} AND {key} BETWEEN ? AND ? ORDER BY {key}"
-    ranges = [(0, last)]
-    failures = 0
-    while ranges and failures < _MAX_FAILED_READS:
+    starts = iter(range(0, last + 1, _RANGE))
+    ranges: list[tuple[int, int]] = []
+    for _ in range(_MAX_READS):
+        if not ranges:
+            start = next(starts, None)
+            if start is None:
+                return
+            ranges.append((start, start + _RANGE - 1))
         low, high = ranges.pop()
         try:
             for row in old.execute(statement, (low, high)):
-                low = row[0] + 1
+                low = max(low, row[0] + 1)
                 yield row
         except sqlite3.Error:
-            failures += 1
             if low < high:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]

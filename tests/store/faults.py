@@ -37,8 +37,8 @@ async def open_at(path: Path, **options: Any) -> SqliteStore:
 
 
 def small_options(**options: Any) -> Options:
-    """A ballast and a reserve that fit into a test."""
-    return Options(**({"ballast": MIB, "reserve": MIB} | options))
+    """A reserve that fits into a test."""
+    return Options(**({"reserve": MIB} | options))
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ from typing import Final
 
 from adapter.errors import StoreRefused
 from adapter.store.sqlite import open, recovery
-from adapter.store.sqlite.disk import DiskReserve, Level
+from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.files import sync_folder
 from adapter.store.sqlite.recovery import DamagedRow, is_damage, result_code
 
@@ -22,7 +22,7 @@ class Database:
     """Makes connections. `writer` and `failed` run where the writer runs, the rest anywhere."""
 
     def __init__(
-        self, path: Path, *, connect: open.Connect, room: DiskReserve, max_pages: int | None, log_bound: int
+        self, path: Path, *, connect: open.Connect, reserve: DiskReserve, max_pages: int | None, log_bound: int
     ) -> None:
         self._path = path
         self._connect = connect
@@ -32,12 +32,13 @@ class Database:
         self._log = path.with_name(path.name + "-wal")
         self._log_bound = log_bound
         self._next_tending = 0.0
-        self.room = room
+        self.reserve = reserve
         self.generation = 0
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection to a sound file of the schema we know."""
         recovery.finish(self._path, sync_folder)
+        self._path.with_name(self._path.name + ".ballast").unlink(missing_ok=True)  # of version 0.1
         connection = self._recovered() if self._damaged else self._sound()
         self._damaged = False
         if self._failed:
@@ -87,7 +88,6 @@ class Database:
         """What the database said when a commit failed: what to do before the next."""
         self._failed = True
         self._damaged = self._damaged or (is_damage(error) and self.generation < _MAX_RECOVERIES)
-        self.room.failed(error)
 
     def warnings(self) -> list[str]:
         """What an operator should know."""
@@ -95,9 +95,8 @@ class Database:
             f"the store was damaged; the damaged file was kept as {name}, move it away to clear this warning"
             for name in self.put_aside()
         ]
-        if self.room.level is not Level.OPEN:
-            taken = "only resolves are taken" if self.room.level is Level.TIGHT else "nothing is taken"
-            told.append(f"there is little room left for the store: {taken} until there is more")
+        if self.reserve.reached:
+            told.append("there is little free space left for the store: only resolves are taken until there is more")
         return told
 
     def put_aside(self) -> list[str]:

@@ -10,8 +10,6 @@ from typing import Final
 from adapter.errors import StoreRefused
 from adapter.store.sqlite.recovery import companions
 
-PAGE_SIZE: Final = 4096
-
 _UNSAFE: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "ncpfs")
 
 

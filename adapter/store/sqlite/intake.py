@@ -17,7 +17,7 @@ from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
 from adapter.store.plan import Change, changes
 from adapter.store.records import labels_to_json
-from adapter.store.sqlite.disk import DiskReserve, Level
+from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.known import Row, known_alarms, parts
 from adapter.store.sqlite.recovery import DamagedRow
 
@@ -71,14 +71,14 @@ def accept(
     tick: int,
     busy: Container[int],
     maybe_sent_upto: int,
-    room: DiskReserve,
+    reserve: DiskReserve,
 ) -> AcceptResult:
     """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
 
     `maybe_sent_upto`: up to which seq a process before may have sent what waits.
     """
-    level = room.look(connection)
-    rejects = intake.webhook.rejects if level is Level.OPEN else _without_heads(intake.webhook.rejects)
+    reserve.refresh(connection)
+    rejects = _without_heads(intake.webhook.rejects) if reserve.reached else intake.webhook.rejects
     known_upto, seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
     progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1, maybe_sent_upto=max(maybe_sent_upto, known_upto))
     for part in parts(intake):
@@ -91,10 +91,10 @@ def accept(
         progress.added.count(made, len(superseded))
         if progress.added.reports > 0:
             refuse_over(bound, total, progress.added)
-            room.refuse(level, progress.added.other)
+            reserve.require(progress.added.other)
         _write(connection, part, made, rows, superseded, tick, progress)
     if progress.added.reports > 0:
-        room.keep(connection, progress.added.other)
+        reserve.check_size(connection, progress.added.other)
     wrote = bool(progress.owed or rejects)
     if wrote:
         _write_intake(connection, intake, progress)

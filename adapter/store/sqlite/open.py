@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from adapter.errors import StoreRefused
 from adapter.store.sqlite import queries
-from adapter.store.sqlite.files import PAGE_SIZE, sync_folder
+from adapter.store.sqlite.disk import PAGE_SIZE
+from adapter.store.sqlite.files import sync_folder
 
 Connect = Callable[..., sqlite3.Connection]
 """sqlite3.connect or something that fails on purpose."""

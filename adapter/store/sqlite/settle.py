@@ -13,7 +13,7 @@ from adapter.clock import SECOND, Micros
 from adapter.store import replay as again
 from adapter.store.contract import Settled, Settlement
 from adapter.store.records import attempts_to_json, provenance_to_json
-from adapter.store.sqlite.disk import DiskReserve, Level
+from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.recovery import checksum
 
 _REPORT: Final = """SELECT alarm, outcome, attempts, refused, attempt_log, provenance, provenance_body,
@@ -45,11 +45,12 @@ class _Counts:
 
 
 def settle(
-    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int, room: DiskReserve
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, tick: int, reserve: DiskReserve
 ) -> list[Settled]:
     """Apply them in order. `tick` is the steady time now."""
-    if room.look(connection) is not Level.OPEN:
-        # What is settled grows by what was sent; the oldest history makes way, so that draining needs no room.
+    reserve.refresh(connection)
+    if reserve.reached:
+        # A settled report grows by what was sent. The oldest history is deleted, so that a full file can drain.
         connection.execute(_MAKE_WAY, (2 * len(settlements),))
     counts: dict[str, _Counts] = {}
     done = []

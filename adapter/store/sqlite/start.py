@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from adapter.clock import Micros
 from adapter.store.sqlite import claims, files, open, shutdown_marker
 from adapter.store.sqlite.database import Database, refused
-from adapter.store.sqlite.disk import BALLAST, MIB, RESERVE, DiskReserve, free_bytes
+from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, free_bytes
 from adapter.store.sqlite.recovery import is_damage
 
 _LEAST_PAGES: Final = 64
@@ -24,7 +24,6 @@ class Options:
     """What a test makes smaller, or makes fail."""
 
     connect: open.Connect = sqlite3.connect
-    ballast: int = BALLAST
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
     log_bound: int = 64 * MIB
@@ -45,9 +44,9 @@ async def start(path: Path, max_bytes: int | None, options: Options) -> Start:
     """StoreRefused when the store cannot be opened safely."""
     files.prepare(path)
     lock = files.lock(path)
-    max_pages = None if max_bytes is None else max(max_bytes // files.PAGE_SIZE, _LEAST_PAGES)
-    room = DiskReserve(path, max_pages=max_pages, ballast=options.ballast, reserve=options.reserve, free=options.free)
-    keeper = Database(path, connect=options.connect, room=room, max_pages=max_pages, log_bound=options.log_bound)
+    max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
+    reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
+    keeper = Database(path, connect=options.connect, reserve=reserve, max_pages=max_pages, log_bound=options.log_bound)
     try:
         return await asyncio.to_thread(_first_look, keeper, lock)
     except BaseException as exc:
@@ -60,7 +59,6 @@ async def start(path: Path, max_bytes: int | None, options: Options) -> Start:
 def _first_look(keeper: Database, lock: int, *, again: bool = True) -> Start:
     connection = keeper.writer()
     try:
-        keeper.room.start()
         last_due, maybe_sent_upto = claims.last_due(connection), shutdown_marker.left(connection)
         return Start(keeper, connection, lock, last_due, maybe_sent_upto)
     except BaseException as exc:

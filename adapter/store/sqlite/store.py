@@ -94,7 +94,7 @@ class SqliteStore:
                 tick=tick,
                 busy=self._in_flight.reports,
                 maybe_sent_upto=self._in_flight.maybe_sent_upto,
-                room=self._keeper.room,
+                reserve=self._keeper.reserve,
             ),
             self._accepted,
         )
@@ -125,7 +125,7 @@ class SqliteStore:
             return results
 
         return await self._writer.call(
-            lambda db: sqlite_settle.settle(db, settlements, tick=tick, room=self._keeper.room), settled
+            lambda db: sqlite_settle.settle(db, settlements, tick=tick, reserve=self._keeper.reserve), settled
         )
 
     async def pauses(self) -> dict[str, Pause]:
@@ -194,7 +194,7 @@ class SqliteStore:
         await self._write(upkeep.probe)
 
     async def size(self) -> int:
-        self._free_bytes = await self._read(self._keeper.room.left)
+        self._free_bytes = await self._read(self._keeper.reserve.left)
         return files.bytes_on_disk(self._path)
 
     def describe(self) -> dict[str, Any]:

@@ -57,13 +57,13 @@ async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> Found:
                 first.append(time.monotonic() - began)
                 wrong += [unless(status == 503, f"answered {status}, not 503")]
                 wrong += [unless(await _not_ready(url), "still ready after 3 s of a full disk")]
-                await at_rest(url)
                 filler.unlink()
                 began = time.monotonic()
                 while await _one(url, ledger, number := number + 1) != 200:
                     assert time.monotonic() - began < 60, "no 200 within 60 s of an empty disk"
                     await asyncio.sleep(0.05)
                 recovery.append(time.monotonic() - began)
+                await at_rest(url)
             liveness = await alive(url, coc, ledger)
             scrape = await at_rest(url)
         finally:

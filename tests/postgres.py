@@ -42,7 +42,7 @@ class PostgresServer:
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """`immediate` is a crash: nobody is told, the log is replayed at the next start."""
+        """`immediate` is a crash: the log is replayed at the next start."""
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", mode, "-w", "stop")
 
     @property
@@ -78,8 +78,8 @@ class PostgresServer:
         done = subprocess.run(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
         if done.returncode:
             log = self.folder / "log"
-            said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-            raise RuntimeError(f"{program} failed: {done.stderr.decode(errors='replace')}{said}")
+            log_end = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+            raise RuntimeError(f"{program} failed: {done.stderr.decode(errors='replace')}{log_end}")
 
 
 @contextmanager

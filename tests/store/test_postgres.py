@@ -300,6 +300,18 @@ async def test_a_cancelled_call_ends_and_leaves_the_store_usable(dsn: str) -> No
         assert (await store.counts())["default"].pending == 20  # a cancelled call may have been committed, uncounted
 
 
+async def test_a_repeat_commits_nothing(dsn: str) -> None:
+    commits: list[float] = []
+    store = await open_postgres(dsn, backlog=9, clock=SystemClock(), on_commit=commits.append)
+    await store.accept(firing("a1"))
+    before = len(commits)
+    await store.accept(firing("a1"))
+    assert len(commits) == before
+    await store.accept(resolved("a1"))
+    assert len(commits) == before + 1
+    await store.close()
+
+
 # What alerts may hold
 
 
@@ -412,4 +424,4 @@ async def test_the_outcome_of_a_late_worker_is_not_counted_twice(
     (settled,) = await pair[0].settle([replace(delivered(late), outcome=Outcome.DELIVERED)])
     assert (settled.counted, settled.reasserted) == (False, False)
     (row,) = await pair[0].alarms(AlarmQuery())
-    assert row.accepted is not None  # COC has it, whoever was late
+    assert row.accepted is not None  # COC has it, although the lease was lost

@@ -61,7 +61,7 @@ async def fill(store: Store) -> None:
 
 
 async def seen(store: Store) -> dict[str, Any]:
-    """All that a store tells, apart from when things are due."""
+    """Everything a store shows, apart from when reports are due."""
     rows = await store.alarms(AlarmQuery())
     trails = [await store.trail(row.integration, row.alarm.fingerprint) for row in rows]
     return {

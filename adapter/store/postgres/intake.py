@@ -1,4 +1,4 @@
-"""Webhooks into PostgreSQL: one transaction each, and one statement a kind of row, whatever the number of alerts.
+"""Webhooks into PostgreSQL: one transaction each, and one statement a kind of row, however many alerts it has.
 
 The plan is made twice. First on the alarms as they are committed, without a lock: mostly nothing changes, and then
 nothing is locked or written. Then again under the locks of the alarms that change; a new alarm is locked by inserting

@@ -1,4 +1,4 @@
-"""Rows whose loops stand elsewhere: run with larger counts, and told in the same words."""
+"""Rows that are tests of other folders, run with larger counts."""
 
 from __future__ import annotations
 

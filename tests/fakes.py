@@ -1,4 +1,4 @@
-"""Stand-ins typed as the contracts they stand for; each says what it does not check."""
+"""Fakes of the clock, COC and the renderer, typed as the protocols they implement."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class FakeClock:
 
 
 async def settle(rounds: int = 40) -> None:
-    """Let everything that can run now run; for parts that use no threads."""
+    """Run everything that can run now; for parts that use no threads."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
 
 class ScriptedCoc:
-    """A Reporter that answers by a function of the body. Judges nothing: tests/coc does that."""
+    """A Reporter that answers by a function of the body. It checks no body; tests/coc does."""
 
     def __init__(self, answer: Callable[[bytes], Verdict] = lambda body: ACCEPTED) -> None:
         self.answer = answer
@@ -97,18 +97,18 @@ class ScriptedCoc:
 
 
 class PlainRenderer:
-    """A Renderer without templates: every body is the built-in one. Rendering proper is tested in tests/mapping."""
+    """A Renderer without templates: every body is the built-in one. tests/mapping tests rendering."""
 
     def __init__(self) -> None:
         self.revision = "r1"
         self.drop: set[str] = set()
-        self.level = ""  # that the mapping gives every alarm; empty: the built-in one
+        self.level = ""  # alarmLevel of every alarm; empty: the built-in one
 
     async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
-        made = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
+        results = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
         return [
             item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None) if job.alarm_id in self.drop else item
-            for job, item in zip(jobs, made, strict=True)
+            for job, item in zip(jobs, results, strict=True)
         ]
 
     def _levelled(self, item: RenderResult) -> RenderResult:

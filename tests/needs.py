@@ -1,4 +1,4 @@
-"""Parts that PyPI cannot bring: a test that needs one skips with the reason, or fails where REQUIRE_ALL=1 says so."""
+"""Programs that PyPI does not have: a test that needs one skips with a reason, or fails under REQUIRE_ALL=1."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _DEBIAN = {
 
 
 def needs(program: str) -> str:
-    """The program's path; without it the test skips, or fails under REQUIRE_ALL=1."""
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *_postgres_folders()])
-    found = shutil.which(program, path=places)
-    if found is None:
+    """Return the program's path; without it skip the test, or fail under REQUIRE_ALL=1."""
+    search_path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *_postgres_folders()])
+    path = shutil.which(program, path=search_path)
+    if path is None:
         unavailable(f"{program} is not installed; on Debian: apt-get install {_DEBIAN[program]}")
-    return found
+    return path
 
 
 def unavailable(reason: str) -> NoReturn:

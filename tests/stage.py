@@ -1,4 +1,4 @@
-"""A stage for whole-process tests: a sandbox COC inside the test, the adapter as a real subprocess beside it."""
+"""Whole-process tests: a sandbox COC inside the test, the adapter as a subprocess, and calls to both."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def sample(name: str) -> bytes:
 
 
 def webhook(*alerts: Mapping[str, Any], **top: Any) -> bytes:
-    """A version 4 body around the given alerts."""
+    """A webhook body of version 4 with these alerts."""
     body = {"version": "4", "status": "firing", "receiver": "coc", "alerts": list(alerts), "truncatedAlerts": 0}
     return json.dumps(body | {"groupKey": "{}:{}", "externalURL": "http://alertmanager.example:9093"} | top).encode()
 
 
 def alert(name: str, status: str = "firing", **changes: Any) -> dict[str, Any]:
-    """One alert; its fingerprint follows from its labels, as Alertmanager's does."""
-    made = {
+    """One alert as Alertmanager sends it, without a fingerprint."""
+    fields = {
         "status": status,
         "labels": {"alertname": name, "severity": "warning", "namespace": "shop", **changes.pop("labels", {})},
         "annotations": {"summary": f"{name} happened"},
@@ -62,11 +62,11 @@ def alert(name: str, status: str = "firing", **changes: Any) -> dict[str, Any]:
         "endsAt": "0001-01-01T00:00:00Z" if status == "firing" else "2026-11-23T16:00:00Z",
         "generatorURL": "http://prometheus.example/graph",
     }
-    return made | changes
+    return fields | changes
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until the condition gives something true, and return that; fail with `what` after `seconds`."""
+    """Wait until the condition returns a true value, and return that; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -75,30 +75,30 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = PATIEN
 
 
 class Coc:
-    """The sandbox as a test sees it."""
+    """The running sandbox: what it received, and the faults it plays."""
 
     def __init__(self, app: web.Application, port: int, session: aiohttp.ClientSession) -> None:
         self._app, self.port, self._session = app, port, session
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        """Every alarm taken, in order of arrival."""
+        """Every accepted alarm, in order of arrival."""
         return [item["body"] for item in self._app[SANDBOX].received()]
 
     @property
     def count(self) -> int:
-        """How many alarms were taken, without reading them."""
+        """How many alarms were accepted; reads none of them."""
         return self._app[SANDBOX].log.taken
 
     def after(self, count: int) -> list[dict[str, Any]]:
-        """The alarms taken after the first `count`; the others are not read."""
+        """The alarms after the first `count`; reads no others."""
         return [item.shown()["body"] for item in self._app[SANDBOX].log.since(count, 1_000_000)]
 
     def states(self, alarm_id: str) -> list[str]:
         return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]
 
     async def fail(self, *faults: Mapping[str, Any]) -> None:
-        """Answer by these fault rules from now on; none clears them."""
+        """Answer by these fault rules from now on; without rules, answer normally."""
         async with self._session.put(f"http://127.0.0.1:{self.port}/faults", json=list(faults)) as answer:
             assert answer.status == 200, await answer.text()
 
@@ -122,34 +122,34 @@ async def sandbox(port: int = 0, key: str = KEY) -> AsyncIterator[Coc]:
 
 
 class Adapter:
-    """`coc-adapter serve` as a subprocess. Ports are the system's choice and read off the log."""
+    """`coc-adapter serve` as a subprocess. The system chooses the ports; they are read from the log."""
 
     def __init__(self, config_file: Path, flags: Iterable[str] = ()) -> None:
         self.folder = config_file.parent
         self.log = self.folder / f"adapter-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "adapter", "serve", f"--config.file={config_file}"]
-        given = list(flags)
+        arguments = list(flags)
         for flag in ("--web.listen-address", "--web.admin-address"):
-            if not any(item.startswith(flag) for item in given):
-                given.append(f"{flag}=127.0.0.1:0")
+            if not any(item.startswith(flag) for item in arguments):
+                arguments.append(f"{flag}=127.0.0.1:0")
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, *given], cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT
+                [*command, *arguments], cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT
             )
         self.port = self.admin = 0
 
     async def ready(self) -> Adapter:
         await until(
-            lambda: _READY.search(self.said) or self.process.poll() is not None, f"ready: {self.said}", PATIENCE
+            lambda: _READY.search(self.log_text) or self.process.poll() is not None, f"ready: {self.log_text}", PATIENCE
         )
-        assert self.process.poll() is None, self.said
-        ports = _LISTENING.findall(self.said)
+        assert self.process.poll() is None, self.log_text
+        ports = _LISTENING.findall(self.log_text)
         self.port, self.admin = int(ports[0]), int(ports[1])
         return self
 
     @property
-    def said(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
     @property
@@ -161,14 +161,14 @@ class Adapter:
         return f"http://127.0.0.1:{self.admin}"
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL and wait for the end."""
         self.process.kill()
         self.process.wait()
 
     async def terminate(self, seconds: float = PATIENCE) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        await until(lambda: self.process.poll() is not None, f"exit: {self.said}", seconds)
+        await until(lambda: self.process.poll() is not None, f"exit: {self.log_text}", seconds)
         return self.process.returncode
 
     def end(self) -> None:
@@ -178,7 +178,7 @@ class Adapter:
 
 @asynccontextmanager
 async def adapter(config_file: Path, *flags: str) -> AsyncIterator[Adapter]:
-    """A ready adapter; killed at the end if it still runs."""
+    """Start the adapter and wait until it is ready; kill it at the end if it still runs."""
     process = Adapter(config_file, flags)
     try:
         yield await process.ready()
@@ -187,14 +187,14 @@ async def adapter(config_file: Path, *flags: str) -> AsyncIterator[Adapter]:
 
 
 def write_config(folder: Path, coc: int, more: str = "") -> Path:
-    """An adapter.yml that reports to a sandbox; `more` is appended as it is."""
+    """An adapter.yml that reports to the sandbox on port `coc`; `more` is appended as it is."""
     path = folder / "adapter.yml"
     path.write_text(CONFIG.format(coc=coc, key=KEY, more=more))
     return path
 
 
 async def post(url: str, body: bytes, **options: Any) -> tuple[int, str]:
-    """POST a webhook; status and text of the answer."""
+    """POST a webhook; return status and text of the answer."""
     async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(body), **options) as answer:
         return answer.status, await answer.text()
 

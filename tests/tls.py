@@ -1,4 +1,4 @@
-"""Throw-away certificates: an authority, and what it signs, as PEM files in a test's own folder.
+"""Certificates for tests: a certificate authority and what it signs, as PEM files in a folder of the test.
 
 authority = Authority.make(tmp_path, "ca")
 server = authority.issue("server")                     # 127.0.0.1, ::1 and localhost
@@ -33,14 +33,14 @@ class Pair:
     key: Path
 
     def replace_with(self, other: Pair) -> None:
-        """Rotates this pair in place: the key first, as a careless script would."""
+        """Overwrite this pair with another: the key first, then the certificate."""
         self.key.write_bytes(other.key.read_bytes())
         self.cert.write_bytes(other.cert.read_bytes())
 
 
 @dataclass(frozen=True)
 class Authority(Pair):
-    """Signs what `issue` makes; `cert` is the file to trust."""
+    """A certificate authority; `cert` is the file that clients trust."""
 
     folder: Path
 
@@ -79,7 +79,7 @@ class Authority(Pair):
         return _write(self.folder, name, certificate, key)
 
     def trusting(self, client: Pair | None = None) -> ssl.SSLContext:
-        """A client's context that trusts this authority alone, and shows `client` when there is one."""
+        """A client's SSL context that trusts only this authority and presents `client`, if given."""
         context = ssl.create_default_context(cafile=str(self.cert))
         if client is not None:
             context.load_cert_chain(client.cert, client.key)

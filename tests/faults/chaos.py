@@ -46,8 +46,8 @@ class Process:
         flags = (f"--web.listen-address=127.0.0.1:{self.port}", f"--web.admin-address=127.0.0.1:{self.admin}")
         self.now = Adapter(self.config, (*flags, "--log.level=warn"))
         while not await answers(f"{self.url}/-/ready"):
-            assert self.now.process.poll() is None, self.now.said
-            assert time.monotonic() < began + 60, self.now.said
+            assert self.now.process.poll() is None, self.now.log_text
+            assert time.monotonic() < began + 60, self.now.log_text
             await asyncio.sleep(0.02)
         self.starts.append(time.monotonic() - began)
         return self.now

@@ -83,8 +83,8 @@ async def test_users_and_token(tmp_path: Path) -> None:
                 service.admin_url: [(OPEN, ANYBODY), (WEBHOOKS, USER), (PAGES, USER), (admin, USER)],
             }
             await check(session, expected)
-            assert "right" not in service.said.replace("copyright", "")
-            assert TOKEN not in service.said
+            assert "right" not in service.log_text.replace("copyright", "")
+            assert TOKEN not in service.log_text
 
 
 async def check(
@@ -181,7 +181,7 @@ async def test_an_open_address_without_credentials_stops_the_start_with_one_line
     process = Adapter(config, [flag])
     try:
         assert process.process.wait(30) == 1
-        (line,) = process.said.splitlines()
+        (line,) = process.log_text.splitlines()
         assert "can be reached from other machines" in line
         assert "--web.allow-unauthenticated" in line
     finally:

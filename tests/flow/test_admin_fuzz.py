@@ -28,4 +28,4 @@ async def test_the_admin_api_answers_whatever_is_asked_as_its_document_says(tmp_
         output = (await asyncio.wait_for(process.communicate(), 250))[0].decode()
         print(output)
         assert process.returncode == 0, output
-        assert "bug in the adapter" not in service.said
+        assert "bug in the adapter" not in service.log_text

@@ -116,8 +116,8 @@ async def test_a_wrong_password_is_refused_and_alertmanager_is_told_so(tmp_path:
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port), f"--web.config.file={web}") as service:
         async with alertmanager(tmp_path, config.replace("{port}", str(service.port))) as url:
             await fire(url)
-            await until(lambda: "msg=refused reason=wrong status=401" in service.said, "a refusal in the log")
+            await until(lambda: "msg=refused reason=wrong status=401" in service.log_text, "a refusal in the log")
             log = tmp_path / "alertmanager.log"
             await until(lambda: "401" in log.read_text(), "a 401 in Alertmanager's log")
         assert coc.bodies == []
-        assert "wrong-canary" not in service.said
+        assert "wrong-canary" not in service.log_text

@@ -61,8 +61,8 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
         assert set(good.statuses) == {200}, report
         assert good.quantile(0.99) < 5.0, report
         assert grown < GROWTH, report
-        assert "bug in the adapter" not in service.said
-        assert "Traceback" not in service.said
+        assert "bug in the adapter" not in service.log_text
+        assert "Traceback" not in service.log_text
         assert await fetch(f"{service.url}/-/healthy") == "healthy\n"
         assert await service.terminate() == 0
 
@@ -101,8 +101,8 @@ async def test_an_odd_value_in_any_field_is_answered_and_never_a_bug(tmp_path: P
         await until(lambda: "Odd" in str(coc.bodies), "an alarm at COC")
         scrape = await fetch(f"{service.url}/metrics")
         assert values(scrape, "coc_adapter_truncated_alerts_total") == 5
-        assert "bug in the adapter" not in service.said
-        assert "Traceback" not in service.said
+        assert "bug in the adapter" not in service.log_text
+        assert "Traceback" not in service.log_text
         assert await service.terminate() == 0
 
 

@@ -20,15 +20,15 @@ async def test_levels_follow_the_file_on_sighup(tmp_path: Path) -> None:
         async with adapter(config) as service:
             await post(f"{service.url}/webhook", webhook(alert("Quiet")))
             await coc.received(1)
-            assert "level=debug" not in service.said
+            assert "level=debug" not in service.log_text
             config.write_text(config.read_text() + "log: {level: debug}\n")
             service.process.send_signal(signal.SIGHUP)
-            await until(lambda: "msg=reloaded" in service.said, "the reload")
+            await until(lambda: "msg=reloaded" in service.log_text, "the reload")
             await post(f"{service.url}/webhook", webhook(alert("Loud")))
             await until(
-                lambda: "level=debug component=intake.webhook msg=webhook" in service.said, "a line per webhook"
+                lambda: "level=debug component=intake.webhook msg=webhook" in service.log_text, "a line per webhook"
             )
-            assert service.said.count("level=debug component=intake.webhook msg=webhook") == 1
+            assert service.log_text.count("level=debug component=intake.webhook msg=webhook") == 1
 
 
 @pytest.mark.parametrize("format", ["logfmt", "json"])
@@ -50,14 +50,14 @@ async def test_every_line_is_one_event_whatever_an_alert_says(format: str, tmp_p
             assert await service.terminate() == 0
         finally:
             service.end()
-        check(service.said.splitlines(keepends=True), format)
-        assert KEY not in service.said
+        check(service.log_text.splitlines(keepends=True), format)
+        assert KEY not in service.log_text
 
 
 async def listening(service: Adapter) -> int:
     """The port of the main listener, whatever the format of the log."""
-    await until(lambda: re.search(r'msg"?[=:]"?ready', service.said), f"ready: {service.said}")
-    found = re.search(r'msg"?[=:]"?listening.*?port"?[=:](\d+)', service.said)
+    await until(lambda: re.search(r'msg"?[=:]"?ready', service.log_text), f"ready: {service.log_text}")
+    found = re.search(r'msg"?[=:]"?listening.*?port"?[=:](\d+)', service.log_text)
     assert found is not None
     return int(found[1])
 

@@ -83,7 +83,7 @@ async def test_explain_answers_why_in_every_prepared_case(tmp_path: Path) -> Non
 
         await coc.fail({"status": 503})
         await post(url, webhook(alert("Waiting")))
-        await until(lambda: "report failed" in service.said, "a failed attempt")
+        await until(lambda: "report failed" in service.log_text, "a failed attempt")
         waiting = await explained(service, "Waiting")
         assert "1 report waiting" in waiting
         assert "server_error 503" in waiting

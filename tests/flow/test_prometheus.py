@@ -89,7 +89,7 @@ async def test_an_adapter_that_dies_is_missed_and_what_it_owed_is_counted_as_car
             async with adapter(config, flag) as service:
                 await watcher.scraped()
                 await post(f"{service.url}/webhook", webhook(alert("Owed"), alert("Owed too")))
-                await until(lambda: "report failed" in service.said, "a first failure")
+                await until(lambda: "report failed" in service.log_text, "a first failure")
                 service.kill()
             await watcher.fires("CocAdapterDown")
             async with adapter(config, flag) as service, beating(service):

@@ -42,7 +42,7 @@ async def test_a_service_that_is_ending_answers_as_recorded(tmp_path: Path) -> N
     async with adapter(write_config(tmp_path, 9)) as service, aiohttp.ClientSession() as http:
         async with unfinished(service.admin, "/api/v1/mappings/render"):
             service.process.send_signal(signal.SIGTERM)
-            await until(lambda: "msg=stopping" in service.said, "the end begins")
+            await until(lambda: "msg=stopping" in service.log_text, "the end begins")
             told = [await exchange(http, service.url, "POST /webhook", SMALL)]
             told += [await exchange(http, service.url, f"GET /-/{word}") for word in ("ready", "healthy")]
         await until(lambda: service.process.poll() is not None, "the end")

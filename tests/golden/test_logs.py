@@ -38,7 +38,7 @@ async def resumed(service: Adapter) -> None:
 
 
 def normal(service: Adapter, folder: Path) -> str:
-    text = service.said
+    text = service.log_text
     for one in (place(folder, "FOLDER"), MOMENT, PORTS, REVISION, SECONDS, TWICE, COMPONENT):
         text = one.on(text)
     return text
@@ -46,7 +46,7 @@ def normal(service: Adapter, folder: Path) -> str:
 
 def components(service: Adapter) -> str:
     """Each kind of line with the component that says it."""
-    found = re.findall(r'\bcomponent=(\S+) msg=("[^"]*"|\S+)', service.said)
+    found = re.findall(r'\bcomponent=(\S+) msg=("[^"]*"|\S+)', service.log_text)
     return "".join(sorted({f"{message}: {component}\n" for component, message in found}))
 
 
@@ -61,16 +61,16 @@ async def test_a_scripted_run_logs_what_is_recorded(tmp_path: Path) -> None:
         # COC refuses the content.
         await coc.fail({"status": 400, "alarm_id": KEYS["Refused"]})
         await post(url, a("Refused"), headers=TOKEN)
-        await until(lambda: 'msg="dead letter"' in service.said, "a dead letter")
+        await until(lambda: 'msg="dead letter"' in service.log_text, "a dead letter")
         # COC fails once.
         await coc.fail({"status": 503, "times": 1})
         await post(url, a("Unlucky"), headers=TOKEN)
-        await until(lambda: 'msg="COC answers again"' in service.said, "COC answers again")
+        await until(lambda: 'msg="COC answers again"' in service.log_text, "COC answers again")
         await settled(service)
         # COC refuses the credentials, then takes them.
         await coc.fail({"status": 401})
         await post(url, a("Taken"), headers=TOKEN)
-        await until(lambda: 'msg="integration paused"' in service.said, "a pause")
+        await until(lambda: 'msg="integration paused"' in service.log_text, "a pause")
         await coc.fail()
         await resumed(service)
         await settled(service)

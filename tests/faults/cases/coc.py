@@ -311,7 +311,7 @@ async def canary(folder: Path, *, rounds: int = 1) -> Found:
                 pages = [await fetch(f"{service.url}{path}") for path in ("/", "/metrics")]
                 pages += [await fetch(f"{service.admin_url}/api/v1/{path}") for path in _LISTS]
                 await service.terminate()
-                said = service.said
+                said = service.log_text
             hits += [
                 unless(KEY not in text, f"the key is told: {text[max(0, text.find(KEY) - 80) : text.find(KEY)]}")
                 for text in (*pages, said)

@@ -36,7 +36,7 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
             liveness = await alive(service.url, coc, Ledger(), seconds=10.0)
             broken += [f"{name}: {line}" for line in (*_violations(seen), liveness) if line]
             broken += [f"{name}: grown by {grown:.0f} MiB"] if grown >= 160 else []
-            broken += [f"{name}: a bug in the log"] if "bug in the adapter" in service.said else []
+            broken += [f"{name}: a bug in the log"] if "bug in the adapter" in service.log_text else []
         figures[name] = f"p99 {seen}, {grown:.0f} MiB grown: {size}"
     return found(figures, broken)
 

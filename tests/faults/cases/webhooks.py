@@ -115,7 +115,7 @@ async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
         statuses = await mutated_bodies(service.url, bodies, seed=seed, at_once=32)
         rate = bodies / (time.monotonic() - began)
         liveness = await alive(service.url, coc, Ledger(), seconds=60.0)
-        said, memory = service.now.said, peak_memory(service.now.process.pid) / MIB
+        said, memory = service.now.log_text, peak_memory(service.now.process.pid) / MIB
         code = await service.now.terminate()
     figures = {
         "bodies": sum(statuses.values()),

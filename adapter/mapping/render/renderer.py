@@ -23,7 +23,7 @@ from adapter.mapping.rules.model import RuleSet
 
 CHUNK_ALERTS: Final = 64
 CHUNK_BYTES: Final = 4 * 1024 * 1024
-MAX_DEATHS: Final = 4  # of one call
+MAX_DEATHS: Final = 8  # of one call: about ten seconds, within the lease of a claim
 
 
 class WorkerRenderer:

@@ -1,8 +1,9 @@
-"""Which store is which: the only place that names a backend."""
+"""Opens a store by its URL. Nothing outside this package names a backend."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adapter.clock import Clock
@@ -23,9 +24,9 @@ async def open_store(
 ) -> Store:
     """Open `sqlite:PATH`, `memory:` or `postgresql://...`; StoreRefused says in one line why it cannot be done.
 
-    `backlog` bounds the pending reports of all integrations together, `on_commit` hears how many seconds each durable
-    commit took (from any thread), `max_bytes` bounds the SQLite file, `lease`
-    is how many seconds a replica may hold a claim.
+    `backlog` bounds the pending reports of all integrations together. `on_commit` is called with the seconds that each
+    durable commit took, from any thread. `max_bytes` bounds the SQLite file. `lease` is how many seconds a replica may
+    hold a claim.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
@@ -42,12 +43,19 @@ async def open_store(
 async def _open_postgres(
     url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None], lease: float
 ) -> Store:
-    try:
+    with needs_asyncpg():
         from adapter.store.postgres import store
+    return await store.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
+
+
+@contextmanager
+def needs_asyncpg() -> Iterator[None]:
+    """StoreRefused where the import inside fails because the extra `postgres` is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as exc:
         if exc.name != "asyncpg":
             raise
         raise StoreRefused(
             'a PostgreSQL store needs asyncpg; install it with: pip install "coc-adapter[postgres]"'
         ) from exc
-    return await store.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,3 +193,18 @@ async def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 async def test_memory_is_nothing_to_copy(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="memory"):
         await copy_store("memory:", f"sqlite:{tmp_path}/other.db", SystemClock())
+
+
+async def test_a_damaged_source_is_refused_and_nothing_is_kept(tmp_path: Path, new_url: NewUrl) -> None:
+    source, target = await new_url("sqlite"), await new_url("sqlite")
+    store = await opened(source)
+    await store.accept(firing("a1"))
+    await store.close()
+    with closing(sqlite3.connect(source.removeprefix("sqlite:"))) as connection:
+        connection.execute("UPDATE report SET raw = x'00'")
+        connection.commit()
+    with pytest.raises(StoreRefused, match="damaged; start the adapter on it once"):
+        await copy_store(source, target, SystemClock())
+    store = await opened(target)
+    assert await store.alarms(AlarmQuery()) == []
+    await store.close()

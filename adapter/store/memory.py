@@ -70,7 +70,7 @@ class MemoryStore:
         self._alarms: dict[tuple[str, str], _Alarm] = {}
         self._reports: dict[int, _Report] = {}
         self._claimed: set[int] = set()  # seqs
-        self._maybe_sent_upto = 0  # the last seq that waited when claims were forgotten
+        self._maybe_sent_upto = 0  # the last seq that waited when a process ended with claims out
         self._pending: Counter[str] = Counter()  # by integration, like the next one
         self._open: Counter[str] = Counter()
         self._pauses: dict[str, Pause] = {}
@@ -260,12 +260,9 @@ class MemoryStore:
             self._pauses[integration] = after
         return after
 
-    def forget_claims(self, *, orderly: bool = False) -> None:
-        """What a crash of the process does to a store that outlives it: all is due at once and may have been sent.
-
-        `orderly`: the process gave all claims back before it ended.
-        """
-        if not orderly:
+    def restart(self, *, killed: bool) -> None:
+        """What the end of the process and a new start do to a store that outlives it; `killed`: it ended by a crash."""
+        if killed or self._claimed:
             self._maybe_sent_upto = self._last_id["report"]
         self._claimed.clear()
         for alarm in self._alarms.values():

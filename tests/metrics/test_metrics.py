@@ -254,7 +254,7 @@ def test_the_law_holds_after_every_step_and_over_every_restart(steps: list[tuple
         store, metrics = MemoryStore(backlog=1000, clock=clock), Metrics(["default"], clock=clock)
         for what, *how in steps:
             if what == "restart":
-                store.forget_claims()
+                store.restart(killed=True)
                 metrics = Metrics(["default"], clock=clock)
                 for name, counts in (await store.counts()).items():
                     metrics.carried(name, counts)

@@ -82,7 +82,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.store, name)
-        if name in ("describe", "forget_claims"):
+        if name == "describe":
             return found
 
         async def watched(*args: Any, **kwargs: Any) -> Any:

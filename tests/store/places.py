@@ -24,6 +24,10 @@ class Place(Protocol):
         """Let the process die without a word, and open what it left, with the leases of the dead one over."""
         ...
 
+    async def restart(self, store: Store) -> Store:
+        """Close the store and open it again."""
+        ...
+
     async def advance(self, store: Store, seconds: float) -> None:
         """Let time pass for the store's delays."""
         ...
@@ -40,7 +44,12 @@ class MemoryPlace:
 
     async def crash(self, store: Store) -> Store:
         assert isinstance(store, MemoryStore)
-        store.forget_claims()
+        store.restart(killed=True)
+        return store
+
+    async def restart(self, store: Store) -> Store:
+        assert isinstance(store, MemoryStore)
+        store.restart(killed=False)
         return store
 
     async def advance(self, store: Store, seconds: float) -> None:
@@ -79,6 +88,10 @@ class SqlitePlace:
                 shutil.copyfile(self.folder / name, left / name)
         await store.close()
         self.folder = left
+        return await self.open(backlog=self._backlog)
+
+    async def restart(self, store: Store) -> Store:
+        await store.close()
         return await self.open(backlog=self._backlog)
 
     async def advance(self, store: Store, seconds: float) -> None:

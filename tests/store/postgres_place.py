@@ -38,6 +38,10 @@ class PostgresPlace:
             await connection.execute(_RELEASE)
         return await self.open(backlog=self._backlog)
 
+    async def restart(self, store: Store) -> Store:
+        await store.close()
+        return await self.open(backlog=self._backlog)
+
     async def kill_backends(self) -> None:
         async with self.server.admin() as connection:
             await connection.execute(_KILL, self.dsn.rpartition("/")[2])

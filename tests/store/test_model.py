@@ -166,14 +166,14 @@ class Stores(RuleBasedStateMachine):
         for store in (self.model, self.store):  # when alerts were last seen is all that a crash may lose
             self.do(store.maintain(NOON, FOREVER))
         self.store = self.serving(self.place.crash(self.store))
-        self.model.forget_claims()
+        self.model.restart(killed=True)
         self.hand.clear()
 
     @rule()
     def restart(self) -> None:
         self.do(self.store.close())
         self.store = self.serving(self.place.open(backlog=BACKLOG))
-        self.model.forget_claims(orderly=not self.hand)
+        self.model.restart(killed=False)
         self.hand.clear()
 
     @rule(days=st.integers(0, 40))

@@ -4,7 +4,7 @@ AdapterError
 ├── ConfigError          findings in adapter.yml or a web config: print all of them, exit 1
 ├── MappingError         findings in mapping files: refuse the revision, keep the old one
 ├── PayloadError         the webhook is not one: answer 400, keep its head as a reject
-├── RenderError          the rendering child cannot serve: fall back, or try again
+├── RenderError          the worker process cannot render: fall back, or try again
 └── StoreError
     ├── StoreUnavailable cannot commit now: answer 503, try again
     │   └── BacklogFull  the bound is reached: answer 503 to a webhook that would add to it
@@ -75,7 +75,7 @@ class PayloadError(AdapterError):
 
 
 class RenderError(AdapterError):
-    """The rendering child cannot serve."""
+    """The worker process cannot render."""
 
 
 class StoreError(AdapterError):

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -22,7 +20,7 @@ from aiohttp import web
 from adapter.app import Options, running
 from adapter.cli.table import table
 from adapter.config.load import load_config
-from adapter.sandbox.server import SANDBOX, make_sandbox
+from adapter.sandbox.server import SANDBOX, make_sandbox, serving, until_signal
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
 STORY: Final = (
@@ -50,11 +48,12 @@ Due = tuple[str, str]  # alarmId, alarmStatus
 async def demo(*, once: bool, out: TextIO) -> int:
     """Run the story, print the table; then serve until a signal, or with `once` return 0 or 1."""
     with tempfile.TemporaryDirectory(prefix="coc-adapter-demo-") as folder:
-        async with _sandbox(0 if once else 9878) as (app, coc_port):
+        app = make_sandbox(integration_key=KEY)
+        async with serving(app, "127.0.0.1", 0 if once else _free(9878)) as coc_port:
             config_file = Path(folder) / "adapter.yml"
             config_file.write_text(_CONFIG.format(port=coc_port, key=KEY), encoding="utf-8")
             config = load_config(config_file)
-            listen, admin = ("127.0.0.1:0", "127.0.0.1:0") if once else (_free(9876), _free(9877))
+            listen, admin = (f"127.0.0.1:{0 if once else _free(port)}" for port in (9876, 9877))
             options = Options(config_file=config_file, listen_address=listen, admin_address=admin, log_level="warn")
             async with running(config, options) as service:
                 port = service.ports[0]
@@ -67,7 +66,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
                 print(f"\n{difference or 'That is exactly what was due: each piece of news once.'}", file=out)
                 if not once:
                     print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
-                    await _signalled()
+                    await until_signal()
     return 1 if difference else 0
 
 
@@ -124,37 +123,15 @@ def _table(bodies: Sequence[Mapping[str, Any]]) -> str:
     return table({headings[name]: width for name, width in _COLUMNS.items()}, rows, rule=True)
 
 
-@asynccontextmanager
-async def _sandbox(port: int) -> AsyncIterator[tuple[web.Application, int]]:
-    app = make_sandbox(integration_key=KEY)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-        except OSError:  # the usual port is taken: any other will do
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield app, runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-def _free(port: int) -> str:
-    """The usual address, or one the system chooses when that is taken."""
+def _free(port: int) -> int:
+    """The usual port; when that is taken 0, so that the system chooses one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            return "127.0.0.1:0"
-    return f"127.0.0.1:{port}"
-
-
-async def _signalled() -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+            return 0
+    return port
 
 
 _CONFIG: Final = """\

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adapter import __version__, logs, mapping
+from adapter.cli.operator import add_operator_commands
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _service_commands(commands)
     _mapping_commands(commands)
     _store_commands(commands)
-    _operator_commands(commands)
+    add_operator_commands(commands)
     return root
 
 
@@ -118,9 +119,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _sandbox(options: argparse.Namespace) -> int:
     from adapter.sandbox.server import serve_sandbox
+    from adapter.server.address import parse_listen_address
 
     logs.setup("info", "logfmt")
-    _run(serve_sandbox(options.listen_address, options.integration_key))
+    host, port = parse_listen_address(options.listen_address)
+    _run(serve_sandbox(host or "127.0.0.1", port, options.integration_key))
     return 0
 
 
@@ -211,15 +214,6 @@ def _store_copy(options: argparse.Namespace) -> int:
     for name, count in asdict(copied).items():
         print(f"{name:12} {count}")
     return 0
-
-
-# operators --------------------------------------------------------------------------------------------------------
-
-
-def _operator_commands(commands: Any) -> None:
-    from adapter.cli.operator import add_commands
-
-    add_commands(commands)
 
 
 # common -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule
 _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
 
 
-def add_commands(commands: Any) -> None:
+def add_operator_commands(commands: Any) -> None:
     """Add them to the parser."""
     text = "what the adapter knows of alarms, and why COC heard what it heard"
     alarms = _group(commands, "alarms", text, _list_alarms)

@@ -14,17 +14,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from adapter.clock import Clock, SystemClock
 from adapter.coc.endpoint import AkSk, NoAuth, Token
-from adapter.errors import AdapterError
 from adapter.sandbox.answers import Sandbox, TakenAlarm
 from adapter.sandbox.auth import Auth
 from adapter.sandbox.faults import read_faults
-
-__all__ = ["SANDBOX", "Sandbox", "make_sandbox", "serve_sandbox"]
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
 """`app[SANDBOX].received()` is what GET /alarms lists, for a program that runs the sandbox inside itself."""
@@ -68,35 +67,28 @@ def make_sandbox(
     return app
 
 
-async def serve_sandbox(listen_address: str, integration_key: str | None) -> None:
-    """Print the URL, then serve until SIGTERM or SIGINT. `HOST:PORT`; no host means loopback, port 0 a free one.
-
-    AdapterError for an address that cannot be read, OSError when it is taken.
-    """
-    host, port = split_address(listen_address)
-    runner = web.AppRunner(make_sandbox(integration_key=integration_key), access_log=None)
+@asynccontextmanager
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serve on `host`; the port, where 0 stands for a free one. OSError when it is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        await _told_to_stop()
+        await web.TCPSite(runner, host, port).start()
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`127.0.0.1:9878`, `[::1]:9878` or `:9878` -> (host, port)."""
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise AdapterError(f"--listen-address {text!r} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+async def serve_sandbox(host: str, port: int, integration_key: str | None) -> None:
+    """Print the URL, then serve until SIGTERM or SIGINT."""
+    async with serving(make_sandbox(integration_key=integration_key), host, port) as port:
+        print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        await until_signal()
 
 
-async def _told_to_stop() -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+async def until_signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:

@@ -21,10 +21,9 @@ from hypothesis import strategies as st
 
 from adapter.coc.endpoint import Token
 from adapter.coc.verdict import Action, Reason
-from adapter.errors import AdapterError
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
-from adapter.sandbox.server import SANDBOX, make_sandbox, split_address
+from adapter.sandbox.server import SANDBOX, make_sandbox
 from adapter.secret import Secret
 from tests.coc.far_sides import client_of
 
@@ -326,23 +325,9 @@ async def test_a_program_can_look_inside() -> None:
     assert [alarm["body"] for alarm in app[SANDBOX].received()] == [GOOD]
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:9878", ("127.0.0.1", 9878)), (":0", ("127.0.0.1", 0)), ("[::1]:80", ("::1", 80))],
-)
-def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> None:
-    assert split_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["", "9878", "127.0.0.1", "a:b", "a:65536", "a:-1", "a:"])
-def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(AdapterError, match="HOST:PORT"):
-        split_address(text)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_served_it_prints_its_url_first_and_ends_on_a_signal(number: signal.Signals) -> None:
-    program = "import asyncio, adapter.sandbox.server as s; asyncio.run(s.serve_sandbox('127.0.0.1:0', 'k'))"
+    program = "import asyncio, adapter.sandbox.server as s; asyncio.run(s.serve_sandbox('127.0.0.1', 0, 'k'))"
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}

@@ -25,6 +25,7 @@ from adapter.coc.client import CocClient
 from adapter.config.load import Config, load_config
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError, StoreUnavailable
+from adapter.intake.accept import Acceptor
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
@@ -32,6 +33,7 @@ from adapter.metrics import Metrics
 from adapter.reload import Reloader
 from adapter.server.access import Access
 from adapter.server.address import may_listen
+from adapter.server.limits import InFlight
 from adapter.server.listener import listen
 from adapter.server.management import Management, Readiness, reload_route
 from adapter.store import open_store
@@ -76,9 +78,15 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             config, mappings=mappings, accesses=accesses, clock=clock, metrics=metrics, log_level=options.log_level,
             deliveries=[(delivery, clients[name]) for name, delivery in deliveries.items()],
         )  # fmt: skip
-        handler = WebhookHandler(
-            config, store=store, clock=clock, metrics=metrics,
+        acceptor = Acceptor(
+            store, clock=clock, metrics=metrics, policy=config.policy,
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+        )  # fmt: skip
+        limits = config.webhook
+        handler = WebhookHandler(
+            acceptor, clock=clock, metrics=metrics, integration=config.integration,
+            in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
+            max_body=limits.max_body, body_seconds=limits.body_timeout,
         )  # fmt: skip
         readiness = Readiness(store.probe, clock)
         service = Service(config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, tasks)
@@ -251,14 +259,13 @@ async def _listen(
         ready=service.readiness.problem,
         integrations=lambda: list(config.integrations),
     )
-    default = config.integration(None)
     api = AdminApi(
         store=service.store,
         clock=clock,
         started=clock.now(),
         integrations=service.deliveries,
         contracts={name: item.contract for name, item in config.integrations.items()},
-        default_integration=default.name if default else None,
+        default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),
         config=config.shown,

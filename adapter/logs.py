@@ -86,6 +86,12 @@ class RepeatFilter:
             self._failing.popitem(last=False)
         return silent if now - logged >= self._every else None
 
+    def warn(self, logger: logging.Logger, message: str, /, *, key: Hashable, **fields: object) -> None:
+        """Log a warning, unless the same message was logged for the same key a short while ago."""
+        silent = self.failed((message, key))
+        if silent is not None:
+            event(logger, logging.WARNING, message, **fields, silent=silent)
+
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that a second setup finds and replaces it."""

@@ -54,13 +54,11 @@ class Config:
     shown: Mapping[str, Any]
     secrets: tuple[Secret, ...]
 
-    def integration(self, name: str | None) -> Integration | None:
-        """The integration of a webhook path; without a name `default`, or the only one there is."""
-        if name is not None:
-            return self.integrations.get(name)
-        if "default" not in self.integrations and len(self.integrations) == 1:
-            return next(iter(self.integrations.values()))
-        return self.integrations.get("default")
+    def integration(self, name: str | None) -> str | None:
+        """The name of a webhook path's integration; without one in the path `default`, or the only one there is."""
+        if name is None:
+            name = next(iter(self.integrations)) if len(self.integrations) == 1 else "default"
+        return name if name in self.integrations else None
 
 
 def load_config(path: Path) -> Config:

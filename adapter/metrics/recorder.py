@@ -77,8 +77,8 @@ class Metrics:
 
     # Intake
 
-    def webhook_answered(self, integration: str, code: int, seconds: float) -> None:
-        name = integration if integration in self._queues else UNKNOWN
+    def webhook_answered(self, integration: str | None, code: int, seconds: float) -> None:
+        name = integration if integration and integration in self._queues else UNKNOWN
         self._series.webhooks.labels(name, str(code) if str(code) in CODES else OTHER).inc()
         self._series.webhook_duration.observe(seconds)
 

@@ -23,7 +23,7 @@ from aiohttp.typedefs import Middleware
 
 from adapter.clock import Clock
 from adapter.errors import ConfigError, Finding
-from adapter.logs import RepeatFilter, event
+from adapter.logs import RepeatFilter
 from adapter.secret import Secret
 from adapter.server import browser
 from adapter.server.passwords import Busy, Passwords
@@ -164,9 +164,7 @@ class Access:
     ) -> web.Response:
         self._on_refusal(reason)
         source = _source(request.remote)
-        silent = self._repeats.failed(source)
-        if silent is not None:
-            event(_logger, logging.WARNING, "refused", reason=reason, status=status, source=source, silent=silent)
+        self._repeats.warn(_logger, "refused", key=source, reason=reason, status=status, source=source)
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
     def _needs_restart(self, message: str) -> ConfigError:

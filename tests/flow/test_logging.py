@@ -26,9 +26,9 @@ async def test_levels_follow_the_file_on_sighup(tmp_path: Path) -> None:
             await until(lambda: "msg=reloaded" in service.log_text, "the reload")
             await post(f"{service.url}/webhook", webhook(alert("Loud")))
             await until(
-                lambda: "level=debug component=intake.webhook msg=webhook" in service.log_text, "a line per webhook"
+                lambda: "level=debug component=intake.accept msg=webhook" in service.log_text, "a line per webhook"
             )
-            assert service.log_text.count("level=debug component=intake.webhook msg=webhook") == 1
+            assert service.log_text.count("level=debug component=intake.accept msg=webhook") == 1
 
 
 @pytest.mark.parametrize("format", ["logfmt", "json"])

@@ -15,12 +15,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import generate_latest
 
 from adapter.clock import SystemClock
-from adapter.config.load import load_config
+from adapter.intake.accept import Acceptor
 from adapter.intake.webhook import WebhookHandler
 from adapter.metrics import Metrics
+from adapter.server.limits import InFlight
 from adapter.server.management import Readiness
 from adapter.store.sqlite.store import SqliteStore
-from tests.stage import alert, until, values, webhook, write_config
+from tests.builders import POLICY
+from tests.stage import alert, until, values, webhook
 from tests.store.faults import small_options
 
 BODY = webhook(alert("Slow"), alert("Slower"))
@@ -51,27 +53,30 @@ class Disk:
         return sqlite3.connect(*args, factory=Hanging, **options)
 
 
-class House:
+class Intake:
     """The real store on a disk of ours, the real handler in front of it, and the readiness that judges both."""
 
-    def __init__(self, disk: Disk, store: SqliteStore, folder: Path, commit_seconds: float) -> None:
-        config = load_config(write_config(folder, 1, "webhook: {max_in_flight: 2, max_body: 4KiB}"))
+    def __init__(self, disk: Disk, store: SqliteStore) -> None:
         clock = SystemClock()
         self.disk, self.store = disk, store
         self.metrics = Metrics(["default"], clock=clock)
         self.owed: list[str] = []
         self.readiness = Readiness(store.probe, clock)
-        self.door = WebhookHandler(
-            config,
-            store=store,
-            clock=clock,
+        self.in_flight = InFlight(max_requests=2, max_bytes=1 << 20)
+        handler = WebhookHandler(
+            Acceptor(
+                store, clock=clock, policy=POLICY, metrics=self.metrics, revision=lambda: "r1", owed=self.owed.append
+            ),
+            integration=lambda name: name or "default",
+            in_flight=self.in_flight,
+            max_body=4096,
+            body_seconds=10.0,
             metrics=self.metrics,
-            revision=lambda: "r1",
-            owed=self.owed.append,
-            commit_seconds=commit_seconds,
+            clock=clock,
+            commit_seconds=0.05,
         )
         app = web.Application(client_max_size=1 << 24)
-        app.add_routes(self.door.routes())
+        app.add_routes(handler.routes())
         self.client = TestClient(TestServer(app))
 
     async def send(self, body: bytes = BODY) -> tuple[int, str]:
@@ -83,64 +88,64 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, commit_seconds: float = 0.05) -> AsyncIterator[House]:
+async def hanging(folder: Path) -> AsyncIterator[Intake]:
     disk = Disk()
     store = await SqliteStore.open(
         folder / "adapter.db", backlog=1000, clock=SystemClock(), options=small_options(connect=disk.connect)
     )
-    made = House(disk, store, folder, commit_seconds)
+    intake = Intake(disk, store)
     try:
-        async with made.client:
-            yield made
+        async with intake.client:
+            yield intake
     finally:
         disk.go_on()
         await store.close()
 
 
 async def test_a_sender_is_answered_503_in_time_and_what_is_committed_later_is_owed_once(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
-        here.disk.hang()
-        assert await here.send() == (503, "the store cannot commit\n")
-        assert here.counted("reports_enqueued_total") == 0
+    async with hanging(tmp_path) as intake:
+        intake.disk.hang()
+        assert await intake.send() == (503, "the store cannot commit\n")
+        assert intake.counted("reports_enqueued_total") == 0
 
-        here.disk.go_on()
-        await until(lambda: here.door.in_flight == 0, "the late commit")
-        status, text = await here.send()
+        intake.disk.go_on()
+        await until(lambda: intake.in_flight.requests == 0, "the late commit")
+        status, text = await intake.send()
 
         assert status == 200
         assert '"news": 0, "repeats": 2' in text
-        assert here.owed == ["default"]
-        assert here.counted("reports_enqueued_total") == here.counted("reports_pending") == 2
-        assert len((await here.store.claim("default", 10)).claims) == 2
+        assert intake.owed == ["default"]
+        assert intake.counted("reports_enqueued_total") == intake.counted("reports_pending") == 2
+        assert len((await intake.store.claim("default", 10)).claims) == 2
 
 
 async def test_repeats_while_the_disk_hangs_do_not_pile_up(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
-        here.disk.hang()
-        answers = [await here.send() for _ in range(6)]
+    async with hanging(tmp_path) as intake:
+        intake.disk.hang()
+        answers = [await intake.send() for _ in range(6)]
         assert answers[:2] == [(503, "the store cannot commit\n")] * 2
         assert answers[2:] == [(503, "too much is in flight\n")] * 4
-        assert here.door.in_flight == 2
+        assert intake.in_flight.requests == 2
 
-        here.disk.go_on()
-        await until(lambda: here.door.in_flight == 0, "the late commits")
-        assert (await here.send())[0] == 200
+        intake.disk.go_on()
+        await until(lambda: intake.in_flight.requests == 0, "the late commits")
+        assert (await intake.send())[0] == 200
 
 
 async def test_a_body_over_the_limit_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
-        here.disk.hang()
-        status, _ = await here.send(b"x" * 100_000)
+    async with hanging(tmp_path) as intake:
+        intake.disk.hang()
+        status, _ = await intake.send(b"x" * 100_000)
         assert status == 503
-        here.disk.go_on()
-        assert (await here.send(b"x" * 100_000))[0] == 413
+        intake.disk.go_on()
+        assert (await intake.send(b"x" * 100_000))[0] == 413
 
 
 async def test_readiness_says_that_the_disk_hangs_and_asks_it_once_until_it_answers(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
-        here.disk.hang()
-        told = await asyncio.gather(here.readiness.problem(), here.readiness.problem())
-        assert told == ["the store has not committed for 2 s"] * 2
+    async with hanging(tmp_path) as intake:
+        intake.disk.hang()
+        problems = await asyncio.gather(intake.readiness.problem(), intake.readiness.problem())
+        assert problems == ["the store has not committed for 2 s"] * 2
 
-        here.disk.go_on()
-        assert await here.readiness.problem() is None
+        intake.disk.go_on()
+        assert await intake.readiness.problem() is None

@@ -17,7 +17,7 @@ from adapter.alarm import Outcome
 from adapter.coc.verdict import Verdict
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import StoreUnavailable
-from adapter.intake.accept import take_in
+from adapter.intake.accept import Acceptor
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.metrics import Metrics
@@ -140,6 +140,14 @@ class World:
             observer=self.metrics,
             max_in_flight=self._in_flight,
         )
+        self._acceptor = Acceptor(
+            self.store,
+            clock=self.clock,
+            policy=self.policy,
+            metrics=self.metrics,
+            revision=lambda: self.renderer.revision,
+            owed=lambda name: self.delivery.wake(),
+        )
         self.delivery.observe_pause((await store.pauses()).get("default"), self.clock.monotonic())
         self._running = asyncio.ensure_future(self.delivery.run())
         await self.rest()
@@ -172,7 +180,7 @@ class World:
 
     async def say(self, body: bytes) -> bool:
         """One webhook; whether it was acknowledged. Died when the process ended meanwhile."""
-        taking = asyncio.ensure_future(self._take(body))
+        taking = asyncio.ensure_future(self.accept(body))
         while not taking.done() and not self.dying:
             await asyncio.sleep(0)
         if not taking.done():
@@ -183,22 +191,13 @@ class World:
         await self.rest()
         return acknowledged
 
-    async def _take(self, body: bytes) -> bool:
+    async def accept(self, body: bytes) -> bool:
+        """False when the store cannot take the webhook now."""
         try:
-            webhook, receipt = await take_in(
-                body,
-                integration="default",
-                store=self.store,
-                clock=self.clock,
-                revision=self.renderer.revision,
-                policy=self.policy,
-            )
+            await self._acceptor.accept("default", body)
         except StoreUnavailable:
             self.refused += 1
             return False
-        self.metrics.webhook_accepted("default", webhook, receipt)
-        if receipt.owed:
-            self.delivery.wake()
         return True
 
     async def crash(self) -> None:

@@ -325,6 +325,6 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
 
 def _door(it: World) -> Callable[[bytes], Any]:
     async def send(body: bytes) -> int:
-        return 200 if await it._take(body) else 503
+        return 200 if await it.accept(body) else 503
 
     return send

@@ -13,8 +13,9 @@ import aiohttp
 
 from adapter.clock import SystemClock
 from adapter.errors import PayloadError
-from adapter.intake.accept import take_in
+from adapter.intake.accept import Acceptor
 from adapter.lifecycle import Policy
+from adapter.metrics import Metrics
 from adapter.sandbox.contract import violations as contract
 from adapter.store.memory import MemoryStore
 from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
@@ -135,21 +136,33 @@ async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
 async def mutants_inside(folder: Path, *, bodies: int, seed: int = 29) -> Found:
     """Row 28 without the network: every damaged body is committed or is a PayloadError, and nothing else."""
     clock = SystemClock()
-    store, policy = MemoryStore(backlog=10**9, clock=clock), Policy(0, False)
+    metrics = Metrics(["default"], clock=clock)
+
+    def acceptor() -> Acceptor:
+        store = MemoryStore(backlog=10**9, clock=clock)
+        return Acceptor(
+            store,
+            clock=clock,
+            policy=Policy(0, False),
+            metrics=metrics,
+            revision=lambda: "r1",
+            owed=lambda integration: None,
+        )
+
+    intake = acceptor()
     taken = refused = 0
     began = time.monotonic()
     wrong: list[str] = []
     for number, body in enumerate(corpus(seed, bodies)):
         try:
-            await take_in(body, integration="default", store=store, clock=clock, revision="r1", policy=policy)
+            await intake.accept("default", body)
             taken += 1
         except PayloadError:
             refused += 1
         except Exception as exc:
             wrong.append(f"body {number} of seed {seed}: {type(exc).__name__}: {exc}"[:300])
         if number % 20_000 == 19_999:  # the memory store keeps everything
-            await store.close()
-            store = MemoryStore(backlog=10**9, clock=clock)
+            intake = acceptor()
     rate = bodies / (time.monotonic() - began)
     return found({"bodies": bodies, "taken": taken, "refused": refused, "bodies/s": round(rate)}, wrong)
 

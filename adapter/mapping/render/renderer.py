@@ -27,7 +27,7 @@ MAX_DEATHS: Final = 8  # of one call: about ten seconds, within the lease of a c
 
 
 class WorkerRenderer:
-    """Each has a worker process of its own, which nothing rendered by another one can end."""
+    """Each has a worker process of its own: what one renders cannot end the process of another."""
 
     def __init__(
         self,

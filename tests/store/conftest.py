@@ -7,8 +7,7 @@ import pytest
 
 from adapter.store.contract import Store
 from tests.postgres import PostgresServer, postgres_server
-from tests.store.places import MemoryPlace, Place, SqlitePlace
-from tests.store.postgres_place import PostgresPlace
+from tests.store.places import MemoryPlace, Place, PostgresPlace, SqlitePlace
 
 DURABLE = ("sqlite", "postgresql")
 PLACES = ("memory", *DURABLE)

@@ -16,8 +16,7 @@ from adapter.store.contract import Retention, Store
 from adapter.store.views import AlarmQuery
 from tests.builders import DAY, NOON, a_provenance, an_alert, an_attempt, an_intake, delivered, firing, resolved
 from tests.store.conftest import DURABLE
-from tests.store.places import Place, SqlitePlace
-from tests.store.postgres_place import PostgresPlace
+from tests.store.places import Place, PostgresPlace, SqlitePlace
 
 DUMPS = Path(__file__).parent / "data"
 

@@ -23,7 +23,7 @@ class Secret:
     """Text that must not be seen. A file's trailing line end is not part of it."""
 
     def __init__(self, *, value: str = "", path: Path | None = None) -> None:
-        """OSError or UnicodeDecodeError when the file cannot be read; ValueError when it is empty."""
+        """ValueError when the file cannot be read or is empty."""
         self.path = path
         self._value = value if path is None else _read(path)
 
@@ -36,7 +36,7 @@ class Secret:
             return False
         try:
             value = _read(self.path)
-        except (OSError, ValueError):
+        except ValueError:
             return False
         changed, self._value = value != self._value, value
         return changed
@@ -51,9 +51,14 @@ class Secret:
 
 
 def _read(path: Path) -> str:
-    value = path.read_text(encoding="utf-8").strip("\r\n")
+    try:
+        value = path.read_text(encoding="utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        value = ""
+    except OSError as exc:
+        raise ValueError(f"{path} cannot be read: {exc.strerror}") from exc
     if not value:
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"{path} is empty or not UTF-8 text")
     return value
 
 

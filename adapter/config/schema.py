@@ -6,6 +6,7 @@ docs/install.md lists every key.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -54,33 +55,19 @@ def _secret(value: Any, info: ValidationInfo[Context]) -> Secret | None:
 
 
 def _secret_file(value: Any, info: ValidationInfo[Context]) -> Secret | None:
-    if not value:
-        return None
-    path = info.context.folder / str(value)
-    try:
-        return info.context.keep(Secret(path=path))
-    except OSError as exc:
-        raise ValueError(f"{path} cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:
-        raise ValueError(f"{path} is empty or not UTF-8 text") from exc
+    return info.context.keep(Secret(path=info.context.folder / str(value))) if value else None
 
 
-def _existing(value: Any, info: ValidationInfo[Context]) -> Path | None:
-    if not value:
-        return None
-    path = info.context.folder / str(value)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    return path
+def _path_that(exists: Callable[[Path], bool], otherwise: str) -> BeforeValidator:
+    """A path below the folder of adapter.yml; None where none is named."""
 
+    def checked(value: Any, info: ValidationInfo[Context]) -> Path | None:
+        path = info.context.folder / str(value) if value else None
+        if path and not exists(path):
+            raise ValueError(f"{path} {otherwise}")
+        return path
 
-def _directory(value: Any, info: ValidationInfo[Context]) -> Path | None:
-    if not value:
-        return None
-    path = info.context.folder / str(value)
-    if not path.is_dir():
-        raise ValueError(f"{path} is not a directory")
-    return path
+    return BeforeValidator(checked)
 
 
 def _micros(seconds: float) -> Micros:
@@ -91,7 +78,7 @@ Duration = Annotated[float, BeforeValidator(units.seconds)]
 Size = Annotated[int, BeforeValidator(units.size)]
 InlineSecret = Annotated[Secret | None, BeforeValidator(_secret)]
 SecretFile = Annotated[Secret | None, BeforeValidator(_secret_file)]
-ExistingFile = Annotated[Path | None, BeforeValidator(_existing)]
+ExistingFile = Annotated[Path | None, _path_that(Path.is_file, "does not exist")]
 
 
 class Model(BaseModel):
@@ -289,7 +276,7 @@ class RetentionSettings(Model):
 class Settings(Model):
     store: str = ""
     store_file: SecretFile = None
-    mappings: Annotated[Path | None, BeforeValidator(_directory)] = None
+    mappings: Annotated[Path | None, _path_that(Path.is_dir, "is not a directory")] = None
     integrations: Annotated[
         dict[Annotated[str, AfterValidator(_integration_name)], IntegrationSettings], Field(min_length=1)
     ]

@@ -1,4 +1,4 @@
-"""Any bytes give a Webhook or a PayloadError, nothing else; and what real senders send comes through whole."""
+"""Any bytes give a Webhook or a PayloadError, nothing else; what real senders send is parsed without loss."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ KEYS = st.sampled_from(
 @example(b'{"alerts": [], "truncatedAlerts": ' + b"9" * 5000 + b"}")
 @example(b'{"alerts": [], "truncatedAlerts": NaN}')
 def test_any_bytes_give_a_webhook_or_a_payload_error(body: bytes) -> None:
-    told: object
+    result: object
     try:
-        told = parse_webhook(body)
+        result = parse_webhook(body)
     except PayloadError as exc:
-        told = str(exc)
-    assert isinstance(told, Webhook) or (isinstance(told, str) and "\n" not in told)
+        result = str(exc)
+    assert isinstance(result, Webhook) or (isinstance(result, str) and "\n" not in result)
 
 
 @settings(max_examples=300)

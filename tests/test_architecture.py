@@ -91,6 +91,16 @@ def test_intake_and_delivery_do_not_know_each_other() -> None:
     assert not {name for name, path in modules() if name.startswith("delivery/") and "intake" in packages(path)}
 
 
+def test_only_the_composition_root_and_the_commands_read_the_configuration() -> None:
+    users = {name.split("/")[0] for name, path in modules() if "config" in packages(path)}
+    assert users <= {"cli", "app", "reload", "config"}
+
+
+def test_the_server_package_knows_nothing_of_what_it_serves() -> None:
+    known = set().union(*(packages(path) for name, path in modules() if name.startswith("server/")))
+    assert known <= {"server", "logs", "secret", "validation", "yamlfile", "errors", "clock"}
+
+
 def test_only_the_store_package_names_a_backend() -> None:
     backends = {"adapter.store.sqlite", "adapter.store.postgres", "adapter.store.memory"}
     users = [name for name, path in modules() if not name.startswith("store/") and backends & set(imported(path))]

@@ -1,4 +1,4 @@
-"""`/-/healthy`, `/-/ready`, `/metrics`, `/`, `POST /-/reload`: what Kubernetes, Prometheus and operators ask first."""
+"""Serves `/-/healthy`, `/-/ready`, `/metrics`, a page of links at `/`, and `POST /-/reload`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Readiness:
 
 
 class Management:
-    """Serves what others judge: `healthy` and `ready` give None, or the one line that says why not."""
+    """The routes of both listeners. `healthy` and `ready` give None, or one line that says why not."""
 
     def __init__(
         self,

@@ -1,8 +1,7 @@
-"""What an honest sender sees beside an attack, and how much of it is only the work of sending and carrying the bytes.
+"""Measures what an honest sender sees during an attack, and how much of it is only the work of moving the bytes.
 
-Rounds of three phases: quiet, the same attack against a server that does nothing, the attack. Whatever else the
-machine does meanwhile meets all three. Each round gives its ratios; their median is told, so that one bad round
-decides nothing.
+Rounds of three phases: quiet, the same attack against a server that does nothing, the attack. Other load of the machine
+affects all three. Each round gives its ratios, of which the median is taken, so that one bad round decides nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The attacks from a process of their own, on command, and a server that does nothing as their control.
+"""Runs attacks in a process of their own, on command, and a server that does nothing as their control.
 
-An attacker that shares the loop of whoever measures would slow the measuring itself.
+An attacker in the event loop of the measuring test would slow down what is measured.
 """
 
 from __future__ import annotations

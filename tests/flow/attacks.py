@@ -1,4 +1,4 @@
-"""What a hostile client can do to one listening port. Loopback only, bounded.
+"""Attacks on one listening port. Loopback only, bounded.
 
 Every attack takes its own size, so that the tests run a short form and `make faults` the long one. Each returns the
 statuses it was answered with, counted; 0 stands for a connection that was closed without an answer.
@@ -109,7 +109,7 @@ async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
 
 
 async def raw(port: int, sent: bytes) -> Statuses:
-    """Sends these bytes and keeps the line open; every status that comes until the server hangs up."""
+    """Sends these bytes and keeps the connection open; every status that comes until the server closes it."""
     statuses: Statuses = Counter()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -63,7 +63,7 @@ async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
 
 
 def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
-    """One webhook after the other until told to stop; like Alertmanager, again when a connection fails."""
+    """Sends one webhook after the other until `stopped`; again, like Alertmanager, when a connection fails."""
     good = Good()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     while not stopped():

@@ -17,7 +17,7 @@ from tests.tls import Authority
 
 TOKEN = "t0ken-of-the-test"
 OPEN = [("GET", "/-/healthy"), ("GET", "/-/ready")]
-WEBHOOKS = [("POST", "/webhook"), ("POST", "/webhook/default"), ("POST", "/webhook/nobody"), ("GET", "/webhook")]
+WEBHOOKS = [("POST", "/webhook"), ("POST", "/webhook/default"), ("POST", "/webhook/unknown"), ("GET", "/webhook")]
 PAGES = [("GET", "/"), ("GET", "/metrics"), ("GET", "/nowhere"), ("POST", "/-/reload")]
 
 CREDENTIALS: Mapping[str, Mapping[str, str]] = {
@@ -42,7 +42,7 @@ async def admin_endpoints(session: aiohttp.ClientSession, url: str) -> list[tupl
 
 
 async def ask(session: aiohttp.ClientSession, url: str, method: str, path: str, headers: Mapping[str, str]) -> int:
-    """The status; 0 when there was no conversation."""
+    """The status; 0 when there was no answer."""
     body = sample("single-firing") if method == "POST" else None
     try:
         async with session.request(method, url + path, data=body, headers=headers) as answer:
@@ -103,7 +103,7 @@ async def check(
     assert asked > 80
 
 
-async def test_a_token_alone_guards_the_webhooks_and_leaves_loopback_the_rest(tmp_path: Path) -> None:
+async def test_a_token_alone_protects_the_webhooks_and_leaves_the_rest_to_loopback(tmp_path: Path) -> None:
     async with sandbox() as coc, aiohttp.ClientSession() as session:
         config = write_config(tmp_path, coc.port, f"webhook: {{bearer_token: {TOKEN}}}\n")
         async with adapter(config, "--web.listen-address=:0") as service:

@@ -53,7 +53,7 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
             statuses = await asyncio.wait_for(ATTACKS[name](service), 200 * max(1.0, SCALE))
             await asyncio.sleep(0.5)
         grown = peak_memory(service.process.pid) - before
-        report = f"{name}: {dict(statuses)}, {told(quiet, good)}, +{grown / MIB:.0f} MiB"
+        report = f"{name}: {dict(statuses)}, {shown(quiet, good)}, +{grown / MIB:.0f} MiB"
         record_property("attack", report)
         print(report)
         assert set(statuses) <= ALLOWED, report
@@ -67,7 +67,7 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
         assert await service.terminate() == 0
 
 
-def told(quiet: Good, good: Good) -> str:
+def shown(quiet: Good, good: Good) -> str:
     low, high = quiet.quantile(0.99) * 1000, good.quantile(0.99) * 1000
     sent = f"{sum(good.statuses.values())} sent, {good.resent} resent"
     return f"honest p99 {low:.1f} ms quiet, {high:.1f} ms under attack (x{high / low:.1f}), {sent}"

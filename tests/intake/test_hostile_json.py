@@ -1,4 +1,4 @@
-"""Bodies that are odd on purpose: each has one defined outcome, and none is a bug."""
+"""Odd bodies: each has one defined outcome, and none is a bug."""
 
 from __future__ import annotations
 

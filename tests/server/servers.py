@@ -1,4 +1,4 @@
-"""Small servers with the real doors: an Access, a few paths, a listener on loopback."""
+"""Small servers with real access rules: an Access, a few paths, a listener on loopback."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def an_app(access: Access, *, admin: bool = False) -> web.Application:
     async def fails(request: web.Request) -> web.Response:
         raise RuntimeError("a secret detail")
 
-    doors = access.middleware(open_paths=OPEN_PATHS, bearer_paths=lambda path: path.startswith("/webhook"), admin=admin)
-    app = web.Application(middlewares=[doors])
+    rules = access.middleware(open_paths=OPEN_PATHS, bearer_paths=lambda path: path.startswith("/webhook"), admin=admin)
+    app = web.Application(middlewares=[rules])
     for path in ("/-/healthy", "/metrics", "/webhook", "/webhook/{integration}", "/api"):
         app.router.add_route("*", path, ok)
     app.router.add_get("/page", page)

@@ -39,7 +39,7 @@ CREDENTIALS = {
 USER = {"right user"}
 TOKEN = {"right token", "right token, scheme in small letters"}
 EVERYBODY = set(CREDENTIALS)
-# configured -> path -> who may come in
+# configured -> path -> whose requests are answered
 MATRIX = {
     "nothing": {"/-/healthy": EVERYBODY, "/metrics": EVERYBODY, "/webhook": EVERYBODY, "/webhook/x": EVERYBODY},
     "users": {"/-/healthy": EVERYBODY, "/metrics": USER, "/webhook": USER, "/webhook/x": USER},
@@ -49,7 +49,7 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("configured", MATRIX)
-async def test_each_path_lets_in_exactly_those_it_should(configured: str, tmp_path: Path) -> None:
+async def test_each_path_answers_exactly_those_it_should(configured: str, tmp_path: Path) -> None:
     users = write_users(tmp_path / "web.yml", shop="right") if configured in ("users", "both") else None
     access = an_access(users, bearer="t0ken" if configured in ("token", "both") else None)
     async with TestClient(TestServer(an_app(access))) as client:

@@ -1,4 +1,4 @@
-"""Basic auth: what it costs, what it remembers, and what its duration gives away (nothing)."""
+"""Basic auth: its cost, what it remembers, and that its duration tells nothing about user names."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_many_requests_with_one_credential_are_verified_once(executor: Thr
     assert verdicts == [True] * 500
 
 
-async def test_one_who_gives_up_does_not_take_the_verdict_from_the_others(executor: ThreadPoolExecutor) -> None:
+async def test_a_cancelled_request_leaves_the_verdict_to_the_others(executor: ThreadPoolExecutor) -> None:
     passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
     first = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
     second = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
@@ -109,7 +109,7 @@ async def test_one_who_gives_up_does_not_take_the_verdict_from_the_others(execut
     assert await second
 
 
-async def test_a_flood_of_guesses_is_turned_away_and_the_good_stay_in(executor: ThreadPoolExecutor) -> None:
+async def test_a_flood_of_guesses_is_refused_and_known_users_are_still_served(executor: ThreadPoolExecutor) -> None:
     passwords = Passwords({b"shop": hashed("right", 8).encode()}, executor)
     assert await passwords.verify(b"shop", b"right")
     flood = [asyncio.ensure_future(passwords.verify(b"shop", f"{n}".encode())) for n in range(300)]

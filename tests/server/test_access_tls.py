@@ -27,7 +27,7 @@ def a_config(folder: Path, pair: Pair, **settings: Any) -> Path:
 
 
 async def get(port: int, context: ssl.SSLContext, path: str = "/-/healthy") -> int:
-    """The status; aiohttp.ClientError or ConnectionError when there is no conversation at all."""
+    """The status; aiohttp.ClientError or ConnectionError when there is no answer."""
     connector = aiohttp.TCPConnector(ssl=context, force_close=True)
     url = f"https://127.0.0.1:{port}{path}"
     async with aiohttp.ClientSession(connector=connector) as client, client.get(url) as answer:
@@ -49,7 +49,7 @@ def peer_serial(port: int, context: ssl.SSLContext) -> Any:
         return (secured.getpeercert() or {})["serialNumber"]
 
 
-async def test_only_a_client_with_the_right_certificate_comes_in(tmp_path: Path) -> None:
+async def test_only_a_client_with_the_right_certificate_is_answered(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     other = Authority.make(tmp_path, "other")
     path = a_config(
@@ -97,7 +97,7 @@ async def test_a_server_shows_the_new_certificate_without_a_restart(tmp_path: Pa
         shutil.copy(renewed.cert, pair.cert)
         assert access.refresh()
         assert await asyncio.to_thread(peer_serial, listener.port, context) != first
-        async with client.get(url, ssl=context) as answer:  # the old connection was not torn
+        async with client.get(url, ssl=context) as answer:  # the old connection is still open
             assert answer.status == 200
     assert not access.refresh()
 

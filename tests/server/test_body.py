@@ -1,4 +1,4 @@
-"""Request bodies: what is read, what is refused, and how much is ever held."""
+"""Request bodies: what is read, what is refused, and how much memory that takes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def closed_after(reader: asyncio.StreamReader) -> tuple[bytes, float]:
-    """What still came, and how long until the other side hung up."""
+    """What still arrived, and the seconds until the server closed the connection."""
     started = time.monotonic()
     try:
         rest = await asyncio.wait_for(reader.read(), 20)

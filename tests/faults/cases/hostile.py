@@ -1,4 +1,4 @@
-"""Row 37: hostile clients, one kind after the other, and an honest sender beside each."""
+"""Row 37: the answers to an honest sender during each kind of attack."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
 
 
 def _violations(seen: Beside) -> list[str]:
-    told = (
+    lines = (
         unless(set(seen.answered) <= ALLOWED, f"answered {dict(seen.answered)}"),
         unless(set(seen.honest) == {200}, f"the honest sender was answered {dict(seen.honest)}"),
         unless(seen.ratio <= _RATIO or seen.fewest < _FEWEST, f"the honest sender's p99 is {seen}"),
         unless(seen.fewest >= _FEWEST, f"only {seen.fewest} samples"),
     )
-    return [line for line in told if line]
+    return [line for line in lines if line]

@@ -38,39 +38,49 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
 
 
-_TYPES: Final = (
-    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
-    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN\0"),
-    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), "-+0123456789"),
-    ("tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)\.[0-9]+$"), "-+0123456789"),
-)
-for _tag, _pattern, _first in _TYPES:
-    for _char in _first:
-        _Loader.yaml_implicit_resolvers.setdefault("" if _char == "\0" else _char, []).append((_tag, _pattern))
+_TYPES: Final = {
+    "tag:yaml.org,2002:bool": ("true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    "tag:yaml.org,2002:null": ("~|null|Null|NULL|", [*"~nN", ""]),
+    "tag:yaml.org,2002:int": ("[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
+    "tag:yaml.org,2002:float": (r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+", [*"-+0123456789"]),
+}
+"""Tag -> the pattern of its plain values, and their first characters."""
+
+for _tag, (_pattern, _first) in _TYPES.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), _first)
 
 
 class YamlFile:
     """One file's data with the position of every key and value. `findings` are those of the YAML text."""
 
-    def __init__(self, name: str, text: str, *, secrets: Collection[str] = ()) -> None:
+    def __init__(self, name: str, content: bytes, *, secrets: Collection[str] = ()) -> None:
         """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines."""
         self.name = name
-        self.lines = text.splitlines()
-        self._secrets = secrets
-        named = re.compile(rf"\b(?:{'|'.join(secrets)})\b") if secrets else None
-        self._hidden = {number for number, line in enumerate(self.lines, 1) if named and named.search(line)}
         self.data: Any = None
+        self.lines: list[str] = []
         self.findings: list[Finding] = []
+        self._secrets = secrets
+        self._hidden: set[int] = set()
         self._marks: dict[Loc, Mark] = {}
-        self._nodes = 0
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            self.findings.append(Finding(name, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
+            return
+        self.lines = text.splitlines()
+        if secrets:
+            named = re.compile(rf"\b(?:{'|'.join(secrets)})\b")
+            self._hidden.update(number for number, line in enumerate(self.lines, 1) if named.search(line))
+        if len(content) > MAX_BYTES:
+            self.findings.append(self.finding_at(1, 1, "the file is larger than 4 MiB"))
+            return
         self._load(text)
 
     def mark(self, loc: Loc) -> Mark:
         """The position of `loc`, or of the innermost value around it that exists."""
-        for end in range(len(loc), -1, -1):
-            if loc[:end] in self._marks:
-                return self._marks[loc[:end]]
-        return Mark(1, 1)
+        while loc and loc not in self._marks:
+            loc = loc[:-1]
+        return self._marks.get(loc, Mark(1, 1))
 
     def position(self, loc: Loc, offset: int) -> tuple[int, int]:
         """Line and column of a character of a text, however the text is quoted; its end for an offset beyond it."""
@@ -88,12 +98,11 @@ class YamlFile:
         self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
     ) -> Finding:
         """A finding at a value, at its key, or at a character of its text."""
-        mark = self.mark(loc)
         if offset is not None:
             return self.finding_at(*self.position(loc, offset), message, hint)
-        if at_key and mark.key_line:
-            return self.finding_at(mark.key_line, mark.key_col, message, hint)
-        return self.finding_at(mark.line, mark.col, message, hint)
+        mark = self.mark(loc)
+        at = (mark.key_line, mark.key_col) if at_key and mark.key_line else (mark.line, mark.col)
+        return self.finding_at(*at, message, hint)
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
         shown = 0 < line <= len(self.lines) and line not in self._hidden
@@ -101,9 +110,6 @@ class YamlFile:
         return Finding(self.name, line, col, message, hint, source)
 
     def _load(self, text: str) -> None:
-        if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-            self.findings.append(self.finding_at(1, 1, "the file is larger than 4 MiB"))
-            return
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -120,8 +126,7 @@ class YamlFile:
             loader.dispose()
 
     def _value(self, loader: _Loader, node: yaml.Node, loc: Loc, key: yaml.Node | None = None) -> Any:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
+        if len(self._marks) == MAX_NODES:
             raise yaml.YAMLError("more than 200 000 values (aliases count each time)")
         self._marks[loc] = Mark(
             node.start_mark.line + 1,
@@ -154,8 +159,7 @@ class YamlFile:
         return data
 
     def _scalar(self, loader: _Loader, node: yaml.Node) -> Hashable:
-        known = {tag for tag, _, _ in _TYPES} | {"tag:yaml.org,2002:str"}
-        if node.tag not in known:
+        if node.tag not in _TYPES and node.tag != "tag:yaml.org,2002:str":
             self._report(node, f"the tag {node.tag!r} is not known here")
             return str(node.value)
         value: Hashable = "" if self._has_surrogate(node) else loader.construct_object(node)
@@ -225,15 +229,14 @@ class _Cursor:
         self.col = 0
 
 
-def read(path: Path, name: str | None = None, *, secrets: Collection[str] = ()) -> YamlFile:
+def read(path: Path, *, secrets: Collection[str] = ()) -> YamlFile:
     """Read one file. A file that cannot be read has one finding and no data."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return YamlFile(str(path), path.read_bytes(), secrets=secrets)
     except OSError as exc:
-        return _unreadable(name or str(path), f"cannot be read: {exc.strerror or exc}")
-    except UnicodeDecodeError as exc:
-        return _unreadable(name or str(path), f"not UTF-8: byte {exc.start} is not part of a character")
-    return YamlFile(name or str(path), text, secrets=secrets)
+        file = YamlFile(str(path), b"")
+        file.findings.append(Finding(file.name, 0, 0, f"cannot be read: {exc.strerror or exc}"))
+        return file
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -241,9 +244,3 @@ def nearest(word: str, known: Sequence[str]) -> str:
     folded = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return f"did you mean {folded[close[0]]!r}?" if close else ""
-
-
-def _unreadable(name: str, message: str) -> YamlFile:
-    file = YamlFile(name, "")
-    file.findings.append(Finding(name, 0, 0, message))
-    return file

@@ -72,14 +72,14 @@ class Yard(BaseModel):
     ],
 )
 def test_an_error_is_reported_where_it_stands_and_in_plain_words(shed: str, finding: str) -> None:
-    yard, findings = validate(YamlFile("a.yaml", f"sheds:\n  - {shed}\n"), Yard)
+    yard, findings = validate(YamlFile("a.yaml", f"sheds:\n  - {shed}\n".encode()), Yard)
     assert yard is None
     (found,) = findings
     assert finding in str(found)
 
 
 def test_one_validator_can_report_several_errors() -> None:
-    file = YamlFile("a.yaml", "sheds:\n  - owner: a\n    holes:\n      roof: 1\n      wall: 2\n")
+    file = YamlFile("a.yaml", b"sheds:\n  - owner: a\n    holes:\n      roof: 1\n      wall: 2\n")
     assert [str(finding) for finding in validate(file, Yard)[1]] == [
         "a.yaml:4:13: roof leaks",
         "a.yaml:5:13: wall leaks",
@@ -88,7 +88,7 @@ def test_one_validator_can_report_several_errors() -> None:
 
 @pytest.mark.parametrize(("loc", "line"), [(("sheds", 0), 2), (("sheds", 1), 3)])
 def test_a_part_of_a_file_is_validated_at_its_place(loc: Loc, line: int) -> None:
-    file = YamlFile("a.yaml", "sheds:\n  - {owner: 1}\n  - {owner: [2]}\n")
+    file = YamlFile("a.yaml", b"sheds:\n  - {owner: 1}\n  - {owner: [2]}\n")
     (finding,) = validate(file, Shed, loc)[1]
     assert finding.line == line
 
@@ -97,11 +97,11 @@ def test_no_excerpt_shows_the_line_of_a_secret() -> None:
     text = (
         "user: {nmae: a}\nusers:\n  me: hash\n  me: more\nkeys: {key: [x], keyless: 1, keyless: 2}\nrest: 1\nrest: 2\n"
     )
-    file = YamlFile("a.yaml", text, secrets=("users", "key"))
+    file = YamlFile("a.yaml", text.encode(), secrets=("users", "key"))
     assert [(finding.line, finding.source) for finding in file.findings] == [(4, ""), (5, ""), (7, "rest: 2")]
     assert file.finding(("user", "nmae"), "unknown").source == "user: {nmae: a}"
 
 
 def test_no_excerpt_of_a_file_that_is_not_yaml_shows_the_line_of_a_secret() -> None:
-    (finding,) = YamlFile("a.yaml", "token: @abc\n", secrets=("token",)).findings
+    (finding,) = YamlFile("a.yaml", b"token: @abc\n", secrets=("token",)).findings
     assert (finding.line, finding.source) == (1, "")

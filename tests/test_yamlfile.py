@@ -18,7 +18,7 @@ def test_every_character_is_found_in_the_file(words: list[str], style: str | Non
     """Written by PyYAML in any of its styles, wrapped at 30 columns: the place of a character shows that character."""
     text = "\n".join(" ".join(words[at : at + 5]) for at in range(0, len(words), 5))
     written = yaml.dump({"key": {"field": text}}, default_style=style, width=30, allow_unicode=not ascii_only)
-    file = YamlFile("a.yaml", written)
+    file = YamlFile("a.yaml", written.encode())
     assert file.data == {"key": {"field": text}}
     quoted = file.mark(("key", "field")).style == '"'
     at = -1
@@ -35,11 +35,11 @@ def test_every_character_is_found_in_the_file(words: list[str], style: str | Non
 
 
 def test_an_offset_beyond_the_text_is_its_end() -> None:
-    file = YamlFile("a.yaml", "field: abc\n")
+    file = YamlFile("a.yaml", b"field: abc\n")
     assert file.position(("field",), 99) == (1, 11)
 
 
 def test_a_continued_line_in_double_quotes_is_followed() -> None:
-    file = YamlFile("a.yaml", 'field: "ab\\\n   cd"\n')
+    file = YamlFile("a.yaml", b'field: "ab\\\n   cd"\n')
     assert file.data == {"field": "abcd"}
     assert file.position(("field",), 2) == (2, 4)

@@ -107,7 +107,7 @@ class LiveMappings:
         await self._renderer.retire()
 
     async def _swap(self, found: files.Snapshot) -> None:
-        renderer, findings = await _try_out(await asyncio.to_thread(files.parse, found), self._limits)
+        renderer, findings = await _try_out(await asyncio.to_thread(files.parse, self._directory, found), self._limits)
         if findings:
             await renderer.retire()
             raise MappingError(findings)

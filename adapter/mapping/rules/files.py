@@ -23,34 +23,27 @@ _ATTEMPTS: Final = 5
 class Snapshot(NamedTuple):
     """The mapping files of a directory in name order, and the digest of all of them."""
 
-    directory: Path
     files: tuple[tuple[str, bytes], ...]
     revision: str  # 12 hexadecimal digits
 
 
 def load(directory: Path) -> RuleSet:
     """Read and check a directory. MappingError has the findings of all files, warnings too."""
-    return parse(snapshot(directory))
+    return parse(directory, snapshot(directory))
 
 
-def parse(files: Snapshot) -> RuleSet:
-    """Check the files of a snapshot; MappingError as in `load`."""
-    read: list[MappingFile] = []
+def parse(directory: Path, read: Snapshot) -> RuleSet:
+    """Check the files as they were read from a directory; MappingError as in `load`."""
+    files: list[MappingFile] = []
     errors: list[Finding] = []
-    for name, content in files.files:
-        shown = str(files.directory / name)
-        try:
-            source = YamlFile(shown, content.decode("utf-8-sig"))
-        except UnicodeDecodeError as exc:
-            errors.append(Finding(shown, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
-            continue
-        file, findings = read_file(source, name)
-        read.append(file)
+    for name, content in read.files:
+        file, findings = read_file(YamlFile(str(directory / name), content), name)
+        files.append(file)
         errors += findings
-    refused, warnings = lint(read)
+    refused, warnings = lint(files)
     if errors or refused:
         raise MappingError([*errors, *refused, *warnings])
-    return RuleSet(revision=files.revision, files=tuple(read), warnings=tuple(sorted(warnings)))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(warnings)))
 
 
 def snapshot(directory: Path) -> Snapshot:
@@ -69,7 +62,11 @@ def snapshot(directory: Path) -> Snapshot:
     if not files:
         message = "no mapping file here: a name ends in .yaml or .yml and does not start with a dot"
         raise MappingError([Finding(str(directory), 0, 0, message)])
-    return Snapshot(directory, files, _digest(files))
+    digest = hashlib.blake2b(digest_size=6)
+    for name, content in files:
+        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
+        digest.update(content)
+    return Snapshot(files, digest.hexdigest())
 
 
 def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
@@ -80,11 +77,3 @@ def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
             stat = path.stat()
             entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
     return entries
-
-
-def _digest(files: tuple[tuple[str, bytes], ...]) -> str:
-    digest = hashlib.blake2b(digest_size=6)
-    for name, content in files:
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()

@@ -97,14 +97,5 @@ def default(value: object, default_value: object = "", boolean: bool = False) ->
     return default_value if value == "" or isinstance(value, Undefined) or (boolean and not value) else value
 
 
-FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "level": level,
-    "clip": clip,
-    "host": host,
-    "localtime": localtime,
-    "regex_replace": regex_replace,
-    "regex_search": regex_search,
-    "short_hash": short_hash,
-    "default": default,
-    "d": default,
-}
+_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, default)
+FILTERS: Final[dict[str, Callable[..., Any]]] = {function.__name__: function for function in _ALL} | {"d": default}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context
+from jinja2 import StrictUndefined, TemplateSyntaxError, nodes, pass_context
 from jinja2.lexer import Lexer, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context
@@ -39,21 +39,14 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
     """In which a dot reaches a key of the data and never a method of the dictionary."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is Texts:
-            return obj[attribute]
-        if type(obj) is Record:
-            return obj[attribute] if attribute in obj else self._absent(attribute)
-        return super().getattr(obj, attribute)
+        return self.getitem(obj, attribute) if isinstance(obj, (Texts, Record)) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if type(obj) is Texts:
+        if isinstance(obj, Texts):
             return obj[argument]
-        if type(obj) is Record:
-            return obj[argument] if argument in obj else self._absent(argument)
+        if isinstance(obj, Record):
+            return obj[argument] if argument in obj else self.undefined(hint=f"there is no {argument!r}")
         return super().getitem(obj, argument)
-
-    def _absent(self, name: object) -> Undefined:
-        return self.undefined(hint=f"there is no {name!r}")
 
 
 @pass_context  # with a context Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles
@@ -76,14 +69,7 @@ def names_of(alert: Mapping[str, Any], group: Mapping[str, Any], integration: st
         "annotations": Texts(alert["annotations"]),
         "alert": Record({name: alert[name] for name in ALERT_NAMES}),
         "group": Record(
-            {
-                "receiver": group["receiver"],
-                "groupKey": group["groupKey"],
-                "groupLabels": Texts(group["groupLabels"]),
-                "commonLabels": Texts(group["commonLabels"]),
-                "commonAnnotations": Texts(group["commonAnnotations"]),
-                "externalURL": group["externalURL"],
-            }
+            {name: Texts(group[name]) if isinstance(group[name], dict) else group[name] for name in GROUP_NAMES}
         ),
         "integration": integration,
     }
@@ -95,9 +81,7 @@ def lookup_names(tables: Mapping[str, Any]) -> Record:
 
 
 def _table(value: Any) -> Any:
-    if isinstance(value, dict):
-        return Texts({name: _table(item) for name, item in value.items()})
-    return value
+    return Texts({name: _table(item) for name, item in value.items()}) if isinstance(value, dict) else value
 
 
 def parse(env: MappingEnvironment, source: str, *, expression: bool) -> nodes.Template:
@@ -113,12 +97,9 @@ def parse(env: MappingEnvironment, source: str, *, expression: bool) -> nodes.Te
 
 def constant(tree: nodes.Template) -> str | None:
     """The text of a template without anything to evaluate."""
-    if not all(isinstance(node, nodes.Output) for node in tree.body):
-        return None
-    pieces = [piece for node in tree.body for piece in node.iter_child_nodes()]
-    if not all(isinstance(piece, nodes.TemplateData) for piece in pieces):
-        return None
-    return "".join(piece.data for piece in pieces if isinstance(piece, nodes.TemplateData))
+    pieces = [piece for node in tree.body for piece in (node.nodes if isinstance(node, nodes.Output) else [node])]
+    texts = [piece.data for piece in pieces if isinstance(piece, nodes.TemplateData)]
+    return "".join(texts) if len(texts) == len(pieces) else None
 
 
 # Parsing with positions. Jinja2 knows lines only, but its lexer copies the line number of a token into every node and

@@ -1,6 +1,6 @@
-"""`make faults`: the catalogue in full counts, one line per case, exit 1 on any violation.
+"""`make faults`: run the catalogue in full counts, print one line per case, exit 1 on any violation.
 
-`ONLY=7` runs one row, `ONLY=1,9` some; `SHORT=1` takes the counts of the tests; `WRITE=1` puts the table into
+`ONLY=7` runs one row, `ONLY=1,9` some; `SHORT=1` takes the counts of the tests; `WRITE=1` writes the table into
 docs/reliability.md.
 """
 
@@ -18,32 +18,32 @@ from pathlib import Path
 import pytest
 
 from tests.faults.catalogue import CATALOGUE, Case
-from tests.faults.found import Found
+from tests.faults.result import CaseResult
 from tests.faults.table import write_table
 
 
-def ran(case: Case, *, short: bool = False) -> Found | None:
-    """What the case came to; None when this machine lacks what it needs. A crash of the case is a violation."""
+def run_case(case: Case, *, short: bool = False) -> CaseResult | None:
+    """Run the case; None when this machine lacks what it needs. An exception of the case is a violation."""
     run = case.short if short else case.full
     if run is None:
         return None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            return resolved(run(Path(folder)))
+            return finished(run(Path(folder)))
         except pytest.skip.Exception as exc:
             print(f"{case.row:>3}  {case.name}: skipped, {exc.msg}", flush=True)
             return None
         except (Exception, pytest.fail.Exception) as exc:
-            return Found("", (f"{type(exc).__name__}: {exc}"[:600],))
+            return CaseResult("", (f"{type(exc).__name__}: {exc}"[:600],))
 
 
-def resolved(result: Found | Awaitable[Found]) -> Found:
-    """Cases that need an event loop are run in one of their own."""
+def finished(result: CaseResult | Awaitable[CaseResult]) -> CaseResult:
+    """Run an asynchronous case in an event loop of its own."""
 
-    async def awaited(waiting: Awaitable[Found]) -> Found:
+    async def awaited(waiting: Awaitable[CaseResult]) -> CaseResult:
         return await waiting
 
-    return result if isinstance(result, Found) else asyncio.run(awaited(result))
+    return result if isinstance(result, CaseResult) else asyncio.run(awaited(result))
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
         if chosen and case.row not in chosen:
             continue
         began = time.monotonic()
-        result = ran(case, short=bool(os.environ.get("SHORT")))
+        result = run_case(case, short=bool(os.environ.get("SHORT")))
         if result is None:
             continue
         seconds = time.monotonic() - began

@@ -1,13 +1,16 @@
-"""An Alertmanager as a webhook sees it: groups, flushes, retries, the notification log, and a peer that waits its turn.
+"""A simulated Alertmanager: groups, flushes, retries, the notification log, and members that wait for each other.
 
-Rules, as read in its source and measured: a flush takes one snapshot and sends the same bytes until 2xx; 5xx and
-transport errors are tried again after 0.5 s, x1.5 with 50 % jitter, at most 60 s; everything else ends the flush; all
-tries of a flush end max(group_interval, 10 s) + position x peer_timeout after it began. A failed flush leaves no entry
-in the log, so the group goes out again one group_interval later as it is then. Resolved alerts leave the group only
-after a success. An alert that fired and resolved without an entry in the log is never sent. A member at position p
-waits p x peer_timeout with its snapshot in hand, then looks whether the log already has it.
+Its rules are from Alertmanager's source and from measurements:
 
-Not played: inhibition, silences, max_alerts, gossip that is late.
+- A flush takes one snapshot and sends the same bytes until 2xx.
+- 5xx and transport errors are tried again after 0.5 s, x1.5 with 50 % jitter, at most 60 s. Any other status ends the
+  flush. All tries of a flush end max(group_interval, 10 s) + position x peer_timeout after it began.
+- A failed flush leaves no entry in the log: the group is sent again one group_interval later, as it is then.
+- Resolved alerts leave the group only after a success.
+- An alert that fired and resolved without an entry in the log is never sent.
+- A member at position p waits p x peer_timeout after its snapshot, then checks whether the log already has it.
+
+Left out: inhibition, silences, max_alerts, late gossip.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from adapter.clock import Clock
 
 Alert = dict[str, Any]
 Post = Callable[[bytes], Awaitable[int]]
-"""Sends a body; the HTTP status, 0 for a connection that failed."""
+"""Sends a body and returns the HTTP status, 0 for a connection that failed."""
 
 
 class Timing(NamedTuple):
@@ -44,7 +47,7 @@ REAL = Timing()
 
 
 class Entry(NamedTuple):
-    """What the log says of a group."""
+    """The notification log's entry for a group."""
 
     firing: frozenset[str]
     resolved: frozenset[str]
@@ -52,18 +55,18 @@ class Entry(NamedTuple):
 
 
 @dataclass
-class Tally:
-    """What this member did."""
+class Counts:
+    """What a member did so far."""
 
     flushes: int = 0
     posts: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     given_up: int = 0  # flushes that reached their deadline
-    taken: list[Sequence[Alert]] = field(default_factory=list)  # snapshots answered 2xx, in order
+    acknowledged: list[Sequence[Alert]] = field(default_factory=list)  # snapshots answered 2xx, in order
 
 
 class Member:
-    """One Alertmanager. `log` is shared by those that gossip; `on_send` and `on_taken` hear of each snapshot."""
+    """One Alertmanager. Members that gossip share a `log`; `on_send` and `on_acknowledged` get each snapshot."""
 
     def __init__(
         self,
@@ -75,24 +78,24 @@ class Member:
         position: int = 0,
         log: dict[str, Entry] | None = None,
         on_send: Callable[[Sequence[Alert]], None] = lambda alerts: None,
-        on_taken: Callable[[Sequence[Alert]], None] = lambda alerts: None,
+        on_acknowledged: Callable[[Sequence[Alert]], None] = lambda alerts: None,
     ) -> None:
-        self.tally = Tally()
+        self.counts = Counts()
         self.stopping = False
         self._post, self._clock, self._jitter, self._timing, self._position = post, clock, jitter, timing, position
         self._log = {} if log is None else log
-        self._on_send, self._on_taken = on_send, on_taken
+        self._on_send, self._on_acknowledged = on_send, on_acknowledged
         self._groups: dict[str, dict[str, Alert]] = {}
 
     def put(self, group: str, *alerts: Mapping[str, Any]) -> None:
-        """What Prometheus says; it merges into the group until the next flush."""
-        known = self._groups.setdefault(group, {})
+        """Merge alerts from Prometheus into the group until the next flush."""
+        members = self._groups.setdefault(group, {})
         for alert in alerts:
             fingerprint = alert.get("fingerprint") or fingerprint_of(alert["labels"])
-            known[fingerprint] = {**alert, "fingerprint": fingerprint}
+            members[fingerprint] = {**alert, "fingerprint": fingerprint}
 
     async def run(self, group: str, *, delay: float = 0.0) -> None:
-        """Flush the group until `stopping`; `delay` before the first time. A flush under way is never cut short."""
+        """Flush the group until `stopping`, first after `delay`. A flush under way is always finished."""
         await self._clock.sleep(delay)
         while not self.stopping:
             started = self._clock.monotonic()
@@ -101,7 +104,7 @@ class Member:
             await self._clock.sleep(max(0.001, self._timing.group_interval - spent))
 
     async def flush(self, group: str) -> bool:
-        """One flush; True when nothing is left to tell."""
+        """One flush; True when the group needs no other one."""
         snapshot = tuple(self._groups.get(group, {}).values())
         deadline = max(self._timing.group_interval, self._timing.least_deadline)
         wait = self._position * self._timing.peer_timeout
@@ -110,12 +113,12 @@ class Member:
             await self._clock.sleep(wait)
         if not self._needs_sending(group, snapshot):
             return True
-        self.tally.flushes += 1
+        self.counts.flushes += 1
         self._on_send(snapshot)
-        if not await self._told(_body(group, snapshot), until):
+        if not await self._sent(_body(group, snapshot), until):
             return False
-        self.tally.taken.append(snapshot)
-        self._on_taken(snapshot)
+        self.counts.acknowledged.append(snapshot)
+        self._on_acknowledged(snapshot)
         self._log[group] = Entry(_ids(snapshot, "firing"), _ids(snapshot, "resolved"), self._clock.monotonic())
         for alert in snapshot:
             if alert["status"] == "resolved" and self._groups[group].get(alert["fingerprint"]) is alert:
@@ -135,15 +138,15 @@ class Member:
             return True
         return self._clock.monotonic() - entry.at >= self._timing.repeat_interval
 
-    async def _told(self, body: bytes, until: float) -> bool:
+    async def _sent(self, body: bytes, until: float) -> bool:
         wait = self._timing.first_retry
         while True:
             left = until - self._clock.monotonic()
             status = await self._within(left, body) if left > 0 else None
             if status is None:
-                self.tally.given_up += 1
+                self.counts.given_up += 1
                 return False
-            self.tally.statuses[status] = self.tally.statuses.get(status, 0) + 1
+            self.counts.statuses[status] = self.counts.statuses.get(status, 0) + 1
             if 200 <= status < 300:
                 return True
             if 0 < status < 500:
@@ -152,8 +155,8 @@ class Member:
             wait = min(wait * 1.5, self._timing.longest_retry)
 
     async def _within(self, seconds: float, body: bytes) -> int | None:
-        """The status; None when the deadline came first and the connection was dropped."""
-        self.tally.posts += 1
+        """The status; None when the deadline came first, which drops the connection."""
+        self.counts.posts += 1
         posting = asyncio.ensure_future(self._post(body))
         waiting = asyncio.ensure_future(self._clock.sleep(seconds))
         try:

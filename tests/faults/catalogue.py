@@ -1,4 +1,4 @@
-"""The rows of the fault catalogue, each with its full counts and its short ones. Row numbers are those of issue 4."""
+"""The rows of docs/reliability.md as cases, each with counts for fault runs and for tests."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.cases import coc, disk, hostile, mappings, messages, postgres, process, simulated, webhooks
-from tests.faults.cases.borrowed import borrowed
-from tests.faults.found import Found
+from tests.faults.cases import coc, disk, hostile, mappings, messages, postgres, process, simulated, sqlite, webhooks
+from tests.faults.cases.existing import existing_tests
+from tests.faults.result import CaseResult
 
-Run = Callable[[Path], Found | Awaitable[Found]]
+Run = Callable[[Path], CaseResult | Awaitable[CaseResult]]
 
 
 class Case(NamedTuple):
-    """`short` is None for a case that other tests already run in a short form."""
+    """`short` is None for a case that `make test` runs elsewhere in a short form."""
 
     row: int
     name: str
@@ -27,7 +27,7 @@ def case(row: int, name: str, run: Callable[..., Any], full: dict[str, Any], sho
     return Case(row, name, partial(run, **full), partial(run, **short))
 
 
-def elsewhere(row: int, name: str, full: Run) -> Case:
+def full_only(row: int, name: str, full: Run) -> Case:
     return Case(row, name, full, None)
 
 
@@ -35,6 +35,7 @@ C, S = "tests/coc/", "tests/store/"
 
 CATALOGUE: tuple[Case, ...] = (
     case(1, "kill -9 under load", process.kill_nine, {"kills": 100}, {"kills": 3}),
+    case(1, "kill -9, the SQLite store alone", sqlite.kill_store, {"kills": 100}, {"kills": 3}),
     case(2, "kill at each boundary, SQLite", simulated.every_boundary, {}, {"store": "memory"}),
     case(
         2, "each message of a transaction fails, PostgreSQL", messages.messages_lost,
@@ -43,10 +44,10 @@ CATALOGUE: tuple[Case, ...] = (
     ),
     case(3, "SIGTERM, once and twice", process.drain, {"rounds": 10}, {"rounds": 2}),
     case(4, "disk full", disk.full_disk, {"rounds": 10}, {"rounds": 1}),
-    case(5, "every Nth operation fails", disk.every_nth, {"operations": 200}, {"operations": 25}),
+    case(5, "every Nth operation fails", sqlite.every_operation_fails, {"operations": 200}, {"operations": 40}),
     case(6, "read-only folder", disk.read_only, {}, {}),
-    case(7, "overwritten blocks", disk.corruption, {"blocks": 500}, {"blocks": 5}),
-    elsewhere(7, "cut and foreign logs", borrowed(f"{S}test_sqlite.py", "-k", "log or database or file")),
+    case(7, "overwritten blocks", sqlite.overwritten_blocks, {"blocks": 500}, {"blocks": 20}),
+    full_only(7, "cut and foreign logs", existing_tests(f"{S}test_sqlite.py", "-k", "log or database or file")),
     case(8, "backlog", disk.large_backlog, {"reports": 1_000_000, "drain": 20}, {"reports": 5000, "drain": 2}),
     case(9, "COC down", simulated.outage, {"hours": 72}, {"hours": 1}),
     case(
@@ -92,7 +93,7 @@ CATALOGUE: tuple[Case, ...] = (
         {"crashes": 10, "every": 2.0, "alerts": 300, "transitions": 20},
         {"crashes": 2, "every": 0.3, "alerts": 100, "transitions": 4},
     ),
-    elsewhere(26, "a replica that slept over its lease", borrowed(f"{S}test_postgres.py", "-k", "lease")),
+    full_only(26, "a replica that slept over its lease", existing_tests(f"{S}test_postgres.py", "-k", "lease")),
     case(
         27, "backends killed", postgres.backends_killed,
         {"kills": 100, "every": 0.2, "alerts": 300, "transitions": 25},
@@ -105,15 +106,15 @@ CATALOGUE: tuple[Case, ...] = (
     ),
     case(29, "one bad alert", webhooks.one_bad, {"alerts": 500}, {"alerts": 500}),
     case(30, "template errors", mappings.template_errors, {"alerts": 50}, {"alerts": 2}),
-    elsewhere(
+    full_only(
         31, "hostile templates",
-        borrowed("tests/mapping/test_renderer.py", figure=r"(event loop lag [^:]*): (.*)"),
+        existing_tests("tests/mapping/test_renderer.py", figure=r"(event loop lag [^:]*): (.*)"),
     ),
     case(32, "extreme labels", webhooks.extreme_labels, {"size": 10_000_000}, {"size": 1_000_000}),
-    elsewhere(33, "reloads that must be refused", borrowed("tests/mapping/test_reload.py")),
-    elsewhere(
+    full_only(33, "reloads that must be refused", existing_tests("tests/mapping/test_reload.py")),
+    full_only(
         34, "1,000 reloads under load",
-        borrowed("tests/mapping/test_reload.py", "-k", "under_load", MAPPING_RELOADS="1000"),
+        existing_tests("tests/mapping/test_reload.py", "-k", "under_load", MAPPING_RELOADS="1000"),
     ),
     case(35, "no mapping", webhooks.no_mapping, {"alerts": 1000}, {"alerts": 20}),
     case(36, "backlog bound", webhooks.backlog, {"bound": 1000}, {"bound": 50}),
@@ -127,6 +128,6 @@ CATALOGUE: tuple[Case, ...] = (
         None,
     ),
     case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
-    elsewhere(38, "canary, every failure", borrowed(f"{C}test_canary.py")),
-    elsewhere(39, "newer and foreign stores refused", borrowed(f"{S}test_sqlite.py", "-k", "newer or another")),
+    full_only(38, "canary, every failure", existing_tests(f"{C}test_canary.py")),
+    full_only(39, "newer and foreign stores refused", existing_tests(f"{S}test_sqlite.py", "-k", "newer or another")),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A real process to be killed, real load on it, and the wait for rest at the end."""
+"""A real adapter process that can be killed, load for it, and checks after the last report is settled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import aiohttp
 
 from adapter.clock import SystemClock
 from tests.faults.alertmanager import Alert, Member, Timing
-from tests.faults.found import unless
 from tests.faults.oracle import Ledger, arrivals, step_of
+from tests.faults.result import unless
 from tests.flow.watchers import free_port
 from tests.stage import Adapter, Coc, alert, fetch, post, until, values, webhook
 
@@ -29,7 +29,7 @@ _DAWN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 class Process:
-    """An adapter on a port that stays its own over every kill."""
+    """An adapter that keeps its ports over every kill."""
 
     def __init__(self, config: Path) -> None:
         self.config, self.port, self.admin = config, free_port(), free_port()
@@ -41,7 +41,7 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> Adapter:
-        """Ready; how long that took is kept."""
+        """Start and wait until ready; `starts` keeps how long that took."""
         began = time.monotonic()
         flags = (f"--web.listen-address=127.0.0.1:{self.port}", f"--web.admin-address=127.0.0.1:{self.admin}")
         self.now = Adapter(self.config, (*flags, "--log.level=warn"))
@@ -59,13 +59,13 @@ class Process:
 
 @asynccontextmanager
 async def process(config: Path) -> AsyncIterator[Process]:
-    """Started; killed at the end."""
-    made = Process(config)
+    """Start an adapter; kill it at the end."""
+    service = Process(config)
     try:
-        await made.start()
-        yield made
+        await service.start()
+        yield service
     finally:
-        made.kill()
+        service.kill()
 
 
 async def answers(url: str) -> bool:
@@ -78,7 +78,7 @@ async def answers(url: str) -> bool:
 def poster(
     session: aiohttp.ClientSession, url: str, seconds: list[float] | None = None
 ) -> Callable[[bytes], Awaitable[int]]:
-    """A member's way to the webhook; `seconds` collects how long each acknowledgement took."""
+    """Posts webhooks for a member; `seconds` collects how long each acknowledgement took."""
 
     async def send(body: bytes) -> int:
         began = time.perf_counter()
@@ -96,24 +96,24 @@ def poster(
 
 
 def at(seconds: float) -> str:
-    """A time of the run; distinct seconds give distinct times."""
+    """RFC 3339 time `seconds` after the begin of the run."""
     return (_DAWN + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def turned(name: str, turn: int) -> Alert:
-    """The alert after so many turns: fires at the odd ones, is resolved at the even ones. Every turn has its time."""
-    firing = turn % 2 == 1
-    began = at(turn if firing else turn - 1)
-    return alert(name, "firing" if firing else "resolved", startsAt=began, **({} if firing else {"endsAt": at(turn)}))
+def nth_state(name: str, number: int) -> Alert:
+    """The nth state of an alert: odd numbers fire, even ones are resolved; each has a time of its own."""
+    firing = number % 2 == 1
+    began = at(number if firing else number - 1)
+    return alert(name, "firing" if firing else "resolved", startsAt=began, **({} if firing else {"endsAt": at(number)}))
 
 
 class Churn:
-    """Alerts that fire and resolve without end in several groups of one Alertmanager."""
+    """Alerts that fire and resolve until `stop`, in several groups of one Alertmanager."""
 
     def __init__(
         self, url: str, session: aiohttp.ClientSession, *, groups: int, alerts: int, interval: float, seed: int = 1
     ) -> None:
-        """`alerts` in each group, all of them turned every `interval` seconds."""
+        """Each group has `alerts` alerts; all of them change every `interval` seconds."""
         self.ledger, self.seconds = Ledger(), []
         self._groups, self._alerts, self._interval = groups, alerts, interval
         rng = random.Random(seed)
@@ -123,40 +123,40 @@ class Churn:
             jitter=rng.random,
             timing=Timing(group_interval=interval, least_deadline=60.0, first_retry=0.1, longest_retry=0.5),
             on_send=self.ledger.sent,
-            on_taken=self.ledger.acknowledged,
+            on_acknowledged=self.ledger.acknowledged,
         )
-        self._turn = 0
+        self._number = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     seconds: list[float]
 
     def _put(self) -> None:
-        self._turn += 1
+        self._number += 1
         for group in range(self._groups):
-            self.member.put(f"g{group}", *(turned(f"C{group}x{n}", self._turn) for n in range(self._alerts)))
+            self.member.put(f"g{group}", *(nth_state(f"C{group}x{n}", self._number) for n in range(self._alerts)))
 
-    async def _turning(self) -> None:
+    async def _changing(self) -> None:
         while True:
             self._put()
             await asyncio.sleep(self._interval)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self.member.run(f"g{group}")) for group in range(self._groups)]
-        self._tasks.append(asyncio.create_task(self._turning()))
+        self._tasks.append(asyncio.create_task(self._changing()))
 
     async def stop(self) -> None:
-        """The last state of each group has been acknowledged when this returns."""
-        turning = self._tasks.pop()
-        turning.cancel()
-        # What a flush cut short had committed is known to nobody, so none is.
+        """Stop; the last state of each group has been acknowledged when this returns."""
+        changing = self._tasks.pop()
+        changing.cancel()
+        # A cancelled flush may have been committed without an acknowledgement, so each one is finished.
         self.member.stopping = True
-        await asyncio.gather(turning, *self._tasks, return_exceptions=True)
+        await asyncio.gather(changing, *self._tasks, return_exceptions=True)
         for group in range(self._groups):
             assert await self.member.flush(f"g{group}"), "the last flush was not acknowledged"
 
 
-async def at_rest(url: str, seconds: float = 60.0) -> str:
-    """The scrape once nothing is pending."""
+async def drained(url: str, seconds: float = 60.0) -> str:
+    """Wait until nothing is pending; return that scrape."""
     end = time.monotonic() + seconds
     while True:
         scrape = await fetch(f"{url}/metrics")
@@ -167,26 +167,26 @@ async def at_rest(url: str, seconds: float = 60.0) -> str:
 
 
 def law(scrape: str) -> str:
-    """A violation when what was enqueued is not what left and what is pending."""
+    """A violation unless enqueued = settled + pending."""
     enqueued = values(scrape, "coc_adapter_reports_enqueued_total")
     left = values(scrape, "coc_adapter_reports_total") + values(scrape, "coc_adapter_reports_pending")
-    return unless(enqueued == left, f"C: {enqueued:.0f} enqueued, {left:.0f} left or pending")
+    return unless(enqueued == left, f"C: {enqueued:.0f} enqueued, {left:.0f} settled or pending")
 
 
 async def alive(url: str, coc: Coc, ledger: Ledger, name: str = "Fresh", seconds: float = 0.0) -> str:
-    """A violation when a fresh alert does not reach COC in time: in `seconds`, or as soon as the oracle wants it.
+    """A violation when a fresh alert is not at COC within `seconds`: by default 5 in fault runs, 25 in tests.
 
-    The oracle wants it within five seconds; the tests, which run on machines busy with others, within 25.
+    Tests run on machines that are busy with other tests.
     """
     seconds = seconds or float(os.environ.get("FAULTS_LIVENESS", "25"))
     fresh = alert(name)
     ledger.acknowledged([fresh])
-    known = step_of(fresh).alarm
+    alarm_id = step_of(fresh).alarm
     began, before = time.monotonic(), coc.count
     with suppress(AssertionError, aiohttp.ClientError, OSError):
         status, _ = await post(f"{url}/webhook", webhook(fresh))
         left = seconds - (time.monotonic() - began)
-        await until(lambda: _among(known, coc.after(before)), "the fresh alert", max(left, 0.1))
+        await until(lambda: _among(alarm_id, coc.after(before)), "the fresh alert", max(left, 0.1))
         return unless(status == 200, f"L: a fresh alert is answered {status}")
     return f"L: a fresh alert is not at COC within {seconds} s"
 

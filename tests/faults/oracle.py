@@ -1,13 +1,13 @@
-"""PURE: the oracles over a run, from what was acknowledged to senders and what arrived at COC.
+"""Compares what was acknowledged to senders with what arrived at COC. Pure.
 
-C  conservation: each step acknowledged and owed arrives, and nothing arrives that was never sent
-O  order: first arrivals of an alarm come in the order its steps were acknowledged
+C  conservation: each acknowledged and owed step arrives, and nothing arrives that was never sent
+O  order: the first arrivals of an alarm come in the order in which its steps were acknowledged
 S  suppression: nothing arrives twice, except for what was under way at a fault
 F  final state: COC ends with what was acknowledged last
-L  liveness is a deadline, so it is looked at by whoever waits
+L  liveness is a deadline; `chaos.alive` checks it
 
-A step is known at COC by (alarmId, alarmStatus, time): every firing of a run has its own startsAt, every resolve its
-own endsAt.
+(alarmId, alarmStatus, time) identifies a step at COC: every firing of a run has its own startsAt, every resolve its own
+endsAt.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ class Step(NamedTuple):
 
 
 def step_of(alert: Mapping[str, Any]) -> Step:
-    """Of an alert as Alertmanager sends it."""
+    """The step of an alert as Alertmanager sends it."""
     resolved = alert["status"] == "resolved"
     at = micros(alert["endsAt"] if resolved else alert["startsAt"]) // 1000
     return Step(alert.get("fingerprint") or fingerprint_of(alert["labels"]), "ok" if resolved else "alarm", at)
 
 
 class Ledger:
-    """What senders were told. Steps that owe nothing (a repeat, a second or a stale resolve) are left out as the
-    design says."""
+    """The acknowledged steps that owe a report; repeats, second resolves and stale resolves owe none."""
 
     def __init__(self) -> None:
         self.owed: dict[str, list[Step]] = {}
@@ -66,7 +65,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Zero everywhere is health; `duplicates` may be as many as were under way at faults."""
+    """All counts are zero in a sound run, but `duplicates`: as many are allowed as were under way at faults."""
 
     owed: int
     arrived: int
@@ -78,23 +77,23 @@ class Verdict:
 
     def violations(self, duplicates: int = 0) -> list[str]:
         """One line for each oracle that does not hold."""
-        told = {
+        lines = {
             f"C: {self.lost} of {self.owed} acknowledged steps never arrived": self.lost,
-            f"C: {self.invented} arrivals that nobody sent": self.invented,
+            f"C: {self.invented} arrivals that were never sent": self.invented,
             f"O: {self.reordered} alarms out of order": self.reordered,
-            f"S: {self.duplicates} duplicates, {duplicates} may be": self.duplicates > duplicates,
+            f"S: {self.duplicates} duplicates, {duplicates} are allowed": self.duplicates > duplicates,
             f"F: {self.wrong_end} alarms end in the wrong state": self.wrong_end,
         }
-        return [line for line, broken in told.items() if broken]
+        return [line for line, broken in lines.items() if broken]
 
 
 def arrivals(bodies: Iterable[Mapping[str, Any]]) -> list[Step]:
-    """What COC took, in order."""
+    """The steps that COC accepted, in order."""
     return [Step(body["alarmId"], body["alarmStatus"], body["time"]) for body in bodies]
 
 
 def examine(ledger: Ledger, arrived: Sequence[Step], *, excused: Collection[str] = ()) -> Verdict:
-    """Judge a run that has come to rest. `excused`: alarms that COC refused, so that only nobody else is judged."""
+    """Judge a run after everything was settled, without the `excused` alarms, which COC refused."""
     first = dict.fromkeys(arrived)
     last = {step.alarm: step for step in arrived}
     owed = {alarm: steps for alarm, steps in ledger.owed.items() if alarm not in excused}

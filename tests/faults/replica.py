@@ -1,4 +1,4 @@
-"""Delivery of a replica: claims, "sends" by writing a line, settles. As a task, or as a process to be killed."""
+"""A replica's delivery for fault runs: claims, sends by writing a line, settles; in a task or in a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Send = Callable[[str], None]
 
 
 async def deliver(store: Store, send: Send, *, batch: int = 16, pause: float = 0.02) -> None:
-    """Until cancelled."""
+    """Deliver until cancelled."""
     clock = SystemClock()
     while True:
         try:
@@ -38,7 +38,7 @@ async def deliver(store: Store, send: Send, *, batch: int = 16, pause: float = 0
 
 
 async def settle(store: Store, settlements: list[Settlement]) -> list[Settled]:
-    """As delivery does: until the store takes it."""
+    """Settle until the store accepts it, as delivery does."""
     while True:
         try:
             return await store.settle(settlements)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import resolved
+from tests.faults.__main__ import finished
 from tests.faults.catalogue import CATALOGUE, Case
 
 SHORT = [case for case in CATALOGUE if case.short is not None]
@@ -16,9 +16,9 @@ ROWS = (*range(1, 40),)
 @pytest.mark.parametrize("case", SHORT, ids=[f"{case.row} {case.name}" for case in SHORT])
 def test_nothing_promised_is_broken_by(case: Case, tmp_path: Path) -> None:
     assert case.short is not None
-    found = resolved(case.short(tmp_path))
-    print(found.figure)
-    assert found.violations == ()
+    result = finished(case.short(tmp_path))
+    print(result.figure)
+    assert result.violations == ()
 
 
 def test_every_row_of_the_catalogue_has_a_case() -> None:

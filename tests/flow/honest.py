@@ -1,4 +1,4 @@
-"""Good traffic to measure beside an attack: an honest Alertmanager in a process of its own."""
+"""An honest sender in a process of its own, so that its measurements share no event loop with an attack."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.stage import REPOSITORY, alert, webhook
 
 
 @dataclass
-class Good:
-    """What an honest sender saw. `began`: by the monotonic clock, which all processes share.
+class HonestTraffic:
+    """What an honest sender measured. `began` is on the monotonic clock, which all processes share.
 
-    `resent`: requests it had to send again because the connection was gone.
+    `resent`: requests sent again because the connection was closed.
     """
 
     statuses: Statuses = field(default_factory=Counter)
@@ -35,14 +35,14 @@ class Good:
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
     def between(self, first: float, last: float) -> list[float]:
-        """Seconds of the requests that began in this time."""
+        """How long the requests took that began in this time."""
         return [seconds for began, seconds in zip(self.began, self.seconds, strict=True) if first <= began < last]
 
 
 @asynccontextmanager
-async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
-    """What it saw is there after the end."""
-    good = Good()
+async def honest_traffic(port: int, pause: float = 0.02) -> AsyncIterator[HonestTraffic]:
+    """Send webhooks until the end; the yielded record is filled then."""
+    traffic = HonestTraffic()
     command = [sys.executable, "-m", "tests.flow.honest", str(port), str(pause)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, limit=2**26)
@@ -50,11 +50,11 @@ async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
     assert process.stdout is not None
     try:
         assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"sending\n"
-        yield good
+        yield traffic
         process.stdin.close()
-        seen = json.loads(await asyncio.wait_for(process.stdout.read(), PATIENCE))
-        good.statuses.update({int(status): count for status, count in seen["statuses"].items()})
-        good.began, good.seconds, good.resent = seen["began"], seen["seconds"], seen["resent"]
+        record = json.loads(await asyncio.wait_for(process.stdout.read(), PATIENCE))
+        traffic.statuses.update({int(status): count for status, count in record["statuses"].items()})
+        traffic.began, traffic.seconds, traffic.resent = record["began"], record["seconds"], record["resent"]
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -62,12 +62,12 @@ async def good_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Good]:
         await process.wait()
 
 
-def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
-    """Sends one webhook after the other until `stopped`; again, like Alertmanager, when a connection fails."""
-    good = Good()
+def send_webhooks(port: int, pause: float, stopped: Callable[[], bool]) -> HonestTraffic:
+    """Send one webhook after the other until `stopped`; like Alertmanager, again when a connection fails."""
+    traffic = HonestTraffic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     while not stopped():
-        body = webhook(alert(f"Good{len(good.seconds) % 50}"))
+        body = webhook(alert(f"Good{len(traffic.seconds) % 50}"))
         started = time.monotonic()
         status = 0
         for _ in range(10):
@@ -79,18 +79,18 @@ def send_good(port: int, pause: float, stopped: Callable[[], bool]) -> Good:
                 break
             except (OSError, http.client.HTTPException):
                 connection.close()
-                good.resent += 1
+                traffic.resent += 1
                 time.sleep(0.05)
-        good.began.append(started)
-        good.seconds.append(time.monotonic() - started)
-        good.statuses[status] += 1
+        traffic.began.append(started)
+        traffic.seconds.append(time.monotonic() - started)
+        traffic.statuses[status] += 1
         time.sleep(pause)
     connection.close()
-    return good
+    return traffic
 
 
 if __name__ == "__main__":
     print("sending", flush=True)
     poller = select.poll()
     poller.register(sys.stdin, select.POLLHUP)
-    print(json.dumps(vars(send_good(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))
+    print(json.dumps(vars(send_webhooks(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.attacks import ALLOWED, Statuses, chunk_storm, gzip_bomb, peak_memory, pipelined_garbage, slow_sockets
-from tests.flow.honest import Good, good_traffic
+from tests.flow.honest import HonestTraffic, honest_traffic
 from tests.flow.mutants import mutated_bodies
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
@@ -46,10 +46,10 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
     places = 400 if "than places" in name else 2048
     more = f"webhook: {{header_timeout: 3s, body_timeout: 3s, max_connections: {places}}}\n"
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, more)) as service:
-        async with good_traffic(service.port) as quiet:
+        async with honest_traffic(service.port) as quiet:
             await asyncio.sleep(2)
         before = peak_memory(service.process.pid)
-        async with good_traffic(service.port) as good:
+        async with honest_traffic(service.port) as good:
             statuses = await asyncio.wait_for(ATTACKS[name](service), 200 * max(1.0, SCALE))
             await asyncio.sleep(0.5)
         grown = peak_memory(service.process.pid) - before
@@ -67,7 +67,7 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
         assert await service.terminate() == 0
 
 
-def shown(quiet: Good, good: Good) -> str:
+def shown(quiet: HonestTraffic, good: HonestTraffic) -> str:
     low, high = quiet.quantile(0.99) * 1000, good.quantile(0.99) * 1000
     sent = f"{sum(good.statuses.values())} sent, {good.resent} resent"
     return f"honest p99 {low:.1f} ms quiet, {high:.1f} ms under attack (x{high / low:.1f}), {sent}"

@@ -23,7 +23,7 @@ from adapter.server.management import Readiness
 from adapter.store.sqlite.store import SqliteStore
 from tests.builders import POLICY
 from tests.stage import alert, until, values, webhook
-from tests.store.faults import small_options
+from tests.store.sqlite import small_options
 
 BODY = webhook(alert("Slow"), alert("Slower"))
 

@@ -21,7 +21,7 @@ from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
 from adapter.store.views import AlarmQuery
 from tests.builders import NOON, an_alert, an_intake, delivered, firing, resolved, settled_as
-from tests.faults.wire import breaking_wire
+from tests.faults.proxy import breaking_proxy
 from tests.postgres import PostgresServer, replicas, wrong_queues
 
 GOOD = {
@@ -231,17 +231,17 @@ async def test_a_settlement_that_was_not_confirmed_counts_even_if_the_next_repor
     postgres: PostgresServer, dsn: str
 ) -> None:
     committed = 0
-    async with replicas(dsn, 1) as (direct,), breaking_wire(postgres) as wire:
-        store = await open_postgres(wire.dsn(dsn), backlog=1000, clock=SystemClock(), replica="wired")
+    async with replicas(dsn, 1) as (direct,), breaking_proxy(postgres) as proxy:
+        store = await open_postgres(proxy.dsn(dsn), backlog=1000, clock=SystemClock(), replica="wired")
         for message in range(1, 20):
             name = f"i{message}"
             await store.accept(firing("a1", integration=name))
             await store.accept(resolved("a1", integration=name))
             (claim,) = (await store.claim(name, 1)).claims
-            wire.break_at(message, "after")
+            proxy.break_at(message, "after")
             with suppress(StoreUnavailable):
                 await store.settle([delivered(claim)])
-            if not wire.broke:
+            if not proxy.broke:
                 break
             next_ones = (await direct.claim(name, 1)).claims
             (settled,) = await store.settle([delivered(claim)])

@@ -28,8 +28,7 @@ from adapter.store.views import AlarmQuery
 from tests.builders import FOREVER, NOON, an_alert, an_intake, delivered, firing, resolved, retried, settled_as
 from tests.fakes import FakeClock
 from tests.needs import unavailable
-from tests.store import faults
-from tests.store.faults import open_at, patiently
+from tests.store.sqlite import broken, open_at, patiently, small_options
 
 Open = Callable[..., Awaitable[SqliteStore]]
 
@@ -256,7 +255,7 @@ async def test_a_folder_that_cannot_be_written_is_refused_in_one_line(path: Path
 import asyncio, sys
 from pathlib import Path
 from adapter.errors import StoreRefused
-from tests.store.faults import open_at
+from tests.store.sqlite import open_at
 try:
     asyncio.run(open_at(Path(sys.argv[1])))
 except StoreRefused as exc:
@@ -440,13 +439,6 @@ async def test_a_row_that_cannot_be_right_is_recovered_while_serving(path: Path,
     assert len(store.describe()["recovered"]) == 1
 
 
-async def test_overwritten_blocks_change_no_report_and_what_they_cost_is_owed_again(tmp_path: Path) -> None:
-    found = await asyncio.to_thread(faults.corrupt_blocks, tmp_path, 20)
-    assert found.started == found.rounds
-    assert (found.wrong, found.owed_again) == (0, found.lost)
-    assert found.saved > 0.9 * found.owed
-
-
 @pytest.mark.parametrize("keep", [0, 20, 5000, -1000])
 async def test_a_truncated_log_gives_a_store_as_it_was_earlier(
     path: Path, opened: Open, tmp_path: Path, keep: int
@@ -526,9 +518,7 @@ async def test_the_head_of_a_reject_is_left_out_when_there_is_little_free_space(
 
 
 async def test_a_file_at_its_size_limit_drains_and_takes_alerts_again(path: Path) -> None:
-    store = await SqliteStore.open(
-        path, backlog=10**6, clock=FakeClock(), max_bytes=2 * MIB, options=faults.small_options()
-    )
+    store = await SqliteStore.open(path, backlog=10**6, clock=FakeClock(), max_bytes=2 * MIB, options=small_options())
     taken = 0
     for size in (10, 1):
         with suppress(StoreUnavailable):
@@ -555,7 +545,7 @@ import asyncio, os, sys, time
 from pathlib import Path
 from adapter.errors import StoreUnavailable
 from tests.builders import delivered, firing
-from tests.store.faults import open_at, patiently
+from tests.store.sqlite import open_at, patiently
 
 async def main(folder):
     store = await open_at(folder / "adapter.db")
@@ -617,18 +607,6 @@ async def test_the_ballast_of_version_0_1_is_removed(path: Path, opened: Open) -
 
 
 # Faults
-
-
-def test_every_nth_operation_may_fail_and_nothing_is_lost_or_repeated(tmp_path: Path) -> None:
-    found = faults.every_nth_fails(tmp_path, 40)
-    assert found.violations == ()
-    assert found.unavailable + found.refused > 20
-
-
-def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    found = faults.kill_nine(tmp_path, 4)
-    assert found.acknowledged > 0
-    assert (found.lost, found.torn, found.settled_twice) == (0, 0, 0)
 
 
 async def test_an_operation_that_fails_by_itself_leaves_those_of_its_commit_alone(opened: Open) -> None:
@@ -766,7 +744,7 @@ async def test_a_store_of_many_alarms_is_paged_through(opened: Open) -> None:
 
 async def test_calls_go_on_after_an_unavailable_moment(opened: Open) -> None:
     countdown = [0]
-    factory = faults.broken(countdown, sqlite3.SQLITE_IOERR_FSYNC)
+    factory = broken(countdown, sqlite3.SQLITE_IOERR_FSYNC)
     store = await opened(connect=lambda *args, **kwargs: sqlite3.connect(*args, factory=factory, **kwargs))
     await store.accept(firing("a1"))
     countdown[0] = 1

@@ -1,4 +1,4 @@
-"""Rows 11 to 14, 17, 19 and 38: what COC and the way to it may do to a real service."""
+"""Rows 11 to 14, 17, 19 and 38: faults of COC and of the network to it, against a real process."""
 
 from __future__ import annotations
 
@@ -18,61 +18,62 @@ from adapter.coc.endpoint import Endpoint, NoAuth
 from adapter.coc.verdict import Action
 from adapter.secret import Secret
 from tests.coc.far_sides import SUCCESS, Request, answer, far_side
-from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
-from tests.faults.found import Found, found, quantile, unless
+from tests.faults.chaos import alive, drained, law, nth_state, poster, process, steps_at
 from tests.faults.oracle import Ledger, Step, examine
+from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.stage import KEY, adapter, fetch, post, sandbox, until, values, webhook, write_config
 
 MIB = 2**20
 
 
-async def told(url: str, ledger: Ledger, *alerts: dict[str, Any]) -> None:
+async def send(url: str, ledger: Ledger, *alerts: dict[str, Any]) -> None:
+    """Post a webhook that must be acknowledged."""
     ledger.sent(alerts)
     status, text = await post(f"{url}/webhook", webhook(*alerts))
     assert status == 200, text
     ledger.acknowledged(alerts)
 
 
-async def slow(folder: Path, *, seconds: float, limit: float) -> Found:
-    """Row 11: COC takes 30 s, then never answers; acknowledgements are as quick as ever. `limit`: p99 in seconds."""
+async def slow(folder: Path, *, seconds: float, limit: float) -> CaseResult:
+    """Row 11: COC takes 30 s, then never answers; acknowledgements stay quick. `limit`: p99 in seconds."""
     p99: dict[str, float] = {}
     async with sandbox() as coc, aiohttp.ClientSession() as session:
         config = write_config(folder, coc.port)
         async with process(config) as service:
             ledger = Ledger()
-            turn = 0
-            for mood, faults in (("up", []), ("30 s slow", [{"delay": 30.0}]), ("silent", [{"delay": 3600.0}])):
+            number = 0
+            for state, faults in (("up", []), ("30 s slow", [{"delay": 30.0}]), ("silent", [{"delay": 3600.0}])):
                 await coc.fail(*faults)
-                taken: list[float] = []
-                send = poster(session, service.url, taken)
+                times: list[float] = []
+                post_body = poster(session, service.url, times)
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    turn += 1
-                    alerts = [turned(f"S{n}", turn) for n in range(10)]
+                    number += 1
+                    alerts = [nth_state(f"S{n}", number) for n in range(10)]
                     ledger.sent(alerts)
-                    assert await send(webhook(*alerts)) == 200
+                    assert await post_body(webhook(*alerts)) == 200
                     ledger.acknowledged(alerts)
                     await asyncio.sleep(0.05)
-                p99[mood] = quantile(taken, 0.99)
+                p99[state] = quantile(times, 0.99)
             await coc.fail()
             liveness = await alive(service.url, coc, ledger, seconds=10.0)  # the last silent request has 5 s to end
-            await at_rest(service.url, 120)
+            await drained(service.url, 120)
             scrape = await fetch(f"{service.url}/metrics")
         verdict = examine(ledger, steps_at(coc))
-        unheard = values(scrape, "coc_adapter_coc_requests_total", reason="timeout")
-    figures = {f"ms p99 with COC {mood}": round(value * 1000, 1) for mood, value in p99.items()}
-    over = [mood for mood, value in p99.items() if value > limit]
-    return found(
+        timeouts = values(scrape, "coc_adapter_coc_requests_total", reason="timeout")
+    figures = {f"ms p99 with COC {state}": round(value * 1000, 1) for state, value in p99.items()}
+    over = [state for state, value in p99.items() if value > limit]
+    return case_result(
         figures | {"lost": verdict.lost, "duplicates": verdict.duplicates},
-        verdict.violations(int(unheard)),
+        verdict.violations(int(timeouts)),
         liveness,
         unless(not over, f"acknowledgements over {limit * 1000:.0f} ms while COC is {over}"),
     )
 
 
-async def resets(folder: Path, *, reports: int) -> Found:
-    """Row 12: a fifth of the connections is reset before the report is taken, or after it without an answer."""
+async def resets(folder: Path, *, reports: int) -> CaseResult:
+    """Row 12: a fifth of the connections is reset: half before COC has the report, half after it without an answer."""
     faults = [{"reset": how, "share": 0.1} for how in ("before", "after")]
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         ledger = Ledger()
@@ -80,11 +81,11 @@ async def resets(folder: Path, *, reports: int) -> Found:
         turns = 4
         for turn in range(1, turns + 1):
             for start in range(0, reports // turns, 50):
-                await told(service.url, ledger, *(turned(f"T{start + n}", turn) for n in range(50)))
-        await at_rest(service.url, 300)
+                await send(service.url, ledger, *(nth_state(f"T{start + n}", turn) for n in range(50)))
+        await drained(service.url, 300)
         await coc.fail()
         liveness = await alive(service.url, coc, ledger)
-        scrape = await at_rest(service.url)
+        scrape = await drained(service.url)
         verdict = examine(ledger, steps_at(coc))
     lost = values(scrape, "coc_adapter_coc_requests_total", reason="connection_lost")
     figures = {
@@ -94,11 +95,11 @@ async def resets(folder: Path, *, reports: int) -> Found:
         "lost": verdict.lost,
         "reordered": verdict.reordered,
     }
-    return found(figures, verdict.violations(int(lost)), liveness, law(scrape))
+    return case_result(figures, verdict.violations(int(lost)), liveness, law(scrape))
 
 
-async def broken_answers(folder: Path, *, each: int, endless: int = 64) -> Found:
-    """Row 13: half answers, wrong lengths, and answers without an end, of up to `endless` MiB each."""
+async def broken_answers(folder: Path, *, each: int, endless: int = 64) -> CaseResult:
+    """Row 13: incomplete answers, wrong lengths, and endless answers of up to `endless` MiB each."""
     arrived: list[Step] = []
     turn, good = 0, False
 
@@ -126,25 +127,25 @@ async def broken_answers(folder: Path, *, each: int, endless: int = 64) -> Found
 
     async with far_side(script) as far, adapter(write_config(folder, far.port)) as service:
         ledger = Ledger()
-        await told(service.url, ledger, turned("Warm", 1))
+        await send(service.url, ledger, nth_state("Warm", 1))
         before = peak_memory(service.process.pid)
         for number in range(each):
-            await told(service.url, ledger, *(turned(f"H{number}x{n}", 1) for n in range(4)))
+            await send(service.url, ledger, *(nth_state(f"H{number}x{n}", 1) for n in range(4)))
             await asyncio.sleep(0.3)
         scrape = await fetch(f"{service.url}/metrics")
         delivered = values(scrape, "coc_adapter_reports_total", outcome="delivered")
         grown = (peak_memory(service.process.pid) - before) / MIB
         good = True
-        await at_rest(service.url)
+        await drained(service.url)
         verdict = examine(ledger, arrived)
-    return found(
+    return case_result(
         {
             "broken answers": turn - len(arrived),
-            "of them taken for a success": round(delivered),
+            "of them taken as a success": round(delivered),
             "MiB grown": round(grown),
         },
         verdict.violations(),
-        unless(delivered == 0, f"{delivered:.0f} taken for delivered"),
+        unless(delivered == 0, f"{delivered:.0f} counted as delivered"),
         unless(grown < 40, f"grown by {grown:.0f} MiB"),
     )
 
@@ -162,15 +163,15 @@ ODD_ANSWERS: Mapping[str, dict[str, Any]] = {
 }
 
 
-async def odd_answers(folder: Path, *, each: int) -> Found:
-    """Row 14: answers that are no success, each for a while; and a 200 with an error code of COC's."""
+async def odd_answers(folder: Path, *, each: int) -> CaseResult:
+    """Row 14: answers that are no success, each for some requests; and a 200 with one of COC's error codes."""
     wrong = []
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         ledger, before = Ledger(), 0.0
         for number, (name, fault) in enumerate(ODD_ANSWERS.items()):
             await coc.fail(fault)
-            await told(service.url, ledger, *(turned(f"O{number}x{n}", 1) for n in range(each)))
-            await _asked_again(service.url)
+            await send(service.url, ledger, *(nth_state(f"O{number}x{n}", 1) for n in range(each)))
+            await _three_requests(service.url)
             scrape = await fetch(f"{service.url}/metrics")
             delivered = values(scrape, "coc_adapter_reports_total", outcome="delivered")
             dead = values(scrape, "coc_adapter_reports_total", outcome="dead")
@@ -178,16 +179,16 @@ async def odd_answers(folder: Path, *, each: int) -> Found:
                 unless(delivered == before and dead == 0, f"{name}: {delivered - before:.0f} delivered, {dead} dead")
             ]
             await coc.fail()
-            before = values(await at_rest(service.url), "coc_adapter_reports_total", outcome="delivered")
+            before = values(await drained(service.url), "coc_adapter_reports_total", outcome="delivered")
         liveness = await alive(service.url, coc, ledger)
-        await at_rest(service.url)
+        await drained(service.url)
         verdict = examine(ledger, steps_at(coc))
-        alerts = [turned("Coded", 1)]
+        alerts = [nth_state("Coded", 1)]
         await coc.fail({"body": '{"error_code": "COC.00040001", "error_msg": "no"}'})
-        await told(service.url, Ledger(), *alerts)
-        scrape = await at_rest(service.url)
+        await send(service.url, Ledger(), *alerts)
+        scrape = await drained(service.url)
         coded = values(scrape, "coc_adapter_reports_total", outcome="dead")
-    return found(
+    return case_result(
         {"kinds": len(ODD_ANSWERS), "falsely delivered": sum(bool(line) for line in wrong), "lost": verdict.lost},
         wrong,
         verdict.violations(),
@@ -197,20 +198,20 @@ async def odd_answers(folder: Path, *, each: int) -> Found:
     )
 
 
-async def _asked_again(url: str) -> None:
-    """Until a few more requests have been answered as they are now."""
+async def _three_requests(url: str) -> None:
+    """Wait until COC has answered three more requests."""
 
-    async def asked() -> float:
+    async def requests() -> float:
         return values(await fetch(f"{url}/metrics"), "coc_adapter_coc_requests_total")
 
-    first, end = await asked(), time.monotonic() + 20
-    while await asked() < first + 3:
-        assert time.monotonic() < end, "COC is not asked again"
+    first, end = await requests(), time.monotonic() + 20
+    while await requests() < first + 3:
+        assert time.monotonic() < end, "no more requests to COC"
         await asyncio.sleep(0.05)
 
 
-async def rotated_key(folder: Path, *, alarms: int, paused: float) -> Found:
-    """Row 17: the integration key is no longer taken; a new one is written into its file a while later."""
+async def rotated_key(folder: Path, *, alarms: int, paused: float) -> CaseResult:
+    """Row 17: COC refuses the integration key; the new key is written into its file `paused` seconds later."""
     secret = folder / "key"
     secret.write_text("0" * 32)
     async with sandbox() as coc:
@@ -218,39 +219,42 @@ async def rotated_key(folder: Path, *, alarms: int, paused: float) -> Found:
         config.write_text(config.read_text().replace(f'integration_key: "{KEY}"', f"integration_key_file: {secret}"))
         async with process(config) as service:
             ledger = Ledger()
-            await told(service.url, ledger, *(turned(f"K{n}", 1) for n in range(alarms)))
+            await send(service.url, ledger, *(nth_state(f"K{n}", 1) for n in range(alarms)))
             await asyncio.sleep(paused)
             calls = values(await fetch(f"{service.url}/metrics"), "coc_adapter_coc_requests_total")
-            took = coc.count
+            accepted = coc.count
             secret.write_text(KEY)
             began = time.monotonic()
             await until(lambda: coc.count, "the first report after the change", 30)
             resumed = time.monotonic() - began
             liveness = await alive(service.url, coc, ledger)
-            scrape = await at_rest(service.url)
+            scrape = await drained(service.url)
             verdict = examine(ledger, steps_at(coc))
-    limit = 32 + 2 + paused / 60  # what was in flight when the first refusal came, and a probe a minute
-    return found(
+    limit = 32 + 2 + paused / 60  # requests in flight at the first refusal, and a probe a minute
+    return case_result(
         {"alarms": alarms, "requests refused": round(calls), "s to resume": round(resumed, 1), "lost": verdict.lost},
         verdict.violations(),
         liveness,
         law(scrape),
-        unless(took == 0 and calls <= limit, f"{calls:.0f} requests while paused"),
+        unless(accepted == 0 and calls <= limit, f"{calls:.0f} requests while paused"),
         unless(resumed < 15, "not resumed within 15 s"),
     )
 
 
-async def name_service(folder: Path, *, rounds: int) -> Found:
-    """Row 19: COC's name is not found, leads nowhere, then to another address. Only the operating system is played."""
+async def name_service(folder: Path, *, rounds: int) -> CaseResult:
+    """Row 19: COC's name does not resolve, then resolves to a dead address, then to a live one.
+
+    Only the event loop's getaddrinfo is replaced.
+    """
     loop = asyncio.get_running_loop()
-    real, way = loop.getaddrinfo, {"now": "nowhere"}
+    real, address = loop.getaddrinfo, {"now": "none"}
 
     async def resolve(host: str, port: Any, **hints: Any) -> Any:
         if host != "coc.example":
             return await real(host, port, **hints)
-        if way["now"] == "nowhere":
+        if address["now"] == "none":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return await real(way["now"], port, **hints)
+        return await real(address["now"], port, **hints)
 
     loop.getaddrinfo = resolve  # type: ignore[method-assign, assignment]
     wrong, resumed = [], []
@@ -264,22 +268,22 @@ async def name_service(folder: Path, *, rounds: int) -> Found:
                 client = CocClient(endpoint, SystemClock())
                 await client.open()
                 try:
-                    for place, action in (("nowhere", Action.RETRY), ("127.0.0.9", Action.RETRY), ("127.0.0.1", None)):
-                        way["now"] = place
+                    for host, action in (("none", Action.RETRY), ("127.0.0.9", Action.RETRY), ("127.0.0.1", None)):
+                        address["now"] = host
                         began = time.monotonic()
-                        verdict = await _until_changed(client.report, action)
+                        verdict = await _verdict(client.report, action)
                         if action is None:
                             resumed.append(time.monotonic() - began)
-                        wrong += [unless(verdict.action is (action or Action.ACCEPTED), f"{place}: {verdict.reason}")]
+                        wrong += [unless(verdict.action is (action or Action.ACCEPTED), f"{host}: {verdict.reason}")]
                 finally:
                     await client.close()
     finally:
         loop.getaddrinfo = real  # type: ignore[method-assign]
-    return found({"rounds": rounds, "s until a new address is used": round(max(resumed), 2)}, wrong)
+    return case_result({"rounds": rounds, "s until a new address is used": round(max(resumed), 2)}, wrong)
 
 
-async def _until_changed(report: Callable[[bytes], Awaitable[Any]], action: Action | None) -> Any:
-    """The verdict; where success is expected, asked again for at most 15 s."""
+async def _verdict(report: Callable[[bytes], Awaitable[Any]], action: Action | None) -> Any:
+    """The verdict of one report; without an expected `action`, of the first accepted one within 15 s."""
     body = {
         "alarmId": "a1", "alarmName": "A", "alarmLevel": "Minor", "time": 1, "nameSpace": "n", "alarmDesc": "d",
         "applicationId": "x", "alarmStatus": "alarm", "alarmSource": "prometheus",
@@ -292,8 +296,8 @@ async def _until_changed(report: Callable[[bytes], Awaitable[Any]], action: Acti
         await asyncio.sleep(0.2)
 
 
-async def canary(folder: Path, *, rounds: int = 1) -> Found:
-    """Row 38: the key, and text meant to break log lines, through every failure; then everything said is searched."""
+async def canary(folder: Path, *, rounds: int = 1) -> CaseResult:
+    """Row 38: send the key and text that breaks log lines through every failure; then search all output for them."""
     nasty = "line\n2026-01-01 level=error msg=forged \x1b[31mred\x1b[0m\r\n"
     hits: list[str] = []
     async with sandbox() as coc:
@@ -301,9 +305,9 @@ async def canary(folder: Path, *, rounds: int = 1) -> Found:
             place = folder / str(number)
             place.mkdir()
             async with adapter(write_config(place, coc.port), "--log.level=debug") as service:
-                for turn, fault in enumerate(_FAILURES):
+                for failure, fault in enumerate(_FAILURES):
                     await coc.fail(fault)
-                    evil = turned(f"Canary{turn}", 1)
+                    evil = nth_state(f"Canary{failure}", 1)
                     evil["labels"]["pod"], evil["annotations"]["summary"] = nasty, nasty
                     await post(f"{service.url}/webhook", webhook(evil, receiver=nasty))
                     await asyncio.sleep(0.3)
@@ -311,14 +315,14 @@ async def canary(folder: Path, *, rounds: int = 1) -> Found:
                 pages = [await fetch(f"{service.url}{path}") for path in ("/", "/metrics")]
                 pages += [await fetch(f"{service.admin_url}/api/v1/{path}") for path in _LISTS]
                 await service.terminate()
-                said = service.log_text
+                log = service.log_text
             hits += [
-                unless(KEY not in text, f"the key is told: {text[max(0, text.find(KEY) - 80) : text.find(KEY)]}")
-                for text in (*pages, said)
+                unless(KEY not in text, f"the key stands after: {text[max(0, text.find(KEY) - 80) : text.find(KEY)]}")
+                for text in (*pages, log)
             ]
-            forged = [line for line in said.splitlines() if line.startswith("2026-01-01 ") or "\x1b" in line]
+            forged = [line for line in log.splitlines() if line.startswith("2026-01-01 ") or "\x1b" in line]
             hits.append(unless(not forged, f"a log line was forged: {forged[:1]}"))
-    return found({"places searched": len(hits), "hits": sum(bool(hit) for hit in hits)}, hits)
+    return case_result({"places searched": len(hits), "hits": sum(bool(hit) for hit in hits)}, hits)
 
 
 _FAILURES: tuple[dict[str, Any], ...] = (

@@ -1,4 +1,4 @@
-"""Rows 4 to 8: a disk that is full, read-only, broken, or holds a million reports."""
+"""Rows 4, 6 and 8: a real process on a disk that is full, read-only, or holds a million reports."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from pathlib import Path
 from adapter.clock import SystemClock
 from adapter.store.sqlite.store import SqliteStore
 from tests.builders import firing
-from tests.faults.chaos import alive, answers, at_rest, law, process, steps_at, turned
-from tests.faults.found import Found, found, quantile, unless
+from tests.faults.chaos import alive, answers, drained, law, nth_state, process, steps_at
 from tests.faults.oracle import Ledger, examine
+from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.flow.watchers import free_port
 from tests.needs import unavailable
 from tests.stage import REPOSITORY, fetch, post, sandbox, values, webhook, write_config
-from tests.store import faults
 
 MIB = 2**20
 
 
 def own_mounts() -> str:
-    """`unshare`, where a plain user may mount things of his own; the test skips where not."""
+    """The path of `unshare`; skips the test where a plain user may not mount a file system with it."""
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rm", "true"], capture_output=True).returncode:
         unavailable("unshare -rm is not allowed here")
     return unshare
 
 
-async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> Found:
-    """Row 4: the service's disk is filled from outside and emptied again, without a restart."""
+async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> CaseResult:
+    """Row 4: another program fills the service's disk and empties it again; the service is not restarted."""
     unshare, port, admin = own_mounts(), free_port(), free_port()
     data = folder / "data"
     data.mkdir()
@@ -63,9 +62,9 @@ async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> Found:
                     assert time.monotonic() - began < 60, "no 200 within 60 s of an empty disk"
                     await asyncio.sleep(0.05)
                 recovery.append(time.monotonic() - began)
-                await at_rest(url)
+                await drained(url)
             liveness = await alive(url, coc, ledger)
-            scrape = await at_rest(url)
+            scrape = await drained(url)
         finally:
             child.kill()
             child.wait()
@@ -78,7 +77,7 @@ async def full_disk(folder: Path, *, rounds: int, mebibytes: int = 96) -> Found:
         "lost": verdict.lost,
     }
     slow = unless(max(recovery) < 15, "no recovery within 15 s")
-    return found(figures, wrong, verdict.violations(), liveness, law(scrape), slow)
+    return case_result(figures, wrong, verdict.violations(), liveness, law(scrape), slow)
 
 
 async def _ready(url: str) -> None:
@@ -89,7 +88,7 @@ async def _ready(url: str) -> None:
 
 
 async def _not_ready(url: str) -> bool:
-    """Whether readiness follows; its answer holds for a second."""
+    """Whether readiness turns off within 3 s; its answer is cached for a second."""
     end = time.monotonic() + 3
     while await answers(f"{url}/-/ready"):
         if time.monotonic() > end:
@@ -99,7 +98,7 @@ async def _not_ready(url: str) -> bool:
 
 
 async def _one(url: str, ledger: Ledger, number: int) -> int:
-    alerts = [turned(f"Disk{number}x{n}", 1) for n in range(20)]
+    alerts = [nth_state(f"Disk{number}x{n}", 1) for n in range(20)]
     ledger.sent(alerts)
     status, _ = await post(f"{url}/webhook", webhook(*alerts))
     if status == 200:
@@ -124,53 +123,24 @@ def _fill(path: Path) -> None:
                 continue
 
 
-def every_nth(folder: Path, *, operations: int) -> Found:
-    """Row 5: each of the first so many operations fails once with FULL, IOERR, BUSY or READONLY."""
-    seen = faults.every_nth_fails(folder, operations)
-    figures = {"operations": seen.rounds, "starts refused": seen.refused, "calls refused": seen.unavailable}
-    return found(figures, list(seen.violations))
-
-
-async def read_only(folder: Path, *, rounds: int = 1) -> Found:
-    """Row 6: the folder of the store cannot be written; the start is refused in one line that says where."""
+async def read_only(folder: Path, *, rounds: int = 1) -> CaseResult:
+    """Row 6: the folder of the store is read-only; the start is refused in one line that names it."""
     unshare = own_mounts()
     (folder / "data").mkdir()
     config = write_config(folder, free_port())
     mount = f"mount -t tmpfs -o ro none {folder / 'data'} && exec {sys.executable} -m adapter serve"
     command = [unshare, "-rm", "sh", "-c", f"{mount} --config.file={config} --web.listen-address=127.0.0.1:0"]
     ran = await asyncio.to_thread(subprocess.run, command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    said = (ran.stdout + ran.stderr).strip()
-    return found(
-        {"exit code": ran.returncode, "lines said": len(said.splitlines())},
+    output = (ran.stdout + ran.stderr).strip()
+    return case_result(
+        {"exit code": ran.returncode, "lines of output": len(output.splitlines())},
         unless(ran.returncode == 1, f"exit code {ran.returncode}"),
-        unless(str(folder / "data") in said and "Traceback" not in said, f"says {said!r}"),
+        unless(str(folder / "data") in output and "Traceback" not in output, f"output {output!r}"),
     )
 
 
-def corruption(folder: Path, *, blocks: int) -> Found:
-    """Row 7: one random block of 512 bytes is overwritten in each of so many copies."""
-    seen = faults.corrupt_blocks(folder, blocks)
-    saved = 100 * seen.saved / seen.owed
-    figures = {
-        "blocks": seen.rounds,
-        "started": seen.started,
-        "recovered": seen.recovered,
-        "% of pending reports saved": round(saved, 2),
-        "lost": seen.lost,
-        "of the lost owed again by the next webhook": seen.owed_again,
-        "reports changed unnoticed": seen.wrong,
-    }
-    return found(
-        figures,
-        unless(seen.started == seen.rounds, "a start failed"),
-        unless(saved >= 99 or blocks < 100, f"only {saved:.2f} % saved"),
-        unless(seen.wrong == 0, f"{seen.wrong} wrong"),
-        unless(seen.owed_again == seen.lost, f"{seen.lost - seen.owed_again} lost for good"),
-    )
-
-
-async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
-    """Row 8: start on so many pending reports, and deliver for `drain` seconds."""
+async def large_backlog(folder: Path, *, reports: int, drain: float) -> CaseResult:
+    """Row 8: start with `reports` pending reports, and deliver for `drain` seconds."""
     clock = SystemClock()
     path = folder / "data" / "adapter.db"
     store = await SqliteStore.open(path, backlog=2 * reports, clock=clock)
@@ -187,7 +157,7 @@ async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
             seconds: list[float] = []
             while time.monotonic() - began < drain and coc.count < reports:
                 asked = time.monotonic()
-                status, _ = await post(f"{service.url}/webhook", webhook(turned(f"Meanwhile{len(seconds)}", 1)))
+                status, _ = await post(f"{service.url}/webhook", webhook(nth_state(f"Meanwhile{len(seconds)}", 1)))
                 seconds.append(time.monotonic() - asked)
                 assert status == 200
                 await asyncio.sleep(0.2)
@@ -206,7 +176,7 @@ async def large_backlog(folder: Path, *, reports: int, drain: float) -> Found:
     pending = values(scrape, "coc_adapter_reports_pending")
     left = values(scrape, "coc_adapter_reports_total")
     carried = values(scrape, "coc_adapter_reports_enqueued_total", kind="carried")
-    return found(
+    return case_result(
         figures,
         unless(carried == reports, f"C: {carried:.0f} of {reports} carried"),
         unless(left > 0 and pending + left == reports + len(seconds), "C: the sums do not agree"),

@@ -1,4 +1,4 @@
-"""Row 37: the answers to an honest sender during each kind of attack."""
+"""Row 37: attacks of one kind after the other, each while an honest sender posts webhooks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.faults.beside import Beside, beside
 from tests.faults.chaos import alive
-from tests.faults.found import Found, found, unless
+from tests.faults.comparison import Comparison, compare
 from tests.faults.oracle import Ledger
+from tests.faults.result import CaseResult, case_result, unless
 from tests.flow.attacks import ALLOWED, peak_memory
 from tests.stage import adapter, sandbox, write_config
 
@@ -20,8 +20,8 @@ _RATIO: Final = 3.0
 _FEWEST: Final = 500  # samples below which a p99 says nothing
 
 
-async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, seconds: float) -> Found:
-    """`sizes` of the attacks by name; each attack is met by a process of its own."""
+async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, seconds: float) -> CaseResult:
+    """Run each attack of `sizes` (size by name) against an adapter of its own."""
     figures: dict[str, object] = {}
     broken: list[str] = []
     for name, size in sizes.items():
@@ -31,17 +31,17 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
         async with sandbox() as coc, adapter(write_config(place, coc.port, more)) as service:
             before = peak_memory(service.process.pid)
             life = _TIMEOUT if name == "slow sockets" else _LIFE
-            seen = await beside(service.port, name, size, rounds=rounds, seconds=seconds, life=life)
+            seen = await compare(service.port, name, size, rounds=rounds, seconds=seconds, life=life)
             grown = (peak_memory(service.process.pid) - before) / MIB
             liveness = await alive(service.url, coc, Ledger(), seconds=10.0)
             broken += [f"{name}: {line}" for line in (*_violations(seen), liveness) if line]
             broken += [f"{name}: grown by {grown:.0f} MiB"] if grown >= 160 else []
             broken += [f"{name}: a bug in the log"] if "bug in the adapter" in service.log_text else []
         figures[name] = f"p99 {seen}, {grown:.0f} MiB grown: {size}"
-    return found(figures, broken)
+    return case_result(figures, broken)
 
 
-def _violations(seen: Beside) -> list[str]:
+def _violations(seen: Comparison) -> list[str]:
     lines = (
         unless(set(seen.answered) <= ALLOWED, f"answered {dict(seen.answered)}"),
         unless(set(seen.honest) == {200}, f"the honest sender was answered {dict(seen.honest)}"),

@@ -1,11 +1,11 @@
-"""Row 30: each kind of template error, in a field that COC requires."""
+"""Row 30: each class of template error, in a field that COC requires."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from adapter.sandbox.contract import violations as contract
-from tests.faults.found import Found, found, unless
+from tests.faults.result import CaseResult, case_result, unless
 from tests.mapping.builders import SOUND, a_request, reasons, rendered, rules, write
 
 ERRORS = {
@@ -19,14 +19,14 @@ ERRORS = {
     "time": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "empty": "{{ '' if labels.trap }}",
 }
-"""By class; a template that cannot be compiled is refused at load, see row 33."""
+"""By class. A template that does not compile is refused at load, see row 33."""
 
 TEMPLATES = {name for name, text in SOUND.items() if "{{" in text}
 """What falls back with a rule whose template was stopped."""
 
 
-async def template_errors(folder: Path, *, alerts: int) -> Found:
-    """`alerts` of each class, and as many that no template fails for."""
+async def template_errors(folder: Path, *, alerts: int) -> CaseResult:
+    """Render `alerts` alerts for each class, and as many without an error."""
     entries = [
         {
             "name": name,
@@ -55,4 +55,4 @@ async def template_errors(folder: Path, *, alerts: int) -> Found:
             )
         ]
     share = 100 * sum(one.body is not None for one in results) / len(results)
-    return found({"classes": len(kinds), "alerts": len(results), "% delivered": round(share)}, wrong)
+    return case_result({"classes": len(kinds), "alerts": len(results), "% delivered": round(share)}, wrong)

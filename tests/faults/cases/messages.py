@@ -1,4 +1,4 @@
-"""Every message of every kind of transaction fails once, in every way a wire and a server can fail."""
+"""Row 2 on PostgreSQL: each message of each kind of transaction fails once, in each way of `Break`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from adapter.errors import StoreUnavailable
 from adapter.store.contract import Claim
 from adapter.store.postgres.store import PostgresStore, open_postgres
 from tests.builders import NOON, delivered, firing, resolved, settled_as
-from tests.faults.found import Found, found, unless
-from tests.faults.wire import Break, BreakingWire, breaking_wire
+from tests.faults.proxy import Break, BreakingProxy, breaking_proxy
+from tests.faults.result import CaseResult, case_result, unless
 from tests.needs import needs
 from tests.postgres import postgres_server, wrong_queues
 
@@ -25,53 +25,53 @@ PAUSE: Final = Pause(reason="operator", since=NOON, by="test")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """On the integration `name`: what is there before, the operation, what must be there in the end."""
+    """Prepares the integration `name`, operates on it, checks the result."""
 
     prepare: Callable[[PostgresStore, str], Awaitable[Any]]
     operate: Callable[[PostgresStore, str, Any], Awaitable[Any]]
     check: Callable[[PostgresStore, str], Awaitable[bool]]
 
 
-async def messages_lost(folder: Path, *, operations: Mapping[str, Sequence[Break]]) -> Found:
-    """Row 2: `operations` by name, and in which ways each of their messages fails."""
+async def messages_lost(folder: Path, *, operations: Mapping[str, Sequence[Break]]) -> CaseResult:
+    """Row 2: break each message of each of these operations in each of their ways."""
     needs("initdb")
     points, wrong = 0, list[str]()
     with postgres_server("-c fsync=off") as server:
         dsn = await server.new_database()
-        async with breaking_wire(server) as wire:
-            store = await open_postgres(wire.dsn(dsn), backlog=1000, clock=SystemClock(), replica="wired")
+        async with breaking_proxy(server) as proxy:
+            store = await open_postgres(proxy.dsn(dsn), backlog=1000, clock=SystemClock(), replica="wired")
             direct = await open_postgres(dsn, backlog=1000, clock=SystemClock(), replica="direct")
             try:
                 for name, ways in operations.items():
                     for way in ways:
                         broken, ended_wrong = await _break_each(
-                            OPERATIONS[name], f"{name}, {way}", way, wire, store, direct
+                            OPERATIONS[name], f"{name}, {way}", way, proxy, store, direct
                         )
                         points += broken
                         wrong += [*ended_wrong, unless(broken >= 4, f"{name}: only {broken} messages")]
             finally:
-                wire.break_at(NEVER, "before")
+                proxy.break_at(NEVER, "before")
                 await store.close()
                 await direct.close()
         alarms = await wrong_queues(server, dsn)
-    return found({"messages": points}, wrong, unless(not alarms, f"{alarms} alarms count other reports than wait"))
+    return case_result({"messages": points}, wrong, unless(not alarms, f"{alarms} alarms count wrongly"))
 
 
 async def _break_each(
-    operation: Operation, label: str, way: Break, wire: BreakingWire, store: PostgresStore, direct: PostgresStore
+    operation: Operation, label: str, way: Break, proxy: BreakingProxy, store: PostgresStore, direct: PostgresStore
 ) -> tuple[int, list[str]]:
-    """How many messages there were, and after which the end was not right."""
+    """How many messages the operation has, and the names of the runs that ended wrong."""
     wrong = []
     for message in itertools.count(1):
         name = f"{label} {message}"
         before = await operation.prepare(store, name)
-        wire.break_at(message, way)
+        proxy.break_at(message, way)
         await _until_done(operation, store, name, before)
-        if not wire.broke:
+        if not proxy.broke:
             break
         if not await operation.check(direct, name):
             wrong.append(name)
-    wire.break_at(NEVER, way)
+    proxy.break_at(NEVER, way)
     return message - 1, wrong
 
 
@@ -82,7 +82,7 @@ async def _until_done(operation: Operation, store: PostgresStore, name: str, bef
         except StoreUnavailable:
             continue
         return
-    raise AssertionError(f"five times refused after one failure: {name}")
+    raise AssertionError(f"refused five times after one failure: {name}")
 
 
 async def _fired(store: PostgresStore, name: str) -> None:
@@ -132,7 +132,7 @@ async def _paused(store: PostgresStore, name: str) -> bool:
 
 
 async def _one_lease(store: PostgresStore, name: str) -> bool:
-    """Leased already, by a claim whose answer was lost, or by the second; never free to others."""
+    """The reports are leased, by the claim whose answer was lost or by the second one; no other claim gets them."""
     return (await store.claim(name, 10)).claims == () and await _pending(2, 2)(store, name)
 
 

@@ -1,4 +1,4 @@
-"""Rows 22 and 24 to 27: replicas that share a PostgreSQL, and what kills them, their connections or the server."""
+"""Rows 22, 24, 25 and 27: replicas on one PostgreSQL; processes, connections or the server are killed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from adapter.errors import StoreUnavailable
 from adapter.store.contract import Intake
 from adapter.store.postgres.store import PostgresStore
 from tests.builders import firing, resolved
-from tests.faults.found import Found, found, unless
 from tests.faults.replica import deliver
+from tests.faults.result import CaseResult, case_result, unless
 from tests.needs import needs
 from tests.postgres import (
     PostgresServer,
@@ -27,7 +27,7 @@ from tests.postgres import (
 from tests.stage import REPOSITORY
 
 
-async def two_alertmanagers(folder: Path, *, alerts: int, transitions: int, pooled: bool = False) -> Found:
+async def two_alertmanagers(folder: Path, *, alerts: int, transitions: int, pooled: bool = False) -> CaseResult:
     """Both send every transition of every alert, to different replicas at once; all replicas deliver meanwhile.
 
     `pooled`: the replicas go through PgBouncer in transaction mode.
@@ -42,20 +42,22 @@ async def two_alertmanagers(folder: Path, *, alerts: int, transitions: int, pool
             return await _two_alertmanagers(server, dsn, through, alerts, transitions)
 
 
-async def _two_alertmanagers(server: PostgresServer, dsn: str, through: str, alerts: int, transitions: int) -> Found:
+async def _two_alertmanagers(
+    server: PostgresServer, dsn: str, through: str, alerts: int, transitions: int
+) -> CaseResult:
     journal: list[str] = []
     async with replicas(through, 3) as stores:
         traffic = _Traffic(server, dsn, stores, alerts, transitions)
         async with _working([deliver(store, journal.append) for store in stores]):
             await traffic.send(twice=True)
             await traffic.drained()
-    return await traffic.found(journal, duplicates=0)
+    return await traffic.result(journal, duplicates=0)
 
 
 async def replicas_killed(
     folder: Path, *, count: int, kills: int, every: float, alerts: int, transitions: int
-) -> Found:
-    """Row 24: processes that deliver; one of them dies by SIGKILL every so many seconds and is started again."""
+) -> CaseResult:
+    """Row 24: processes deliver; one of them is killed and started again `every` so many seconds."""
     with _server() as server:
         dsn, path = await server.new_database(), folder / "journal"
         path.touch()
@@ -77,11 +79,11 @@ async def replicas_killed(
                 for worker in workers:
                     worker.kill()
                     await worker.wait()
-        return await traffic.found(path.read_text().splitlines(), duplicates=kills * 50)
+        return await traffic.result(path.read_text().splitlines(), duplicates=kills * 50)
 
 
-async def server_crashes(folder: Path, *, crashes: int, every: float, alerts: int, transitions: int) -> Found:
-    """Row 25: the server stops as in a crash while two replicas take webhooks and deliver."""
+async def server_crashes(folder: Path, *, crashes: int, every: float, alerts: int, transitions: int) -> CaseResult:
+    """Row 25: the server crashes and is started again while two replicas accept webhooks and deliver."""
     journal: list[str] = []
     with _server() as server:
         dsn = await server.new_database()
@@ -95,10 +97,10 @@ async def server_crashes(folder: Path, *, crashes: int, every: float, alerts: in
                     await asyncio.to_thread(server.start)
                 await sending
                 await traffic.drained()
-        return await traffic.found(journal, duplicates=crashes * 200)
+        return await traffic.result(journal, duplicates=crashes * 200)
 
 
-async def backends_killed(folder: Path, *, kills: int, every: float, alerts: int, transitions: int) -> Found:
+async def backends_killed(folder: Path, *, kills: int, every: float, alerts: int, transitions: int) -> CaseResult:
     """Row 27: each server process that is inside a transaction is terminated, again and again."""
     journal: list[str] = []
     with _server() as server:
@@ -117,11 +119,11 @@ async def backends_killed(folder: Path, *, kills: int, every: float, alerts: int
                         )
                 await sending
                 await traffic.drained()
-        return await traffic.found(journal, duplicates=kills * 200)
+        return await traffic.result(journal, duplicates=kills * 200)
 
 
 class _Traffic:
-    """Alerts that fire and resolve in turn, sent as Alertmanager does: again until the answer is yes."""
+    """Alerts that fire and resolve in turn; a webhook is sent until it is accepted, as Alertmanager does."""
 
     def __init__(
         self, server: PostgresServer, dsn: str, stores: Sequence[PostgresStore], alerts: int, transitions: int
@@ -162,8 +164,8 @@ class _Traffic:
                     pass
                 await asyncio.sleep(0.05)
 
-    async def found(self, journal: Sequence[str], *, duplicates: int) -> Found:
-        """Compare what was sent, line by line, with what was owed; so many `duplicates` may be."""
+    async def result(self, journal: Sequence[str], *, duplicates: int) -> CaseResult:
+        """Compare the sent lines with the reports in the database; up to `duplicates` are allowed."""
         sent = [line.split() for line in journal]
         seqs = {name: list(dict.fromkeys(int(seq) for who, seq, _ in sent if who == name)) for name in set(self._names)}
         last = {name: status for name, _, status in sent}
@@ -184,19 +186,19 @@ class _Traffic:
             "accepts refused": self._unavailable,
             "s": round(time.monotonic() - self._started),
         }
-        return found(
+        return case_result(
             figures,
             unless(not lost, f"{lost} lost"),
             unless(not reordered, f"{reordered} alarms out of order"),
             unless(not wrong_end, f"{wrong_end} alarms end in another state than their alert"),
-            unless(not await wrong_queues(self._server, self._dsn), "alarms count other reports than wait"),
+            unless(not await wrong_queues(self._server, self._dsn), "alarm.pending is not the number of its reports"),
             unless(twice <= duplicates, f"{twice} duplicates, {duplicates} may be"),
         )
 
 
 @contextmanager
 def _server() -> Iterator[PostgresServer]:
-    """A server of the row's own; skips where none is installed."""
+    """A server of its own; skips where PostgreSQL is not installed."""
     needs("initdb")
     with postgres_server("-c fsync=off") as server:  # the machine does not crash here, only the server
         yield server

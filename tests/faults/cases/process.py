@@ -1,4 +1,4 @@
-"""Rows 1 and 3: the process dies, or is told to stop, under load."""
+"""Rows 1 and 3: the process is killed or gets SIGTERM under load."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.faults.chaos import IN_FLIGHT, UNDER_WAY, Churn, Process, alive, at_rest, process, steps_at
-from tests.faults.found import Found, found, unless
+from tests.faults.chaos import IN_FLIGHT, UNDER_WAY, Churn, Process, alive, drained, process, steps_at
 from tests.faults.oracle import examine
+from tests.faults.result import CaseResult, case_result, unless
 from tests.stage import alert as an_alert
 from tests.stage import post, sandbox, webhook, write_config
 
 MORE = f"    max_in_flight: {IN_FLIGHT}\n"
 
 
-async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, seed: int = 1) -> Found:
-    """Row 1: the same store lives through `kills` deaths at random points under load."""
+async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, seed: int = 1) -> CaseResult:
+    """Row 1: SIGKILL at `kills` random moments under load, each time with the same store."""
     rng = random.Random(seed)
     groups, interval = 4, 0.2
     async with sandbox() as coc, aiohttp.ClientSession() as session:
@@ -36,7 +36,7 @@ async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, s
                 await service.start()
             await churn.stop()
             liveness = await alive(service.url, coc, churn.ledger)
-            await at_rest(service.url)
+            await drained(service.url)
         verdict = examine(churn.ledger, steps_at(coc))
     figures = {
         "kills": kills,
@@ -46,11 +46,11 @@ async def kill_nine(folder: Path, *, kills: int, alerts_per_second: int = 200, s
         "duplicates": verdict.duplicates,
         "s median start": f"{sorted(service.starts)[len(service.starts) // 2]:.2f}",
     }
-    return found(figures, verdict.violations(kills * UNDER_WAY), liveness)
+    return case_result(figures, verdict.violations(kills * UNDER_WAY), liveness)
 
 
-async def drain(folder: Path, *, rounds: int) -> Found:
-    """Row 3: SIGTERM under load and a COC that takes half a second; then a second SIGTERM in the middle of it."""
+async def drain(folder: Path, *, rounds: int) -> CaseResult:
+    """Row 3: SIGTERM under load, with a COC that takes half a second; in every other round a second SIGTERM."""
     ends, late = [], 0
     async with sandbox() as coc, aiohttp.ClientSession() as session:
         await coc.fail({"delay": 0.5})
@@ -73,7 +73,7 @@ async def drain(folder: Path, *, rounds: int) -> Found:
             await coc.fail()
             await churn.stop()
             liveness = await alive(service.url, coc, churn.ledger)
-            await at_rest(service.url)
+            await drained(service.url)
         finally:
             service.kill()
         verdict = examine(churn.ledger, steps_at(coc))
@@ -85,7 +85,7 @@ async def drain(folder: Path, *, rounds: int) -> Found:
         "duplicates": verdict.duplicates,
     }
     may = rounds // 2 * UNDER_WAY  # a first SIGTERM alone repeats nothing
-    return found(
+    return case_result(
         figures,
         problems,
         verdict.violations(may),

@@ -1,4 +1,4 @@
-"""Rows 2, 9, 10, 15, 16, 18, 20 and 22: hours pass in seconds, the process dies at chosen instants."""
+"""Rows 2, 9, 10, 15, 16, 18, 20 and 22: intake and delivery with a clock of the test, killed at chosen points."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 from adapter.coc.verdict import Verdict, judge
 from tests.builders import NOON
 from tests.faults.alertmanager import Member, Timing
-from tests.faults.chaos import turned
-from tests.faults.found import Found, found, unless
+from tests.faults.chaos import nth_state
 from tests.faults.oracle import Ledger, Step, examine
+from tests.faults.result import CaseResult, case_result, unless
 from tests.model.world import Died, World, body_of
 from tests.store.places import MemoryPlace, SqlitePlace
 
@@ -27,15 +27,15 @@ HOUR = 3600.0
 
 @asynccontextmanager
 async def world(folder: Path, *, store: str = "memory", **options: Any) -> AsyncIterator[World]:
-    made = await World(MemoryPlace() if store == "memory" else SqlitePlace(folder), **options).begin()
+    it = await World(MemoryPlace() if store == "memory" else SqlitePlace(folder), **options).begin()
     try:
-        yield made
+        yield it
     finally:
-        await made.end()
+        await it.end()
 
 
-async def tell(it: World, ledger: Ledger, alerts: list[dict[str, Any]]) -> None:
-    """A webhook, again until it is acknowledged; the process is started again where it died."""
+async def send(it: World, ledger: Ledger, alerts: list[dict[str, Any]]) -> None:
+    """Send a webhook until it is acknowledged; start the process again where it died."""
     body = body_of(alerts)
     ledger.sent(alerts)
     while True:
@@ -54,15 +54,15 @@ def arrived(it: World) -> list[Step]:
 async def fresh(it: World, ledger: Ledger, seconds: float = 5.0) -> str:
     """A violation when a new alert is not at COC in time."""
     before = len(it.coc.taken)
-    alerts = [turned("Fresh", 1)]
-    await tell(it, ledger, alerts)
+    alerts = [nth_state("Fresh", 1)]
+    await send(it, ledger, alerts)
     await it.clock.advance(seconds)
     there = any(one.body["alarmName"] == "Fresh" for one in it.coc.taken[before:])
     return unless(there, f"L: a fresh alert is not at COC within {seconds} s")
 
 
-async def every_boundary(folder: Path, *, store: str = "sqlite", most: int = 10_000) -> Found:
-    """Row 2: the same small life, killed at its first, second, third ... boundary until it ends without a kill."""
+async def every_boundary(folder: Path, *, store: str = "sqlite", most: int = 10_000) -> CaseResult:
+    """Row 2: the same short run, killed at its first, second, third ... boundary, until one ends without a kill."""
     point, problems, duplicates = 0, [], 0
     while point < most:
         point += 1
@@ -72,7 +72,7 @@ async def every_boundary(folder: Path, *, store: str = "sqlite", most: int = 10_
             ledger = Ledger()
             it.die_at = point
             for turn in (1, 2, 3):
-                await tell(it, ledger, [turned(f"B{n}", turn) for n in range(3)])
+                await send(it, ledger, [nth_state(f"B{n}", turn) for n in range(3)])
                 await it.clock.advance(0.5)
                 if it.dying:
                     await it.crash()
@@ -85,17 +85,19 @@ async def every_boundary(folder: Path, *, store: str = "sqlite", most: int = 10_
         if done:
             break
     figures = {"boundaries": point - 1, "duplicates over all": duplicates, "violations": len(problems)}
-    return found(figures, problems, unless(point > 20, "hardly any boundary was met"))
+    return case_result(figures, problems, unless(point > 20, "hardly any boundary was met"))
 
 
-async def outage(folder: Path, *, hours: float, store: str = "memory", alarms: int = 20, every: float = 600.0) -> Found:
-    """Row 9: COC refuses connections for so long while alarms change all the time."""
+async def outage(
+    folder: Path, *, hours: float, store: str = "memory", alarms: int = 20, every: float = 600.0
+) -> CaseResult:
+    """Row 9: COC refuses connections for `hours` while all alarms change `every` so many seconds."""
     async with world(folder, store=store, in_flight=8) as it:
         ledger, turn = Ledger(), 0
         it.coc.mood = lambda body: "down"
         while turn * every < hours * HOUR:
             turn += 1
-            await tell(it, ledger, [turned(f"D{n}", turn) for n in range(alarms)])
+            await send(it, ledger, [nth_state(f"D{n}", turn) for n in range(alarms)])
             await it.clock.advance(every)
         tries = len(it.coc.tries)
         backlog = await it.pending()
@@ -114,11 +116,11 @@ async def outage(folder: Path, *, hours: float, store: str = "memory", alarms: i
         "reordered": verdict.reordered,
         "duplicates": verdict.duplicates,
     }
-    return found(figures, verdict.violations(), liveness)
+    return case_result(figures, verdict.violations(), liveness)
 
 
-async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> Found:
-    """Row 10: ten seconds up, ten seconds down; what is under way when it goes down is taken without an answer."""
+async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> CaseResult:
+    """Row 10: COC is up for ten seconds, down for ten; answers are lost in the last second before it goes down."""
     async with world(folder, in_flight=8) as it:
         ledger, turn = Ledger(), 0
 
@@ -129,7 +131,7 @@ async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> Found:
         it.coc.mood = mood
         while turn * 3 < minutes * 60:
             turn += 1
-            await tell(it, ledger, [turned(f"F{n}", turn) for n in range(alarms)])
+            await send(it, ledger, [nth_state(f"F{n}", turn) for n in range(alarms)])
             await it.clock.advance(3)
         it.coc.mood = lambda body: "accept"
         liveness = await fresh(it, ledger)
@@ -144,18 +146,18 @@ async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> Found:
         "% of what arrived": round(share, 1),
         "answers lost": allowed,
     }
-    return found(figures, verdict.violations(allowed), liveness)
+    return case_result(figures, verdict.violations(allowed), liveness)
 
 
-async def some_refused(folder: Path, *, alarms: int) -> Found:
-    """Row 15: COC refuses the content of one alarm in twenty, whatever body it is sent."""
+async def some_refused(folder: Path, *, alarms: int) -> CaseResult:
+    """Row 15: COC refuses one alarm in twenty, with any body."""
     async with world(folder) as it:
         ledger = Ledger()
         names = [f"R{n}" for n in range(alarms)]
         refused = {f"R{n}" for n in range(0, alarms, 20)}
         it.coc.mood = lambda body: "refuse" if body["alarmName"] in refused else "accept"
         for name in names:
-            await tell(it, ledger, [turned(name, 1)])
+            await send(it, ledger, [nth_state(name, 1)])
         await it.drained()
         letters = await it.store.store.dead_letters(None, 0, 10 * alarms)
         dead = {json.loads(row.report.raw)["alert"]["labels"]["alertname"] for row in letters}
@@ -163,22 +165,22 @@ async def some_refused(folder: Path, *, alarms: int) -> Found:
         verdict = examine(ledger, arrived(it), excused=excused)
         twice = all(len(row.attempts) == 2 for row in letters)
         pause = it.delivery.pause
-    return found(
+    return case_result(
         {"alarms": alarms, "dead": len(dead), "delivered": verdict.arrived},
         verdict.violations(),
         unless(dead == refused, f"dead letters are not those COC refused: {sorted(dead ^ refused)}"),
-        unless(twice, "a dead letter without a try of the built-in body"),
+        unless(twice, "a dead letter without an attempt with the built-in body"),
         unless(pause is None, "the integration was paused for single refusals"),
     )
 
 
-async def all_refused(folder: Path, *, alarms: int) -> Found:
-    """Row 16: COC refuses everything, then takes it again."""
+async def all_refused(folder: Path, *, alarms: int) -> CaseResult:
+    """Row 16: COC refuses every report, then accepts them again."""
     async with world(folder) as it:
         ledger = Ledger()
         it.coc.mood = lambda body: "refuse"
         for n in range(alarms):
-            await tell(it, ledger, [turned(f"R{n}", 1)])
+            await send(it, ledger, [nth_state(f"R{n}", 1)])
         pause = it.delivery.pause
         letters = await it.store.store.dead_letters(None, 0, 10 * alarms)
         tries = len(it.coc.tries)
@@ -197,7 +199,7 @@ async def all_refused(folder: Path, *, alarms: int) -> Found:
         "requests in ten minutes of pause": probes,
         "s until all were delivered": round(it.clock.monotonic() - began, 1),
     }
-    return found(
+    return case_result(
         figures,
         verdict.violations(),
         liveness,
@@ -206,8 +208,8 @@ async def all_refused(folder: Path, *, alarms: int) -> Found:
     )
 
 
-async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
-    """Row 18: 429 and 503 with every kind of Retry-After; nothing is sent before it is over."""
+async def retry_after(folder: Path, *, rounds: int = 1) -> CaseResult:
+    """Row 18: 429 and 503 with every kind of Retry-After; nothing is sent before it has passed."""
     wrong, early = [], 0.0
     now = datetime.fromtimestamp(NOON / 1e6, UTC)
     date = format_datetime(datetime.fromtimestamp(NOON / 1e6 + 90, UTC), usegmt=True)
@@ -217,9 +219,8 @@ async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
             async with world(folder) as it:
                 ledger = Ledger()
                 headers = {"Retry-After": value} if value else {}
-                told = judge(status, headers, b"", now)
-                it.coc.mood = partial(_always, told)
-                await tell(it, ledger, [turned("A", 1)])
+                it.coc.mood = partial(_always, judge(status, headers, b"", now))
+                await send(it, ledger, [nth_state("A", 1)])
                 it.coc.mood = lambda body: "accept"
                 first = it.coc.tries[0]
                 await it.clock.advance(700)
@@ -228,15 +229,15 @@ async def retry_after(folder: Path, *, rounds: int = 1) -> Found:
                 if waited < wanted or waited > wanted + 2.0:
                     wrong.append(f"{status} with Retry-After {value!r}: tried again after {waited:.1f} s")
                 wrong += examine(ledger, arrived(it)).violations()
-    return found({"kinds": 2 * len(cases), "s too early at most": max(0.0, round(early, 2))}, wrong)
+    return case_result({"kinds": 2 * len(cases), "s too early at most": max(0.0, round(early, 2))}, wrong)
 
 
 def _always(verdict: Verdict, body: dict[str, Any]) -> Verdict:
     return verdict
 
 
-async def clock_jumps(folder: Path, *, store: str = "sqlite") -> Found:
-    """Row 20: the wall clock is set back an hour, on a day, stands still; at runtime and over a restart."""
+async def clock_jumps(folder: Path, *, store: str = "sqlite") -> CaseResult:
+    """Row 20: the wall clock is set back an hour, set forward a day, or stands still; at runtime and over a restart."""
     problems: list[str] = []
     late = 0.0
     for jump in (-3600, 86_400, 0):
@@ -246,12 +247,12 @@ async def clock_jumps(folder: Path, *, store: str = "sqlite") -> Found:
             async with world(place, store=store) as it:
                 ledger = Ledger()
                 it.coc.mood = lambda body: "down"
-                await tell(it, ledger, [turned(f"J{n}", 1) for n in range(5)])
+                await send(it, ledger, [nth_state(f"J{n}", 1) for n in range(5)])
                 await it.clock.advance(30)
                 it.clock.wall += jump * 1_000_000
                 if restart:
                     await it.crash()
-                await tell(it, ledger, [turned(f"J{n}", 2) for n in range(5)])
+                await send(it, ledger, [nth_state(f"J{n}", 2) for n in range(5)])
                 it.coc.mood = lambda body: "accept"
                 began = it.clock.monotonic()
                 if jump == 0:
@@ -261,22 +262,24 @@ async def clock_jumps(folder: Path, *, store: str = "sqlite") -> Found:
                 liveness = await fresh(it, ledger)
                 lines = [*examine(ledger, arrived(it)).violations(), liveness]
                 problems += [f"jump {jump} restart {restart}: {line}" for line in lines if line]
-    return found({"jumps": 6, "s until all was delivered": round(late, 1)}, problems, unless(late <= 10, "L: late"))
+    return case_result(
+        {"jumps": 6, "s until all was delivered": round(late, 1)}, problems, unless(late <= 10, "L: late")
+    )
 
 
 async def _frozen(it: World, seconds: int) -> None:
-    """Steady time passes, the wall clock stands still."""
+    """Monotonic time passes while the wall clock stands still."""
     wall = it.clock.wall
     for _ in range(seconds):
         await it.clock.advance(1)
         it.clock.wall = wall
 
 
-async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True) -> Found:
+async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True) -> CaseResult:
     """Row 22: two Alertmanagers with the same groups, their flushes up to 20 s apart.
 
-    With gossip the second hears of the first's success before its turn comes; without it both send everything, and
-    the one that waits sends what was true 15 s ago.
+    With gossip the second member sees the first one's success before it sends. Without gossip both send everything, and
+    the second sends a snapshot that is 15 s old.
     """
     rng = random.Random(seed)
     async with world(folder, in_flight=8) as it:
@@ -284,14 +287,14 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
         log: dict[str, Any] = {}
         members = [
             Member(
-                _door(it),
+                _poster(it),
                 it.clock,
                 jitter=rng.random,
                 position=position,
                 log=log if gossip else None,
                 timing=Timing(group_interval=30.0),
                 on_send=ledger.sent,
-                on_taken=ledger.acknowledged,
+                on_acknowledged=ledger.acknowledged,
             )
             for position in (0, 1)
         ]
@@ -300,14 +303,14 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
         for turn in range(1, rounds + 1):
             for one in members:
                 for group in groups:
-                    one.put(group, *(turned(f"{group}P{n}", turn) for n in range(5)))
+                    one.put(group, *(nth_state(f"{group}P{n}", turn) for n in range(5)))
             await it.clock.advance(60 + rng.random() * 30)
         await it.clock.advance(120)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await it.drained()
-        posts = sum(one.tally.posts for one in members)
+        posts = sum(one.counts.posts for one in members)
         came: dict[str, list[Step]] = {}
         for step in arrived(it):
             came.setdefault(step.alarm, []).append(step)
@@ -320,10 +323,10 @@ async def pair(folder: Path, *, rounds: int, seed: int = 1, gossip: bool = True)
         "duplicates, losses or inversions": len(odd),
         "stale firings passed on as new episodes": again,
     }
-    return found(figures, unless(not odd, f"C O S F: {len(odd)} alarms did not arrive as they were acknowledged"))
+    return case_result(figures, unless(not odd, f"C O S F: {len(odd)} alarms did not arrive as they were acknowledged"))
 
 
-def _door(it: World) -> Callable[[bytes], Any]:
+def _poster(it: World) -> Callable[[bytes], Any]:
     async def send(body: bytes) -> int:
         return 200 if await it.accept(body) else 503
 

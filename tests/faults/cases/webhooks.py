@@ -1,4 +1,4 @@
-"""Rows 21, 23, 28, 29, 32, 35 and 36: what senders may do to a real service."""
+"""Rows 21, 23, 28, 29, 32, 35 and 36: webhooks that are large, broken off, damaged or extreme, against a process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from adapter.lifecycle import Policy
 from adapter.metrics import Metrics
 from adapter.sandbox.contract import violations as contract
 from adapter.store.memory import MemoryStore
-from tests.faults.chaos import alive, at_rest, law, poster, process, steps_at, turned
-from tests.faults.found import Found, found, quantile, unless
+from tests.faults.chaos import alive, drained, law, nth_state, poster, process, steps_at
 from tests.faults.oracle import Ledger, examine
+from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.flow.mutants import mutants as corpus
 from tests.flow.mutants import mutated_bodies
@@ -29,8 +29,8 @@ from tests.stage import alert, fetch, post, sandbox, values, webhook, write_conf
 MIB = 2**20
 
 
-async def burst(folder: Path, *, alerts: int, bodies: int, seconds: float) -> Found:
-    """Row 21: so many alerts in one body, and as many again in `bodies` bodies; then deliver, for `seconds` at most."""
+async def burst(folder: Path, *, alerts: int, bodies: int, seconds: float) -> CaseResult:
+    """Row 21: `alerts` alerts in one body, as many again in `bodies` bodies; then deliver for at most `seconds`."""
     more = f"webhook: {{max_body: {max(16, alerts // 1500)}MiB}}\nlimits: {{backlog: {4 * alerts}}}\n"
     async with (
         sandbox() as coc,
@@ -74,7 +74,7 @@ async def burst(folder: Path, *, alerts: int, bodies: int, seconds: float) -> Fo
         "MiB of memory at most": round(memory),
         "reports/s drained": round(rate),
     }
-    return found(
+    return case_result(
         figures,
         unless(status == 200, f"the large body is answered {status} {text}"),
         unless(enqueued == due, f"C: {enqueued:.0f} of {due} owed"),
@@ -83,12 +83,12 @@ async def burst(folder: Path, *, alerts: int, bodies: int, seconds: float) -> Fo
     )
 
 
-async def given_up(folder: Path, *, rounds: int) -> Found:
-    """Row 23: the client goes away in the middle of the body, or before the answer, and sends again."""
+async def given_up(folder: Path, *, rounds: int) -> CaseResult:
+    """Row 23: the client disconnects in the middle of the body or before the answer, and sends again."""
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         ledger = Ledger()
         for number in range(rounds):
-            alerts = [turned(f"G{number}x{n}", 1) for n in range(10)]
+            alerts = [nth_state(f"G{number}x{n}", 1) for n in range(10)]
             ledger.sent(alerts)
             body = webhook(*alerts)
             head = f"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -102,21 +102,21 @@ async def given_up(folder: Path, *, rounds: int) -> Found:
             ledger.acknowledged(alerts)
             await asyncio.sleep(0.01)
         liveness = await alive(service.url, coc, ledger)
-        scrape = await at_rest(service.url)
+        scrape = await drained(service.url)
         verdict = examine(ledger, steps_at(coc))
     figures = {"webhooks given up": 3 * rounds, "alarms": verdict.owed, "duplicates": verdict.duplicates}
-    return found(figures, verdict.violations(), liveness, law(scrape))
+    return case_result(figures, verdict.violations(), liveness, law(scrape))
 
 
-async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
-    """Row 28: real bodies, damaged in one to three ways."""
+async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> CaseResult:
+    """Row 28: real bodies with one to three mutations each."""
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         assert service.now is not None
         began = time.monotonic()
         statuses = await mutated_bodies(service.url, bodies, seed=seed, at_once=32)
         rate = bodies / (time.monotonic() - began)
         liveness = await alive(service.url, coc, Ledger(), seconds=60.0)
-        said, memory = service.now.log_text, peak_memory(service.now.process.pid) / MIB
+        log, memory = service.now.log_text, peak_memory(service.now.process.pid) / MIB
         code = await service.now.terminate()
     figures = {
         "bodies": sum(statuses.values()),
@@ -124,17 +124,17 @@ async def mutants(folder: Path, *, bodies: int, seed: int = 28) -> Found:
         "bodies/s": round(rate),
         "MiB of memory at most": round(memory),
     }
-    return found(
+    return case_result(
         figures,
         liveness,
         unless(set(statuses) <= {200, 400}, f"answered {dict(statuses)}"),
-        unless("Traceback" not in said and "bug in the adapter" not in said, "a bug in the log"),
+        unless("Traceback" not in log and "bug in the adapter" not in log, "a bug in the log"),
         unless(code == 0, f"exit code {code}"),
     )
 
 
-async def mutants_inside(folder: Path, *, bodies: int, seed: int = 29) -> Found:
-    """Row 28 without the network: every damaged body is committed or is a PayloadError, and nothing else."""
+async def mutants_inside(folder: Path, *, bodies: int, seed: int = 29) -> CaseResult:
+    """Row 28 without the network: every damaged body is committed or raises PayloadError."""
     clock = SystemClock()
     metrics = Metrics(["default"], clock=clock)
 
@@ -164,14 +164,14 @@ async def mutants_inside(folder: Path, *, bodies: int, seed: int = 29) -> Found:
         if number % 20_000 == 19_999:  # the memory store keeps everything
             intake = acceptor()
     rate = bodies / (time.monotonic() - began)
-    return found({"bodies": bodies, "taken": taken, "refused": refused, "bodies/s": round(rate)}, wrong)
+    return case_result({"bodies": bodies, "taken": taken, "refused": refused, "bodies/s": round(rate)}, wrong)
 
 
-async def one_bad(folder: Path, *, alerts: int) -> Found:
+async def one_bad(folder: Path, *, alerts: int) -> CaseResult:
     """Row 29: one unusable alert among many."""
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         ledger = Ledger()
-        good = [turned(f"Good{n}", 1) for n in range(alerts - 1)]
+        good = [nth_state(f"Good{n}", 1) for n in range(alerts - 1)]
         everything: list[Any] = [
             *good[: alerts // 2],
             {"status": "firing", "labels": {"alertname": 7}},
@@ -179,10 +179,10 @@ async def one_bad(folder: Path, *, alerts: int) -> Found:
         ]
         status, text = await post(f"{service.url}/webhook", webhook(*everything))
         ledger.acknowledged(good)
-        await at_rest(service.url)
+        await drained(service.url)
         rejects = json.loads(await fetch(f"http://127.0.0.1:{service.admin}/api/v1/rejects"))
         verdict = examine(ledger, steps_at(coc))
-    return found(
+    return case_result(
         {"alerts": alerts, "delivered": verdict.arrived, "rejects kept": len(rejects)},
         verdict.violations(),
         unless(status == 200 and len(rejects) == 1, f"{status} {text}, {len(rejects)} rejects"),
@@ -190,7 +190,7 @@ async def one_bad(folder: Path, *, alerts: int) -> Found:
 
 
 def extremes(size: int) -> dict[str, dict[str, Any]]:
-    """Labels and annotations by what is odd about them; `size`: characters of the longest."""
+    """Unusual labels and annotations by name; the longest has `size` characters."""
     return {
         "a huge label": {"labels": {"big": "x" * size}},
         "a huge annotation": {"annotations": {"description": "長" * (size // 4)}},
@@ -210,8 +210,8 @@ def extremes(size: int) -> dict[str, dict[str, Any]]:
     }
 
 
-async def extreme_labels(folder: Path, *, size: int) -> Found:
-    """Rows 32 and 35: whatever stands in labels reaches COC within its contract; without a name the fallback does."""
+async def extreme_labels(folder: Path, *, size: int) -> CaseResult:
+    """Rows 32 and 35: any label reaches COC within its contract; an alert without a name gets the built-in body."""
     async with sandbox() as coc, process(write_config(folder, coc.port)) as service:
         cases = extremes(size)
         for number, (name, changes) in enumerate(cases.items()):
@@ -221,10 +221,10 @@ async def extreme_labels(folder: Path, *, size: int) -> Found:
                 one["labels"], one["annotations"] = {"only": "this"}, {}
             status, text = await post(f"{service.url}/webhook", webhook(one), timeout=aiohttp.ClientTimeout(60))
             assert status == 200, (name, text)
-        scrape = await at_rest(service.url)
+        scrape = await drained(service.url)
         bodies = coc.bodies
     broken = [line for body in bodies for line in contract(body)]
-    return found(
+    return case_result(
         {"alerts": len(cases), "at COC": len(bodies), "outside its contract": len(broken)},
         [str(line) for line in broken],
         unless(len(bodies) == len(cases), f"{len(bodies)} of {len(cases)} arrived"),
@@ -235,24 +235,24 @@ async def extreme_labels(folder: Path, *, size: int) -> Found:
     )
 
 
-async def no_mapping(folder: Path, *, alerts: int) -> Found:
+async def no_mapping(folder: Path, *, alerts: int) -> CaseResult:
     """Row 35: no rule takes any alert, and half of them have no alertname."""
     rules = folder / "mappings"
     rules.mkdir()
-    (rules / "none.yaml").write_text("rules:\n  - name: never\n    when: labels.nobody == 'x'\n    drop: true\n")
+    (rules / "none.yaml").write_text("rules:\n  - name: never\n    when: labels.unset == 'x'\n    drop: true\n")
     async with sandbox() as coc, process(write_config(folder, coc.port, "mappings: mappings/\n")) as service:
         ledger = Ledger()
-        made = [turned(f"U{n}", 1) for n in range(alerts)]
-        for one in made[::2]:
+        unmapped = [nth_state(f"U{n}", 1) for n in range(alerts)]
+        for one in unmapped[::2]:
             one["labels"] = {"instance": one["labels"].pop("alertname")}
-        await post(f"{service.url}/webhook", webhook(*made))
-        ledger.acknowledged(made)
-        scrape = await at_rest(service.url)
+        await post(f"{service.url}/webhook", webhook(*unmapped))
+        ledger.acknowledged(unmapped)
+        scrape = await drained(service.url)
         verdict = examine(ledger, steps_at(coc))
         broken = [str(line) for body in coc.bodies for line in contract(body)]
     fallbacks = values(scrape, "coc_adapter_mapping_fallbacks_total", reason="no rule", field="alarmName")
     share = 100 * fallbacks / alerts
-    return found(
+    return case_result(
         {"alerts": alerts, "% by the fallback": round(share)},
         verdict.violations(),
         broken,
@@ -260,8 +260,8 @@ async def no_mapping(folder: Path, *, alerts: int) -> Found:
     )
 
 
-async def backlog(folder: Path, *, bound: int) -> Found:
-    """Row 36: COC is down until the bound is met; repeats and oks are still taken; then it drains."""
+async def backlog(folder: Path, *, bound: int) -> CaseResult:
+    """Row 36: COC is down until the backlog is full; repeats and oks are still accepted; then it drains."""
     async with sandbox() as coc:
         await coc.fail({"status": 503})
         async with process(write_config(folder, coc.port, f"limits: {{backlog: {bound}}}\n")) as service:
@@ -274,18 +274,18 @@ async def backlog(folder: Path, *, bound: int) -> Found:
                     ledger.acknowledged(alerts)
                 return status
 
-            while await send(turned(f"B{number}", 1)) == 200:
+            while await send(nth_state(f"B{number}", 1)) == 200:
                 number += 1
-            answered = Counter([await send(turned("More", 1)) for _ in range(10)])
+            answered = Counter([await send(nth_state("More", 1)) for _ in range(10)])
             refused = answered[503]
-            repeats = [await send(turned(f"B{n}", 1)) for n in range(10)]
+            repeats = [await send(nth_state(f"B{n}", 1)) for n in range(10)]
             reserve = bound // 10
-            oks = [await send(turned(f"B{n}", 2)) for n in range(reserve + 1)]
+            oks = [await send(nth_state(f"B{n}", 2)) for n in range(reserve + 1)]
             await coc.fail()
             liveness = await _taken_again(send)
-            scrape = await at_rest(service.url)
+            scrape = await drained(service.url)
             verdict = examine(ledger, steps_at(coc))
-    return found(
+    return case_result(
         {
             "bound": bound,
             "taken": number,
@@ -304,7 +304,7 @@ async def backlog(folder: Path, *, bound: int) -> Found:
 
 async def _taken_again(send: Any) -> str:
     end = time.monotonic() + 10
-    while await send(turned("Fresh", 1)) != 200:
+    while await send(nth_state("Fresh", 1)) != 200:
         if time.monotonic() > end:
             return "L: still refused 10 s after COC is back"
         await asyncio.sleep(0.1)

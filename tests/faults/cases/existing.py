@@ -1,4 +1,4 @@
-"""Rows that are tests of other folders, run with larger counts."""
+"""Rows that run tests of other folders, with larger counts where those tests allow it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.found import Found, found, unless
+from tests.faults.result import CaseResult, case_result, unless
 from tests.stage import REPOSITORY
 
 
-def borrowed(*names: str, figure: str = "", **environment: str) -> Callable[[Path], Found]:
-    """A row that is these tests; `figure`: what to look for in what they print."""
+def existing_tests(*names: str, figure: str = "", **environment: str) -> Callable[[Path], CaseResult]:
+    """A row that runs these tests; `figure`: a pattern for a figure in their output."""
 
-    def row(folder: Path) -> Found:
+    def row(folder: Path) -> CaseResult:
         command = [sys.executable, "-m", "pytest", "-q", "-rP", "-p", "no:cacheprovider", f"--basetemp={folder}/t"]
         command += ["-o", "timeout=1200", *names]
         ran = subprocess.run(
@@ -27,6 +27,6 @@ def borrowed(*names: str, figure: str = "", **environment: str) -> Callable[[Pat
         line = re.search(figure, ran.stdout) if figure else None
         figures |= {line[1]: line[2]} if line else {}
         failed = re.findall(r"^FAILED (.*)$", ran.stdout, re.MULTILINE)
-        return found(figures, failed, unless(ran.returncode == 0 or bool(failed), f"exit code {ran.returncode}"))
+        return case_result(figures, failed, unless(ran.returncode == 0 or bool(failed), f"exit code {ran.returncode}"))
 
     return row

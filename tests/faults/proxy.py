@@ -1,4 +1,4 @@
-"""A wire between a store and its server that breaks at a chosen message: each point of a transaction, one by one."""
+"""A TCP proxy between a store and PostgreSQL that breaks the connection at a chosen message."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 from tests.postgres import PostgresServer
 
 Break = Literal["before", "after", "terminate"]
-"""The message is not passed on; its answer is not passed back; the server process is terminated before it."""
+"""Drop the message; drop its answer; terminate the server process before the message."""
 
 
-class BreakingWire:
-    """Counts the messages of all clients once `break_at` was called; healthy again after the one that broke."""
+class BreakingProxy:
+    """Counts the messages of all clients after `break_at`; passes everything on after the one that broke."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.port = 0
@@ -31,7 +31,7 @@ class BreakingWire:
         self._left, self._how = message, how
 
     def dsn(self, dsn: str) -> str:
-        """The same database over this wire."""
+        """The DSN of the same database over this proxy."""
         return dsn.replace(f":{self._server.port}/", f":{self.port}/")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,37 +39,37 @@ class BreakingWire:
         assert task is not None
         self._tasks.add(task)
         try:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._server.port)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         except OSError:
             writer.close()
             return
-        answers = asyncio.ensure_future(_pump(back, writer))
+        answers = asyncio.ensure_future(_pump(server_reader, writer))
         try:
             while message := await reader.read(1 << 20):
                 self._left -= 1
-                if self._left == 0 and await self._break(message, forth, answers):
+                if self._left == 0 and await self._break(message, server_writer, answers):
                     return
-                forth.write(message)
-                await forth.drain()
+                server_writer.write(message)
+                await server_writer.drain()
         except OSError:
             pass
         finally:
             self._tasks.discard(task)
             answers.cancel()
-            for end in (forth, writer):
+            for end in (server_writer, writer):
                 end.transport.abort()
 
-    async def _break(self, message: bytes, forth: asyncio.StreamWriter, answers: asyncio.Task[None]) -> bool:
-        """True when the connection is to be cut."""
-        port = forth.get_extra_info("sockname")[1]
+    async def _break(self, message: bytes, server_writer: asyncio.StreamWriter, answers: asyncio.Task[None]) -> bool:
+        """Break the connection; True when it must be closed."""
+        port = server_writer.get_extra_info("sockname")[1]
         if self._how == "terminate":
             await self._terminate(port)
             return False
         if self._how == "after":
             answers.cancel()
-            forth.write(message)
-            await forth.drain()
-            await self._at_rest(port)
+            server_writer.write(message)
+            await server_writer.drain()
+            await self._until_idle(port)
         return True
 
     async def _terminate(self, port: int) -> None:
@@ -78,29 +78,29 @@ class BreakingWire:
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE client_port = $1", port
             )
 
-    async def _at_rest(self, port: int) -> None:
-        """Until the server is done with what it was sent."""
+    async def _until_idle(self, port: int) -> None:
+        """Wait until the server has processed everything."""
         async with asyncio.timeout(10), self._server.admin() as connection:
             busy = "SELECT count(*) FROM pg_stat_activity WHERE client_port = $1 AND wait_event IS DISTINCT FROM $2"
             while await connection.fetchval(busy, port, "ClientRead"):
                 await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        """Once the clients are gone."""
+        """Wait until all clients have disconnected."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
 
 
 @asynccontextmanager
-async def breaking_wire(server: PostgresServer) -> AsyncIterator[BreakingWire]:
-    wire = BreakingWire(server)
-    listener = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    wire.port = listener.sockets[0].getsockname()[1]
+async def breaking_proxy(server: PostgresServer) -> AsyncIterator[BreakingProxy]:
+    proxy = BreakingProxy(server)
+    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = listener.sockets[0].getsockname()[1]
     try:
-        yield wire
+        yield proxy
     finally:
         listener.close()
-        await wire.close()
+        await proxy.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

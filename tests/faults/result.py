@@ -1,4 +1,4 @@
-"""What a case came to."""
+"""The result of a fault case: figures for the table, and violations."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """`figure` is what a person reads; any violation means that a promise was broken."""
+class CaseResult:
+    """`figure` is shown in the table; each violation is a broken promise."""
 
     figure: str
     violations: tuple[str, ...] = ()
 
 
-def found(figures: Mapping[str, object], *violations: str | Sequence[str]) -> Found:
-    """Figures as `name value`, and the violations that are not empty; lists of them are joined."""
+def case_result(figures: Mapping[str, object], *violations: str | Sequence[str]) -> CaseResult:
+    """Figures as `value name`, and all violations that are not empty."""
     flat: list[str] = []
     for item in violations:
         flat += [item] if isinstance(item, str) else item
     words = ", ".join(f"{value} {name}" for name, value in figures.items())
-    return Found(words, tuple(item for item in flat if item))
+    return CaseResult(words, tuple(item for item in flat if item))
 
 
 def unless(held: bool, violation: str) -> str:
-    """The violation, or nothing when the claim held."""
+    """The violation, or an empty text when the claim held."""
     return "" if held else violation
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """0 without values."""
+    """The value at this part of the sorted values; 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0

@@ -17,7 +17,7 @@ FLEETS = [
 
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_the_formula_agrees_with_the_play(fleet: Fleet) -> None:
-    by_formula, by_play = traffic(fleet), played(fleet, groups=40, days=20, jitter=Random(7))
+    by_formula, by_play = traffic(fleet), played(fleet, groups=40, days=20, rng=Random(7))
     assert by_play.webhooks == pytest.approx(by_formula.webhooks, rel=0.05)
     assert by_play.alerts == pytest.approx(by_formula.alerts, rel=0.05)
     assert by_play.news == pytest.approx(by_formula.news, rel=0.05)

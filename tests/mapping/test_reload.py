@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -116,6 +117,22 @@ async def test_a_revision_that_wants_too_much_of_a_plain_alert_is_refused(name: 
             (finding,) = mappings.findings
             assert re.search(r"a\.yaml:1:\d+: tried on a plain alert, the template wants too much: ", str(finding))
             assert workers() == pids
+
+
+async def test_a_reload_without_a_worker_process_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with the files, so they do not have to change first."""
+    write(tmp_path, a=two_fields("old"))
+    async with opened(tmp_path) as mappings:
+        write(tmp_path, a=two_fields("new"))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "missing"))
+            assert await mappings.reload() is False
+        (finding,) = mappings.findings
+        assert finding.message.startswith("the rules cannot be tried out: cannot be started: ")
+        assert await mappings.reload() is True
+        assert mappings.findings == ()
 
 
 async def test_at_a_start_rules_that_want_too_much_of_a_plain_alert_serve_with_a_finding(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -228,6 +229,21 @@ async def test_a_worker_killed_again_and_again_loses_no_alert(tmp_path: Path) ->
             await asyncio.gather(killer, return_exceptions=True)
         assert len(results) == 200
         assert all(one.body is not None and violations(one.body) == [] for one in results)
+
+
+async def test_without_a_worker_process_alerts_get_the_built_in_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, a=one_rule())
+    async with opened(tmp_path) as mappings:
+        (pid,) = workers()
+        os.kill(pid, signal.SIGKILL)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "missing"))
+            results = await mappings.render([a_request(), a_request()])
+        assert [set(reasons(one).values()) for one in results] == [{"crash"}] * 2
+        (result,) = await mappings.render([a_request()])
+        assert reasons(result) == {}
 
 
 async def test_calls_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -54,7 +55,10 @@ class YamlFile:
     """One file's data with the position of every key and value. `findings` are those of the YAML text."""
 
     def __init__(self, name: str, content: bytes, *, secrets: Collection[str] = ()) -> None:
-        """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines."""
+        """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines.
+
+        In such a file a finding at a key shows no value.
+        """
         self.name = name
         self.data: Any = None
         self.lines: list[str] = []
@@ -101,8 +105,12 @@ class YamlFile:
         if offset is not None:
             return self.finding_at(*self.position(loc, offset), message, hint)
         mark = self.mark(loc)
-        at = (mark.key_line, mark.key_col) if at_key and mark.key_line else (mark.line, mark.col)
-        return self.finding_at(*at, message, hint)
+        if not (at_key and mark.key_line):
+            return self.finding_at(mark.line, mark.col, message, hint)
+        finding = self.finding_at(mark.key_line, mark.key_col, message, hint)
+        if self._secrets and mark.line == mark.key_line:  # the key may be that of a secret, misspelt
+            return replace(finding, source=finding.source[: mark.col - 1].rstrip())
+        return finding
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
         shown = 0 < line <= len(self.lines) and line not in self._hidden

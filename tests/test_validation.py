@@ -100,6 +100,7 @@ def test_no_excerpt_shows_the_line_of_a_secret() -> None:
     file = YamlFile("a.yaml", text.encode(), secrets=("users", "key"))
     assert [(finding.line, finding.source) for finding in file.findings] == [(4, ""), (5, ""), (7, "rest: 2")]
     assert file.finding(("user", "nmae"), "unknown").source == "user: {nmae: a}"
+    assert file.finding(("user", "nmae"), "unknown", at_key=True).source == "user: {nmae:"
 
 
 def test_no_excerpt_of_a_file_that_is_not_yaml_shows_the_line_of_a_secret() -> None:

@@ -63,7 +63,7 @@ class Config:
 
 def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
-    file = read(path)
+    file = read(path, secrets=_SECRETS)
     if file.findings:
         raise ConfigError(file.findings)
     file.data = file.data or {}

@@ -73,14 +73,14 @@ def validate(
     try:
         return model.model_validate(data, context=context), []
     except ValidationError as exc:
-        errors = [(error, _place(model, error["loc"])) for error in exc.errors(include_url=False)]
-    return None, [
-        file.finding(
-            (*at, *place.loc, *problem.at), problem.message, problem.hint, at_key=place.is_key or problem.at_key
-        )
-        for error, place in errors
-        for problem in _problems(error, place)
-    ]
+        errors = exc.errors(include_url=False)
+    findings = []
+    for error in errors:
+        place = _place(model, error["loc"])
+        for problem in _problems(error, place):
+            at_key = problem.at_key or "[key]" in error["loc"]
+            findings.append(file.finding((*at, *place.loc, *problem.at), problem.message, problem.hint, at_key=at_key))
+    return None, findings
 
 
 def kind(value: object) -> str:
@@ -102,9 +102,9 @@ def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
         return [raised]
     if isinstance(raised, ValueError):
         return [Problem(str(raised))]
-    if error["type"] == "extra_forbidden" and place.owner:
+    if error["type"] == "extra_forbidden":
         known = list(_fields(place.owner))
-        inside = f" in {title}" if (title := _title(place.owner)) else ""
+        inside = f" in {title}" if (title := place.owner.model_config.get("title")) else ""
         hint = nearest(name, known) or f"known are {', '.join(known)}"
         return [Problem(f"unknown key {name!r}{inside}", hint, at_key=True)]
     if error["type"] == "missing":
@@ -114,7 +114,7 @@ def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
         return [Problem(f"{name} must be {expected}", nearest(str(value), re.findall(r"'([^']*)'", expected)))]
     expected = _KINDS.get(type(value), "") if error["type"] == "too_short" else _EXPECTED.get(error["type"], "")
     if expected:
-        if error["type"] == "model_type" and (title := _title(place.type)):
+        if error["type"] == "model_type" and (title := place.type.model_config.get("title")):
             name, content = title, ", ".join(_fields(place.type))
         inside = f" of {content}" if content and expected in ("a mapping", "a list") else ""
         hint = "" if inside else content
@@ -126,54 +126,39 @@ def _problems(error: ErrorDetails, place: _Place) -> Sequence[Problem]:
 class _Place(NamedTuple):
     loc: Loc  # in the file: pydantic's location without its labels
     type: Any  # of the value there, None when the model knows none
-    owner: type[BaseModel] | None  # the innermost model that the location goes through
+    owner: type[BaseModel]  # the innermost model that the location goes through
     field: FieldInfo | None  # of the owner, when the value is one of its fields
-    is_key: bool
 
 
 def _place(model: type[BaseModel], loc: Loc) -> _Place:
-    """Follow pydantic's location through the model's types; "[key]" and the labels of unions are not in the file."""
+    """Follow pydantic's location through the model's types; "[key]" and the tags of unions are not in the file."""
     real: list[str | int] = []
     at: Any = model
-    owner = None
-    field = None
+    owner, field = model, None
     for part in loc:
         if part == "[key]":
-            return _Place(tuple(real), None, owner, None, is_key=True)
+            break
         at = _bare(at)
         if get_origin(at) in (Union, UnionType):
-            at = next((member for member in get_args(at) if part == _label(member)), None)
+            at = next((member for member in get_args(at) if Tag(str(part)) in get_args(member)), None)
             continue
         real.append(part)
+        field = None
         if isinstance(at, type) and issubclass(at, BaseModel):
             owner, field = at, _fields(at).get(str(part))
             at = field.annotation if field else None
-        else:
-            field = None
-            arguments = [argument for argument in get_args(at) if argument is not Ellipsis]
-            at = arguments[-1] if arguments else None
-    return _Place(tuple(real), _bare(at), owner, field, is_key=False)
+        elif get_args(at):  # of a list or dict: the type of its values
+            at = get_args(at)[-1]
+    return _Place(tuple(real), _bare(at), owner, field)
 
 
 def _bare(annotation: Any) -> Any:
     """A type without its metadata and without None."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        members = [member for member in get_args(annotation) if member is not NoneType]
-        return _bare(members[0]) if len(members) == 1 else annotation
+    origin, arguments = get_origin(annotation), [part for part in get_args(annotation) if part is not NoneType]
+    if origin is Annotated or (origin in (Union, UnionType) and len(arguments) == 1):
+        return _bare(arguments[0])
     return annotation
-
-
-def _label(member: Any) -> str:
-    """What pydantic calls a member of a union in a location."""
-    tags = [data.tag for data in getattr(member, "__metadata__", ()) if isinstance(data, Tag)]
-    return tags[0] if tags else str(getattr(member, "__name__", member))
 
 
 def _fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def _title(model: type[BaseModel]) -> str:
-    return model.model_config.get("title") or ""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
-from adapter.errors import AdapterError, ConfigError, Finding, MappingError
+from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, MappingError) as exc:
         for finding in exc.findings:
             print(finding.with_caret())
+        return 1
+    except PayloadError as exc:
+        print(exc)
         return 1
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing more is wanted of standard output.

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from adapter.errors import MappingError
 from adapter.mapping import shipped
 from adapter.mapping.tools.cases import run_cases
 from tests.mapping.builders import SOUND, rules, write
@@ -142,11 +143,11 @@ async def test_a_payload_gives_the_alert_and_its_group(tmp_path: Path) -> None:
     }
     code, text = await run(tmp_path, given)
     assert code == 0, text
-    code, text = await run(tmp_path, {**given, "fingerprint": "f9"})
-    assert (code, "the payload has no alert with fingerprint 'f9'" in text) == (1, True)
+    with pytest.raises(MappingError, match="the payload has no alert with fingerprint 'f9'"):
+        await run(tmp_path, {**given, "fingerprint": "f9"})
     del given["fingerprint"]
-    code, text = await run(tmp_path, given)
-    assert (code, "name one by its fingerprint: f0, f1" in text) == (1, True)
+    with pytest.raises(MappingError, match="name one by its fingerprint: f0, f1"):
+        await run(tmp_path, given)
 
 
 @pytest.mark.parametrize(
@@ -173,23 +174,22 @@ async def test_a_wrong_case_is_reported_and_nothing_is_run(text: str, message: s
     directory = write(tmp_path / "mappings", a=MAPPING)
     write(directory / "tests", cases=text)
     out = io.StringIO()
-    assert await run_cases(directory, [], None, out) == 1
-    assert message in out.getvalue()
-    assert "passed" not in out.getvalue()
+    with pytest.raises(MappingError) as refused:
+        await run_cases(directory, [], None, out)
+    assert message in str(refused.value)
+    assert out.getvalue() == ""
 
 
 async def test_nothing_to_run_is_not_a_success(tmp_path: Path) -> None:
-    out = io.StringIO()
-    assert await run_cases(write(tmp_path, a=MAPPING), [], None, out) == 1
-    assert "no test cases here" in out.getvalue()
+    with pytest.raises(MappingError, match="no test cases here"):
+        await run_cases(write(tmp_path, a=MAPPING), [], None, io.StringIO())
 
 
 async def test_findings_of_the_mappings_come_first(tmp_path: Path) -> None:
     directory = write(tmp_path, a="rules: []")
     write(directory / "tests", cases=json.dumps({"tests": [case()]}))
-    out = io.StringIO()
-    assert await run_cases(directory, [], None, out) == 1
-    assert "rules must be a list" in out.getvalue()
+    with pytest.raises(MappingError, match="rules must be a list"):
+        await run_cases(directory, [], None, io.StringIO())
 
 
 async def test_the_shipped_mappings_pass_their_cases_and_every_rule_has_one() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter.alertmanager import parse_webhook
+from adapter.errors import MappingError, PayloadError
 from adapter.mapping import shipped
 from adapter.mapping.tools.preview import diff_payloads, preview_request, render_payload
 from tests.mapping.builders import SOUND, one_rule, outcome, program, rules, write
@@ -92,17 +93,15 @@ async def test_the_table_shows_what_a_person_asks_for(tmp_path: Path) -> None:
 
 
 async def test_mappings_with_findings_render_nothing(tmp_path: Path) -> None:
-    code, text = await preview(write(tmp_path, a=one_rule(resourceName="{{ podd }}")), "single-firing")
-    assert code == 1
-    assert "unknown name 'podd'" in text
-    assert text.splitlines()[-1].strip() == "^"
+    with pytest.raises(MappingError, match="unknown name 'podd'"):
+        await preview(write(tmp_path, a=one_rule(resourceName="{{ podd }}")), "single-firing")
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b'{"alerts": 5}'])
 async def test_a_body_that_is_not_a_webhook_is_reported_in_one_line(payload: bytes) -> None:
-    code, text = await preview(shipped(), payload)
-    assert code == 1
-    assert len(text.splitlines()) == 1
+    with pytest.raises(PayloadError) as refused:
+        await preview(shipped(), payload)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 async def test_an_unusable_alert_stands_beside_the_others() -> None:
@@ -162,10 +161,8 @@ async def test_an_alert_no_longer_reported_is_a_difference(tmp_path: Path) -> No
 
 
 async def test_a_broken_side_is_reported_and_nothing_is_compared(tmp_path: Path) -> None:
-    code, text = await compared(tmp_path, one_rule(), "rules: []", "single-firing")
-    assert code == 1
-    assert "rules must be a list of at least one rule" in text
-    assert "differ" not in text
+    with pytest.raises(MappingError, match="rules must be a list of at least one rule"):
+        await compared(tmp_path, one_rule(), "rules: []", "single-firing")
 
 
 def test_every_sample_renders_by_the_shipped_mappings_without_fallback() -> None:

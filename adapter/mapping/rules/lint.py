@@ -66,19 +66,19 @@ class _Linter:
         self.catch_all = catch_all
         self._file = file
         self._tables: set[str] = set()  # those that templates use
-        self._conditions: dict[str, str] = {}  # each with the first rule that has it
+        self._conditions: dict[str, Rule] = {}  # each with the first rule that has it
 
     def check(self) -> None:
-        checked: set[tuple[Loc, str]] = set()  # a default is checked once, however many rules share it
+        checked: set[Loc] = set()  # a default is checked once, however many rules share it
         for rule in self._file.rules:
             takes_all = rule.when is None or self._is_always_true((*rule.loc, WHEN), rule.when)
             self._reach(rule)
             if takes_all and not self.catch_all:
                 self.catch_all = f"rule {rule.name!r} of {self._file.name}"
             for field, text in rule.fields.items():
-                if (rule.locs[field], field) not in checked:
-                    checked.add((rule.locs[field], field))
-                    self._field(rule.locs[field], field, text)
+                if (loc := rule.locs[field]) not in checked:
+                    checked.add(loc)
+                    self._field(loc, field, text)
             self._required(rule)
         # A rule that was left out for its shape may use any table.
         if self._file.rules and len(self._file.rules) == len(self._file.source.data["rules"]):
@@ -88,10 +88,7 @@ class _Linter:
 
     def _is_always_true(self, loc: Loc, condition: str) -> bool:
         tree = self._template(loc, condition, expression=True).tree
-        if tree is None:
-            return False
-        (output,) = tree.find_all(nodes.Output)
-        value = output.nodes[0]
+        value = tree and next(tree.find_all(nodes.Output)).nodes[0]
         if not isinstance(value, nodes.Const):
             return False
         always = bool(value.value)
@@ -99,16 +96,14 @@ class _Linter:
         return always
 
     def _reach(self, rule: Rule) -> None:
-        condition = " ".join((rule.when or "").split())
+        first = self._conditions.setdefault(" ".join((rule.when or "").split()), rule)
         if self.catch_all:
             reason = f"{self.catch_all} takes every alert"
-        elif rule.when is not None and condition in self._conditions:
-            reason = f"{self._conditions[condition]} has the same condition"
+        elif first is not rule:
+            reason = f"rule {first.name!r} has the same condition"
         else:
-            reason = ""
-        if reason:
-            self._warn((*rule.loc, "name"), f"rule {rule.name!r} can never be reached", reason)
-        self._conditions.setdefault(condition, f"rule {rule.name!r}")
+            return
+        self._warn((*rule.loc, "name"), f"rule {rule.name!r} can never be reached", reason)
 
     def _required(self, rule: Rule) -> None:
         for field, instead in FALLS_BACK_TO.items():
@@ -210,8 +205,8 @@ class _Template(NodeVisitor):
         else:
             self.visit(parsed)
 
-    def _add(self, lineno: int, message: str, hint: str = "") -> None:
-        self.mistakes.append(Mistake(max(0, lineno - 1), message, hint))
+    def _add(self, lineno: int, message: str, hint: str = "", *, refuses: bool = True) -> None:
+        self.mistakes.append(Mistake(lineno - 1, message, hint, refuses))
 
     def visit_Name(self, node: nodes.Name) -> None:
         if node.ctx != "load":
@@ -282,8 +277,7 @@ class _Template(NodeVisitor):
         member = node.node
         if node.name in _ABSENCE and isinstance(member, nodes.Getattr | nodes.Getitem) and _is_texts(member.node):
             message = f"{node.name!r} cannot tell: what is absent here is empty text"
-            hint = "write the name alone, or `not` before it"
-            self.mistakes.append(Mistake(node.lineno - 1, message, hint, refuses=False))
+            self._add(node.lineno, message, "write the name alone, or `not` before it", refuses=False)
         self._callable(node, "test", CHECKER.tests)
         self.generic_visit(node)
 
@@ -326,37 +320,20 @@ def _argument_problem(node: nodes.Filter | nodes.Test, function: Callable[..., A
     except TypeError as exc:
         return str(exc)
     first = node.args[0] if node.args else None
-    if node.name in _FIRST_ARGUMENTS and isinstance(first, nodes.Const):
-        return _FIRST_ARGUMENTS[node.name](first.value)
-    return ""
+    return _value_problem(node.name, first.value) if isinstance(first, nodes.Const) else ""
 
 
-def _pattern_problem(value: Any) -> str:
+def _value_problem(name: str, value: Any) -> str:
+    """What is wrong with the first argument of a filter, where that is written out."""
     try:
-        re.compile(value if isinstance(value, str) else "")
+        if name in ("regex_search", "regex_replace") and isinstance(value, str):
+            re.compile(value)
+        elif name == "localtime" and isinstance(value, str):
+            time_zone(value)
+        elif name == "clip" and not (type(value) is int and value > 0):
+            return f"a length is a number above 0, not {value!r}"
     except re.error as exc:
         return f"not a regular expression: {exc}"
-    return ""
-
-
-def _zone_problem(value: Any) -> str:
-    try:
-        time_zone(value if isinstance(value, str) else "UTC")
     except ValueError as exc:
         return str(exc)
     return ""
-
-
-def _length_problem(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return ""
-    return f"a length is a number above 0, not {value!r}"
-
-
-_FIRST_ARGUMENTS: Final[dict[str, Callable[[Any], str]]] = {
-    "regex_search": _pattern_problem,
-    "regex_replace": _pattern_problem,
-    "localtime": _zone_problem,
-    "clip": _length_problem,
-}
-"""Filter -> the check of its first argument where that is written out."""

@@ -5,7 +5,7 @@ A file of cases is validated as a whole. Nothing is run while there is a finding
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, Self, TextIO
@@ -30,15 +30,7 @@ from adapter.errors import Finding, MappingError, PayloadError
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
-from adapter.mapping.tools.preview import (
-    flat,
-    preview_request,
-    print_findings,
-    reason_of,
-    render_all,
-    rule_of,
-    shown,
-)
+from adapter.mapping.tools.preview import flat, preview_request, reason_of, render_all, rule_of, shown
 from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 
@@ -47,53 +39,45 @@ _STARTS: Final = "2026-01-02T03:04:05Z"
 _ENDS: Final = "2026-01-02T04:05:06Z"
 
 
-class Case(NamedTuple):
-    """One case. `expected` holds the fields to compare, with the keys of preview.flat; others may be anything."""
+class CaseResult(NamedTuple):
+    """One case that was run; it passed when there are no differences."""
 
     file: str
     line: int
     name: str
-    request: RenderRequest
-    expected: dict[str, Any]
-
-
-class Difference(NamedTuple):
-    """One field that is not as expected; None is absent."""
-
-    field: str
-    expected: Any
-    got: Any
-
-
-class CaseResult(NamedTuple):
-    """One case that was run; it passed when there are no differences."""
-
-    case: Case
     rendered: RenderResult
-    differences: Sequence[Difference]
+    differences: Sequence[tuple[str, Any, Any]]  # field, expected value, rendered value; None is absent
 
 
 async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, out: TextIO) -> int:
-    """Run the cases of `files`, of DIR/tests/ when it is empty; 1 unless all pass. `junit`: where to write XML."""
-    cases: list[Case] = []
+    """Run the cases of `files`, of DIR/tests/ when it is empty; 1 unless all pass. `junit`: where to write XML.
+
+    MappingError has the findings of the cases and of the mappings.
+    """
+    folder = directory / "tests"
+    cases: list[tuple[str, int, _Case]] = []  # file, line, case
     findings: list[Finding] = []
-    for path in files or _files_of(directory):
-        read_here, problems = read_cases(path)
-        cases += read_here
+    for path in files or sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()):
+        source = read(path)
+        findings += source.findings
+        if source.data is None and source.findings:
+            continue
+        file, problems = validate(source, _File, context=path.parent)
         findings += problems
+        for number, case in enumerate(file.tests if file else ()):
+            cases.append((str(path), source.mark(("tests", number, "name")).line, case))
     if not cases and not findings:
-        findings.append(Finding(str(directory / "tests"), 0, 0, "no test cases here", "write tests/NAME.yaml"))
-    try:
-        if findings:
-            load(directory)  # so that the findings of the mappings are printed too
-            print_findings(sorted(findings), out)
-            return 1
-        rendered, rules = await render_all(directory, [case.request for case in cases])
-    except MappingError as exc:
-        print_findings(sorted([*findings, *exc.findings]), out)
-        return 1
+        findings.append(Finding(str(folder), 0, 0, "no test cases here", "write tests/NAME.yaml"))
+    if findings:
+        try:
+            load(directory)
+        except MappingError as exc:
+            findings += exc.findings
+        raise MappingError(findings)
+    rendered, rules = await render_all(directory, [case.request for *_, case in cases])
     results = [
-        CaseResult(case, result, differences(case, result)) for case, result in zip(cases, rendered, strict=True)
+        CaseResult(file, line, case.name, result, _differences(case.expect.fields(), result))
+        for (file, line, case), result in zip(cases, rendered, strict=True)
     ]
     _print_report(results, rules, out)
     if junit is not None:
@@ -101,43 +85,17 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
     return 1 if any(result.differences for result in results) else 0
 
 
-def differences(case: Case, rendered: RenderResult) -> list[Difference]:
-    """The expected fields that are not as the case says."""
-    fields = flat(rendered) | {
-        "fallbacks": sorted(field for field, *_ in rendered.fallbacks),
-        "clipped": sorted(rendered.clipped),
-    }
+def _differences(expected: Mapping[str, Any], rendered: RenderResult) -> list[tuple[str, Any, Any]]:
+    fallbacks = sorted(fallback.field for fallback in rendered.fallbacks)
+    fields = {**flat(rendered), "fallbacks": fallbacks, "clipped": sorted(rendered.clipped)}
     return [
-        Difference(field, expected, fields.get(field))
-        for field, expected in case.expected.items()
-        if not (fields.get(field) in _ABSENT if expected in _ABSENT else fields.get(field) == expected)
+        (field, value, fields.get(field))
+        for field, value in expected.items()
+        if not (fields.get(field) in _ABSENT if value in _ABSENT else fields.get(field) == value)
     ]
-
-
-def _files_of(directory: Path) -> list[Path]:
-    return sorted(path for path in (directory / "tests").glob("*") if path.suffix in SUFFIXES and path.is_file())
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
-
-
-def read_cases(path: Path) -> tuple[list[Case], list[Finding]]:
-    """The cases of one file, and every finding; no cases when there are findings about their shape."""
-    source = read(path)
-    if source.data is None and source.findings:
-        return [], source.findings
-    file, findings = validate(source, _File, context=path.parent)
-    cases = [
-        Case(
-            file=str(path),
-            line=source.mark(("tests", number, "name")).line,
-            name=case.name,
-            request=case.request,
-            expected=case.expect.fields(),
-        )
-        for number, case in enumerate(file.tests if file else ())
-    ]
-    return cases, [*source.findings, *findings]
 
 
 def _label_value(value: Any) -> str:
@@ -266,7 +224,6 @@ class _Case(_Model):
 
     @property
     def request(self) -> RenderRequest:
-        """The request for the case's alert."""
         return self._request
 
     def _body(self) -> bytes:
@@ -294,10 +251,10 @@ class _File(_Model):
 
 
 def _print_report(results: Sequence[CaseResult], rules: RuleSet, out: TextIO) -> None:
-    for file, group in groupby(results, key=lambda result: result.case.file):
+    for file, group in groupby(results, key=lambda result: result.file):
         print(file, file=out)
         for result in group:
-            print(f"  {'FAIL' if result.differences else 'PASS'}  {result.case.name}", file=out)
+            print(f"  {'FAIL' if result.differences else 'PASS'}  {result.name}", file=out)
             if result.differences:
                 print(*_details(result), sep="\n", file=out)
     failed = sum(bool(result.differences) for result in results)
@@ -308,14 +265,14 @@ def _print_report(results: Sequence[CaseResult], rules: RuleSet, out: TextIO) ->
 
 def _details(result: CaseResult) -> list[str]:
     """The differences of one case, the two values of each field below one another."""
-    case, rendered = result.case, result.rendered
+    rendered = result.rendered
     lines = []
     for field, expected, got in result.differences:
         lines.append(f"          {field}")
         lines.append(f"            - expected  {_shown(expected)}")
         lines.append(f"            + got       {_shown(got)}")
     outcome = "dropped" if rendered.dropped else "rendered"
-    lines.append(f"        {outcome} by {rule_of(rendered)}; the case is {case.file}:{case.line}")
+    lines.append(f"        {outcome} by {rule_of(rendered)}; the case is {result.file}:{result.line}")
     lines += [f"        {fallback.field} fell back: {reason_of(fallback)}" for fallback in rendered.fallbacks]
     return lines
 
@@ -337,14 +294,14 @@ def _print_coverage(results: Sequence[CaseResult], rules: RuleSet, out: TextIO) 
 def _write_junit(results: Sequence[CaseResult], path: Path) -> None:
     """JUnit XML for build servers: a suite per file, a failure element per failed case."""
     root = ElementTree.Element("testsuites", {"name": "coc-adapter test", **_counts(results)})
-    for file, group in groupby(results, key=lambda result: result.case.file):
+    for file, group in groupby(results, key=lambda result: result.file):
         suite_results = list(group)
         suite = ElementTree.SubElement(root, "testsuite", {"name": file, **_counts(suite_results)})
         for result in suite_results:
-            attributes = {"name": result.case.name, "classname": Path(file).stem, "file": file}
-            case = ElementTree.SubElement(suite, "testcase", attributes, line=str(result.case.line))
+            attributes = {"name": result.name, "classname": Path(file).stem, "file": file}
+            case = ElementTree.SubElement(suite, "testcase", attributes, line=str(result.line))
             if result.differences:
-                fields = ", ".join(difference.field for difference in result.differences)
+                fields = ", ".join(field for field, *_ in result.differences)
                 failure = ElementTree.SubElement(case, "failure", message=f"not as expected: {fields}")
                 failure.text = "\n".join(_details(result))
     ElementTree.indent(root)

@@ -6,7 +6,7 @@ All three run the rules in a worker process of their own, under the limits of pr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
 from adapter.coc.fields import ADDITIONAL, tidy
-from adapter.errors import Finding, MappingError, PayloadError
+from adapter.errors import Finding, MappingError
 from adapter.lifecycle import Policy, coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, Fallback, RenderRequest, RenderResult
@@ -26,7 +26,7 @@ _CONTRACT: Final = Contract()
 
 
 def check(directory: Path) -> Sequence[Finding]:
-    """Every finding of a directory of mapping files, warnings included; empty when there are none.
+    """Every finding of a directory of mapping files, warnings included.
 
     The rules are read, compiled and tried as by a reload. Runs an event loop of its own, so call it from none.
     """
@@ -45,21 +45,13 @@ async def _findings(directory: Path) -> Sequence[Finding]:
 async def render_payload(
     directory: Path, integration: str, body: bytes, output: str, out: TextIO, errors: TextIO
 ) -> int:
-    """Print what each alert of a webhook body becomes; 1 when the mappings or the body cannot be used.
+    """Print what each alert of a webhook body becomes.
 
     `output`: `json` for a list of objects on `out` and rejected alerts on `errors`; else text for a person on `out`.
     """
-    try:
-        webhook = parse_webhook(body)
-        results, _ = await render_all(
-            directory, [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
-        )
-    except MappingError as exc:
-        print_findings(exc.findings, out)
-        return 1
-    except PayloadError as exc:
-        print(exc, file=out)
-        return 1
+    webhook = parse_webhook(body)
+    requests = [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
+    results, _ = await render_all(directory, requests)
     if output == "json":
         objects = [_as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
         print(to_json(objects, indent=2).decode(), file=out)
@@ -74,23 +66,14 @@ async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, byte
 
     `payloads`: name and webhook body of each.
     """
-    try:
-        alerts = [
-            (name, alert, preview_request(alert, webhook.group, "default"))
-            for name, webhook in [(name, parse_webhook(body)) for name, body in payloads]
-            for alert in webhook.alerts
-        ]
-        after, _ = await render_all(new, [request for *_, request in alerts])
-        before, _ = await render_all(old, [request for *_, request in alerts])
-    except MappingError as exc:
-        print_findings(exc.findings, out)
-        return 1
-    except PayloadError as exc:
-        print(exc, file=out)
-        return 1
+    webhooks = [(name, parse_webhook(body)) for name, body in payloads]
+    alerts = [(name, alert, webhook.group) for name, webhook in webhooks for alert in webhook.alerts]
+    requests = [preview_request(alert, group, "default") for _, alert, group in alerts]
+    after, _ = await render_all(new, requests)
+    before, _ = await render_all(old, requests)
     alarms, fields = 0, 0
-    for number, (name, alert, _) in enumerate(alerts):
-        lines = _differences(before[number], after[number])
+    for (name, alert, _), old_result, new_result in zip(alerts, before, after, strict=True):
+        lines = _differences(old_result, new_result)
         if lines:
             print(f"{name}: {_title(alert)}", *lines, "", sep="\n", file=out)
             alarms += 1
@@ -123,24 +106,19 @@ async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tupl
 
 def flat(result: RenderResult) -> dict[str, Any]:
     """The rule and the body's fields on one level, without the revision."""
-    fields: dict[str, Any] = {"rule": result.rule, "dropped": result.dropped}
-    for name, value in (result.body or {}).items():
-        if name == ADDITIONAL:
-            fields.update({f"{ADDITIONAL}.{key}": text for key, text in value.items() if key != "mappingRevision"})
-        else:
-            fields[name] = value
+    fields = {"rule": result.rule, "dropped": result.dropped, **_body_fields(result)}
+    fields.pop(f"{ADDITIONAL}.mappingRevision", None)
     return fields
 
 
-def print_findings(findings: Sequence[Finding], out: TextIO) -> None:
-    for finding in findings:
-        print(finding.with_caret(), file=out)
+def _body_fields(result: RenderResult) -> dict[str, Any]:
+    fields = result.body or {}
+    additional = fields.pop(ADDITIONAL, {})
+    return fields | {f"{ADDITIONAL}.{key}": text for key, text in additional.items()}
 
 
-def shown(value: object, absent: str = "(absent)") -> str:
+def shown(value: object) -> str:
     """A field's value for a person."""
-    if value is None:
-        return absent
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -154,11 +132,12 @@ def reason_of(fallback: Fallback) -> str:
 
 def _differences(before: RenderResult, after: RenderResult) -> list[str]:
     old, new = flat(before), flat(after)
-    return [
-        f"  {name}: {shown(old.get(name))} -> {shown(new.get(name))}"
-        for name in dict.fromkeys([*new, *old])
-        if old.get(name) != new.get(name)
-    ]
+    names = [name for name in new | old if old.get(name) != new.get(name)]
+    return [f"  {name}: {_or_absent(old.get(name))} -> {_or_absent(new.get(name))}" for name in names]
+
+
+def _or_absent(value: object) -> str:
+    return "(absent)" if value is None else shown(value)
 
 
 def _title(alert: Alert) -> str:
@@ -196,25 +175,12 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     print(f"{_title(alert)}: {'dropped by ' if result.dropped else ''}{rule_of(result)}", file=out)
     notes = {fallback.field: f"fallback: {reason_of(fallback)}" for fallback in result.fallbacks}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
-    fields = _rows(result.body or {})
-    width = max((len(name) for name, _ in fields), default=0)
-    for name, text in fields:
+    fields = _body_fields(result)
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        text = str(value).replace("\n", "\\n").replace("\t", "\\t")
         note = notes.pop(name, "")
         print(f"  {name:<{width}}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():
         print(f"  {name:<{width}}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
     print(file=out)
-
-
-def _rows(body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, value in body.items():
-        if isinstance(value, dict):
-            rows += [(f"{name}.{key}", _escaped(text)) for key, text in value.items()]
-        else:
-            rows.append((name, _escaped(str(value))))
-    return rows
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\t", "\\t")

@@ -28,7 +28,7 @@ from adapter.server.body import drop_body
 _logger: Final = logging.getLogger("adapter.server.listener")
 _SWEEP_SECONDS: Final = 0.5
 _REST_SECONDS: Final = 0.001  # between two connections that are opened or closed, so that the others are served
-_READ_AHEAD: Final = 32 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
+_READ_AHEAD: Final = 16 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
 
 
 async def listen(

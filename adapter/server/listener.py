@@ -248,21 +248,25 @@ _INTERNAL_ERROR: Final = _fixed("500 Internal Server Error", "internal error, se
 
 @web.middleware
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost middleware: notes on the connection when a request is handled, and reads the rest of a refused body."""
+    """Outermost middleware: notes on the connection when a request is handled, and reads the rest of a refused body.
+
+    Meanwhile the connection waits already, so that it may be closed in favour of a new one.
+    """
     connection = request.protocol
     assert isinstance(connection, Connection)
     connection.waiting_since = None
+    raised: web.HTTPException | None = None
     try:
         response = await handler(request)
-        connection.trusted = response.status < 400
-        await drop_body(request, response)
-        return response
     except web.HTTPException as exc:
-        connection.trusted = exc.status < 400
-        await drop_body(request, exc)
-        raise
+        response = raised = exc
     finally:
         connection.waiting_since, connection.idle = asyncio.get_running_loop().time(), True
+    connection.trusted = response.status < 400
+    await drop_body(request, response)
+    if raised is not None:
+        raise raised
+    return response
 
 
 async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:

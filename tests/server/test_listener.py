@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from adapter.server.listener import listen
-from tests.server.servers import an_access, serving
+from tests.server.servers import an_access, serving, write_users
 from tests.stage import until
 from tests.tls import Authority
 
@@ -161,6 +161,17 @@ async def test_connections_at_work_are_not_given_up_for_new_ones() -> None:
         assert await (await first).text() == "done"
         writer.close()
     await listener.close()
+
+
+async def test_a_client_whose_body_was_refused_is_closed_in_favour_of_a_new_one(tmp_path: Path) -> None:
+    async with serving(an_access(write_users(tmp_path / "web.yml", shop="right")), max_connections=1) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 401")
+        url = f"http://127.0.0.1:{listener.port}/-/healthy"
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            assert answer.status == 200
+        writer.close()
 
 
 @pytest.mark.parametrize(

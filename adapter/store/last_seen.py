@@ -1,4 +1,4 @@
-"""When alerts that changed nothing were last seen: kept in memory, written in batches."""
+"""When alerts that changed nothing were last seen (promise 5): kept in memory, written in batches by `maintain`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ Tally = tuple[Micros, int, int]
 
 
 class Seen(NamedTuple):
-    """The ids of the alarms of one webhook whose alerts changed nothing else."""
+    """When a webhook was received, and the ids of its alarms."""
 
     at: Micros
-    repeated: Sequence[int]
-    stale: Sequence[int]
+    repeated: Sequence[int]  # whose alerts changed nothing that matters
+    stale: Sequence[int]  # whose alerts are older than what is known
+    written: Sequence[int] = ()  # whose rows hold `at` already
 
 
 class SeenLater:
-    """By alarm id. Used in the loop alone; filled in C, because a repeat must cost next to nothing."""
+    """By alarm id. Used in the event loop alone. Filled by C functions, because a repeat must cost next to nothing."""
 
     def __init__(self) -> None:
         self._last: dict[int, Micros] = {}
@@ -39,9 +40,12 @@ class SeenLater:
         if seen.stale:
             self._last.update(dict.fromkeys(seen.stale, seen.at))
             self._stale.update(seen.stale)
+        for alarm in seen.written:
+            if alarm in self._last:
+                self._last[alarm] = seen.at
 
     def take(self) -> dict[int, Tally]:
-        """At most BATCH of them, which the caller now has to write or put back."""
+        """Remove at most BATCH of them, which the caller writes or puts back."""
         return {
             alarm: (self._last.pop(alarm), self._repeats.pop(alarm, 0), self._stale.pop(alarm, 0))
             for alarm in list(islice(self._last, BATCH))
@@ -54,7 +58,7 @@ class SeenLater:
             self._stale[alarm] += stale
 
     def shown(self, rows: list[AlarmRow]) -> list[AlarmRow]:
-        """The rows with what is not written yet."""
+        """These rows with what is not written yet."""
         return [self._shown(row) for row in rows]
 
     def _shown(self, row: AlarmRow) -> AlarmRow:

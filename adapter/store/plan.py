@@ -157,8 +157,8 @@ def accept_result(
         pending=pending,
         open_alarms=open_alarms,
     )
-    seen = Seen(intake.received, [ids[name] for name in plan.repeated], [ids[name] for name in plan.stale])
-    return AcceptResult(receipt, seen)
+    repeated, stale, written = ([ids[name] for name in names] for names in (plan.repeated, plan.stale, plan.alarms))
+    return AcceptResult(receipt, Seen(intake.received, repeated, stale, written))
 
 
 # SQLite and PostgreSQL still use what follows; it goes when they use `plan_of`.

@@ -274,6 +274,16 @@ async def test_5_a_repeat_is_counted_and_shown_without_being_written_first(store
     assert (row.repeats, row.last_seen, row.first_seen) == (3, NOON + 3, NOON)
 
 
+async def test_5_a_change_after_a_repeat_is_when_the_alarm_was_last_seen(store: Store) -> None:
+    await store.accept(firing("a1"))
+    await store.accept(firing("a1", received=NOON + 1))
+    await store.accept(firing("a1", text="1", received=NOON + 2))
+    for _ in range(2):
+        row = (await store.alarms(AlarmQuery()))[0]
+        assert (row.repeats, row.last_seen) == (1, NOON + 2)
+        await store.maintain(NOON, FOREVER)
+
+
 async def test_5_repeats_are_written_when_the_store_is_closed(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))

@@ -59,6 +59,7 @@ class _Progress:
     owed: list[tuple[str, Kind]] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
     superseded: int = 0
     opened: int = 0  # may be negative
 
@@ -109,7 +110,7 @@ def accept(
         pending=pending,
         open_alarms=open_alarms,
     )
-    return AcceptResult(receipt, Seen(intake.received, progress.repeated, progress.stale))
+    return AcceptResult(receipt, Seen(intake.received, progress.repeated, progress.stale, progress.written))
 
 
 def _superseded(
@@ -155,6 +156,7 @@ def _write(
             progress.alarm += 1
             row = Row(progress.alarm, None, 0)
         id_, head, due_at = row
+        progress.written.append(id_)
         pending = alarm.pending
         if owed is not None:
             progress.seq += 1

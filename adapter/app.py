@@ -176,7 +176,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
         clock=clock,
         on_commit=metrics.committed,
         max_bytes=config.store_size or None,
-        lease=2 * max(item.endpoint.timeout for item in config.integrations.values()) + 5,
+        lease=2 * max(item.timeout for item in config.integrations.values()) + 5,
     )
     stack.push_async_callback(store.close)
     description = store.describe()
@@ -230,7 +230,7 @@ async def _start_deliveries(
             clock=clock,
             jitter=random.random,
             observer=metrics,
-            max_in_flight=integration.endpoint.max_in_flight,
+            max_in_flight=integration.max_in_flight,
             rate_limit=integration.rate_limit / replicas,
         )
         delivery.observe_pause(pauses.get(name), asked)

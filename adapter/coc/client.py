@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import ssl
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,7 +17,7 @@ from yarl import URL
 from adapter import __version__
 from adapter.clock import SECOND, Clock
 from adapter.coc.answer import LONGEST_MESSAGE
-from adapter.coc.endpoint import AkSk, Endpoint, Token, is_forbidden_address, url_problem
+from adapter.coc.endpoint import AkSk, Endpoint, EndpointProblem, is_forbidden_address
 from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.signing import Signer
@@ -39,7 +38,7 @@ class CocClient:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._template: RequestTemplate | None = None
-        self._target: tuple[RequestTemplate, Target] | None = None  # made for the first report
+        self._target: Target | None = None  # of the template, built for its first report
         self._without_template = Verdict(
             action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open"
         )
@@ -75,37 +74,31 @@ class CocClient:
 
     async def report(self, body: bytes) -> Verdict:
         """POST one alarm, JSON in UTF-8. Raises nothing but CancelledError."""
-        template, session = self._template, self._session
-        if template is None or session is None:
-            return self._without_template
-        verdict, stale = await self._attempt(session, template, body)
+        verdict, stale = await self._attempt(body)
         if stale:
             # A kept connection was found closed before a byte was written: nothing can have arrived.
-            verdict, _ = await self._attempt(session, template, body)
+            verdict, _ = await self._attempt(body)
         return verdict
 
-    async def _attempt(
-        self, session: aiohttp.ClientSession, template: RequestTemplate, body: bytes
-    ) -> tuple[Verdict, bool]:
+    async def _attempt(self, body: bytes) -> tuple[Verdict, bool]:
+        template, session = self._template, self._session
+        if template is None or session is None:
+            return self._without_template, False
         exchange = Exchange(longest=LONGEST_ANSWER)
         try:
+            if self._target is None:
+                self._target = Target.of(template.url, session, **template.connection)
             now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            answer = await exchange.run(self._target_of(template, session), template.headers_for(body, now), body)
-            return self._judged(answer, template, now), False
+            answer = await exchange.run(self._target, template.headers_for(body, now), body)
+            if answer.broken is None or answer.status != 200:
+                return self._judged(answer, template, now), False
+            # A refusal whose text was cut off is still a refusal; a success is not a success.
+            verdict = replace(judge_failure(answer.broken, sent=True), status=200)
         except Exception as exc:
             verdict = judge_failure(exc, sent=exchange.sent)
-            return replace(verdict, message=one_line(template.redact(verdict.message), LONGEST_MESSAGE)), exchange.stale
-
-    def _target_of(self, template: RequestTemplate, session: aiohttp.ClientSession) -> Target:
-        if self._target is None or self._target[0] is not template:
-            self._target = (template, Target.of(template.url, session, **template.connection))
-        return self._target[1]
+        return replace(verdict, message=one_line(template.redact(verdict.message), LONGEST_MESSAGE)), exchange.stale
 
     def _judged(self, answer: Answer, template: RequestTemplate, now: datetime) -> Verdict:
-        if answer.broken is not None and answer.status == 200:
-            # A refusal whose text was cut off is still a refusal; a success is not a success.
-            lost = judge_failure(answer.broken, sent=True)
-            return replace(lost, status=200, message=one_line(template.redact(lost.message), LONGEST_MESSAGE))
         answered = (answer.status, answer.headers.get("Content-Type"), answer.body, template)
         if self._last_accepted is not None and answered == self._last_accepted[0]:
             return self._last_accepted[1]
@@ -116,7 +109,7 @@ class CocClient:
 
     def _prepare(self, settings: bytes) -> bool:
         try:
-            self._template = build_request(self._endpoint)
+            self._template, self._target = build_request(self._endpoint), None
         except EndpointProblem as exc:
             self._without_template = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
             return False
@@ -149,25 +142,19 @@ class RequestTemplate:
         return "<RequestTemplate>"
 
 
-class EndpointProblem(Exception):
-    """No request can be made with these settings."""
-
-    def __init__(self, message: str, hint: str, reason: Reason = Reason.ENDPOINT) -> None:
-        super().__init__(message)
-        self.hint, self.reason = hint, reason
-
-
 def build_request(endpoint: Endpoint) -> RequestTemplate:
-    """Read the TLS files too. EndpointProblem names the setting that cannot be used, without a secret."""
-    if problem := url_problem(endpoint.base_url):
-        raise EndpointProblem(f"base_url cannot be used: {problem}", "check base_url")
-    url = endpoint.report_url()
+    """Read the TLS files too. EndpointProblem where no request can be made."""
+    url, auth = endpoint.report_url(), endpoint.auth
     headers = _headers(endpoint, url)
-    signer = _signer(endpoint, url, headers)
+    signer = None
+    if isinstance(auth, AkSk):
+        signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
+        keys = {"access_key": auth.access_key.get(), "secret_key": auth.secret_key.get()}
+        signer = Signer(method="POST", path=url.raw_path, headers=signed, **keys)
     connection: dict[str, Any] = {}
     if url.scheme == "https":
-        connection = {"ssl": _tls(endpoint), "server_hostname": endpoint.server_name}
-    proxy = _proxy(endpoint)
+        connection = {"ssl": endpoint.tls_context(), "server_hostname": endpoint.server_name}
+    proxy = endpoint.proxy()
     if proxy is not None:
         connection["proxy"] = proxy.with_user(None)
         if proxy.user:
@@ -187,16 +174,11 @@ def snapshot(endpoint: Endpoint) -> bytes:
 
 def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
     auth = endpoint.auth
-    scope: dict[str, str] = {}
-    if isinstance(auth, Token):
-        scope = {"X-Auth-Token": auth.token.get()}
-    elif isinstance(auth, AkSk):
-        scope = auth.scope_headers()
+    scope = auth.headers()
     values = [*scope.values(), auth.access_key.get() if isinstance(auth, AkSk) else ""]
     if not all(value.isascii() and value.isprintable() for value in values):
-        raise EndpointProblem(
-            "a key, token or id holds characters no header can carry", "check auth", Reason.CREDENTIALS
-        )
+        message = "a key, token or id holds characters no header can carry"
+        raise EndpointProblem(message, "check auth", Reason.CREDENTIALS)
     return {
         "Host": url.host_port_subcomponent or "",
         "Content-Type": "application/json; charset=utf-8",
@@ -205,27 +187,3 @@ def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
         "Accept-Encoding": "identity",
         "User-Agent": f"coc-adapter/{__version__}",
     }
-
-
-def _signer(endpoint: Endpoint, url: URL, headers: dict[str, str]) -> Signer | None:
-    auth = endpoint.auth
-    if not isinstance(auth, AkSk):
-        return None
-    signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
-    access_key, secret_key = auth.access_key.get(), auth.secret_key.get()
-    return Signer(method="POST", path=url.raw_path, headers=signed, access_key=access_key, secret_key=secret_key)
-
-
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
-    try:
-        return endpoint.tls_context()
-    except (OSError, ValueError) as exc:
-        words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-        raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
-
-
-def _proxy(endpoint: Endpoint) -> URL | None:
-    try:
-        return endpoint.proxy()
-    except ValueError as exc:
-        raise EndpointProblem(str(exc), "check proxy_url") from None

@@ -12,10 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
-from adapter.coc.signing import AkSk
+from adapter.coc.verdict import Reason
 from adapter.secret import Secret
-
-__all__ = ["SITES", "AkSk", "Endpoint", "NoAuth", "Token", "is_forbidden_address", "url_problem"]
 
 SITES = {
     "cn": "https://coc.myhuaweicloud.com",
@@ -27,23 +25,62 @@ SITES = {
 PATH = "/v1/event/huawei/custom/"
 
 
+class EndpointProblem(Exception):
+    """No request can be made with these settings. The message names the setting and holds no secret."""
+
+    def __init__(self, message: str, hint: str, reason: Reason = Reason.ENDPOINT) -> None:
+        super().__init__(message)
+        self.hint, self.reason = hint, reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AkSk:
+    """An access key pair, permanent or temporary (then with its security token), and the scope it acts in."""
+
+    access_key: Secret
+    secret_key: Secret
+    security_token: Secret | None = None
+    project_id: str = ""
+    domain_id: str = ""  # instead of a project, for global credentials
+
+    def secrets(self) -> tuple[Secret | None, ...]:
+        return self.access_key, self.secret_key, self.security_token
+
+    def headers(self) -> dict[str, str]:
+        """The headers besides the date that say who asks; all of them are signed."""
+        token = self.security_token.get() if self.security_token else ""
+        named = {"X-Project-Id": self.project_id, "X-Domain-Id": self.domain_id, "X-Security-Token": token}
+        return {name: value for name, value in named.items() if value}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """An IAM token of project scope, valid for 24 h; its file is re-read on change."""
 
     token: Secret
 
+    def secrets(self) -> tuple[Secret | None, ...]:
+        return (self.token,)
+
+    def headers(self) -> dict[str, str]:
+        return {"X-Auth-Token": self.token.get()}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAuth:
     """Nothing but the integration key."""
+
+    def secrets(self) -> tuple[Secret | None, ...]:
+        return ()
+
+    def headers(self) -> dict[str, str]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """How one integration reaches COC. Times in seconds."""
 
-    name: str
     base_url: str  # scheme, host, port and perhaps a path before /v1; see `url_problem`
     integration_key: Secret
     auth: AkSk | Token | NoAuth
@@ -54,17 +91,19 @@ class Endpoint:
     cert_file: Path | None = None
     key_file: Path | None = None  # when the key is not in cert_file
     server_name: str | None = None  # the name the certificate must carry, when it is not the URL's host
-    proxy_url: Secret | str | None = None
+    proxy_url: Secret | None = None
     trust_env: bool = False  # take https_proxy, http_proxy and no_proxy from the environment
 
     def report_url(self) -> URL:
         """The URL of the custom event call, the key percent-encoded as the official SDK does it. Holds the secret."""
+        if problem := url_problem(self.base_url):
+            raise EndpointProblem(f"base_url cannot be used: {problem}", "check base_url")
         base = URL(self.base_url)
         path = f"{base.raw_path.rstrip('/')}{PATH}{quote(self.integration_key.get(), safe='~')}"
         return URL(f"{base.origin()}{path}", encoded=True)
 
     def proxy(self) -> URL | None:
-        """The proxy, credentials included. ValueError when its URL cannot be used."""
+        """The proxy, credentials included."""
         text = self.proxy_text()
         if not text:
             return None
@@ -73,27 +112,21 @@ class Endpoint:
         except ValueError:
             url = URL()
         if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("proxy_url must read http://[user:password@]host:port or https://...")
+            message = "proxy_url must read http://[user:password@]host:port or https://..."
+            raise EndpointProblem(message, "check proxy_url")
         return url
 
     def proxy_text(self) -> str:
         """The proxy's URL as it was given, from proxy_url or the environment; empty without one."""
-        given = self.proxy_url.get() if isinstance(self.proxy_url, Secret) else self.proxy_url
+        given = self.proxy_url.get() if self.proxy_url else ""
         return given or (_environment_proxy(URL(self.base_url)) if self.trust_env else None) or ""
 
     def secrets(self) -> Iterator[str]:
         """Every text that must not appear in a log, an answer or a metric."""
-        yield self.integration_key.get()
-        if isinstance(self.auth, AkSk):
-            yield self.auth.access_key.get()
-            yield self.auth.secret_key.get()
-            if self.auth.security_token is not None:
-                yield self.auth.security_token.get()
-        elif isinstance(self.auth, Token):
-            yield self.auth.token.get()
+        yield from (secret.get() for secret in (self.integration_key, *self.auth.secrets()) if secret)
         try:
             proxy = self.proxy()
-        except ValueError:
+        except EndpointProblem:
             return
         if proxy is not None and proxy.password:
             yield proxy.password
@@ -101,21 +134,20 @@ class Endpoint:
 
     def refresh_secrets(self) -> None:
         """Read every secret file again."""
-        secrets: list[Secret | str | None] = [self.integration_key, self.proxy_url]
-        if isinstance(self.auth, AkSk):
-            secrets += [self.auth.access_key, self.auth.secret_key, self.auth.security_token]
-        elif isinstance(self.auth, Token):
-            secrets.append(self.auth.token)
-        for secret in secrets:
-            if isinstance(secret, Secret):
+        for secret in (self.integration_key, *self.auth.secrets(), self.proxy_url):
+            if secret:
                 secret.refresh()
 
     def tls_context(self) -> ssl.SSLContext:
-        """A verifying context. OSError (ssl.SSLError is one) when a file cannot be read or is no certificate or key."""
-        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
-        if self.cert_file:
-            # A key that wants a pass phrase must fail, not ask on the terminal.
-            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None, password="")
+        """A context that verifies COC."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file:
+                # A key that wants a pass phrase must fail, not ask on the terminal.
+                context.load_cert_chain(self.cert_file, self.key_file, password="")
+        except (OSError, ValueError) as exc:
+            words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
+            raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
         return context
 
     def tls_files(self) -> tuple[bytes, ...]:

@@ -9,32 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
-from adapter.secret import Secret
-
 ALGORITHM = "SDK-HMAC-SHA256"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AkSk:
-    """An access key pair, permanent or temporary (then with its security token), and the scope it acts in."""
-
-    access_key: Secret
-    secret_key: Secret
-    security_token: Secret | None = None
-    project_id: str = ""
-    domain_id: str = ""  # instead of a project, for global credentials
-
-    def scope_headers(self) -> dict[str, str]:
-        """The headers besides the date that say who asks; all of them are signed."""
-        found = {"X-Project-Id": self.project_id, "X-Domain-Id": self.domain_id}
-        if self.security_token is not None:
-            found["X-Security-Token"] = self.security_token.get()
-        return {name: value for name, value in found.items() if value}
 
 
 def canonical_path(path: str) -> str:

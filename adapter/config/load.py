@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapter import mapping
-from adapter.coc.endpoint import Endpoint
-from adapter.config.schema import Context, Settings, WebhookSettings
+from adapter.config.schema import Context, IntegrationSettings, Settings, WebhookSettings
 from adapter.errors import ConfigError
 from adapter.lifecycle import Policy
-from adapter.mapping.render.request import Contract
 from adapter.secret import Secret
 from adapter.store.contract import Retention
 from adapter.validation import validate
@@ -24,26 +22,13 @@ _SECRETS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Integration:
-    """One COC integration key with its endpoint, credentials and the operator's choices."""
-
-    endpoint: Endpoint
-    contract: Contract
-    rate_limit: float  # reports per second, 0 = none
-
-    @property
-    def name(self) -> str:
-        return self.endpoint.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """adapter.yml, with the files read that it names. `shown` is the file's data with secrets masked."""
 
     path: Path
     store: Secret  # a URL that may hold a password
     mappings: Path
-    integrations: Mapping[str, Integration]
+    integrations: Mapping[str, IntegrationSettings]
     policy: Policy
     webhook: WebhookSettings
     bearer: Secret | None
@@ -75,10 +60,7 @@ def load_config(path: Path) -> Config:
         path=path,
         store=_store(settings, context),
         mappings=settings.mappings or mapping.shipped(),
-        integrations={
-            name: Integration(endpoint=item.endpoint(name), contract=item.contract(), rate_limit=item.rate_limit)
-            for name, item in settings.integrations.items()
-        },
+        integrations=settings.integrations,
         policy=settings.relay.policy(),
         webhook=settings.webhook,
         bearer=settings.webhook.secret("bearer_token"),

@@ -110,16 +110,10 @@ class AkSkAuth(Model):
     project_id: str = ""
     domain_id: str = ""
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if not self.secret("access_key") or not self.secret("secret_key"):
-            raise ValueError("aksk needs access_key(_file) and secret_key(_file)")
-        return self
-
     def credentials(self) -> AkSk:
         access_key, secret_key = self.secret("access_key"), self.secret("secret_key")
-        assert access_key is not None
-        assert secret_key is not None
+        if not access_key or not secret_key:
+            raise ValueError("aksk needs access_key(_file) and secret_key(_file)")
         return AkSk(
             access_key=access_key,
             secret_key=secret_key,
@@ -134,15 +128,10 @@ class TokenAuth(Model):
     token: InlineSecret = None
     token_file: SecretFile = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if not self.secret("token"):
-            raise ValueError("token needs token or token_file")
-        return self
-
     def credentials(self) -> Token:
         token = self.secret("token")
-        assert token
+        if not token:
+            raise ValueError("token needs token or token_file")
         return Token(token=token)
 
 
@@ -154,10 +143,15 @@ class WithoutAuth(Model):
 
 
 def _auth_type(value: Any) -> str:
-    kind = value.get("type", "aksk") if isinstance(value, dict) else getattr(value, "type", "")
-    return str(kind)
+    return str(value.get("type", "aksk")) if isinstance(value, dict) else ""
 
 
+def _complete(auth: _Auth) -> _Auth:
+    auth.credentials()
+    return auth
+
+
+_Auth = AkSkAuth | TokenAuth | WithoutAuth
 Auth = Annotated[
     Annotated[AkSkAuth, Tag("aksk")] | Annotated[TokenAuth, Tag("token")] | Annotated[WithoutAuth, Tag("none")],
     Discriminator(
@@ -166,6 +160,7 @@ Auth = Annotated[
         custom_error_message="auth must be none, or a mapping whose type is aksk, token or none",
     ),
     BeforeValidator(lambda value: {"type": value} if value == "none" else value),
+    AfterValidator(_complete),
 ]
 
 
@@ -208,11 +203,11 @@ class IntegrationSettings(Model):
             raise Problem(f"base_url cannot be used: {reason}", at=("base_url",))
         return self
 
-    def endpoint(self, name: str) -> Endpoint:
+    @property
+    def endpoint(self) -> Endpoint:
         key, tls = self.secret("integration_key"), self.tls_config
         assert key
         return Endpoint(
-            name=name,
             base_url=self.base_url or SITES[self.site or "cn"],
             integration_key=key,
             auth=self.auth.credentials(),
@@ -226,6 +221,7 @@ class IntegrationSettings(Model):
             key_file=tls.key_file,
         )
 
+    @property
     def contract(self) -> Contract:
         return Contract(self.alarm_name == "clean", self.require_application_id)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from adapter.coc.endpoint import NoAuth, Token
-from adapter.coc.signing import ALGORITHM, DATE_FORMAT, AkSk, Signer
+from adapter.coc.endpoint import AkSk, NoAuth, Token
+from adapter.coc.signing import ALGORITHM, DATE_FORMAT, Signer
 
 LARGEST_SKEW = 900.0  # seconds; other services on the same gateway document 15 minutes
 
@@ -72,7 +72,7 @@ def _signature(
         return _incorrect("X-Sdk-Date is not a date")
     if abs((now - date).total_seconds()) > LARGEST_SKEW:
         return _incorrect("signature expired, check X-Sdk-Date")
-    if any(headers.get(name, "") != value for name, value in auth.scope_headers().items()):
+    if any(headers.get(name, "") != value for name, value in auth.headers().items()):
         return _incorrect("project, domain or security token do not fit")
     others = {name: value for name, value in signed.items() if name != "x-sdk-date"}
     signer = Signer(method=method, path=path, headers=others, access_key=access_key, secret_key=auth.secret_key.get())

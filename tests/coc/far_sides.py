@@ -133,7 +133,9 @@ async def client_of(base: str | int, **changes: Any) -> AsyncIterator[CocClient]
     """An open client of a base_url, or of plain HTTP on a loopback port."""
     base_url = f"http://127.0.0.1:{base}" if isinstance(base, int) else base
     settings: dict[str, Any] = {"integration_key": Secret(value=KEY), "auth": NoAuth(), "timeout": 5.0} | changes
-    client = CocClient(Endpoint(name="shop", base_url=base_url, **settings), SystemClock())
+    if isinstance(proxy := settings.get("proxy_url"), str):
+        settings["proxy_url"] = Secret(value=proxy)
+    client = CocClient(Endpoint(base_url=base_url, **settings), SystemClock())
     await client.open()
     try:
         yield client

@@ -132,7 +132,7 @@ async def said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Said]:
 
 @pytest.mark.parametrize("auth", AUTHS)
 def test_what_is_kept_for_every_request_prints_no_secret(auth: str) -> None:
-    endpoint = Endpoint(name="a", base_url="https://coc.test", integration_key=Secret(value=KEY), auth=AUTHS[auth])
+    endpoint = Endpoint(base_url="https://coc.test", integration_key=Secret(value=KEY), auth=AUTHS[auth])
     Said().search(endpoint, build_request(endpoint))
 
 

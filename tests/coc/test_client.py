@@ -363,11 +363,10 @@ async def test_a_secret_that_somebody_else_refreshed_is_noticed_all_the_same(tmp
 def test_an_endpoint_prints_no_secret() -> None:
     auth = AkSk(access_key=Secret(value="canary1"), secret_key=Secret(value="canary2"))
     endpoint = Endpoint(
-        name="shop",
         base_url=SITES["cn"],
         integration_key=Secret(value="canary3"),
         auth=auth,
         proxy_url=Secret(value="http://u:canary4@p:1"),
     )
     assert "canary" not in repr(endpoint)
-    assert "canary" not in repr(Endpoint(name="x", base_url="", integration_key=Secret(value="canary"), auth=NoAuth()))
+    assert "canary" not in repr(Endpoint(base_url="", integration_key=Secret(value="canary"), auth=NoAuth()))

@@ -78,7 +78,7 @@ def ours(base_url: str, key: str, auth: dict[str, str]) -> CocClient:
     }
     scope = {name: auth[name] for name in ("project_id", "domain_id") if name in auth}
     credentials = AkSk(**secrets, **scope)  # type: ignore[arg-type]
-    endpoint = Endpoint(name="x", base_url=base_url, integration_key=Secret(value=key), auth=credentials)
+    endpoint = Endpoint(base_url=base_url, integration_key=Secret(value=key), auth=credentials)
     return CocClient(endpoint, SystemClock())
 
 

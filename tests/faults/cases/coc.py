@@ -262,7 +262,7 @@ async def name_service(folder: Path, *, rounds: int) -> CaseResult:
         async with sandbox() as coc:
             for _ in range(rounds):
                 endpoint = Endpoint(
-                    name="shop", base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY),
+                    base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY),
                     auth=NoAuth(), timeout=2.0,
                 )  # fmt: skip
                 client = CocClient(endpoint, SystemClock())

@@ -7,9 +7,10 @@ unexpectedly (`no`, `1:30`, `010`, dates) stay text; only true/false, null, plai
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -87,16 +88,34 @@ class YamlFile:
         return self._marks.get(loc, Mark(1, 1))
 
     def position(self, loc: Loc, offset: int) -> tuple[int, int]:
-        """Line and column of a character of a text, however the text is quoted; its end for an offset beyond it."""
+        """Line and column of a character of a text, however the text is quoted.
+
+        For white space and beyond the text it is the end of what stands before.
+        """
         text = self.data
         for part in loc:
             text = text[part]
-        cursor = _Cursor(self.lines, self.mark(loc))
-        for char in text[:offset]:
-            cursor.skip(char)
-        if offset < len(text):
-            cursor.find(text[offset])
-        return cursor.line, cursor.col + 1
+        mark = self.mark(loc)
+        # Quotes and folded lines change nothing but white space, so that the other characters can be counted.
+        before = sum(not char.isspace() for char in text[:offset])
+        places = [(mark.line, mark.col, mark.col), *islice(self._characters(mark), before + 1)]
+        if text[offset : offset + 1].strip():
+            line, col, _ = places[before + 1]
+        else:
+            line, _, col = places[before]
+        return line, col
+
+    def _characters(self, mark: Mark) -> Iterator[tuple[int, int, int]]:
+        """Line, column and column behind it of each character of a text that is not white space."""
+        first, col = (mark.line + 1, 0) if mark.style in ("|", ">") else (mark.line, mark.col - 1)
+        pattern = _CHARACTERS.get(mark.style or "", _CHARACTER)
+        if mark.style in _CHARACTERS:
+            col += 1
+        for number in range(first, len(self.lines) + 1):
+            for found in pattern.finditer(self.lines[number - 1], col):
+                if not (mark.style == '"' and found[0].startswith("\\") and _is_space(found[0])):
+                    yield number, found.start() + 1, found.end() + 1
+            col = 0
 
     def finding(
         self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
@@ -127,7 +146,7 @@ class YamlFile:
             mark = exc.problem_mark or exc.context_mark
             line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             self.findings.append(self.finding_at(line, col, f"not YAML: {exc.problem or exc.context}"))
-        except (yaml.YAMLError, RecursionError) as exc:
+        except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: 5000 digits, "\U00110000"
             reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
             self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
         finally:
@@ -185,56 +204,16 @@ class YamlFile:
         self.findings.append(self.finding_at(mark.line + 1, mark.column + 1, message, hint))
 
 
-_ESCAPES: Final = {"x": 4, "u": 6, "U": 10}  # length in double quotes, backslash included; any other has 2
+_CHARACTERS: Final = {"'": re.compile(r"''|\S"), '"': re.compile(r"\\(?:x.{2}|u.{4}|U.{8}|.)|\S")}
+_CHARACTER: Final = re.compile(r"\S")
+"""By quoting, a character as it is written."""
 
 
-class _Cursor:
-    """Follows a text through the raw lines of its scalar, where white space may stand for breaks and indentation."""
-
-    def __init__(self, lines: list[str], mark: Mark) -> None:
-        self._lines = lines
-        self._style = mark.style
-        self.line = mark.line
-        self.col = mark.col - 1
-        if self._style in ("|", ">"):
-            self._next_line()
-        elif self._style in ("'", '"'):
-            self.col += 1
-
-    def find(self, char: str) -> None:
-        """Move to `char`."""
-        while self.line <= len(self._lines):
-            raw = self._here()
-            if raw == "\\" and self._style == '"' and not self._lines[self.line - 1][self.col + 1 :].strip():
-                self._next_line()  # a backslash at the end of a line joins it with the next one
-                self.col = len(self._lines[self.line - 1]) - len(self._lines[self.line - 1].lstrip())
-            elif char.isspace():
-                return
-            elif raw == "":
-                self._next_line()
-            elif raw.isspace():
-                self.col += 1
-            else:
-                return
-
-    def skip(self, char: str) -> None:
-        """Move behind `char`."""
-        self.find(char)
-        raw = self._here()
-        if raw == "\\" and self._style == '"':
-            kind = self._lines[self.line - 1][self.col + 1 : self.col + 2]
-            self.col += _ESCAPES.get(kind, 2)
-        elif raw == "'" and self._style == "'":
-            self.col += 2
-        elif raw and not (char.isspace() and not raw.isspace()):
-            self.col += 1
-
-    def _here(self) -> str:
-        return self._lines[self.line - 1][self.col : self.col + 1] if self.line <= len(self._lines) else ""
-
-    def _next_line(self) -> None:
-        self.line += 1
-        self.col = 0
+def _is_space(escape: str) -> bool:
+    """Whether an escape in double quotes is white space, as a backslash at the end of a line is."""
+    kind, code = escape[1:2], escape[2:]
+    char = chr(int(code, 16)) if code else yaml.scanner.Scanner.ESCAPE_REPLACEMENTS.get(kind, " ")
+    return char.isspace()
 
 
 def read(path: Path, *, secrets: Collection[str] = ()) -> YamlFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +44,15 @@ def test_a_continued_line_in_double_quotes_is_followed() -> None:
     file = YamlFile("a.yaml", b'field: "ab\\\n   cd"\n')
     assert file.data == {"field": "abcd"}
     assert file.position(("field",), 2) == (2, 4)
+
+
+@pytest.mark.parametrize("value", [b'"\\U00110000"', b"1" * 5000])
+def test_a_value_that_cannot_be_converted_is_a_finding(value: bytes) -> None:
+    (finding,) = YamlFile("a.yaml", b"a: " + value).findings
+    assert finding.message.startswith("not YAML: ")
+
+
+def test_escaped_white_space_is_followed() -> None:
+    file = YamlFile("a.yaml", b'field: "a\\n\\x20b\\x41"\n')
+    assert file.data == {"field": "a\n bA"}
+    assert [file.position(("field",), offset) for offset in (0, 3, 4)] == [(1, 9), (1, 16), (1, 17)]

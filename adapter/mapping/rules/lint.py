@@ -75,8 +75,8 @@ class _Linter:
             self._reach(rule)
             if takes_all and not self.catch_all:
                 self.catch_all = f"rule {rule.name!r} of {self._file.name}"
-            for field, text in rule.fields.items():
-                if (loc := rule.locs[field]) not in checked:
+            for field, (text, loc) in rule.fields.items():
+                if loc not in checked:
                     checked.add(loc)
                     self._field(loc, field, text)
             self._required(rule)

@@ -18,14 +18,13 @@ RESERVED: Final = frozenset((*NOTES, *BY_NAME, ADDITIONAL))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule with the defaults of its file. Keys of `fields` are COC's fields and `additional.KEY`."""
+    """One rule with the defaults of its file."""
 
     name: str
     when: str | None
     drop: bool
-    fields: Mapping[str, str]
-    loc: Loc  # of the rule
-    locs: Mapping[str, Loc]  # of each field's text, which may stand in `defaults`
+    fields: Mapping[str, tuple[str, Loc]]  # COC's field or `additional.KEY` -> text and its place, maybe in `defaults`
+    loc: Loc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,12 @@ class RuleSet:
                     "name": file.name,
                     "lookup": file.lookup,
                     "rules": [
-                        {"name": rule.name, "when": rule.when, "drop": rule.drop, "fields": dict(rule.fields)}
+                        {
+                            "name": rule.name,
+                            "when": rule.when,
+                            "drop": rule.drop,
+                            "fields": {field: text for field, (text, _) in rule.fields.items()},
+                        }
                         for rule in file.rules
                     ],
                 }
@@ -67,5 +71,4 @@ class RuleSet:
         """A finding at one template of the set."""
         owner = self.files[file]
         broken = owner.rules[rule]
-        loc = (*broken.loc, WHEN) if field == WHEN else broken.locs.get(field, broken.loc)
-        return owner.source.finding(loc, message)
+        return owner.source.finding((*broken.loc, WHEN) if field == WHEN else broken.fields[field][1], message)

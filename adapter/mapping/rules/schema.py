@@ -66,8 +66,7 @@ def _extra_name(name: str) -> str:
 
 
 def _table(table: dict[str, Any]) -> dict[str, Any]:
-    problems = list(_untyped(table, ()))
-    if problems:
+    if problems := _untyped(table, ()):
         raise Problems(problems)
     return table
 
@@ -133,48 +132,30 @@ class _File(BaseModel):
 def read_file(source: YamlFile, name: str) -> tuple[MappingFile, list[Finding]]:
     """The rules of the right shape, and every finding about the others and about the file itself."""
     findings = list(source.findings)
-    rules: list[Rule] = []
-    lookup: dict[str, Any] = {}
-    if source.data is None and not findings:
-        findings.append(source.finding((), "the file is empty", "it needs a list `rules`"))
-    elif source.data is not None:
+    file = None
+    if source.data is not None:
         file, problems = validate(source, _File)
         findings += problems
-        if file:
-            lookup = file.lookup
-            defaults = file.defaults.texts(("defaults",))
-            for number in range(len(file.rules)):
-                rule, problems = _read_rule(source, ("rules", number), defaults)
-                findings += problems
-                rules += [rule] if rule else []
-            findings += _names_twice(source, rules)
-    return MappingFile(source=source, name=name, lookup=lookup, rules=tuple(rules)), findings
-
-
-def _read_rule(source: YamlFile, loc: Loc, defaults: dict[str, tuple[str, Loc]]) -> tuple[Rule | None, list[Finding]]:
-    rule, findings = validate(source, _Rule, loc)
-    if rule is None:
-        return None, findings
-    if not (rule.drop or rule.maps or defaults):
-        return None, [source.finding(loc, "the rule neither maps nor drops", "give it `alarm:` or `drop: true`")]
-    texts = {} if rule.drop else {**defaults, **rule.alarm.texts((*loc, "alarm"))}
-    return Rule(
-        name=rule.name,
-        when=rule.when,
-        drop=rule.drop,
-        fields={field: text for field, (text, _) in texts.items()},
-        loc=loc,
-        locs={field: where for field, (_, where) in texts.items()},
-    ), []
-
-
-def _names_twice(source: YamlFile, rules: list[Rule]) -> list[Finding]:
-    findings = []
-    lines: dict[str, int] = {}
-    for rule in rules:
-        loc = (*rule.loc, "name")
+    elif not findings:
+        findings.append(source.finding((), "the file is empty", "it needs a list `rules`"))
+    rules: list[Rule] = []
+    lines: dict[str, int] = {}  # of the first rule of each name
+    defaults = file.defaults.texts(("defaults",)) if file else {}
+    for number in range(len(file.rules) if file else 0):
+        loc = ("rules", number)
+        rule, problems = validate(source, _Rule, loc)
+        findings += problems
+        if rule is None:
+            continue
+        if not (rule.drop or rule.maps or defaults):
+            hint = "give it `alarm:` or `drop: true`"
+            findings.append(source.finding(loc, "the rule neither maps nor drops", hint))
+            continue
+        named = (*loc, "name")
         if rule.name in lines:
             hint = f"the first stands in line {lines[rule.name]}"
-            findings.append(source.finding(loc, f"a second rule named {rule.name!r}", hint))
-        lines.setdefault(rule.name, source.mark(loc).line)
-    return findings
+            findings.append(source.finding(named, f"a second rule named {rule.name!r}", hint))
+        lines.setdefault(rule.name, source.mark(named).line)
+        fields = {} if rule.drop else {**defaults, **rule.alarm.texts((*loc, "alarm"))}
+        rules.append(Rule(name=rule.name, when=rule.when, drop=rule.drop, fields=fields, loc=loc))
+    return MappingFile(source=source, name=name, lookup=file.lookup if file else {}, rules=tuple(rules)), findings

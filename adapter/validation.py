@@ -1,12 +1,8 @@
-"""Validates YAML files that people edit and reports every error with file, line and column.
+"""Validates YAML files that people edit by pydantic models; every error has file, line and column.
 
-adapter.yml, the web config, mapping files and mapping tests are pydantic models. A validator reports an error by
-raising ValueError with the message that the person reads, or Problem where it has a hint or means a part of its value.
-A validator of dict keys points at the key.
-
-Two settings of a model shape messages. `title`, with its article, names the model: "unknown key 'x' in a rule", "a rule
-must be a mapping of name, when, ...". A field's `description` names its content: "rules must be a list of at least one
-rule", and is the hint where the field is missing.
+A validator raises ValueError with the message that the person reads, or Problem where it has a hint or means a part of
+its value. A model's `title`, with its article, is its name in messages: "unknown key 'x' in a rule". The `description`
+of a field names its content: "rules must be a list of at least one rule", and is the hint where the field is missing.
 """
 
 from __future__ import annotations
@@ -45,10 +41,7 @@ _KINDS: Final = {dict: "a mapping", list: "a list", str: "text", bool: "true or 
 
 
 class Problem(ValueError):
-    """An error that a validator found.
-
-    `at` leads from the validated value to the part that is wrong; `at_key` points at the part's key, not its value.
-    """
+    """`at` leads from the validated value to the part that is wrong; `at_key` points at the part's key."""
 
     def __init__(self, message: str, hint: str = "", *, at: Loc = (), at_key: bool = False) -> None:
         super().__init__(message)

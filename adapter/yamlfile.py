@@ -137,8 +137,8 @@ class YamlFile:
         return Finding(self.name, line, col, message, hint, source)
 
     def _load(self, text: str) -> None:
-        loader = _Loader(text)
         try:
+            loader = _Loader(text)
             node = loader.get_single_node()
             if node is not None:
                 self.data = self._value(loader, node, ())
@@ -149,8 +149,6 @@ class YamlFile:
         except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: 5000 digits, "\U00110000"
             reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
             self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
-        finally:
-            loader.dispose()
 
     def _value(self, loader: _Loader, node: yaml.Node, loc: Loc, key: yaml.Node | None = None) -> Any:
         if len(self._marks) == MAX_NODES:

@@ -46,8 +46,8 @@ def test_a_continued_line_in_double_quotes_is_followed() -> None:
     assert file.position(("field",), 2) == (2, 4)
 
 
-@pytest.mark.parametrize("value", [b'"\\U00110000"', b"1" * 5000])
-def test_a_value_that_cannot_be_converted_is_a_finding(value: bytes) -> None:
+@pytest.mark.parametrize("value", [b'"\\U00110000"', b"1" * 5000, b"\x01"])
+def test_a_value_that_cannot_be_read_is_a_finding(value: bytes) -> None:
     (finding,) = YamlFile("a.yaml", b"a: " + value).findings
     assert finding.message.startswith("not YAML: ")
 

@@ -179,7 +179,6 @@ def _texts(node: nodes.Node) -> list[tuple[int, str]]:
 
 # One template: names, members, filters and tests -------------------------------------------------------------------
 
-_RECORDS: Final = {"alert": ALERT_NAMES, "group": GROUP_NAMES}
 _TEXTS: Final = ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
 _METHODS: Final = ("items", "keys", "values", "get")
 _ABSENCE: Final = ("defined", "undefined", "none")
@@ -195,7 +194,7 @@ class _Template(NodeVisitor):
         """`tables`: the names of the file's lookup tables."""
         self.mistakes: list[Mistake] = []
         self.tables: set[str] = set()
-        self._all_tables = tables
+        self._members = {"lookup": tuple(tables), "alert": ALERT_NAMES, "group": GROUP_NAMES}
         self._local: set[str] = set()
         parsed = parse_with_offsets(source, expression=expression)
         self.tree = None if isinstance(parsed, Mistake) else parsed
@@ -214,7 +213,7 @@ class _Template(NodeVisitor):
         elif node.name in self._local or node.name in HELPERS:
             pass
         elif node.name == "lookup":
-            self.tables.update(self._all_tables)  # `lookup` as a whole: any table may be read
+            self.tables.update(self._members["lookup"])  # `lookup` as a whole: any table may be read
         elif node.name not in NAMES:
             hint = nearest(node.name, NAMES) or f"known are {', '.join(NAMES)}; text goes in quotes"
             self._add(node.lineno, f"unknown name {node.name!r}", hint)
@@ -240,27 +239,20 @@ class _Template(NodeVisitor):
         owner = node.node.name if isinstance(node.node, nodes.Name) else ""
         if name.startswith("__") and not _is_texts(node.node):
             self._add(node.lineno + 1, f"{name!r} is out of reach of a template")
-        if owner == "lookup" and owner not in self._local:
-            self._table(node.lineno + 1, name)
-        elif owner in _RECORDS and owner not in self._local:
-            self._record(node.lineno + 1, owner, name)
-        else:
+        if owner in self._local or owner not in self._members:
             self.generic_visit(node)
-
-    def _table(self, lineno: int, name: str) -> None:
-        if name in self._all_tables:
-            self.tables.add(name)
-        else:
-            self.tables.update(self._all_tables)  # the table that was meant must not be reported as unused
-            known = tuple(self._all_tables)
-            hint = nearest(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
-            self._add(lineno, f"this file has no lookup table {name!r}", hint)
-
-    def _record(self, lineno: int, owner: str, name: str) -> None:
-        known = _RECORDS[owner]
+            return
+        known = self._members[owner]
+        message = f"{owner} has no {name!r}"
+        hint = nearest(name, known) or f"it has {', '.join(known) or 'none'}"
+        if owner == "lookup":
+            # The table that was meant must not be reported as unused.
+            self.tables.update([name] if name in known else known)
+            message = f"this file has no lookup table {name!r}"
+        elif name in NAMES:
+            hint = f"write {name} alone"
         if name not in known:
-            hint = f"write {name} alone" if name in NAMES else nearest(name, known) or f"it has {', '.join(known)}"
-            self._add(lineno, f"{owner} has no {name!r}", hint)
+            self._add(node.lineno + 1, message, hint)
 
     def visit_Call(self, node: nodes.Call) -> None:
         function = node.node

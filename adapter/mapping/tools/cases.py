@@ -35,8 +35,6 @@ from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 
 _ABSENT: Final = ("", None)
-_STARTS: Final = "2026-01-02T03:04:05Z"
-_ENDS: Final = "2026-01-02T04:05:06Z"
 
 
 class CaseResult(NamedTuple):
@@ -119,7 +117,6 @@ def _alarm_key(name: str) -> str:
 
 
 LabelSet = dict[str, Annotated[str, BeforeValidator(_label_value)]]
-FieldValue = Annotated[str, BeforeValidator(_field_value)]
 
 
 class _Model(BaseModel):
@@ -154,7 +151,7 @@ class _Group(_Model):
 class _Alarm(BaseModel):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[Annotated[str, AfterValidator(_alarm_key)], Any] = Field(init=False)
-    additional: dict[str, FieldValue] = {}
+    additional: dict[str, Annotated[str, BeforeValidator(_field_value)]] = {}
 
     def fields(self) -> dict[str, Any]:
         extra = self.__pydantic_extra__
@@ -198,14 +195,14 @@ class _Case(_Model):
     _request: RenderRequest = PrivateAttr()
 
     @model_validator(mode="after")
-    def _read_alert(self, info: ValidationInfo) -> Self:
+    def _read_alert(self, info: ValidationInfo[Path]) -> Self:
         """`info.context` is the folder of the file, from which the path of a payload counts."""
-        if ("alert" in self.model_fields_set) == ("payload" in self.model_fields_set):
+        given = self.model_fields_set & {"alert", "payload"}
+        if len(given) != 1:
             raise Problem("a case has either an alert or a payload")
-        at = "payload" if "payload" in self.model_fields_set else "alert"
+        (at,) = given
         try:
-            body = ((info.context or Path()) / self.payload).read_bytes() if at == "payload" else self._body()
-            webhook = parse_webhook(body)
+            webhook = parse_webhook(self._body() if at == "alert" else (info.context / self.payload).read_bytes())
         except OSError as exc:
             raise Problem(f"cannot be read: {exc.strerror or exc}", at=(at,)) from exc
         except PayloadError as exc:
@@ -228,17 +225,17 @@ class _Case(_Model):
 
     def _body(self) -> bytes:
         """A webhook body with the case's alert; what the case does not say is filled in."""
-        labels, annotations = self.alert.labels, self.alert.annotations
+        given = {"labels": {}, "annotations": {}, **self.alert.given()}
         group = {
             "receiver": "coc",
             "groupLabels": {},
-            "commonLabels": labels,
-            "commonAnnotations": annotations,
+            "commonLabels": given["labels"],
+            "commonAnnotations": given["annotations"],
             "externalURL": "https://alertmanager.example",
             **self.group.given(),
         }
-        times = {"startsAt": _STARTS, "endsAt": _ENDS if self.alert.status == "resolved" else ""}
-        alert = {"status": "firing", **times, **self.alert.given(), "labels": labels, "annotations": annotations}
+        ends = "2026-01-02T04:05:06Z" if self.alert.status == "resolved" else ""
+        alert = {"status": "firing", "startsAt": "2026-01-02T03:04:05Z", "endsAt": ends, **given}
         return to_json({**group, "alerts": [alert]})
 
 

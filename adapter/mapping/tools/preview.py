@@ -26,10 +26,7 @@ _CONTRACT: Final = Contract()
 
 
 def check(directory: Path) -> Sequence[Finding]:
-    """Every finding of a directory of mapping files, warnings included.
-
-    The rules are read, compiled and tried as by a reload. Runs an event loop of its own, so call it from none.
-    """
+    """Every finding of a directory, warnings included; its rules are read, compiled and tried as by a reload."""
     try:
         return asyncio.run(_findings(directory))
     except MappingError as exc:

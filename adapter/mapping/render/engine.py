@@ -14,7 +14,7 @@ from jinja2 import TemplateError, nodes
 from jinja2.runtime import Context
 
 from adapter.errors import RenderError, one_line
-from adapter.mapping.render.body import Composed, Origin, Subject, all_fall_back, compose
+from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose
 from adapter.mapping.render.request import FailureReason, Fallback, Reason
 from adapter.mapping.rules.language import (
     WHEN,
@@ -193,13 +193,13 @@ class Program:
         rule = self._choose(context, problems)
         if rule is None:
             problems.update(all_fall_back(Reason.NO_RULE, subject.contract))
-            return _outcome(None, None, compose(subject, Origin(None, None, self._revision), {}, problems))
+            return Outcome(None, None, False, *compose(subject, Origin(None, None, self._revision), {}, problems))
         if rule.drop:
             fallbacks = [Fallback(name, *why) for name, why in problems.items()]
             return Outcome(rule.name, rule.mapping, True, fallbacks, [], None)
         values = self._fields(rule, context, problems)
-        composed = compose(subject, Origin(rule.name, rule.mapping, self._revision), values, problems)
-        return _outcome(rule.name, rule.mapping, composed)
+        origin = Origin(rule.name, rule.mapping, self._revision)
+        return Outcome(rule.name, rule.mapping, False, *compose(subject, origin, values, problems))
 
     def try_out(self, rule: Rule, subject: Subject, integration: str) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
@@ -276,7 +276,3 @@ def _with_condition(before: FailureReason | None, rule: str, why: FailureReason)
     if before is None:
         return FailureReason(why.reason, detail[:MAX_DETAIL])
     return FailureReason(before.reason, f"{before.detail}; {detail}"[:MAX_DETAIL])
-
-
-def _outcome(rule: str | None, mapping: str | None, composed: Composed) -> Outcome:
-    return Outcome(rule, mapping, False, composed.fallbacks, composed.clipped, composed.body)

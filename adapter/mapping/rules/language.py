@@ -39,12 +39,14 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
     """In which a dot reaches a key of the data and never a method of the dictionary."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        return self.getitem(obj, attribute) if isinstance(obj, (Texts, Record)) else super().getattr(obj, attribute)
+        if type(obj) is Texts:  # most of all accesses
+            return obj[attribute]
+        return self.getitem(obj, attribute) if type(obj) is Record else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Texts):
+        if type(obj) is Texts:
             return obj[argument]
-        if isinstance(obj, Record):
+        if type(obj) is Record:
             return obj[argument] if argument in obj else self.undefined(hint=f"there is no {argument!r}")
         return super().getitem(obj, argument)
 

@@ -104,11 +104,13 @@ class PlainRenderer:
         self.drop: set[str] = set()
         self.level = ""  # alarmLevel of every alarm; empty: the built-in one
 
-    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]:
-        results = [self._levelled(fallback(job, self.revision, FallbackReason.NO_RULE)) for job in jobs]
+    async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        results = [self._levelled(fallback(request, self.revision, FallbackReason.NO_RULE)) for request in requests]
         return [
-            item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None) if job.alarm_id in self.drop else item
-            for job, item in zip(jobs, results, strict=True)
+            item._replace(rule="rule", mapping="m.yaml", dropped=True, json=None)
+            if request.alarm_id in self.drop
+            else item
+            for request, item in zip(requests, results, strict=True)
         ]
 
     def _levelled(self, item: RenderResult) -> RenderResult:

@@ -105,7 +105,7 @@ class Bucket(NamedTuple):
     """A token bucket over monotonic seconds, so that a rate holds over any second."""
 
     rate: float  # tokens per second; 0 = no limit
-    tokens: float = 1.0  # below 0: taken in advance by those who wait
+    tokens: float = 1.0
     at: float = 0.0
 
     def filled(self, now: float) -> Bucket:
@@ -117,7 +117,7 @@ class Bucket(NamedTuple):
         return self._replace(tokens=self.tokens - count)
 
     def available(self, wanted: int) -> int:
-        return wanted if self.rate <= 0 else max(0, min(wanted, int(self.tokens + _ROUNDING)))
+        return wanted if self.rate <= 0 else min(wanted, int(self.tokens + _ROUNDING))
 
     @property
     def wait(self) -> float:

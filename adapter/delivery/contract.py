@@ -13,7 +13,7 @@ from adapter.store.contract import Settled, Settlement
 class Renderer(Protocol):
     """Renders by the mapping revision in force: one result for each request, in order."""
 
-    async def render(self, jobs: Sequence[RenderRequest]) -> list[RenderResult]: ...
+    async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]: ...
 
 
 class Reporter(Protocol):

@@ -4,7 +4,7 @@
     ----------------  --------------------------------------  ---------------------------------------------------
     alarm, refresh    send                                    send
     update            unneeded if COC has it so, else send;   send: nothing of this episode was accepted yet
-                      in doubt send: COC may hold another
+                      send if maybe sent: COC may hold another
     ok                send, identified as COC accepted it     send if this episode was never tried, or may have been
                                                               accepted; else dropped or discarded like its alarm
     reassert          the state of its alert, like alarm or ok, but never unneeded

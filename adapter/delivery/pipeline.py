@@ -61,6 +61,7 @@ class Delivery:
         self._rendered: asyncio.Queue[Ready] = asyncio.Queue()
         self._settlements: asyncio.Queue[Settlement] = asyncio.Queue()
         self._held = self._held_bytes = 0  # reports and bytes of their alerts, from claim to settlement
+        self._more_due = False  # the last claim gave as many as it was asked for
         self._nudge = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
 
@@ -111,7 +112,7 @@ class Delivery:
         claimed = await self._claim(wanted)
         if claimed.claims:
             await self._render(claimed.claims)
-        if len(claimed.claims) < wanted:
+        if not self._more_due:
             due = POLL_SECONDS if claimed.next_due is None else claimed.next_due
             await self._wait(min(POLL_SECONDS, max(due, LEAST_SECONDS)))
 
@@ -131,7 +132,8 @@ class Delivery:
         except StoreUnavailable:
             throttle.ignore_delay |= ignore_delay
             raise
-        throttle.ignore_delay |= ignore_delay and len(claimed.claims) == wanted  # more may wait
+        self._more_due = len(claimed.claims) == wanted
+        throttle.ignore_delay |= ignore_delay and self._more_due
         self._held += len(claimed.claims)
         self._held_bytes += _size(claimed.claims)
         return claimed
@@ -171,14 +173,13 @@ class Delivery:
 
     async def _send_loop(self) -> None:
         while True:
-            ready = await self._rendered.get()
-            async with self._throttle as admitted:
+            ready = await self._throttle.take(self._rendered)
+            with self._throttle as admitted:
                 settlement = await self._sender.send(ready) if admitted else self._unsent(ready)
             self._settlements.put_nowait(settlement)
             self._rendered.task_done()
             if self._throttle.probing:
-                self._give_back()
-                self._nudge.set()
+                self._nudge.set()  # the time of the next probe has changed
 
     def _give_back(self) -> None:
         """Settle all that is rendered and waits to be sent as still pending."""
@@ -204,7 +205,8 @@ class Delivery:
                     self._observer.report_settled(settlement, result)
             except Exception:
                 logger.exception("%s", "settlements cannot be counted (a bug in the adapter)")
-            if settled and settled[-1][1].pending > self._held:
+            # Where replicas share the store, `pending` may lack what others accepted in the last seconds.
+            if self._more_due or (settled and settled[-1][1].pending > self._held):
                 self.wake()
             for _ in batch:
                 self._settlements.task_done()
@@ -212,7 +214,7 @@ class Delivery:
     # from outside ---------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something is pending that this delivery does not hold."""
+        """Something is pending that is not held here."""
         if self._wanted() > 0:
             self._nudge.set()
 

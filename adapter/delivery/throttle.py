@@ -5,9 +5,11 @@ Keeps the state and tells the log and the observer when it changes. `backoff` de
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
+from typing import Final, TypeVar
 
 from adapter.alarm import Pause
 from adapter.clock import Clock
@@ -16,16 +18,15 @@ from adapter.delivery.backoff import Breaker, Bucket, Refusals
 from adapter.delivery.contract import Observer
 from adapter.logs import event
 
-PROBE_SECONDS = 60.0  # between probes of an integration that paused itself
+T = TypeVar("T")
+
+PROBE_SECONDS: Final = 60.0  # between probes of an integration that paused itself
 
 logger = logging.getLogger(__name__)
 
 
 class Throttle:
-    """Each report is sent inside `async with throttle as admitted`.
-
-    Entering waits for the rate limit, and for nothing else: what is not admitted goes back to the store.
-    """
+    """Each report is taken by `take` and sent inside `with throttle as admitted`; if not admitted, it is given back."""
 
     def __init__(
         self, name: str, *, limit: int, rate: float, clock: Clock, jitter: Callable[[], float], observer: Observer
@@ -40,22 +41,31 @@ class Throttle:
         self._limit, self._active = limit, 0  # reports being sent, at most and now
         self._clock, self._jitter, self._observer = clock, jitter, observer
         self._refusals = Refusals()
-        self._bucket = Bucket(rate, at=clock.monotonic())
+        self._bucket, self._turn = Bucket(rate, at=clock.monotonic()), asyncio.Lock()
         self._probe_at = 0.0
         self._pause_changed_at = -math.inf
 
-    async def __aenter__(self) -> bool:
-        if self._bucket.rate > 0 and self._active < self._allowed():
-            self._bucket = self._bucket.filled(self._clock.monotonic())
-            wait = self._bucket.wait
-            self._bucket = self._bucket.take(1)
-            if wait:
+    async def take(self, queue: asyncio.Queue[T]) -> T:
+        """The next of `queue`, as the rate limit allows. What waits for the rate limit stays in the queue."""
+        if self._bucket.rate <= 0:
+            return await queue.get()
+        async with self._turn:
+            while wait := self._filled().wait:
                 await self._clock.sleep(wait)
+            taken = await queue.get()
+            self._bucket = self._bucket.take(1)
+            return taken
+
+    def _filled(self) -> Bucket:
+        self._bucket = self._bucket.filled(self._clock.monotonic())
+        return self._bucket
+
+    def __enter__(self) -> bool:
         admitted = self._active < self._allowed()
         self._active += 1
         return admitted
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._active -= 1
 
     def _allowed(self) -> int:
@@ -84,8 +94,7 @@ class Throttle:
         most = 2 * self._limit
         if self._bucket.rate <= 0:
             return most
-        self._bucket = self._bucket.filled(self._clock.monotonic())
-        return min(most, self._active + int(self._bucket.rate) + self._bucket.available(most))
+        return min(most, self._active + int(self._bucket.rate) + self._filled().available(most))
 
     def hold(self) -> float:
         """Seconds until more may be sent if nothing else happens; 0 if that alone changes nothing."""
@@ -97,7 +106,7 @@ class Throttle:
     def set_rate(self, rate: float) -> None:
         """Reports a second from now on, 0 for no limit; what was saved up at the old rate stays."""
         if rate != self._bucket.rate:
-            self._bucket = self._bucket.filled(self._clock.monotonic())._replace(rate=rate)
+            self._bucket = self._filled()._replace(rate=rate)
 
     def credentials_changed(self) -> None:
         """The next probe is due, and a refusal of the old credentials no longer counts."""

@@ -29,7 +29,7 @@ def broken(alarms: int = 2, failures: int = OPEN_AFTER) -> Breaker:
     return breaker
 
 
-def test_it_opens_after_five_failures_in_a_row_over_two_alarms() -> None:
+def test_a_breaker_opens_after_five_failures_in_a_row_over_two_alarms() -> None:
     assert not broken(failures=OPEN_AFTER - 1).open
     assert broken().open
 
@@ -38,7 +38,7 @@ def test_one_alarm_alone_never_opens_it() -> None:
     assert not broken(alarms=1, failures=50).open
 
 
-def test_it_has_lasted_from_the_moment_it_opens_until_an_answer() -> None:
+def test_failures_have_lasted_from_the_moment_it_opens_until_an_answer() -> None:
     breaker = Breaker()
     for number in range(OPEN_AFTER):
         assert not breaker.lasting
@@ -48,12 +48,12 @@ def test_it_has_lasted_from_the_moment_it_opens_until_an_answer() -> None:
     assert not breaker.succeeded(8).lasting
 
 
-def test_a_success_in_between_starts_the_row_anew() -> None:
+def test_a_success_in_between_starts_the_row_again() -> None:
     breaker = broken(failures=OPEN_AFTER - 1).succeeded(32).failed("a", 100.0, 0.0).failed("b", 100.0, 0.0)
     assert not breaker.open
 
 
-def test_an_open_one_lets_single_probes_through_at_most_four_seconds_apart() -> None:
+def test_an_open_breaker_lets_single_probes_through_at_most_four_seconds_apart() -> None:
     breaker, now = broken(), 100.0
     for _ in range(20):
         assert breaker.allowed(32, now) == 0
@@ -87,7 +87,7 @@ def test_retry_after_holds_the_whole_integration_open_or_closed() -> None:
     assert (opened.allowed(32, 129.9), opened.allowed(32, 130.0)) == (0, 1)
 
 
-def test_retry_after_outlives_the_answer_of_a_straggler() -> None:
+def test_retry_after_outlives_the_answer_to_an_earlier_request() -> None:
     opened = broken().failed("a", 100.0, 0.0, retry_after=30.0)
     closed = opened.succeeded(32)
     assert not closed.open

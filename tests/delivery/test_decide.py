@@ -1,4 +1,4 @@
-"""What to do about a rendered claim: the table at the top of decision.py, cell by cell."""
+"""What to do about a rendered claim: the table at the top of decide.py, cell by cell."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CONTRACT = Contract()
 
 
 def decided(claim: Claim, **changes: Any) -> dict[str, Any] | Outcome:
-    """`changes` of what was rendered; its body as a dict."""
-    job = request_for(claim, CONTRACT)
+    """The decision, a body as a dict; `changes` are those of the rendered result."""
+    request = request_for(claim, CONTRACT)
     if "body" in changes:
         body = changes.pop("body")
         changes["json"] = None if body is None else json.dumps(body).encode()
-    decision = decide(claim, job, fallback(job, "r1", Reason.NO_RULE)._replace(**changes))
+    decision = decide(claim, request, fallback(request, "r1", Reason.NO_RULE)._replace(**changes))
     return decision if isinstance(decision, Outcome) else json.loads(decision)
 
 
@@ -32,7 +32,7 @@ def dropped(claim: Claim) -> dict[str, Any] | Outcome:
 
 
 def held(kind: Kind = Kind.ALARM) -> Accepted:
-    """What COC has after it took the alarm of `an_alert()`."""
+    """What COC holds after it accepted the alarm of `an_alert()`."""
     body = decided(a_claim(kind))
     assert isinstance(body, dict)
     return accepted(body=json.dumps(body).encode())
@@ -61,16 +61,16 @@ def test_an_update_is_unneeded_when_coc_has_the_identifying_fields_already() -> 
     assert decided(update) is Outcome.UNNEEDED
 
 
-def test_an_update_in_doubt_is_sent_because_coc_may_hold_another_body_than_it_accepted() -> None:
+def test_an_update_that_was_maybe_sent_is_sent_since_coc_may_hold_another_body_than_it_accepted() -> None:
     update = a_claim(Kind.UPDATE, accepted=held(), maybe_sent=True)
     assert isinstance(decided(update), dict)
 
 
 def test_an_update_that_changes_an_identifying_field_is_sent() -> None:
     claim = a_claim(Kind.UPDATE, accepted=held())
-    made = fallback(request_for(claim, CONTRACT), "r1", Reason.NO_RULE).body
-    assert made is not None
-    assert isinstance(decided(claim, body=made | {"alarmLevel": "Critical"}), dict)
+    rendered = fallback(request_for(claim, CONTRACT), "r1", Reason.NO_RULE).body
+    assert rendered is not None
+    assert isinstance(decided(claim, body=rendered | {"alarmLevel": "Critical"}), dict)
 
 
 def test_an_update_after_coc_closed_the_alarm_is_sent() -> None:
@@ -83,12 +83,12 @@ def test_only_an_update_is_ever_unneeded(kind: Kind) -> None:
     assert isinstance(decided(a_claim(kind, accepted=held())), dict)
 
 
-def test_an_ok_repeats_what_identifies_the_alarm_whatever_the_mapping_says_by_then() -> None:
+def test_an_ok_repeats_what_identifies_the_alarm_even_if_the_mapping_has_changed() -> None:
     claim = a_claim(Kind.OK, accepted=held())
     renamed = {"alarmName": "Renamed", "nameSpace": "elsewhere", "alarmLevel": "Info", "alarmStatus": "ok"}
-    made = fallback(request_for(claim, CONTRACT), "r2", Reason.NO_RULE).body
-    assert made is not None
-    body = decided(claim, body=made | renamed | {"alarmDesc": "it is over"})
+    rendered = fallback(request_for(claim, CONTRACT), "r2", Reason.NO_RULE).body
+    assert rendered is not None
+    body = decided(claim, body=rendered | renamed | {"alarmDesc": "it is over"})
     assert isinstance(body, dict)
     before = json.loads(held().body)
     same = ("alarmId", "alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmSource")
@@ -103,7 +103,7 @@ def test_an_ok_of_an_alarm_coc_holds_is_owed_even_when_a_rule_drops_the_alert_no
 
 
 @pytest.mark.parametrize("kind", [Kind.ALARM, Kind.UPDATE, Kind.REFRESH, Kind.OK, Kind.REASSERT])
-def test_a_rule_that_drops_drops_whatever_coc_does_not_hold(kind: Kind) -> None:
+def test_a_rule_that_drops_drops_what_coc_does_not_hold(kind: Kind) -> None:
     assert dropped(a_claim(kind)) is Outcome.DROPPED
 
 
@@ -115,7 +115,7 @@ def test_an_ok_of_something_never_seen_firing_is_sent() -> None:
     ("earlier", "outcome"),
     [(Outcome.DEAD, Outcome.DISCARDED), (Outcome.DISCARDED, Outcome.DISCARDED), (Outcome.DROPPED, Outcome.DROPPED)],
 )
-def test_an_ok_shares_the_fate_of_an_alarm_coc_never_took(earlier: Outcome, outcome: Outcome) -> None:
+def test_an_ok_ends_as_its_alarm_did_when_coc_never_accepted_that(earlier: Outcome, outcome: Outcome) -> None:
     assert decided(a_claim(Kind.OK, earlier=earlier)) is outcome
 
 
@@ -124,18 +124,18 @@ def test_an_ok_is_sent_when_coc_may_have_taken_the_alarm(earlier: Outcome | None
     assert isinstance(decided(a_claim(Kind.OK, earlier=earlier, maybe_sent=True)), dict)
 
 
-def test_an_ok_in_doubt_is_owed_with_the_built_in_body_when_a_rule_drops_the_alert_now() -> None:
+def test_an_ok_of_an_alarm_that_was_maybe_sent_is_owed_with_the_built_in_body_when_a_rule_drops_the_alert_now() -> None:
     body = dropped(a_claim(Kind.OK, earlier=Outcome.DROPPED, maybe_sent=True))
     assert isinstance(body, dict)
     assert (body["alarmStatus"], body["alarmId"]) == ("ok", a_claim(Kind.OK).report.coc_alarm_id)
 
 
 @pytest.mark.parametrize("kind", [Kind.ALARM, Kind.UPDATE, Kind.REFRESH])
-def test_doubt_opens_no_alarm_that_a_rule_drops(kind: Kind) -> None:
+def test_no_alarm_that_a_rule_drops_is_sent_because_it_was_maybe_sent(kind: Kind) -> None:
     assert dropped(a_claim(kind, maybe_sent=True)) is Outcome.DROPPED
 
 
-def test_the_fallback_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
+def test_the_built_in_body_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
     mapped = json.loads(held().body) | {"alarmName": "Mapped", "nameSpace": "mapped"}
     claim = a_claim(Kind.OK, accepted=accepted(body=json.dumps(mapped).encode()))
     rendered, sent = with_fallback(claim, request_for(claim, CONTRACT), "r1")

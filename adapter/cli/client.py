@@ -14,23 +14,24 @@ from urllib.parse import unquote, urlencode
 from adapter.errors import AdapterError
 
 SECONDS: Final = 30.0
+PAGE: Final = 1000  # rows
 
 
 def pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every page of a list."""
     rows: list[dict[str, Any]] = []
-    query = {name: value for name, value in query.items() if value}
-    after = 0
     while True:
-        page = ask(url, "GET", f"{path}?{urlencode({**query, 'limit': 1000, 'after': after}, doseq=True)}")
+        after = rows[-1]["id"] if rows else 0
+        page = ask(url, "GET", path, query={**query, "limit": PAGE, "after": after})
         rows += page
-        if len(page) < 1000:
+        if len(page) < PAGE:
             return rows
-        after = page[-1]["id"]
 
 
-def ask(url: str, method: str, path: str, body: Any = None) -> Any:
+def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None) -> Any:
     """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
+    if query:
+        path += "?" + urlencode({name: value for name, value in query.items() if value}, doseq=True)
     if not url.startswith(("http://", "https://")):
         raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
     url, credentials = _split(url)

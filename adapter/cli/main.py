@@ -59,9 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-# the service ------------------------------------------------------------------------------------------------------
-
-
 def _service_commands(commands: Any) -> None:
     serve = _command(commands, "serve", "receive webhooks and report to COC", _serve)
     serve.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
@@ -75,7 +72,8 @@ def _service_commands(commands: Any) -> None:
         "--web.allow-unauthenticated", dest="allow_unauthenticated", action="store_true",
         help="serve addresses other than loopback without asking for credentials",
     )  # fmt: skip
-    _log_flags(serve)
+    serve.add_argument("--log.level", dest="log_level", choices=list(logs.LEVELS), default="info")
+    serve.add_argument("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt")
     demo = _command(commands, "demo", "a sandbox COC, the adapter and sample webhooks, on loopback", _demo)
     demo.add_argument("--once", action="store_true", help="end when done: 0 if COC received exactly what was due")
     sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
@@ -97,11 +95,6 @@ def _address(text: str) -> str:
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return text
-
-
-def _log_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--log.level", dest="log_level", choices=list(logs.LEVELS), default="info")
-    command.add_argument("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -128,9 +121,6 @@ def _sandbox(options: argparse.Namespace) -> int:
     host, port = parse_listen_address(options.listen_address)
     _run(serve_sandbox(host or "127.0.0.1", port, options.integration_key))
     return 0
-
-
-# mappings ---------------------------------------------------------------------------------------------------------
 
 
 def _mapping_commands(commands: Any) -> None:
@@ -199,9 +189,6 @@ def _payload(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
-# stores -----------------------------------------------------------------------------------------------------------
-
-
 def _store_commands(commands: Any) -> None:
     store = commands.add_parser("store", help="move a store", allow_abbrev=False)
     copy = _command(store.add_subparsers(metavar="COMMAND", required=True), "copy", "move everything", _store_copy)
@@ -217,9 +204,6 @@ def _store_copy(options: argparse.Namespace) -> int:
     for name, count in asdict(copied).items():
         print(f"{name:12} {count}")
     return 0
-
-
-# common -----------------------------------------------------------------------------------------------------------
 
 
 def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from adapter.cli.client import ask, pages
+from adapter.cli.client import PAGE, ask, pages
 from adapter.cli.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
@@ -43,8 +44,9 @@ def add_operator_commands(commands: Any) -> None:
 
     integrations = _group(commands, "integrations", "integrations with state and backlog", _list_integrations)
     _verb(integrations, "list", "integrations, one per line", _list_integrations)
-    _verb(integrations, "pause", "report nothing until resumed", _pause).add_argument("name", metavar="NAME")
-    _verb(integrations, "resume", "report again", _resume).add_argument("name", metavar="NAME")
+    for name, text in (("pause", "report nothing until resumed"), ("resume", "report again")):
+        verb = _verb(integrations, name, text, functools.partial(_set_state, name))
+        verb.add_argument("name", metavar="NAME")
 
 
 def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
@@ -70,26 +72,23 @@ def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
 
 
 def _list_alarms(options: argparse.Namespace) -> int:
-    query = {
-        "integration": options.integration,
-        "status": options.status,
-        "text": options.text,
-        "matcher": options.matcher,
-    }
+    query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher")}
     rows = pages(options.url, "/api/v1/alarms", query)
-    shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
-    return _print(options, rows, _table(_ALARMS, shown, "no alarms"))
+    return _print(options, rows, _alarms(rows))
+
+
+def _alarms(rows: Sequence[Mapping[str, Any]]) -> str:
+    return _table(_ALARMS, [{**row, "alertname": row["labels"].get("alertname", "")} for row in rows], "no alarms")
 
 
 def _explain(options: argparse.Namespace) -> int:
-    query = {"integration": options.integration, "text": options.alarm, "limit": 1000}
-    rows = ask(options.url, "GET", f"/api/v1/alarms?{urlencode({key: value for key, value in query.items() if value})}")
+    query = {"integration": options.integration, "text": options.alarm, "limit": PAGE}
+    rows = ask(options.url, "GET", "/api/v1/alarms", query=query)
     exact = [row for row in rows if row["fingerprint"] == options.alarm]
     named = [(row["integration"], row["fingerprint"]) for row in exact or rows]
     if len(named) > MOST_EXPLAINED:
-        shown = [row | {"alertname": row["labels"].get("alertname", "")} for row in rows]
         print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
-        return _print(options, rows, _table(_ALARMS, shown, "")) or 1
+        return _print(options, rows, _alarms(rows)) or 1
     if not named:
         state = ask(options.url, "GET", "/api/v1/integrations")
         named = [(options.integration or state[0]["integration"], options.alarm)]
@@ -107,15 +106,11 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
     labels = ", ".join(cell(f'{label}="{value}"') for label, value in alarm["labels"].items())
     lines = [f"{cell(fingerprint)} in {integration} {{{labels}}}", ""]
     lines += [f"  {cell(sentence)}" for sentence in trail["explanation"]]
-    reports = [
-        report
-        | {
-            "outcome": report["outcome"] or "pending",
-            "made by": f"{report['mapping'] or ''} {report['rule'] or ''}".strip(),
-            "answer": _answer(report),
-        }
-        for report in trail["reports"][:10]
-    ]
+    reports = []
+    for report in trail["reports"][:10]:
+        origin = f"{report['mapping'] or ''} {report['rule'] or ''}".strip()
+        outcome = report["outcome"] or "pending"
+        reports.append({**report, "outcome": outcome, "made by": origin, "answer": _answer(report)})
     columns = ("id", "kind", "outcome", "received_at", "done_at", "attempts", "made by", "answer")
     if reports:
         lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
@@ -155,15 +150,7 @@ def _list_integrations(options: argparse.Namespace) -> int:
     return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
 
 
-def _pause(options: argparse.Namespace) -> int:
-    return _set_state(options, "pause")
-
-
-def _resume(options: argparse.Namespace) -> int:
-    return _set_state(options, "resume")
-
-
-def _set_state(options: argparse.Namespace, verb: str) -> int:
+def _set_state(verb: str, options: argparse.Namespace) -> int:
     row = ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
     return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
@@ -172,9 +159,8 @@ def _answer(report: Mapping[str, Any]) -> str:
     if not report["last_attempts"]:
         return ""
     last = report["last_attempts"][-1]
-    return " ".join(
-        str(part) for part in (last["verdict"], last["status"] or "", last["code"], last["message"]) if part
-    )
+    parts = (last["verdict"], last["status"], last["code"], last["message"])
+    return " ".join(str(part) for part in parts if part)
 
 
 def _print(options: argparse.Namespace, data: Any, text: str) -> int:

@@ -11,7 +11,7 @@ import json
 import socket
 import struct
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -39,17 +39,7 @@ _WORDS = {
         "The throttling threshold has been reached: policy user over ratelimit, limit:10, time:1 second",
     ),
 }
-_SUCCESS = {"error_code": "COC.00000000", "error_msg": "success", "provider_code": "049", "data": None}
-
-
-class _Answer(NamedTuple):
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = {}
-
-
-_TAKEN = _Answer(200, json.dumps(_SUCCESS).encode())
+_ACCEPTED = json.dumps({"error_code": "COC.00000000", "error_msg": "success", "provider_code": "049", "data": None})
 
 
 class TakenAlarm(NamedTuple):
@@ -94,7 +84,9 @@ class RequestLog:
     def take(self, request: web.Request, body: bytes, now: float) -> None:
         self.taken += 1
         self.answers["200"] += 1
-        self.alarms.append(TakenAlarm(self.taken, now, body, request.raw_headers, _integration(_key(request))))
+        # A name that tells keys apart without showing them.
+        integration = "key-" + hashlib.sha256(_key(request).encode("utf-8", "replace")).hexdigest()[:8]
+        self.alarms.append(TakenAlarm(self.taken, now, body, request.raw_headers, integration))
 
     def refuse(self, refusal: Refusal, alarm_id: str, now: float) -> None:
         """Keep why something was not taken."""
@@ -112,11 +104,6 @@ class RequestLog:
         self.refusals.clear()
         self.answers.clear()
         return count
-
-
-def _integration(key: str) -> str:
-    """A name that tells keys apart without showing them."""
-    return "key-" + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
 
 
 class Sandbox:
@@ -139,7 +126,7 @@ class Sandbox:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return _plain(self._refuse(Refusal(413, *_WORDS[413]), "", now))
+            return self._refuse(Refusal(413, *_WORDS[413]), "", now)
         alarm, trouble = read_body(body)
         alarm_id = str(alarm.get("alarmId", ""))[:255] if alarm else ""
         fault = next((fault for fault in self.faults if fault.plays(alarm_id)), None)
@@ -149,14 +136,14 @@ class Sandbox:
                 self.log.answers["reset"] += 1
                 return _reset(request)
             if fault.answers:
-                return _plain(self._played(fault, alarm_id, now))
+                return self._played(fault, alarm_id, now)
         objection = self._objection(request, body, alarm, trouble)
         if objection is not None:
             answer = self._refuse(objection, alarm_id, now)
         else:
             self.log.take(request, body, now)
-            answer = _TAKEN
-        return _reset(request) if fault is not None and fault.reset == "after" else _plain(answer)
+            answer = _answer(200, _ACCEPTED)
+        return _reset(request) if fault is not None and fault.reset == "after" else answer
 
     def _objection(
         self, request: web.Request, body: bytes, alarm: dict[str, Any] | None, trouble: str
@@ -166,7 +153,7 @@ class Sandbox:
         if not key or path.rpartition("/")[0] + "/" != PATH:
             return Refusal(404, *_WORDS[404])
         now = datetime.fromtimestamp(self.clock.now() / SECOND, UTC)
-        refusal = self.auth.refusal(key=key, method="POST", path=path, headers=request.headers, body=body, now=now)
+        refusal = self.auth.refusal(key=key, path=path, headers=request.headers, body=body, now=now)
         if refusal is not None:
             return refusal
         if alarm is None:
@@ -174,24 +161,25 @@ class Sandbox:
         messages = violations(alarm, require_application_id=self.require_application_id)
         return Refusal(400, "COC.00000001", JOIN.join(messages)) if messages else None
 
-    def _refuse(self, refusal: Refusal, alarm_id: str, now: float) -> _Answer:
+    def _refuse(self, refusal: Refusal, alarm_id: str, now: float) -> web.Response:
         self.log.refuse(refusal, alarm_id, now)
-        words = {"error_code": refusal.code, "error_msg": refusal.message}
-        return _Answer(refusal.status, json.dumps(words).encode())
+        return _answer(refusal.status, json.dumps({"error_code": refusal.code, "error_msg": refusal.message}))
 
-    def _played(self, fault: Fault, alarm_id: str, now: float) -> _Answer:
+    def _played(self, fault: Fault, alarm_id: str, now: float) -> web.Response:
         status = fault.status or (400 if fault.code else 200)
         code, message = _WORDS.get(max(status, 400), ("APIGW.0601", "Internal server error"))
         answer = self._refuse(Refusal(status, fault.code or code, fault.message or message), alarm_id, now)
+        if fault.html:
+            answer.content_type = "text/html"
         if fault.body is not None:
-            answer = answer._replace(body=fault.body.encode("utf-8", "replace"))
+            answer.body = fault.body.encode("utf-8", "replace")
         elif fault.html:
-            answer = answer._replace(body=_LOGIN)
-        kind = "text/html" if fault.html else answer.content_type
-        headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            answer.body = _LOGIN
+        if fault.retry_after:
+            answer.headers["Retry-After"] = fault.retry_after
         if 300 <= status <= 399:
-            headers["Location"] = "/elsewhere"
-        return answer._replace(content_type=kind, headers=headers)
+            answer.headers["Location"] = "/elsewhere"
+        return answer
 
     def counts(self) -> dict[str, Any]:
         """Numbers only: alarms kept, and every POST by how it was answered."""
@@ -206,10 +194,8 @@ def _key(request: web.Request) -> str:
     return unquote(_path(request).rpartition("/")[2])
 
 
-def _plain(answer: _Answer) -> web.Response:
-    return web.Response(
-        status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
-    )
+def _answer(status: int, text: str) -> web.Response:
+    return web.Response(status=status, body=text.encode(), content_type="application/json")
 
 
 def _reset(request: web.Request) -> web.StreamResponse:

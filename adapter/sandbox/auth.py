@@ -36,15 +36,13 @@ class Auth(NamedTuple):
     integration_key: str | None
     auth: AkSk | Token | NoAuth
 
-    def refusal(
-        self, *, key: str, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime
-    ) -> Refusal | None:
-        """None for whoever may report. `headers` must be case-insensitive; `path` is as it stood in the request."""
+    def refusal(self, *, key: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Refusal | None:
+        """None for a POST that may report. `headers` must be case-insensitive; `path` is as it stood in the request."""
         refusal = None
         if isinstance(self.auth, Token):
             refusal = None if _same(headers.get("X-Auth-Token", ""), self.auth.token.get()) else NO_TOKEN
         elif isinstance(self.auth, AkSk):
-            refusal = _signature(self.auth, method=method, path=path, headers=headers, body=body, now=now)
+            refusal = _signature(self.auth, path, headers, body, now)
         if refusal is None and self.integration_key is not None and not _same(key, self.integration_key):
             return UNKNOWN_KEY
         return refusal
@@ -54,9 +52,7 @@ def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-def _signature(
-    auth: AkSk, *, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime
-) -> Refusal | None:
+def _signature(auth: AkSk, path: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Refusal | None:
     found = _AUTHORIZATION.fullmatch(headers.get("Authorization", ""))
     if found is None:
         return NO_TOKEN
@@ -75,7 +71,7 @@ def _signature(
     if any(headers.get(name, "") != value for name, value in auth.headers().items()):
         return _incorrect("project, domain or security token do not fit")
     others = {name: value for name, value in signed.items() if name != "x-sdk-date"}
-    signer = Signer(method=method, path=path, headers=others, access_key=access_key, secret_key=auth.secret_key.get())
+    signer = Signer(method="POST", path=path, headers=others, access_key=access_key, secret_key=auth.secret_key.get())
     wanted = signer.signature(body, signed["x-sdk-date"])
     return None if _same(given, wanted) else _incorrect("verify aksk signature fail")
 

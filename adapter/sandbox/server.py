@@ -21,7 +21,7 @@ from aiohttp import web
 
 from adapter.clock import Clock, SystemClock
 from adapter.coc.endpoint import AkSk, NoAuth, Token
-from adapter.sandbox.answers import Sandbox, TakenAlarm
+from adapter.sandbox.answers import Sandbox
 from adapter.sandbox.auth import Auth
 from adapter.sandbox.faults import read_faults
 
@@ -108,17 +108,14 @@ async def _alarms(request: web.Request) -> web.StreamResponse:
     between = "["
     # In pieces: 100,000 alarms in one string would take more memory than they take themselves.
     for alarm in request.app[SANDBOX].log.since(since, limit):
-        await response.write((between + _as_json(alarm)).encode())
+        try:
+            text = json.dumps(alarm.shown())
+        except RecursionError:
+            text = json.dumps({"seq": alarm.seq, "error": "nested too deep to show"})
+        await response.write((between + text).encode())
         between = ",\n"
     await response.write(b"[]\n" if between == "[" else b"]\n")
     return response
-
-
-def _as_json(alarm: TakenAlarm) -> str:
-    try:
-        return json.dumps(alarm.shown())
-    except RecursionError:
-        return json.dumps({"seq": alarm.seq, "error": "nested too deep to show"})
 
 
 async def _forget(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -23,6 +23,7 @@ HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 
 _ZERO: Final = "0001-01-01T00:00:00Z"  # Go's zero time: the end of every firing alert
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -65,16 +66,7 @@ class Group:
     externalURL: str
 
     def as_json(self) -> bytes:
-        return to_json(
-            {
-                "receiver": self.receiver,
-                "groupKey": self.groupKey,
-                "groupLabels": self.groupLabels,
-                "commonLabels": self.commonLabels,
-                "commonAnnotations": self.commonAnnotations,
-                "externalURL": self.externalURL,
-            }
-        )
+        return to_json(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,32 +159,27 @@ def micros(text: str) -> Micros:
         return 0
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError):
         return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        since = moment - _EPOCH
-    except OverflowError:
-        return 0
-    return max(0, since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds)
+    return max(0, since // _MICROSECOND)
 
 
 def _read_json(body: bytes) -> Any:
-    """The body's data as pydantic's parser reads it, or Python's more tolerant one where that refuses."""
+    """The body's data as pydantic's parser reads it, or Python's more tolerant one where that refuses.
+
+    The tolerant one accepts broken UTF-8, lone surrogates, a byte order mark and huge integers.
+    """
     try:
         return from_json(body)
     except ValueError:
-        return _without_surrogates(_read_leniently(body))
-
-
-def _read_leniently(body: bytes) -> Any:
-    """Accepts what the strict parser refuses: broken UTF-8, lone surrogates, a byte order mark, huge integers."""
+        pass
     try:
-        return json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
+        data = json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
     except (ValueError, RecursionError) as exc:
         where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
         raise PayloadError(f"the body is not JSON{where}") from exc
+    return _without_surrogates(data)
 
 
 def _integer(digits: str) -> int | float:
@@ -213,9 +200,7 @@ def _without_surrogates(value: Any) -> Any:
 def _parse_alert(entry: object, group_status: object) -> Alert:
     if not isinstance(entry, dict):
         raise PayloadError(f"the alert is {_kind(entry)}, not an object")
-    labels = entry.get("labels")
-    if labels is None:
-        labels = {}
+    labels = {} if entry.get("labels") is None else entry["labels"]
     if not isinstance(labels, dict):
         raise PayloadError(f"labels is {_kind(labels)}, not an object")
     for name, value in labels.items():

@@ -37,7 +37,7 @@ def read_answer(body: bytes, redact: Callable[[str], str]) -> Answer:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer("", "", _as_text(body, redact))
+        document = None
     if not isinstance(document, dict):
         return Answer("", "", _as_text(body, redact))
     inner = document.get("error")
@@ -72,17 +72,9 @@ def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
     return one_line(_TAG.sub(" ", text) if redacted == joined else redacted, LONGEST_MESSAGE)
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """A header's value, the case of its name ignored; empty when it is absent."""
-    value = headers.get(name)
-    if value is None:
-        value = next((v for k, v in headers.items() if k.lower() == name.lower()), "")
-    return value
-
-
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds the answer asks to wait, 0 to 600; None without a readable Retry-After (RFC 9110: seconds or a date)."""
-    value = header(headers, "Retry-After").strip()
+    value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return LONGEST_WAIT if len(value) > 6 else min(float(value), LONGEST_WAIT)
     moment = _http_date(value)
@@ -91,7 +83,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def clock_skew(headers: Mapping[str, str], now: datetime) -> float:
     """Seconds by which `now` is ahead of the answer's Date; 0 when it has none that can be read."""
-    moment = _http_date(header(headers, "Date"))
+    moment = _http_date(headers.get("Date", ""))
     return 0.0 if moment is None else (now - moment).total_seconds()
 
 

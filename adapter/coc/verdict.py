@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from adapter.coc.answer import Answer, clock_skew, header, read_answer, retry_after
+from adapter.coc.answer import Answer, clock_skew, read_answer, retry_after
 
 
 class Action(StrEnum):
@@ -146,7 +146,7 @@ def judge(
 ) -> Verdict:
     """What an answer means. `redact` takes the secrets out of COC's words before they are cut to length.
 
-    `whole`: `body` is all there was; the head of something longer is never a success.
+    `headers` must be case-insensitive. `whole`: `body` is all there was; the head of something longer is no success.
     """
     answer = read_answer(body, redact)
     code, message = answer.shown_code, answer.message
@@ -168,7 +168,7 @@ def judge(
 
 def _may_be_json(headers: Mapping[str, str]) -> bool:
     # A body that reads as COC's success is believed under a missing or careless type, not under one that denies it.
-    kind = header(headers, "Content-Type").partition(";")[0].strip().lower()
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return "json" in kind or kind in ("", "text/plain", "application/octet-stream")
 
 

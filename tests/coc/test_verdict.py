@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from adapter.coc.verdict import CODES, STATUSES, Action, Reason, Verdict, judge, statuses
 
@@ -32,7 +33,7 @@ EXPECTED[429] = (Action.RETRY, Reason.THROTTLED)
 
 def verdict(status: int, body: bytes | dict[str, object] = b"", **headers: str) -> Verdict:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return judge(status, headers or JSON, data, NOW)
+    return judge(status, CIMultiDict(headers or JSON), data, NOW)
 
 
 @pytest.mark.parametrize("status", range(100, 600))
@@ -111,12 +112,12 @@ def test_200_with_anything_else_is_transient_and_asks_for_the_endpoint(body: byt
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "image/png", "application/xml"])
 def test_a_success_body_under_a_type_that_denies_it_is_no_success(kind: str) -> None:
-    assert judge(200, {"content-type": kind}, OK, NOW).reason is Reason.NOT_COC
+    assert judge(200, CIMultiDict({"content-type": kind}), OK, NOW).reason is Reason.NOT_COC
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"content-TYPE": "application/problem+json"}])
 def test_a_success_body_under_a_careless_type_is_a_success(headers: dict[str, str]) -> None:
-    assert judge(200, headers, OK, NOW).reason is Reason.ACCEPTED
+    assert judge(200, CIMultiDict(headers), OK, NOW).reason is Reason.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ _WORDS = st.sampled_from(["error_code", "error_msg", "code", "message", "error",
 )
 @example(status=200, headers={}, body=b'{"error_msg":"\\ud800\\u0000","error_code":"COC.00000000"}')
 def test_any_answer_has_a_verdict_that_can_be_kept(status: int, headers: dict[str, str], body: bytes) -> None:
-    got = judge(status, headers, body, NOW)
+    got = judge(status, CIMultiDict(headers), body, NOW)
     assert len(got.message) <= 500
     assert len(got.code) <= 64
     assert got.message.isprintable() or all(ch.isprintable() or ord(ch) > 0x9F for ch in got.message)

@@ -35,7 +35,7 @@ from adapter.server.access import Access
 from adapter.server.address import may_listen
 from adapter.server.limits import InFlight
 from adapter.server.listener import listen
-from adapter.server.management import Management, Readiness, reload_route
+from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store
 from adapter.store.contract import SharedStore, Store
 
@@ -66,17 +66,17 @@ class Options:
 async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
     clock = clock or SystemClock()
-    metrics = Metrics(list(config.integrations), clock=clock)
+    metrics = Metrics(config.integrations, clock=clock)
     async with AsyncExitStack() as stack:
         accesses = _open_accesses(config, options, clock, metrics, stack)
         store = await _open_store(config, clock, metrics, stack)
         mappings = await _open_mappings(config, stack)
         tasks = Tasks(clock, stack)
-        clients = await _open_clients(config, clock, stack)
-        deliveries = await _start_deliveries(config, clock, store, mappings, clients, metrics, tasks, stack)
+        started = await _start_deliveries(config, clock, store, mappings, metrics, tasks, stack)
+        deliveries = {name: delivery for name, (delivery, _) in started.items()}
         reloader = Reloader(
             config, mappings=mappings, accesses=accesses, clock=clock, metrics=metrics, log_level=options.log_level,
-            deliveries=[(delivery, clients[name]) for name, delivery in deliveries.items()],
+            deliveries=list(started.values()),
         )  # fmt: skip
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.policy,
@@ -132,8 +132,7 @@ class Service:
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
         self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
-        self.metrics.store_size(size, description.get("free_bytes"))
-        self.metrics.store_warned(len(description["warnings"]))
+        self.metrics.store_size(size, description.get("free_bytes"), len(description["warnings"]))
         asked = self.clock.monotonic()
         pauses = await self.store.pauses()
         for name, delivery in self.deliveries.items():
@@ -164,7 +163,9 @@ def _open_accesses(
     admin = Access(options.web_config_file, bearer=None, clock=clock, on_refusal=metrics.access_refused)
     stack.callback(admin.close)
     for address, access in ((options.listen_address, main), (options.admin_address, admin)):
-        if problem := may_listen(address, access, options.allow_unauthenticated):
+        if problem := may_listen(
+            address, authenticated=access.authenticated, allow_unauthenticated=options.allow_unauthenticated
+        ):
             raise AdapterError(problem)
     return main, admin
 
@@ -180,8 +181,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
     )
     stack.push_async_callback(store.close)
     description = store.describe()
-    metrics.store_opened(description["backend"])
-    metrics.limited(config.backlog)
+    metrics.store_opened(description["backend"], config.backlog)
     for name, counts in (await store.counts()).items():
         metrics.carried(name, counts, shared=bool(description.get("shared")))
     return store
@@ -197,35 +197,28 @@ async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
     return mappings
 
 
-async def _open_clients(config: Config, clock: Clock, stack: AsyncExitStack) -> dict[str, CocClient]:
-    clients = {}
-    for name, integration in config.integrations.items():
-        client = clients[name] = CocClient(integration.endpoint, clock)
-        await client.open()
-        stack.push_async_callback(client.close)
-    return clients
-
-
 async def _start_deliveries(
     config: Config,
     clock: Clock,
     store: Store,
     mappings: LiveMappings,
-    clients: Mapping[str, CocClient],
     metrics: Metrics,
     tasks: Tasks,
     stack: AsyncExitStack,
-) -> dict[str, Delivery]:
+) -> dict[str, tuple[Delivery, CocClient]]:
     """One running Delivery an integration; all of them stop together, in one grace period."""
-    deliveries = {}
+    started = {}
     asked = clock.monotonic()
     pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
     for name, integration in config.integrations.items():
-        delivery = deliveries[name] = Delivery(
+        client = CocClient(integration.endpoint, clock)
+        await client.open()
+        stack.push_async_callback(client.close)
+        delivery = Delivery(
             name,
             store=store,
             renderer=mappings,
-            reporter=clients[name],
+            reporter=client,
             contract=integration.contract,
             clock=clock,
             jitter=random.random,
@@ -235,12 +228,13 @@ async def _start_deliveries(
         )
         delivery.observe_pause(pauses.get(name), asked)
         tasks.start(delivery.run(), f"delivery {name}")
+        started[name] = delivery, client
 
     async def stop() -> None:
-        await asyncio.gather(*(delivery.stop(DRAIN_SECONDS) for delivery in deliveries.values()))
+        await asyncio.gather(*(delivery.stop(DRAIN_SECONDS) for delivery, _ in started.values()))
 
     stack.push_async_callback(stop)
-    return deliveries
+    return started
 
 
 async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
@@ -253,11 +247,11 @@ async def _listen(
 ) -> tuple[int, int]:
     """Open the main and the admin listener; their ports."""
     config, clock = service.config, service.clock
-    management = Management(
+    management = management_routes(
         registry=service.metrics.registry,
         healthy=service.tasks.problem,
         ready=service.readiness.problem,
-        integrations=lambda: list(config.integrations),
+        integrations=config.integrations,
     )
     api = AdminApi(
         store=service.store,
@@ -269,12 +263,13 @@ async def _listen(
         mappings=service.mappings,
         mappings_folder=str(config.mappings),
         config=config.shown,
-        reloads=service.reloader,
+        findings=lambda: service.reloader.findings,
+        restart_needed=lambda: service.reloader.restart_needed,
         not_ready=service.readiness.problem,
         replayed=service.replayed,
     )
-    webhooks = [*service.handler.routes(), *management.routes()]
-    administration = [*api.routes(), reload_route(service.reloader.reload), *management.routes()]
+    webhooks = [*service.handler.routes(), *management]
+    administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
     async def serve(address: str, access: Access, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
         app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
@@ -293,13 +288,13 @@ async def _listen(
         event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
         return listener.port
 
-    rules = [
+    main, admin = (
         access.middleware(open_paths=OPEN_PATHS, bearer_paths=is_webhook, admin=access is accesses[1])
         for access in accesses
-    ]
+    )
     return (
-        await serve(options.listen_address, accesses[0], webhooks, [service.handler.counting(), rules[0]]),
-        await serve(options.admin_address, accesses[1], administration, [rules[1]]),
+        await serve(options.listen_address, accesses[0], webhooks, [service.handler.counting(), main]),
+        await serve(options.admin_address, accesses[1], administration, [admin]),
     )
 
 

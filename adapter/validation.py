@@ -16,7 +16,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from adapter.errors import Finding
+from adapter.errors import ConfigError, Finding
 from adapter.yamlfile import Loc, YamlFile, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,6 +74,17 @@ def validate(
             at_key = problem.at_key or "[key]" in error["loc"]
             findings.append(file.finding((*at, *place.loc, *problem.at), problem.message, problem.hint, at_key=at_key))
     return None, findings
+
+
+def validate_whole(file: YamlFile, model: type[Model], context: Any = None) -> Model:
+    """A file as a model, an empty one as an empty mapping; ConfigError with every finding."""
+    if file.findings:
+        raise ConfigError(file.findings)
+    file.data = {} if file.data is None else file.data
+    result, findings = validate(file, model, context=context)
+    if result is None:
+        raise ConfigError(findings)
+    return result
 
 
 def kind(value: object) -> str:

@@ -42,10 +42,10 @@ from adapter.store.views import AlarmQuery, Counts
 
 _MATCHER: Final = re.compile(r'\s*([^=!~"]+?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
 _PAGING: Final = (
-    Query(name="after", text="id of the last row of the page before; the header X-Next-After tells it", kind="integer"),
-    Query(name="limit", text="rows per page, 1 to 1000", kind="integer"),
+    Query("after", "id of the last row of the page before; the header X-Next-After tells it", {"type": "integer"}),
+    Query("limit", "rows per page, 1 to 1000", {"type": "integer"}),
 )
-_INTEGRATION: Final = Query(name="integration", text="only this integration")
+_INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
 
@@ -58,15 +58,6 @@ class Integration(Protocol):
     @property
     def breaker_state(self) -> str: ...
     async def set_pause(self, pause: Pause | None) -> None: ...
-
-
-class Reloads(Protocol):
-    """The outcome of the last reload."""
-
-    @property
-    def findings(self) -> Sequence[Finding]: ...
-    @property
-    def restart_needed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +73,8 @@ class AdminApi:
     mappings: LiveMappings
     mappings_folder: str
     config: Mapping[str, Any]  # with secrets masked
-    reloads: Reloads
+    findings: Callable[[], Sequence[Finding]]  # of the last reload
+    restart_needed: Callable[[], bool]
     not_ready: Callable[[], Awaitable[str | None]]  # None or the reason
     replayed: Callable[[str, Sequence[Kind]], None]  # counts what a replay enqueued for an integration, and wakes it
 
@@ -98,30 +90,34 @@ class AdminApi:
     def operations(self) -> list[Operation]:
         alarms = (
             _INTEGRATION,
-            Query(name="status", text="only alarms in this state", choices=tuple(Status)),
-            Query(name="text", text="part of the fingerprint or of any label value, case does not matter"),
-            Query(name="matcher", text='label="value"; all given must hold', repeated=True),
+            Query("status", "only alarms in this state", {"type": "string", "enum": list(Status)}),
+            Query("text", "part of the fingerprint or of any label value, case does not matter"),
+            Query("matcher", 'label="value"; all given must hold', {"type": "array", "items": {"type": "string"}}),
         )
-        one = "/api/v1/alarms/{integration}/{fingerprint}"
-        pause, resume = (f"/api/v1/integrations/{{name}}/{verb}" for verb in ("pause", "resume"))
         return [
-            _get("/api/v1/status", "build, configuration, mappings, store, integrations", self._status, StatusModel),
-            _get("/api/v1/alarms", "alarms, by id", self._alarms, list[AlarmModel], *alarms, *_PAGING),
-            _get(one, "one alarm: what came, what was sent, what COC said, or why not", self._trail, TrailModel),
-            _get("/api/v1/dead-letters", "reports COC refused for good", self._dead_letters, list[ReportModel],
-                 _INTEGRATION, *_PAGING),
-            _post("/api/v1/dead-letters/replay", "owe them again", self._replay, list[ReplayedModel], ReplayModel),
-            _post("/api/v1/dead-letters/discard", "take them off", self._discard, list[DiscardedModel], IdsModel),
-            _get("/api/v1/integrations", "integrations with state and backlog", self._integrations,
-                 list[IntegrationModel]),
-            _post(pause, "report nothing until resumed", self._pause, IntegrationModel, errors=(404,)),
-            _post(resume, "lifts an automatic pause too", self._resume, IntegrationModel, errors=(404,)),
-            _get("/api/v1/rejects", "what could not be used", self._rejects, list[RejectModel], *_PAGING),
-            Operation(
-                method="POST", path="/api/v1/mappings/render", run=self._render, answer=list[RenderedModel],
-                summary="what a webhook body would become by the mappings in force", takes_webhook=True,
-                query=(_INTEGRATION,), errors=(400, 404),
-            ),
+            Operation("GET", "/api/v1/status", "build, configuration, mappings, store, integrations",
+                      self._status, StatusModel),
+            Operation("GET", "/api/v1/alarms", "alarms, by id",
+                      self._alarms, list[AlarmModel], (*alarms, *_PAGING)),
+            Operation("GET", "/api/v1/alarms/{integration}/{fingerprint}",
+                      "one alarm: what came, what was sent, what COC said, or why not",
+                      self._trail, TrailModel, errors=(404,)),
+            Operation("GET", "/api/v1/dead-letters", "reports COC refused for good",
+                      self._dead_letters, list[ReportModel], (_INTEGRATION, *_PAGING)),
+            Operation("POST", "/api/v1/dead-letters/replay", "owe them again",
+                      self._replay, list[ReplayedModel], takes=ReplayModel),
+            Operation("POST", "/api/v1/dead-letters/discard", "take them off",
+                      self._discard, list[DiscardedModel], takes=IdsModel),
+            Operation("GET", "/api/v1/integrations", "integrations with state and backlog",
+                      self._integrations, list[IntegrationModel]),
+            Operation("POST", "/api/v1/integrations/{name}/pause", "report nothing until resumed",
+                      self._pause, IntegrationModel, errors=(404,)),
+            Operation("POST", "/api/v1/integrations/{name}/resume", "lifts an automatic pause too",
+                      self._resume, IntegrationModel, errors=(404,)),
+            Operation("GET", "/api/v1/rejects", "what could not be used",
+                      self._rejects, list[RejectModel], _PAGING),
+            Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
+                      self._render, list[RenderedModel], (_INTEGRATION,), takes_webhook=True, errors=(400, 404)),
         ]  # fmt: skip
 
     async def _status(self, call: Call) -> StatusModel:
@@ -132,12 +128,12 @@ class AdminApi:
             started_at=stamp(self.started) or "",
             ready=reason is None,
             not_ready_because=reason,
-            restart_needed=self.reloads.restart_needed,
+            restart_needed=self.restart_needed(),
             config=dict(self.config),
             mapping=MappingModel(
                 revision=self.mappings.revision,
                 directory=self.mappings_folder,
-                findings=[FindingModel.model_validate(finding) for finding in self.reloads.findings],
+                findings=[FindingModel.model_validate(finding) for finding in self.findings()],
             ),
             store=self.store.describe(),
             integrations=await self._integrations(call),
@@ -165,18 +161,18 @@ class AdminApi:
         status = call.one("status")
         if status is not None and status not in tuple(Status):
             raise Problem(400, "status is firing or resolved")
-        limit = call.whole("limit", 100, 1, 1000)
+        after, limit = call.paging()
         rows = await self.store.alarms(
             AlarmQuery(
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
                 text=call.one("text") or "",
                 labels=dict(_matcher(text) for text in call.request.query.getall("matcher", [])),
-                after=call.whole("after", 0, 0, 2**62),
+                after=after,
                 limit=limit,
             )
         )
-        return Page([AlarmModel.model_validate(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+        return Page([AlarmModel.model_validate(row) for row in rows], limit)
 
     async def _trail(self, call: Call) -> TrailModel:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
@@ -197,12 +193,9 @@ class AdminApi:
         )
 
     async def _dead_letters(self, call: Call) -> Page:
-        limit = call.whole("limit", 100, 1, 1000)
-        after = call.whole("after", 0, 0, 2**62)
+        after, limit = call.paging()
         rows = await self.store.dead_letters(call.one("integration"), after, limit)
-        return Page(
-            [ReportModel.model_validate(row) for row in rows], rows[-1].report.seq if len(rows) == limit else None
-        )
+        return Page([ReportModel.model_validate(row) for row in rows], limit)
 
     async def _replay(self, call: Call) -> list[ReplayedModel]:
         replayed = await replay(self.store, call.body.ids, as_sent=call.body.as_sent, count=self.replayed)
@@ -225,9 +218,9 @@ class AdminApi:
         return self._integration(name, (await self.store.counts()).get(name, _NONE))
 
     async def _rejects(self, call: Call) -> Page:
-        limit = call.whole("limit", 100, 1, 1000)
-        rows = await self.store.rejects(call.whole("after", 0, 0, 2**62), limit)
-        return Page([RejectModel.model_validate(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+        after, limit = call.paging()
+        rows = await self.store.rejects(after, limit)
+        return Page([RejectModel.model_validate(row) for row in rows], limit)
 
     async def _render(self, call: Call) -> list[RenderedModel]:
         name = call.one("integration") or self.default_integration
@@ -261,15 +254,6 @@ async def replay(
     for seq, kinds in replayed.items():
         count(integrations[seq], kinds)
     return replayed
-
-
-def _get(path: str, summary: str, run: Any, answer: Any, *query: Query) -> Operation:
-    errors = (404,) if "{" in path else ()
-    return Operation(method="GET", path=path, summary=summary, run=run, answer=answer, query=query, errors=errors)
-
-
-def _post(path: str, summary: str, run: Any, answer: Any, takes: Any = None, errors: tuple[int, ...] = ()) -> Operation:
-    return Operation(method="POST", path=path, summary=summary, run=run, answer=answer, takes=takes, errors=errors)
 
 
 def _matcher(text: str) -> tuple[str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode
 from pydantic_core import to_json
 
 from adapter import __version__
@@ -18,23 +18,19 @@ from adapter.errors import StoreUnavailable
 from adapter.server.body import BodyBroken, BodySlow, BodyTooLarge, read_body
 
 BODY_SECONDS = 30.0
-REF = "#/components/schemas/{model}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """One query parameter; `kind` is a JSON Schema type."""
+class Query(NamedTuple):
+    """One query parameter."""
 
     name: str
     text: str
-    kind: str = "string"
-    choices: tuple[str, ...] = ()
-    repeated: bool = False
+    schema: Mapping[str, Any] = {"type": "string"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `answer` is a model, a list of a model, or dict for a plain object."""
+    """One method of one path. `answer` is a model or a list of a model."""
 
     method: str
     path: str
@@ -57,8 +53,11 @@ class Call:
     def one(self, name: str) -> str | None:
         return self.request.query.get(name) or None
 
-    def whole(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number within bounds; 400 otherwise."""
+    def paging(self) -> tuple[int, int]:
+        """`after` and `limit`."""
+        return self._whole("after", 0, 0, 2**62), self._whole("limit", 100, 1, 1000)
+
+    def _whole(self, name: str, default: int, least: int, most: int) -> int:
         text = self.request.query.get(name, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
             raise Problem(400, f"{name} must be a whole number from {least} to {most}")
@@ -87,7 +86,9 @@ def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
             return _error(503, f"the store is unavailable: {exc}".splitlines()[0])
         headers = {}
         if isinstance(answer, Page):
-            headers, answer = answer.headers, answer.items
+            if len(answer.items) == answer.limit:
+                headers["X-Next-After"] = str(answer.items[-1].id)
+            answer = answer.items
         return web.Response(body=to_json(answer), content_type="application/json", headers=headers)
 
     return handle
@@ -99,16 +100,11 @@ def _error(status: int, message: str) -> web.Response:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A list, and where the next page begins; the header X-Next-After carries that."""
+class Page(NamedTuple):
+    """At most `limit` items. Where there may be more, the header X-Next-After carries the id of the last one."""
 
     items: list[Any]
-    next_after: int | None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {} if self.next_after is None else {"X-Next-After": str(self.next_after)}
+    limit: int
 
 
 async def content(request: web.Request) -> bytes:
@@ -136,61 +132,43 @@ async def _body(operation: Operation, request: web.Request) -> Any:
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the operations."""
-    models: set[type[BaseModel]] = {ErrorModel, *(model for one in operations for model in _models(one))}
-    _, schemas = models_json_schema([(model, "serialization") for model in models], ref_template=REF)
+    types = {ErrorModel, *(used for operation in operations for used in (operation.answer, operation.takes) if used)}
+    inputs: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]]
+    inputs = [(used, "serialization", TypeAdapter(used)) for used in types]
+    found, components = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
+    schemas = {used: schema for (used, _), schema in found.items()}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "coc-adapter admin API", "version": __version__},
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": components["$defs"]},
     }
 
 
-def _described(operation: Operation) -> dict[str, Any]:
+def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in _path_names(operation.path)
+        for name in re.findall(r"{(\w+)}", operation.path)
     ]
-    for query in operation.query:
-        schema: dict[str, Any] = {"type": query.kind} | ({"enum": list(query.choices)} if query.choices else {})
-        if query.repeated:
-            schema = {"type": "array", "items": schema}
-        parameters.append({"name": query.name, "in": "query", "description": query.text, "schema": schema})
+    for name, text, schema in operation.query:
+        parameters.append({"name": name, "in": "query", "description": text, "schema": schema})
     takes = operation.takes or operation.takes_webhook
     errors = {*operation.errors, 503, *((400,) if operation.query or takes else ()), *((413,) if takes else ())}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.run.__name__.strip("_"),
         "responses": {
-            "200": {"description": "OK", "content": {"application/json": {"schema": _schema(operation.answer)}}},
-            **{str(code): {"description": "why not", "content": {"application/json": {"schema": _schema(ErrorModel)}}}
+            "200": {"description": "OK", "content": {"application/json": {"schema": schemas[operation.answer]}}},
+            **{str(code): {"description": "why not", "content": {"application/json": {"schema": schemas[ErrorModel]}}}
                for code in sorted(errors)},
         },
     }  # fmt: skip
     if parameters:
         described["parameters"] = parameters
     if takes:
-        schema = _schema(operation.takes) if operation.takes else {"type": "object"}
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        body = schemas[operation.takes] if operation.takes else {"type": "object"}
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return described
-
-
-def _schema(answer: Any) -> dict[str, Any]:
-    if get_origin(answer) is list:
-        return {"type": "array", "items": _schema(get_args(answer)[0])}
-    if isinstance(answer, type) and issubclass(answer, BaseModel):
-        return {"$ref": REF.format(model=answer.__name__)}
-    return TypeAdapter(answer).json_schema()
-
-
-def _models(operation: Operation) -> list[type[BaseModel]]:
-    types_used = [operation.answer, *get_args(operation.answer), operation.takes]
-    return [item for item in types_used if isinstance(item, type) and not isinstance(item, types.GenericAlias)
-            and issubclass(item, BaseModel)]  # fmt: skip
-
-
-def _path_names(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from adapter import mapping
 from adapter.config.schema import Context, IntegrationSettings, Settings, WebhookSettings
-from adapter.errors import ConfigError
 from adapter.lifecycle import Policy
 from adapter.secret import Secret
 from adapter.store.contract import Retention
-from adapter.validation import validate
+from adapter.validation import validate_whole
 from adapter.yamlfile import read
 
 _SECRETS: Final = frozenset(
@@ -49,13 +48,8 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
     file = read(path, secrets=_SECRETS)
-    if file.findings:
-        raise ConfigError(file.findings)
-    file.data = file.data or {}
     context = Context(path.parent)
-    settings, findings = validate(file, Settings, context=context)
-    if settings is None:
-        raise ConfigError(findings)
+    settings = validate_whole(file, Settings, context)
     return Config(
         path=path,
         store=_store(settings, context),

@@ -48,23 +48,17 @@ _EXEMPLAR_CHARACTERS: Final = 128 - len("alarm_id")  # OpenMetrics bounds names 
 class Metrics:
     """What the adapter tells Prometheus. Several may live in one process, each on its own registry."""
 
-    def __init__(
-        self, integrations: Sequence[str], registry: CollectorRegistry | None = None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, integrations: Iterable[str], clock: Clock | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry or CollectorRegistry()
+        self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._clock = clock or SystemClock()
         self._series = Series(self.registry)
         self._queues: dict[str, _Queue] = {}
-        self.configured(integrations)
-        at_zero(self._series.webhooks, (UNKNOWN,), CODES)
-
-    def configured(self, integrations: Iterable[str]) -> None:
-        """These integrations exist: their series are there, at zero unless they were there before."""
         for name in integrations:
             self._queue(name)
+        at_zero(self._series.webhooks, (UNKNOWN,), CODES)
 
     def _queue(self, integration: str) -> _Queue:
         # Also for an integration that left the configuration while the store still owes its reports.
@@ -171,24 +165,19 @@ class Metrics:
 
     # Store
 
-    def store_opened(self, backend: Literal["sqlite", "postgresql", "memory"]) -> None:
+    def store_opened(self, backend: Literal["sqlite", "postgresql", "memory"], backlog: int) -> None:
+        """`backlog`: the bound on pending reports, all integrations together."""
         _choose(self._series.backend, BACKENDS, backend)
+        self._series.backlog_limit.set(backlog)
 
     def committed(self, seconds: float) -> None:
         self._series.commit.observe(seconds)
 
-    def store_size(self, bytes: int, free: int | None = None) -> None:
-        """`free`: by how much it can still grow; None where that is unknown."""
+    def store_size(self, bytes: int, free: int | None = None, warnings: int = 0) -> None:
+        """`free`: by how much it can still grow, None where that is unknown. `warnings`: how many it has at present."""
         self._series.store_bytes.set(bytes)
         self._series.store_free.set(math.nan if free is None else free)
-
-    def store_warned(self, warnings: int) -> None:
-        """How many warnings the store has at present."""
         self._series.store_warnings.set(warnings)
-
-    def limited(self, backlog: int) -> None:
-        """The bound on pending reports, all integrations together."""
-        self._series.backlog_limit.set(backlog)
 
     def backlog(self, counts: Mapping[str, Counts], now: Micros, *, shared: bool = False) -> None:
         """What the store counted at `now`: the oldest pending report and the dead letters.

@@ -9,23 +9,24 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from adapter.clock import Clock
 from adapter.errors import ConfigError, Finding
 from adapter.logs import RepeatFilter
 from adapter.secret import Secret
 from adapter.server import browser
+from adapter.server.address import ip_of
 from adapter.server.passwords import Busy, Passwords
 from adapter.server.webconfig import WebConfig, load_web_config
 
@@ -34,7 +35,6 @@ REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "busy")
 site, or under a host name that is not ours; too many passwords waiting to be verified."""
 
 _logger: Final = logging.getLogger("adapter.server.access")
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Access:
@@ -98,7 +98,7 @@ class Access:
         """
 
         @web.middleware
-        async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             response: web.StreamResponse | None = await self._refusal(request, open_paths, bearer_paths, admin)
             try:
                 if response is None:
@@ -171,7 +171,7 @@ class Access:
         return ConfigError([Finding(str(self._path), 0, 0, message, "restart to do that")])
 
 
-async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except (web.HTTPException, ConnectionError):
@@ -189,12 +189,7 @@ def _same(sent: str, token: str) -> bool:
 
 def _source(remote: str | None) -> str:
     """What refusals are counted by: an IPv4 address, or an IPv6 /64, within which a host may choose its address."""
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    address = ip_of(remote or "")
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address or "unknown")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Protocol
-
-
-class _Access(Protocol):
-    @property
-    def authenticated(self) -> bool: ...
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
 def parse_listen_address(text: str) -> tuple[str | None, int]:
@@ -30,24 +24,26 @@ def parse_listen_address(text: str) -> tuple[str | None, int]:
     return host or None, int(port)
 
 
-def is_loopback(host: str | None) -> bool:
-    """True for 127.0.0.0/8, ::1 (the mapped form too) and localhost."""
-    if host is None:
-        return False
-    if host.lower().rstrip(".") == "localhost":
-        return True
+def ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that `host` is, without its zone and as IPv4 where it is mapped; None for a name."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ip_address(host.partition("%")[0])
     except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
-def may_listen(address: str, access: _Access, allow_unauthenticated: bool) -> str | None:
+def is_loopback(host: str) -> bool:
+    """True for 127.0.0.0/8, ::1 (the mapped form too) and localhost."""
+    address = ip_of(host)
+    return address.is_loopback if address else host.lower().rstrip(".") == "localhost"
+
+
+def may_listen(address: str, *, authenticated: bool, allow_unauthenticated: bool) -> str | None:
     """None when `address` may be served, else one line that says why not and what to do."""
     host, _ = parse_listen_address(address)
-    if is_loopback(host) or access.authenticated or allow_unauthenticated:
+    if is_loopback(host or "") or authenticated or allow_unauthenticated:
         return None
     return (
         f"{address} can be reached from other machines and nothing asks them who they are: configure basic_auth_users "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from adapter.server.address import is_loopback
+from adapter.server.address import ip_of, is_loopback
 
 _HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
 _POLICY: Final = (
@@ -48,7 +47,7 @@ def is_our_host(request: web.Request, authenticated: bool) -> bool:
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
         return False
-    return is_loopback(host) or _is_address(host)
+    return is_loopback(host) or ip_of(host) is not None
 
 
 def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:
@@ -64,11 +63,3 @@ def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin
         headers.setdefault("Referrer-Policy", "no-referrer")
     if admin:
         headers.setdefault("Cache-Control", "no-store")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

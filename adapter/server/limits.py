@@ -19,7 +19,7 @@ class InFlight:
         self.requests = 0
         self.bytes = 0
         self._max_requests = max_requests
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     @contextmanager
     def reserve(self) -> Iterator[Reservation]:
@@ -34,11 +34,6 @@ class InFlight:
             self.requests -= 1
             self.bytes -= reservation.size
 
-    def add(self, size: int) -> None:
-        if self.bytes + size > self._max_bytes:
-            raise Overloaded
-        self.bytes += size
-
 
 class Reservation:
     """The bytes that one request holds."""
@@ -49,5 +44,7 @@ class Reservation:
 
     def grow(self, size: int) -> None:
         """Adds `size` bytes; Overloaded when all requests together would hold too many."""
-        self._budget.add(size)
+        if self._budget.bytes + size > self._budget.max_bytes:
+            raise Overloaded
+        self._budget.bytes += size
         self.size += size

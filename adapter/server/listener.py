@@ -75,12 +75,8 @@ class Listener:
         clock: Clock,
     ) -> None:
         self.port: int = sock.getsockname()[1]
-        self._runner = runner
-        self._sock = sock
-        self._ssl_context = ssl_context
-        self._header_seconds = header_seconds
-        self._max_connections = max_connections
-        self._idle_seconds = idle_seconds
+        self._runner, self._sock, self._ssl_context = runner, sock, ssl_context
+        self._header_seconds, self._idle_seconds, self._max_connections = header_seconds, idle_seconds, max_connections
         self._repeats = RepeatFilter(clock, every=60.0)
         self._loop = asyncio.get_running_loop()
         self._opening: dict[asyncio.Task[None], float] = {}  # in the TLS handshake, and since when

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from html import escape
 from typing import Final
 
@@ -61,43 +61,37 @@ class Readiness:
         return None
 
 
-class Management:
+def management_routes(
+    *,
+    registry: CollectorRegistry,
+    healthy: Callable[[], str | None],
+    ready: Callable[[], Awaitable[str | None]],
+    integrations: Iterable[str],
+) -> list[web.RouteDef]:
     """The routes of both listeners. `healthy` and `ready` give None, or one line that says why not."""
+    items = "".join(f'<li><a href="{path}">{path}</a>: {what}</li>' for path, what in LINKS)
+    names = "".join(f"<li><code>/webhook/{escape(name)}</code></li>" for name in integrations)
+    page = (
+        "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>coc-adapter</title>"
+        f"<h1>coc-adapter {__version__}</h1><p>Prometheus Alertmanager to Huawei Cloud COC.</p>"
+        f"<ul>{items}</ul><p>Webhooks go by POST to:</p><ul>{names}</ul></html>"
+    )
 
-    def __init__(
-        self,
-        *,
-        registry: CollectorRegistry,
-        healthy: Callable[[], str | None],
-        ready: Callable[[], Awaitable[str | None]],
-        integrations: Callable[[], list[str]],
-    ) -> None:
-        self._metrics = make_aiohttp_handler(registry)
-        self._healthy, self._ready, self._integrations = healthy, ready, integrations
+    async def get_healthy(request: web.Request) -> web.Response:
+        return _state(healthy(), "healthy")
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/-/healthy", self._get_healthy),
-            web.get("/-/ready", self._get_ready),
-            web.get("/metrics", self._metrics),
-            web.get("/", self._get_links),
-        ]
+    async def get_ready(request: web.Request) -> web.Response:
+        return _state(await ready(), "ready")
 
-    async def _get_healthy(self, request: web.Request) -> web.Response:
-        return _state(self._healthy(), "healthy")
-
-    async def _get_ready(self, request: web.Request) -> web.Response:
-        return _state(await self._ready(), "ready")
-
-    async def _get_links(self, request: web.Request) -> web.Response:
-        items = "".join(f'<li><a href="{path}">{path}</a>: {what}</li>' for path, what in LINKS)
-        names = "".join(f"<li><code>/webhook/{escape(name)}</code></li>" for name in self._integrations())
-        page = (
-            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>coc-adapter</title>"
-            f"<h1>coc-adapter {__version__}</h1><p>Prometheus Alertmanager to Huawei Cloud COC.</p>"
-            f"<ul>{items}</ul><p>Webhooks go by POST to:</p><ul>{names}</ul></html>"
-        )
+    async def get_links(request: web.Request) -> web.Response:
         return web.Response(text=page, content_type="text/html")
+
+    return [
+        web.get("/-/healthy", get_healthy),
+        web.get("/-/ready", get_ready),
+        web.get("/metrics", make_aiohttp_handler(registry)),
+        web.get("/", get_links),
+    ]
 
 
 def reload_route(reload: Callable[[], Awaitable[str]]) -> web.RouteDef:

@@ -45,7 +45,7 @@ class Passwords:
 
     async def verify(self, user: bytes, password: bytes) -> bool:
         """True for the right password of a user; Busy when it cannot be verified now."""
-        key = self._key(user, password)
+        key = hashlib.blake2b(repr((user, password)).encode(), key=self._pepper).digest()
         for verdict, keys in self._verdicts.items():
             if key in keys:
                 keys.move_to_end(key)
@@ -72,9 +72,3 @@ class Passwords:
         keys[key] = None
         if len(keys) > _REMEMBERED:
             keys.popitem(last=False)
-
-    def _key(self, user: bytes, password: bytes) -> bytes:
-        digest = hashlib.blake2b(key=self._pepper)
-        for part in (user, password):
-            digest.update(len(part).to_bytes(8, "big") + part)
-        return digest.digest()

@@ -26,9 +26,8 @@ from pydantic import (
     model_validator,
 )
 
-from adapter.errors import ConfigError
 from adapter.server.tls import CIPHERS, CLIENT_AUTH, VERSIONS, server_context
-from adapter.validation import Problem, Problems, validate
+from adapter.validation import Problem, Problems, validate_whole
 from adapter.yamlfile import nearest, read
 
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
@@ -68,13 +67,7 @@ class WebConfig:
 def load_web_config(path: Path) -> WebConfig:
     """ConfigError with every finding when the file, or a certificate it names, cannot be used."""
     files = _Files(path.parent, {path: stamp(path)})
-    file = read(path, secrets=("basic_auth_users", "key"))
-    if file.findings:
-        raise ConfigError(file.findings)
-    file.data = {} if file.data is None else file.data
-    config, findings = validate(file, _WebConfigFile, context=files)
-    if config is None:
-        raise ConfigError(findings)
+    config = validate_whole(read(path, secrets=("basic_auth_users", "key")), _WebConfigFile, files)
     tls, http = config.tls_server_config, config.http_server_config
     return WebConfig(
         tls=tls.context if tls else None,

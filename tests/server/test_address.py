@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.cli.main import main
 from adapter.server.address import may_listen, parse_listen_address
-
-
-@dataclass(frozen=True)
-class Rules:
-    authenticated: bool
 
 
 @pytest.mark.parametrize(
@@ -55,7 +48,7 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
     ["127.0.0.1:9876", "127.8.9.1:9876", "[::1]:9876", "localhost:9876", "LocalHost:1", "[::ffff:127.0.0.1]:1"],
 )
 def test_loopback_needs_nobody_at_the_door(address: str) -> None:
-    assert may_listen(address, Rules(False), False) is None
+    assert may_listen(address, authenticated=False, allow_unauthenticated=False) is None
 
 
 @pytest.mark.parametrize(
@@ -64,13 +57,13 @@ def test_loopback_needs_nobody_at_the_door(address: str) -> None:
      "127.0.0.1.example:9876", "[::ffff:10.0.0.1]:1"],
 )  # fmt: skip
 def test_any_other_address_needs_credentials_or_a_word(address: str) -> None:
-    line = may_listen(address, Rules(False), False)
+    line = may_listen(address, authenticated=False, allow_unauthenticated=False)
     assert line is not None
     assert line.startswith(f"{address} can be reached from other machines")
     assert "--web.allow-unauthenticated" in line
     assert "\n" not in line
-    assert may_listen(address, Rules(True), False) is None
-    assert may_listen(address, Rules(False), True) is None
+    assert may_listen(address, authenticated=True, allow_unauthenticated=False) is None
+    assert may_listen(address, authenticated=False, allow_unauthenticated=True) is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
-from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError
+from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
 
 T = TypeVar("T")
 
@@ -149,14 +149,8 @@ def _check(options: argparse.Namespace) -> int:
     from adapter.config.load import load_config
     from adapter.mapping.tools.preview import check
 
-    findings: list[Finding] = []
-    directory = None
-    try:
-        directory = load_config(options.config_file).mappings
-    except ConfigError as exc:
-        findings += exc.findings
-    if directory is not None:
-        findings += check(directory)
+    directory = load_config(options.config_file).mappings
+    findings = check(directory)
     for finding in findings:
         print(finding.with_caret())
     if not findings:

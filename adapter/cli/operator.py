@@ -23,7 +23,6 @@ _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alar
 
 
 def add_operator_commands(commands: Any) -> None:
-    """Add them to the parser."""
     text = "what the adapter knows of alarms, and why COC heard what it heard"
     alarms = _group(commands, "alarms", text, _list_alarms)
     listing = _verb(alarms, "list", "alarms, one per line", _list_alarms)

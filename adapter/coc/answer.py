@@ -88,8 +88,6 @@ def clock_skew(headers: Mapping[str, str], now: datetime) -> float:
 
 
 def _http_date(value: str) -> datetime | None:
-    if not value:
-        return None
     try:
         moment = parsedate_to_datetime(value)
         # "-0000" and a missing zone come back naive; HTTP dates are UTC.

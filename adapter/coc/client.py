@@ -135,7 +135,6 @@ class RequestTemplate:
     redact: Redactor
 
     def headers_for(self, body: bytes, at: datetime) -> dict[str, str]:
-        """The headers of one request."""
         return self.headers if self.signer is None else self.headers | self.signer.headers(body, at)
 
     def __repr__(self) -> str:

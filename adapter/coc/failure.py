@@ -72,9 +72,7 @@ def _by_kind(exc: BaseException, sent: bool) -> tuple[Reason, str, str]:
             return Reason.REFUSED_CONNECTION, f"cannot connect: {_os_words(exc)}", ""
         case aiohttp.ServerFingerprintMismatch():
             return Reason.TLS, "the certificate is not the one expected", ""
-        case aiohttp.ConnectionTimeoutError():
-            return Reason.CONNECT_TIMEOUT, "no connection in time", "check the network, a firewall, proxy_url"
-        case TimeoutError() if not sent:
+        case TimeoutError() if not sent or isinstance(exc, aiohttp.ConnectionTimeoutError):
             return Reason.CONNECT_TIMEOUT, "no connection in time", "check the network, a firewall, proxy_url"
         case TimeoutError():
             return Reason.TIMEOUT, "no answer in time", ""

@@ -38,12 +38,10 @@ class Signer:
         self._said = f"{ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature="
 
     def headers(self, body: bytes, at: datetime) -> dict[str, str]:
-        """X-Sdk-Date and Authorization."""
         date = at.astimezone(UTC).strftime(DATE_FORMAT)
         return {"X-Sdk-Date": date, "Authorization": self._said + self.signature(body, date)}
 
     def signature(self, body: bytes, date: str) -> str:
-        """In hex."""
         request = f"{self._before}{date}{self._after}{hashlib.sha256(body).hexdigest()}"
         text = f"{ALGORITHM}\n{date}\n{hashlib.sha256(request.encode()).hexdigest()}"
         return hmac.digest(self._secret_key, text.encode(), "sha256").hex()

@@ -19,7 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from adapter.alarm import Kind, News, Outcome, Report
+from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.verdict import Reason
@@ -119,18 +119,15 @@ class Metrics:
             if outcome is Outcome.DEAD:
                 series.dead.labels(name).inc()
             if outcome is Outcome.DELIVERED:
-                self._delivered(report, settlement.at)
+                alarm_id = report.coc_alarm_id
+                exemplar = {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None
+                series.latency.observe(max(0, settlement.at - report.received) / SECOND, exemplar)
             if settlement.provenance is not None:
                 for field, reason in settlement.provenance.fallbacks:
                     series.fallbacks.labels(_label(field), reason).inc()
                 for field in settlement.provenance.clipped:
                     series.clipped.labels(_label(field)).inc()
         queue.set(settled.pending, settled.open_alarms)
-
-    def _delivered(self, report: Report, at: Micros) -> None:
-        alarm_id = report.coc_alarm_id
-        exemplar = {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None
-        self._series.latency.observe(max(0, at - report.received) / SECOND, exemplar)
 
     def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
         """Dead letters were enqueued again as reports of these kinds, right before this call."""

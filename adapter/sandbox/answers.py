@@ -52,7 +52,6 @@ class TakenAlarm(NamedTuple):
     integration: str
 
     def shown(self) -> dict[str, Any]:
-        """As `GET /alarms` lists it."""
         headers = {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in self.headers}
         return {
             "seq": self.seq,
@@ -89,7 +88,6 @@ class RequestLog:
         self.alarms.append(TakenAlarm(self.taken, now, body, request.raw_headers, integration))
 
     def refuse(self, refusal: Refusal, alarm_id: str, now: float) -> None:
-        """Keep why something was not taken."""
         self.answers[str(refusal.status)] += 1
         self.refusals.append({"received_at": stamp(now), **refusal._asdict(), "alarm_id": alarm_id})
 

@@ -87,7 +87,6 @@ async def serve_sandbox(host: str, port: int, integration_key: str | None) -> No
 
 
 async def until_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

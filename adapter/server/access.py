@@ -49,9 +49,7 @@ class Access:
         on_refusal: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """ConfigError when the web config file, or a certificate it names, cannot be used."""
-        self._path = web_config
-        self._bearer = bearer
-        self._on_refusal = on_refusal
+        self._path, self._bearer, self._on_refusal = web_config, bearer, on_refusal
         self._repeats = RepeatFilter(clock, every=60.0)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._config = load_web_config(web_config) if web_config else WebConfig()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import random
 import re
 import tracemalloc
 import zlib
@@ -321,3 +322,50 @@ def test_requests_in_flight_are_bounded() -> None:
         second.grow(40)
         assert (budget.requests, budget.bytes) == (2, 100)
     assert (budget.requests, budget.bytes) == (0, 0)
+
+
+def in_chunks(body: bytes, size: int) -> bytes:
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+async def test_bodies_of_every_size_arrive_whole_and_in_order_on_one_connection() -> None:
+    source = random.Random(1)
+    bodies = [source.randbytes(size) for size in (5, 3 * MIB, 400, 0, 700_000, 9)]
+    requests = [
+        in_chunks(body, 3) if len(body) in (400, 9) else plain(body)
+        for body in bodies
+    ]  # fmt: skip
+    async with reading(limit=4 * MIB) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"".join(requests))
+        statuses = []
+        while len(statuses) < len(bodies):
+            line = await asyncio.wait_for(reader.readline(), 20)
+            if line.startswith(b"HTTP/1.1 "):
+                statuses.append(int(line.split()[1]))
+            elif line.startswith(b"Content-Length: "):
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+                await reader.readexactly(int(line.split()[1]))
+        writer.close()
+        assert statuses == [200] * len(bodies)
+        assert server.bodies == bodies
+
+
+async def test_clients_that_hang_up_in_a_storm_of_chunks_leave_nothing_behind() -> None:
+    storm = in_chunks(b"x" * 3000, 1)[:-5]  # without its end
+    async with reading() as server:
+        for number in range(1, 11):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(storm)
+            await until(lambda number=number: len(server.contents) == number, "the request to begin")
+            writer.transport.abort()
+        await until(lambda: server.budget.requests == 0, "every request to end")
+        assert server.budget.bytes == 0
+        assert server.bodies == []
+        assert await server.post(b"good") == 200
+
+
+def plain(body: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -1,4 +1,4 @@
-"""Enough of a Kubernetes API server for Helm's server-side dry run, on loopback: discovery, and objects by path."""
+"""A small Kubernetes API server on loopback for Helm's server-side dry run: discovery, and objects by path."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def serving() -> Iterator[Cluster]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
-            found = documents.get(path) or cluster.objects.get(path)
+            document = documents.get(path) or cluster.objects.get(path)
             missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
-            body = json.dumps(found or missing).encode()
-            self.send_response(200 if found else 404)
+            body = json.dumps(document or missing).encode()
+            self.send_response(200 if document else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet: the test says what went wrong."""
+            """Log nothing; the test fails with its own message."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         cluster.port = server.server_port
@@ -100,7 +100,7 @@ def _resources(version: str, kinds: tuple[str, ...]) -> Document:
 
 
 def _openapi(root: str, version: str, kinds: tuple[str, ...]) -> Document:
-    """Says that the server validates fields itself, so that Helm does not ask for schemas."""
+    """Announces field validation by the server, so that Helm does not read its schemas."""
     group, _, name = version.rpartition("/")
     field_validation = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {

@@ -8,10 +8,10 @@ from tests.chart.rendering import CI, Rendered, ci_values, render_all
 @pytest.fixture(scope="session")
 def renders() -> dict[str, Rendered]:
     """Every ci/ values set, rendered once."""
-    found = dict(zip(CI, render_all([ci_values(name) for name in CI]), strict=True))
-    for name, rendered in found.items():
+    renders = dict(zip(CI, render_all([ci_values(name) for name in CI]), strict=True))
+    for name, rendered in renders.items():
         assert not rendered.error, f"{name}: {rendered.error}"
-    return found
+    return renders
 
 
 @pytest.fixture(params=CI)

@@ -1,4 +1,4 @@
-"""Schemas of the custom resources the chart makes, as far as it uses them; an unknown key is an error.
+"""Schemas of the custom resources that the chart creates, with the keys it uses; an unknown key is an error.
 
 Written from the reference documentation of the Prometheus Operator (monitoring.coreos.com) and of the Gateway API.
 """

@@ -1,4 +1,4 @@
-"""The Helm engine in a process of its own: `python -m tests.helm.engine CHART`, JSON in, JSON out.
+"""The Helm engine in a process of its own: `python -m tests.chart.engine CHART`, JSON in, JSON out.
 
 A process of its own keeps Go's runtime, threads and signal handlers out of pytest's.
 """
@@ -31,7 +31,7 @@ def answer(loaded: chart.Chart, path: str, request: dict[str, Any]) -> dict[str,
 
 
 def dry_run(loaded: chart.Chart, request: dict[str, Any]) -> str:
-    """The manifest of an installation that asks the cluster (`lookup` works) and changes nothing in it."""
+    """The manifest of a server-side dry run: `lookup` reads the cluster, nothing is changed in it."""
     namespace = request["namespace"]
     kubeconfig = request["kubeconfig"]
     with config.Config(kubeconfig_content=kubeconfig, namespace=namespace, storage_driver="memory") as cluster:

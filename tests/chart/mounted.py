@@ -1,4 +1,4 @@
-"""The pod's file system as its volumes would make it, below a folder of the test's own."""
+"""Writes the volumes of a rendered pod into a folder of the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXTS = {"uri": "postgresql://coc:secret@database/coc", "proxy-url": "http://us
 
 
 class Mounted:
-    """Every volume mount of the adapter's container, written out; `host` says where a path of the pod lies here."""
+    """Writes every volume mount of the adapter's container; `host` translates a path of the pod."""
 
     def __init__(self, rendered: Rendered, root: Path) -> None:
         self.rendered = rendered
@@ -30,7 +30,7 @@ class Mounted:
         return self.root / path.lstrip("/")
 
     def relocate(self, text: str) -> str:
-        """Paths of the pod in a configuration or an argument, as paths here."""
+        """Translate all paths of the pod in a configuration or an argument."""
         return re.sub(r"(?<![^\s:=])/(?=(etc|var)/)", f"{self.root}/", text)
 
     def _fill(self, folder: Path, volume: Resource) -> None:
@@ -42,12 +42,12 @@ class Mounted:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(self.relocate(data[item["key"]] if data is not None else _stand_in(item["key"])))
         if "configMap" in volume:
-            found = self._data("configMap", volume["configMap"]["name"])
-            for name, text in (found or _FOREIGN).items():
+            data = self._data("configMap", volume["configMap"]["name"])
+            for name, text in (data or _FOREIGN).items():
                 (folder / name).write_text(text)
 
     def _data(self, kind: str, name: str) -> dict[str, str] | None:
-        """What the chart put there itself, or None where it only refers to it; a key that lacks is a KeyError."""
+        """The data of an object that the chart creates; None if the chart only refers to it."""
         for resource in self.rendered.of("ConfigMap" if kind == "configMap" else "Secret"):
             if resource["metadata"]["name"] == name:
                 data: dict[str, str] = resource["data"]

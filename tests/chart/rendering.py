@@ -1,4 +1,4 @@
-"""Values in, resources out: what the tests of the chart ask the engine."""
+"""Renders the chart with values by the Helm engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Resource = dict[str, Any]
 
 
 class _Strict(yaml.SafeLoader):
-    """YAML as Kubernetes reads it, but a key that stands twice is an error."""
+    """YAML as Kubernetes reads it, but a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -34,7 +34,7 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-# `=` alone is text to Kubernetes; PyYAML keeps a type for it that nobody uses.
+# `=` alone is text to Kubernetes; PyYAML has an obsolete type for it.
 _Strict.add_constructor("tag:yaml.org,2002:value", lambda _, node: node.value)
 
 
@@ -58,14 +58,14 @@ class Rendered:
 
     def one(self, kind: str, name: str = "") -> Resource:
         """The only resource of that kind whose name ends so."""
-        found = [resource for resource in self.of(kind) if resource["metadata"]["name"].endswith(name)]
-        assert len(found) == 1, f"{len(found)} resources of kind {kind} named ...{name}"
-        return found[0]
+        matching = [resource for resource in self.of(kind) if resource["metadata"]["name"].endswith(name)]
+        assert len(matching) == 1, f"{len(matching)} resources of kind {kind} named ...{name}"
+        return matching[0]
 
     @property
     def workload(self) -> Resource:
-        (found,) = [*self.of("StatefulSet"), *self.of("Deployment")]
-        return found
+        (workload,) = [*self.of("StatefulSet"), *self.of("Deployment")]
+        return workload
 
     @property
     def pod(self) -> Resource:
@@ -74,8 +74,8 @@ class Rendered:
 
     @property
     def container(self) -> Resource:
-        found: Resource = next(item for item in self.pod["containers"] if item["name"] == "coc-adapter")
-        return found
+        container: Resource = next(item for item in self.pod["containers"] if item["name"] == "coc-adapter")
+        return container
 
     def _resources(self) -> Iterator[Resource]:
         for name, text in sorted(self.files.items()):
@@ -118,14 +118,14 @@ def render_all(many: Sequence[Resource], *, name: str = "coc", namespace: str = 
 
 
 def render(values: Resource, *, name: str = "coc", namespace: str = "monitoring") -> Rendered:
-    """Render one set of values on top of the minimal ones; an error of Helm's fails the test."""
+    """Render values on top of the minimal ones; a Helm error fails the test."""
     (rendered,) = render_all([merged(ci_values("minimal"), values)], name=name, namespace=namespace)
     assert not rendered.error, rendered.error
     return rendered
 
 
 def merged(base: Resource, over: Resource) -> Resource:
-    """Values as Helm joins two files of them."""
+    """Merge values as Helm merges two files of them."""
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)

@@ -1,4 +1,4 @@
-"""Where the files are, and the metric names that texts mention."""
+"""The paths of rules, dashboard and pages, and the metric names that texts mention."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def rules() -> list[dict[str, Any]]:
 
 
 def dashboard() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return found
+    content: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return content
 
 
 def dashboard_expressions() -> list[str]:
@@ -46,25 +46,25 @@ def mentioned(text: str) -> set[str]:
 
 
 def sample_names(registry: CollectorRegistry) -> set[str]:
-    """The names by which a query can ask for what the registry has."""
+    """The names of a registry's samples in queries."""
     return {name for family in registry.collect() for name in names_of(family.name, family.type)}
 
 
 def names_of(family: str, kind: str) -> set[str]:
-    """The sample names of a family as the client names it."""
+    """The sample names of a metric family."""
     if kind == "histogram":
         return {family + suffix for suffix in _HISTOGRAM} | {family}
     return {f"{family}_total" if kind == "counter" else family}
 
 
 def promtool(program: str, *arguments: str | Path, text: str | None = None) -> None:
-    """Run it; its words are the assertion's message."""
+    """Run promtool or amtool; its output is the assertion's message."""
     done = subprocess.run([program, *map(str, arguments)], input=text, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"promtool {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}"
 
 
 def yaml_blocks(page: Path) -> dict[str, list[str]]:
-    """The fenced YAML of a page, by the file name its first line names."""
+    """The YAML code blocks of a page by the file name in their first line."""
     blocks: dict[str, list[str]] = {}
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL):
         blocks.setdefault(block.splitlines()[0].removeprefix("# "), []).append(block)

@@ -1,4 +1,4 @@
-"""What the chart tells the adapter, told to the adapter: adapter.yml, the secret files, the mappings, the arguments."""
+"""The adapter accepts what the chart renders for it: adapter.yml, secret files, mappings, arguments."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_check_finds_nothing_in_the_rendered_adapter_yml(
     ],
     ids=["http without saying so", "unknown field", "unknown name in a template"],
 )
-def test_values_that_render_a_wrong_configuration_do_not_pass(
+def test_check_finds_a_wrong_configuration_that_values_render(
     values: Any, finding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _check(Mounted(render(values), tmp_path)) == 1
     assert finding in capsys.readouterr().out
 
 
-def test_the_arguments_are_the_adapters_own(rendered: Rendered) -> None:
+def test_the_adapter_accepts_the_arguments(rendered: Rendered) -> None:
     options = parser().parse_args(rendered.container["args"])
     assert str(options.config_file) == _CONFIG
     assert options.listen_address == f":{rendered.container['ports'][0]['containerPort']}"
@@ -57,7 +57,7 @@ def test_the_arguments_are_the_adapters_own(rendered: Rendered) -> None:
     assert options.log_level
 
 
-def test_the_service_asks_for_credentials_unless_told_otherwise(renders: dict[str, Rendered]) -> None:
+def test_the_service_requires_credentials_unless_they_are_disabled(renders: dict[str, Rendered]) -> None:
     for name, rendered in renders.items():
         options = parser().parse_args(rendered.container["args"])
         config = yaml.safe_load(
@@ -109,15 +109,15 @@ def test_each_secret_reaches_the_setting_it_belongs_to(renders: dict[str, Render
     assert database.store.get() == "postgresql://coc:secret@database/coc"
 
 
-def test_a_mapping_file_arrives_letter_by_letter(renders: dict[str, Rendered], tmp_path: Path) -> None:
-    """Jinja2 and Helm both write `{{ }}`: Helm must not touch it."""
+def test_a_mapping_file_arrives_unchanged(renders: dict[str, Rendered], tmp_path: Path) -> None:
+    """Jinja2 and Helm both use `{{ }}`: Helm must not evaluate that of mappings."""
     mounted = Mounted(renders["mappings"], tmp_path)
     folder = mounted.host("/etc/coc-adapter-mappings")
     assert {path.name: path.read_text() for path in folder.iterdir()} == ci_values("mappings")["mappings"]
     assert load_config(mounted.host(_CONFIG)).mappings == folder
 
 
-def test_without_mappings_the_shipped_ones_serve(renders: dict[str, Rendered], tmp_path: Path) -> None:
+def test_without_mappings_the_built_in_ones_are_used(renders: dict[str, Rendered], tmp_path: Path) -> None:
     mounted = Mounted(renders["minimal"], tmp_path)
     assert "mappings" not in yaml.safe_load(mounted.host(_CONFIG).read_text())
     volumes = [volume["name"] for volume in renders["minimal"].pod["volumes"]]
@@ -125,7 +125,7 @@ def test_without_mappings_the_shipped_ones_serve(renders: dict[str, Rendered], t
 
 
 def test_the_numbers_of_the_values_arrive_as_numbers(renders: dict[str, Rendered], tmp_path: Path) -> None:
-    """Helm's own printing turns 25000000 into 2.5e+07."""
+    """Helm prints 25000000 as 2.5e+07 by default."""
     config = load_config(Mounted(renders["mappings"], tmp_path).host(_CONFIG))
     assert config.backlog == 25_000_000
     assert config.integrations["default"].rate_limit == 0.5
@@ -133,19 +133,19 @@ def test_the_numbers_of_the_values_arrive_as_numbers(renders: dict[str, Rendered
 
 
 def test_the_grace_period_fits_the_drain(renders: dict[str, Rendered]) -> None:
-    """Webhooks, then the admin listener, then requests to COC, then their settling, each at most DRAIN_SECONDS."""
+    """Webhooks, the admin listener, requests to COC and settlements end one after the other, each in DRAIN_SECONDS."""
     for rendered in renders.values():
         assert rendered.pod["terminationGracePeriodSeconds"] > 4 * DRAIN_SECONDS
 
 
-def test_the_memory_limit_leaves_room_for_a_template_that_takes_all_it_may(renders: dict[str, Rendered]) -> None:
-    """The rendering child is stopped at its own limit: the pod's must not be reached before it."""
+def test_the_memory_limit_includes_the_worker_process_at_its_own_limit(renders: dict[str, Rendered]) -> None:
+    """The worker process is stopped at its own limit, which must be reached before the pod's."""
     limit: str = renders["minimal"].container["resources"]["limits"]["memory"]
     assert units.size(f"{limit}B") >= MEMORY + 110 * 1024 * 1024
 
 
-def test_the_values_name_the_adapters_own_defaults() -> None:
-    """An operator reads values.yaml as documentation: what it says must be what happens without it."""
+def test_the_values_have_the_adapters_defaults() -> None:
+    """Operators read values.yaml as documentation: its defaults must be the adapter's."""
     (bare,) = render_all([ci_values("minimal")])
     config = yaml.safe_load(bare.one("ConfigMap")["data"]["adapter.yml"])
     sections = ("relay", "limits", "retention")

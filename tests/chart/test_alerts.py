@@ -1,4 +1,4 @@
-"""The alerting rules fire when they should, only then, and each has a page that helps."""
+"""The alerting rules fire when they should and only then; each has a runbook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
 
 
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.stem)
-def test_the_rules_fire_and_stay_silent_as_the_cases_say(cases: Path) -> None:
+def test_the_rules_fire_and_stay_silent_as_in_the_cases(cases: Path) -> None:
     promtool(needs("promtool"), "test", "rules", cases)
 
 
@@ -46,7 +46,7 @@ def test_every_rule_has_a_case_that_fires_and_one_that_must_not(alert: str) -> N
 
 
 @pytest.mark.parametrize("rule", rules(), ids=names())
-def test_every_alert_says_what_how_bad_and_where_to_read_on(rule: dict[str, dict[str, str]]) -> None:
+def test_every_alert_has_a_severity_a_summary_a_description_and_a_runbook(rule: dict[str, dict[str, str]]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert all(rule["annotations"].values())
@@ -54,7 +54,7 @@ def test_every_alert_says_what_how_bad_and_where_to_read_on(rule: dict[str, dict
 
 
 @pytest.mark.parametrize("rule", rules(), ids=names())
-def test_every_runbook_exists_and_has_the_four_parts(rule: dict[str, dict[str, str]]) -> None:
+def test_every_runbook_exists_and_has_the_four_sections(rule: dict[str, dict[str, str]]) -> None:
     page = ROOT / rule["annotations"]["runbook_url"]
     assert page == RUNBOOKS / f"{rule['alert']}.md"
     assert page.read_text().startswith(f"# {rule['alert']}\n")
@@ -75,14 +75,14 @@ def test_alert_names_are_unique() -> None:
     assert len(names()) == len(set(names()))
 
 
-def test_the_rules_of_the_proof_of_life_are_rules(tmp_path: Path) -> None:
+def test_the_rules_of_the_proof_of_life_satisfy_promtool(tmp_path: Path) -> None:
     blocks = yaml_blocks(PROOF_OF_LIFE)
     for name in ("watchdog.rules.yaml", "coc-heartbeat.rules.yaml"):
         (tmp_path / name).write_text(blocks[name][0])
         promtool(needs("promtool"), "check", "rules", tmp_path / name)
 
 
-def test_the_route_of_the_proof_of_life_is_one(tmp_path: Path) -> None:
+def test_the_route_of_the_proof_of_life_leads_to_the_adapter(tmp_path: Path) -> None:
     amtool = needs("amtool")
     config = tmp_path / "alertmanager.yml"
     config.write_text(yaml_blocks(PROOF_OF_LIFE)["alertmanager.yml"][0])

@@ -1,6 +1,6 @@
-"""The chart as a thing one installs: its metadata, its lint, its README and the renders reviewed as diffs.
+"""The chart's metadata, lint, README and recorded renders.
 
-`UPDATE_GOLDEN=1 pytest tests/helm` rewrites what is committed; `git diff` is the review.
+`UPDATE_GOLDEN=1 pytest tests/chart` rewrites the recorded files; `git diff` is the review.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tests.chart.rendering import CHART, CI, GOLDEN, ROOT, Rendered, Resource, a
 _CHART: Resource = yaml.safe_load((CHART / "Chart.yaml").read_text())
 _VALUES = (CHART / "values.yaml").read_text()
 _UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
-# The token that is made anew in every render; inline ones have other lengths.
+# Every render generates another token; inline ones have other lengths.
 _RANDOM = re.compile(r"^(  token: )[A-Za-z0-9+/]{57,58}={0,3}$", re.MULTILINE)
 
 
 def _same(path: Path, text: str) -> None:
     if _UPDATE:
         path.write_text(text)
-    assert path.exists(), f"{path.name} is new: UPDATE_GOLDEN=1 pytest tests/helm writes it"
-    assert text == path.read_text(), f"{path.name} differs: UPDATE_GOLDEN=1 pytest tests/helm rewrites it for review"
+    assert path.exists(), f"{path.name} is new: UPDATE_GOLDEN=1 pytest tests/chart writes it"
+    assert text == path.read_text(), f"{path.name} differs: UPDATE_GOLDEN=1 pytest tests/chart rewrites it for review"
 
 
 def test_chart_and_app_carry_the_packages_version() -> None:
@@ -88,12 +88,12 @@ def test_every_value_has_a_comment() -> None:
         assert any(path[:end] in documented for end in range(1, len(path) + 1)), ".".join(path)
 
 
-def test_each_values_set_says_what_it_is_for() -> None:
+def test_each_values_set_has_a_comment() -> None:
     for name in CI:
         assert (CHART / "ci" / f"{name}-values.yaml").read_text().startswith("# "), name
 
 
-def test_the_chart_packs_what_it_needs_and_nothing_of_the_tests() -> None:
+def test_the_package_of_the_chart_has_its_files_and_none_of_the_tests() -> None:
     (answer,) = ask([{"contents": True}])
     own = {name for name in answer["contents"] if not name.startswith("templates/")}
     assert own == {"README.md", ".helmignore", "files/alerts.yaml", "files/dashboard.json", "files/webhook_test.py"}

@@ -1,4 +1,4 @@
-"""What the pages tell an operator to type can be typed."""
+"""The command line accepts every command in docs and runbooks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _COMMAND = re.compile(r"coc-adapter( [a-z-]+(?: [^`|,;()\n]+)?)(?=`|\n)")
 
 def commands() -> Iterator[str]:
     for page in PAGES:
-        for found in _COMMAND.findall(page.read_text()):
-            yield found.strip()
+        for command in _COMMAND.findall(page.read_text()):
+            yield command.strip()
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
-def test_every_command_of_a_page_is_one(command: str) -> None:
+def test_the_command_line_accepts_every_command_of_the_pages(command: str) -> None:
     words = [PLACES.get(word, word) for word in shlex.split(command)]
     if words[0] == "diff":
         words += ["--mappings=new", "--against=old", "p.json"]
@@ -37,8 +37,8 @@ def test_every_command_of_a_page_is_one(command: str) -> None:
 
 
 def test_the_pages_name_each_kind_of_operator_command() -> None:
-    found = {" ".join(command.split()[:2]) for command in commands()}
-    assert found >= {
+    documented = {" ".join(command.split()[:2]) for command in commands()}
+    assert documented >= {
         "alarms list",
         "alarms explain",
         "dead-letters list",

@@ -1,4 +1,4 @@
-"""What the API server would say: every resource against Kubernetes' own schemas and, for custom resources, ours."""
+"""Every resource satisfies Kubernetes' schemas; custom resources satisfy those of custom_resources.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_resource_is_valid_for_kubernetes(rendered: Rendered, version: str
         kubernetes_validate.validate(resource, version, strict=True)
 
 
-def test_the_oldest_version_tried_is_the_oldest_the_chart_accepts() -> None:
+def test_the_oldest_tested_version_is_the_oldest_that_the_chart_accepts() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["kubeVersion"] == f">={_OLDEST}.0-0"
     assert kubernetes_validate.latest_version().startswith(_NEWEST)

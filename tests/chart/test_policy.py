@@ -1,4 +1,4 @@
-"""What a security review asks of the chart, of every values set."""
+"""Security policies, checked for every values set."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_every_container_is_bounded_in_memory(rendered: Rendered) -> None:
     assert rendered.container["resources"]["requests"]["memory"]
 
 
-def test_the_selector_is_the_same_whatever_the_values_say(renders: dict[str, Rendered]) -> None:
-    """A selector cannot be edited: a value that changes it breaks the next upgrade."""
+def test_no_value_changes_the_selector(renders: dict[str, Rendered]) -> None:
+    """A selector cannot be changed: a value that changes it would break the next upgrade."""
     for name, rendered in renders.items():
         app = "coc" if name == "existing" else "coc-adapter"
         selector = {"app.kubernetes.io/name": app, "app.kubernetes.io/instance": "coc"}
@@ -74,7 +74,7 @@ def test_the_selector_is_the_same_whatever_the_values_say(renders: dict[str, Ren
         assert service["spec"]["selector"] == selector
 
 
-def test_a_label_of_the_operator_cannot_take_the_selectors_place() -> None:
+def test_a_label_from_the_values_cannot_replace_one_of_the_selector() -> None:
     labels = {"app.kubernetes.io/name": "mine", "team": "sre"}
     rendered = render({"podLabels": labels, "commonLabels": labels})
     for metadata in (rendered.workload["metadata"], rendered.workload["spec"]["template"]["metadata"]):
@@ -123,7 +123,7 @@ def test_an_inline_secret_is_in_a_secret_and_nowhere_else(name: str, renders: di
         assert secret not in elsewhere
 
 
-def test_a_generated_token_is_long_random_and_shown_to_nobody(renders: dict[str, Rendered]) -> None:
+def test_a_generated_token_is_long_random_and_in_one_secret_only(renders: dict[str, Rendered]) -> None:
     again = render({})
     tokens = []
     for rendered in (renders["minimal"], again):
@@ -139,8 +139,8 @@ def test_a_generated_token_is_long_random_and_shown_to_nobody(renders: dict[str,
 
 def test_a_changed_configuration_restarts_the_pods_and_a_changed_mapping_does_not() -> None:
     def annotation(values: Resource) -> str:
-        found: str = render(values).workload["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
-        return found
+        digest: str = render(values).workload["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        return digest
 
     first = annotation({"mappings": {"a.yaml": "rules: []"}})
     assert annotation({"mappings": {"a.yaml": "rules: [] # changed"}}) == first
@@ -148,12 +148,12 @@ def test_a_changed_configuration_restarts_the_pods_and_a_changed_mapping_does_no
 
 
 def test_no_file_that_may_change_is_mounted_by_sub_path(rendered: Rendered) -> None:
-    """Kubernetes never updates such a mount."""
+    """Kubernetes never updates a mount with subPath."""
     assert "subPath" not in json.dumps(rendered.workload)
 
 
 def test_no_mount_lies_below_another(rendered: Rendered) -> None:
-    """The upper one is read-only, and nothing can be mounted there."""
+    """The outer volume is read-only, and nothing can be mounted in it."""
     for pod in _pods(rendered):
         for container in _containers(pod):
             paths = sorted(mount["mountPath"].rstrip("/") + "/" for mount in container.get("volumeMounts", []))
@@ -178,7 +178,7 @@ def test_several_pods_are_spread_and_keep_a_quorum_of_one(renders: dict[str, Ren
     assert "replicas" not in renders["autoscaled"].workload["spec"], "an upgrade would undo what the autoscaler chose"
 
 
-def test_probes_ask_the_management_paths(renders: dict[str, Rendered]) -> None:
+def test_probes_use_the_management_paths(renders: dict[str, Rendered]) -> None:
     for name, scheme in {"minimal": "HTTP", "tls": "HTTPS"}.items():
         container = renders[name].container
         for probe, path in {"startup": "healthy", "liveness": "healthy", "readiness": "ready"}.items():
@@ -187,7 +187,7 @@ def test_probes_ask_the_management_paths(renders: dict[str, Rendered]) -> None:
     assert "httpGet" not in renders["hooks"].container["livenessProbe"]
 
 
-def test_a_network_policy_lets_in_the_port_and_lets_out_no_more_than_is_named(renders: dict[str, Rendered]) -> None:
+def test_a_network_policy_allows_the_port_in_and_only_the_named_peers_out(renders: dict[str, Rendered]) -> None:
     policy = renders["network"].one("NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["podSelector"] == {"matchLabels": renders["network"].one("Service")["spec"]["selector"]}
@@ -200,7 +200,7 @@ def test_a_network_policy_lets_in_the_port_and_lets_out_no_more_than_is_named(re
     assert {"podSelector": {"matchLabels": test_pod}} in policy["ingress"][0]["from"]
 
 
-def test_only_the_webhook_is_let_in_from_outside(renders: dict[str, Rendered]) -> None:
+def test_only_the_webhook_is_reachable_from_outside(renders: dict[str, Rendered]) -> None:
     ingress = renders["network"].one("Ingress")["spec"]["rules"][0]["http"]["paths"]
     route = renders["network"].one("HTTPRoute")["spec"]["rules"][0]["matches"]
     assert [path["path"] for path in ingress] == ["/webhook"]

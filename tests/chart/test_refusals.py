@@ -1,4 +1,4 @@
-"""Values that are each right and together break a promise: refused at render time, in words an operator can act on."""
+"""Combinations of valid values that cannot work are refused when they are rendered, with what to change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CASES: dict[str, tuple[Resource, str]] = {
         "replicaCount: 2 pods cannot share a SQLite file; set store.postgresql.existingSecret, or replicaCount: 1",
     ),
     "autoscaling on SQLite": ({"autoscaling": {"enabled": True}}, "autoscaling.enabled: several pods cannot share"),
-    "a store that goes with the pod": ({"persistence": {"enabled": False}}, "or say persistence.acceptDataLoss: true"),
+    "a store that goes with the pod": ({"persistence": {"enabled": False}}, "or set persistence.acceptDataLoss: true"),
     "a claim that is not used": (
         {"persistence": {"enabled": False, "acceptDataLoss": True, "existingClaim": "alarms"}},
         "persistence.existingClaim: it is not used",
@@ -77,14 +77,14 @@ _ALLOWED: dict[str, Resource] = {
 def errors() -> dict[str, str]:
     cases = {case: values for case, (values, _) in _CASES.items()} | _ALLOWED
     rendered = render_all([merged(ci_values("minimal"), values) for values in cases.values()])
-    return {case: found.error for case, found in zip(cases, rendered, strict=True)}
+    return {case: one.error for case, one in zip(cases, rendered, strict=True)}
 
 
 @pytest.mark.parametrize("case", _CASES)
-def test_a_combination_that_breaks_a_promise_is_refused(case: str, errors: dict[str, str]) -> None:
+def test_a_combination_that_cannot_work_is_refused(case: str, errors: dict[str, str]) -> None:
     assert _CASES[case][1] in errors[case]
 
 
 @pytest.mark.parametrize("case", _ALLOWED)
-def test_its_neighbour_that_breaks_none_is_not(case: str, errors: dict[str, str]) -> None:
+def test_a_similar_combination_that_works_is_accepted(case: str, errors: dict[str, str]) -> None:
     assert not errors[case]

@@ -1,4 +1,4 @@
-"""A release in small: the adapter started as its container would be, asked by its probes and by `helm test`."""
+"""The adapter runs as its container would run it; its probes and `helm test` succeed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.needs import needs
 
 @dataclass(frozen=True)
 class Release:
-    """A running adapter and what the chart rendered for it."""
+    """A running adapter and the render that it was started from."""
 
     rendered: Rendered
     url: str
 
     def test_pod(self, token_file: Path) -> subprocess.CompletedProcess[str]:
-        """What `helm test` runs, with the addresses of this machine."""
+        """The program of `helm test`, with the addresses of this machine."""
         (container,) = self.rendered.one("Pod", "-test")["spec"]["containers"]
         assert container["command"] == ["python3", "-c"]
         environment = {variable["name"]: variable["value"] for variable in container["env"]}
@@ -92,7 +92,7 @@ def test_the_test_pod_passes_with_the_token(release: Release, tmp_path: Path) ->
     assert re.search(r"^webhook: 200", done.stdout, re.MULTILINE)
 
 
-def test_the_test_pod_fails_without_it_and_says_why(release: Release, tmp_path: Path) -> None:
+def test_the_test_pod_fails_without_the_token_and_prints_why(release: Release, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("another-token\n")
     done = release.test_pod(tmp_path / "token")
     assert done.returncode == 1
@@ -107,8 +107,8 @@ def test_the_probes_and_the_scrape_need_no_credentials(release: Release) -> None
             assert answer.status == 200
 
 
-def test_every_receiver_is_a_path_the_adapter_serves(release: Release) -> None:
-    """401 is the webhook's own answer to a post without a token; an unknown path would be 404."""
+def test_every_receiver_has_a_path_of_the_adapter(release: Release) -> None:
+    """The webhook answers 401 to a post without a token; an unknown path would be 404."""
     notes = _receivers(release.rendered)["receivers"]
     for receiver in notes:
         (webhook,) = receiver["webhook_configs"]
@@ -120,11 +120,11 @@ def test_every_receiver_is_a_path_the_adapter_serves(release: Release) -> None:
 def _receivers(rendered: Rendered) -> dict[str, list[dict[str, list[dict[str, str]]]]]:
     block = re.search(r"^ +receivers:\n(?: +.*\n)+", rendered.notes, re.MULTILINE)
     assert block
-    found: dict[str, list[dict[str, list[dict[str, str]]]]] = yaml.safe_load(textwrap.dedent(block[0]))
-    return found
+    snippet: dict[str, list[dict[str, list[dict[str, str]]]]] = yaml.safe_load(textwrap.dedent(block[0]))
+    return snippet
 
 
-def test_alertmanager_takes_the_receivers_of_the_notes(rendered: Rendered, tmp_path: Path) -> None:
+def test_alertmanager_accepts_the_receivers_of_the_notes(rendered: Rendered, tmp_path: Path) -> None:
     amtool = needs("amtool")
     if rendered.of("AlertmanagerConfig"):
         assert "receivers:" not in rendered.notes
@@ -137,7 +137,7 @@ def test_alertmanager_takes_the_receivers_of_the_notes(rendered: Rendered, tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_alertmanager_config_says_the_same_as_the_notes_would(renders: dict[str, Rendered]) -> None:
+def test_an_alertmanager_config_has_the_receivers_of_the_notes(renders: dict[str, Rendered]) -> None:
     spec = renders["operator"].one("AlertmanagerConfig")["spec"]
     assert spec["route"]["receiver"] == "coc-default"
     assert [receiver["name"] for receiver in spec["receivers"]] == ["coc-default", "coc-night-shift"]
@@ -159,7 +159,7 @@ def test_an_alertmanager_config_says_the_same_as_the_notes_would(renders: dict[s
     )
 
 
-def test_the_notes_warn_of_what_should_not_stay(renders: dict[str, Rendered]) -> None:
+def test_the_notes_warn_of_settings_for_trials(renders: dict[str, Rendered]) -> None:
     warnings = {
         name: re.findall(r"^WARNING: (\S+)", rendered.notes, re.MULTILINE) for name, rendered in renders.items()
     }

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard: one source, files/, and nothing lost on the way into a resource."""
+"""The chart renders the alert rules and the dashboard of files/ unchanged, and a monitor finds the service."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_the_rules_of_every_values_set_satisfy_promtool(rendered: Rendered, tmp_
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_shipped_rule_is_rendered_as_it_is_written() -> None:
+def test_every_rule_is_rendered_as_it_is_written() -> None:
     rendered = render({"prometheusRule": {"enabled": True, "disabledGroups": []}}).one("PrometheusRule")
     assert rendered["spec"] == _SOURCE
 
 
-def test_the_proof_of_life_waits_until_a_watchdog_is_routed_here() -> None:
+def test_the_rules_of_the_proof_of_life_are_off_by_default() -> None:
     rendered = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")
     names = {group["name"] for group in rendered["spec"]["groups"]}
     assert names == {group["name"] for group in _SOURCE["groups"]} - {"coc-adapter-proof-of-life"}
@@ -50,11 +50,13 @@ def test_values_can_leave_out_label_and_link_the_rules(renders: dict[str, Render
                 assert rule["annotations"]["runbook_url"] == address
 
 
-def test_the_dashboard_is_the_shipped_one(renders: dict[str, Rendered]) -> None:
-    found = renders["operator"].one("ConfigMap", "-dashboard")
-    assert json.loads(found["data"]["coc-adapter.json"]) == json.loads((CHART / "files" / "dashboard.json").read_text())
-    assert found["metadata"]["namespace"] == "grafana"
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+def test_the_dashboard_is_rendered_as_it_is_written(renders: dict[str, Rendered]) -> None:
+    configmap = renders["operator"].one("ConfigMap", "-dashboard")
+    assert json.loads(configmap["data"]["coc-adapter.json"]) == json.loads(
+        (CHART / "files" / "dashboard.json").read_text()
+    )
+    assert configmap["metadata"]["namespace"] == "grafana"
+    assert configmap["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
 def test_a_monitor_finds_the_service_and_its_port(renders: dict[str, Rendered]) -> None:

@@ -1,4 +1,4 @@
-"""The token the chart makes for Alertmanager: made once, kept for as long as the release lives."""
+"""The token that the chart generates for Alertmanager is kept over upgrades."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SECRET = "coc-coc-adapter-webhook"
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    with serving() as found:
-        yield found
+    with serving() as cluster:
+        yield cluster
 
 
 def _token(cluster: Cluster, values: Resource, key: str = "token") -> str:
-    """What an installation into that cluster would write, by Helm's server-side dry run."""
+    """The resources of an installation into that cluster, by Helm's server-side dry run."""
     request = {"values": merged(ci_values("minimal"), values), "name": "coc", "namespace": "monitoring"}
     (answer,) = ask([request | {"kubeconfig": cluster.kubeconfig}])
     assert "error" not in answer, answer
@@ -31,7 +31,7 @@ def _token(cluster: Cluster, values: Resource, key: str = "token") -> str:
     return base64.b64decode(secret["data"][key]).decode()
 
 
-def test_an_upgrade_keeps_the_token_that_alertmanager_knows(cluster: Cluster) -> None:
+def test_an_upgrade_keeps_the_token(cluster: Cluster) -> None:
     first = _token(cluster, {})
     assert len(first) == 43
     cluster.add_secret("monitoring", _SECRET, {"token": base64.b64encode(first.encode()).decode()})
@@ -39,7 +39,7 @@ def test_an_upgrade_keeps_the_token_that_alertmanager_knows(cluster: Cluster) ->
     assert _token(cluster, {"log": {"level": "debug"}}) == first
 
 
-def test_a_token_in_the_values_replaces_the_one_that_was_made(cluster: Cluster) -> None:
+def test_a_token_in_the_values_replaces_the_generated_one(cluster: Cluster) -> None:
     cluster.add_secret("monitoring", _SECRET, {"token": base64.b64encode(b"made-before").decode()})
     assert _token(cluster, {"webhook": {"auth": {"token": "chosen"}}}) == "chosen"
 

@@ -1,4 +1,4 @@
-"""values.schema.json: every key known, every unknown key refused, wrong values named by their path."""
+"""values.schema.json has every key, refuses unknown ones, and names wrong values by their path."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _VALUES: Resource = yaml.safe_load((CHART / "values.yaml").read_text())
 
 def _resolved(schema: Resource) -> Resource:
     name = schema.get("$ref", "").removeprefix("#/definitions/")
-    found: Resource = _SCHEMA["definitions"][name] if name else schema
-    return found
+    definition: Resource = _SCHEMA["definitions"][name] if name else schema
+    return definition
 
 
 def _mappings(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -57,11 +57,11 @@ _FREE = {
 _CLOSED = [path for path in _mappings(_VALUES) if path not in _FREE]
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_a_valid_schema() -> None:
     jsonschema.Draft7Validator.check_schema(_SCHEMA)
 
 
-def test_the_shipped_values_are_valid() -> None:
+def test_the_default_values_are_valid() -> None:
     jsonschema.validate(_VALUES, _SCHEMA)
 
 
@@ -92,8 +92,8 @@ def test_an_unknown_key_is_refused_at_every_level_with_its_path() -> None:
         assert not path or f"/{'/'.join(path)}'" in error, (path, error)
 
 
-def test_the_values_speak_the_words_of_adapter_yml() -> None:
-    """A setting that adapter.yml gains is known to the chart too, secrets and what the chart writes itself apart."""
+def test_the_values_use_the_names_of_adapter_yml() -> None:
+    """The schema has every setting of adapter.yml, except secrets and what the chart itself writes."""
     written = {"store", "store_file", "mappings", "integrations", "log"}
     config = _schema_of(("config",))
     assert set(config["properties"]) == set(Settings.model_fields) - written

@@ -1,7 +1,7 @@
-"""values.yaml's comments as the table of README.md.
+"""Writes the comments of values.yaml as the table of README.md.
 
 A `# --` comment, over one or more lines, is the row of the key below it. Keys inside such a key belong to
-its default and get no row of their own. Every other leaf without a comment is a fault.
+its default and have no row of their own. Every other leaf without a comment is an error.
 """
 
 from __future__ import annotations

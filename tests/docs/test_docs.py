@@ -1,4 +1,4 @@
-"""What the documents say exists, and what exists is said."""
+"""README and docs name exactly the flags, keys, metrics and files that exist."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def section(title: str) -> str:
 
 
 def block(text: str, language: str, containing: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return next(item for item in found if containing in item)
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return next(item for item in blocks if containing in item)
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -55,18 +55,18 @@ def _models(annotation: object) -> Iterator[type]:
 
 
 def documented() -> dict[str, str]:
-    """Key -> default as the README's table has them; a cell may name several keys."""
+    """The defaults in the README's table by key; a cell may name several keys."""
     rows = re.findall(r"^\| (`.*?`(?:, `.*?`)*) \| (.*?) \|", section("Configuration"), re.MULTILINE)
-    found: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     for cell, default in rows:
         names = re.findall(r"`(.*?)`", cell)
         folder = names[0].rpartition(".")[0]
         for name in names:
-            found[name if "." in name or not folder else f"{folder}.{name}"] = default
-    return found
+            defaults[name if "." in name or not folder else f"{folder}.{name}"] = default
+    return defaults
 
 
-def test_the_configuration_table_lists_exactly_the_keys_there_are() -> None:
+def test_the_configuration_table_lists_exactly_the_existing_keys() -> None:
     assert set(documented()) == {name for name, _ in keys(Settings)}
 
 
@@ -114,7 +114,7 @@ def test_every_metric_the_documents_name_exists() -> None:
             assert base in exist, f"{document.name} names {name}"
 
 
-def test_the_readmes_config_is_good_but_for_the_secrets_it_names(tmp_path: Path) -> None:
+def test_the_readmes_config_is_valid_with_the_secrets_it_names(tmp_path: Path) -> None:
     config = tmp_path / "adapter.yml"
     config.write_text(block(README, "yaml", "integration_key_file"))
     (tmp_path / "secrets").mkdir()
@@ -123,7 +123,7 @@ def test_the_readmes_config_is_good_but_for_the_secrets_it_names(tmp_path: Path)
     assert list(load_config(config).integrations) == ["default"]
 
 
-def test_the_readmes_mapping_is_good(tmp_path: Path) -> None:
+def test_the_readmes_mapping_is_valid(tmp_path: Path) -> None:
     (tmp_path / "10-shop.yaml").write_text(block(README, "yaml", "lookup:"))
     assert load(tmp_path).revision
 
@@ -135,6 +135,6 @@ def test_the_readmes_alertmanager_snippet_is_yaml_with_one_receiver() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
-def test_every_relative_link_leads_somewhere(document: Path) -> None:
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"

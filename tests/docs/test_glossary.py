@@ -1,4 +1,4 @@
-"""docs/glossary.md explains every word of ours that a metric, a log line or an answer can carry."""
+"""docs/glossary.md explains every kind and outcome that metrics, logs and answers contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/install.md does what it says: each snippet is given to the program it is written for."""
+"""Each snippet of docs/install.md is accepted by the program it is written for."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def _commands() -> list[list[str]]:
 
 
 def _after(words: list[str], program: str) -> list[str]:
-    """The arguments behind the last mention of a program: behind the image's name, where a container runs it."""
-    found = [index for index, word in enumerate(words) if Path(word).name == program]
-    return words[found[-1] + 1 :]
+    """The arguments after the last mention of a program; in `docker run` that is the image's name."""
+    positions = [index for index, word in enumerate(words) if Path(word).name == program]
+    return words[positions[-1] + 1 :]
 
 
 def test_every_adapter_yml_passes_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,10 +51,10 @@ def test_every_adapter_yml_passes_check(tmp_path: Path, capsys: pytest.CaptureFi
         path.write_text(text)
         assert main(["check", f"--config.file={path}"]) == 0, capsys.readouterr()
         config = load_config(path)
-        assert config.bearer is not None, "the address is not loopback: without a token it would not start"
+        assert config.bearer is not None, "the address is not loopback, so it would not start without a token"
 
 
-def test_alertmanager_takes_every_alertmanager_yml(tmp_path: Path) -> None:
+def test_alertmanager_accepts_every_alertmanager_yml(tmp_path: Path) -> None:
     amtool = needs("amtool")
     snippets = _snippets("alertmanager.yml")
     assert len(snippets) == 3
@@ -65,7 +65,7 @@ def test_alertmanager_takes_every_alertmanager_yml(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_receiver_sends_to_a_path_of_the_adapter_and_says_when_it_is_over() -> None:
+def test_every_receiver_has_a_path_of_the_adapter_and_sends_resolved_alerts() -> None:
     for text in _snippets("alertmanager.yml"):
         for receiver in yaml.safe_load(text)["receivers"]:
             for webhook in receiver["webhook_configs"]:
@@ -74,7 +74,7 @@ def test_every_receiver_sends_to_a_path_of_the_adapter_and_says_when_it_is_over(
                 assert webhook["http_config"]["authorization"]["credentials_file"]
 
 
-def test_the_receiver_names_what_the_chart_makes() -> None:
+def test_the_receiver_names_the_service_and_the_secret_of_the_chart() -> None:
     rendered = render(yaml.safe_load(_snippets("coc-values.yaml")[0]), name="coc", namespace="coc")
     (webhook,) = yaml.safe_load(_snippets("alertmanager.yml")[0])["receivers"][0]["webhook_configs"]
     service, secret = rendered.one("Service")["metadata"], rendered.one("Secret")["metadata"]
@@ -84,13 +84,13 @@ def test_the_receiver_names_what_the_chart_makes() -> None:
 
 
 @pytest.mark.parametrize("text", _snippets("coc-values.yaml"), ids=["one replica", "several"])
-def test_the_chart_takes_every_values_snippet(text: str) -> None:
+def test_the_chart_renders_every_values_snippet(text: str) -> None:
     values: dict[str, Any] = yaml.safe_load(text)
     rendered = render(values)
     assert rendered.workload["kind"] == ("Deployment" if "store" in values else "StatefulSet")
 
 
-def test_the_pod_that_copies_finds_the_charts_claim_and_store() -> None:
+def test_the_pod_that_copies_mounts_the_charts_claim_and_opens_its_store() -> None:
     pod = yaml.safe_load(_snippets("copy.yaml")[0])
     kubernetes_validate.validate(pod, "1.37", strict=True)
     options = parser().parse_args(pod["spec"]["containers"][0]["args"])
@@ -110,12 +110,12 @@ def test_the_pod_that_copies_finds_the_charts_claim_and_store() -> None:
 
 
 @pytest.mark.parametrize("name", ["docs/install.md", "helm/coc-adapter/README.md"])
-def test_the_pages_it_points_to_are_there(name: str) -> None:
+def test_the_pages_it_names_exist(name: str) -> None:
     named = set(re.findall(r"\bdocs/[a-z/-]+\.md\b", (ROOT / name).read_text()))
     assert not [page for page in named if not (ROOT / page).exists()]
 
 
-def test_every_command_of_the_adapter_is_one_it_knows() -> None:
+def test_the_command_line_accepts_every_command_of_the_adapter() -> None:
     ours = [
         words
         for words in _commands()
@@ -143,7 +143,7 @@ def _unit() -> configparser.ConfigParser:
     return unit
 
 
-def test_the_unit_leaves_the_service_nothing_it_does_not_need() -> None:
+def test_the_unit_restricts_the_service() -> None:
     unit = _unit()["Service"]
     assert unit["User"] == "coc-adapter"
     assert unit["CapabilityBoundingSet"] == ""
@@ -152,16 +152,16 @@ def test_the_unit_leaves_the_service_nothing_it_does_not_need() -> None:
     assert float(unit["TimeoutStopSec"]) > 4 * DRAIN_SECONDS
 
 
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyse = shutil.which("systemd-analyze")
     if analyse is None:
         unavailable("systemd-analyze is not installed; on Debian: apt-get install systemd")
     path = tmp_path / "coc-adapter.service"
-    # The programs it names are not installed on this machine; everything else is as written.
+    # The adapter is not installed on this machine.
     path.write_text(_snippets("coc-adapter.service")[0].replace("/opt/coc-adapter/bin/coc-adapter", "/bin/true"))
     done = subprocess.run([analyse, "verify", "--man=no", str(path)], capture_output=True, text=True, timeout=60)
-    complaints = [line for line in done.stderr.splitlines() if "coc-adapter.service" in line]
-    assert not complaints
+    problems = [line for line in done.stderr.splitlines() if "coc-adapter.service" in line]
+    assert not problems
     security = [analyse, "security", "--offline=true", "--threshold=25", str(path)]
     done = subprocess.run(security, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-600:] + done.stderr

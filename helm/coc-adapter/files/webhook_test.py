@@ -1,4 +1,4 @@
-"""What `helm test` runs in the image: is the adapter ready, and does it take a webhook with the token it was given?"""
+"""Run by `helm test` in the image: check that the adapter is ready and accepts a webhook with its token."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ def connect(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     if parts.scheme == "http":
         return http.client.HTTPConnection(parts.netloc, timeout=10)
-    # The certificate is made for the name that Alertmanager uses; this asks only whether the adapter answers.
+    # The certificate has the name that Alertmanager uses; this test only checks that the adapter answers.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,9 +1,9 @@
 {{/*
-adapter.yml and the files it names. Everything is made from one list of secret files, so that a path in adapter.yml and the mount
-behind it cannot differ.
+adapter.yml and the files it names. Both are rendered from one list of secret files, so a path in adapter.yml and its mount cannot
+differ.
 */}}
 
-{{/* Which secret of an integration belongs to which key of adapter.yml; "in" names the section below the integration. */}}
+{{/* The secrets of an integration and their keys in adapter.yml; "in" names the section below the integration. */}}
 {{- define "coc-adapter.secretFiles" -}}
 integrationKey: {file: integration-key, setting: integration_key_file}
 accessKey: {file: access-key, setting: access_key_file, in: auth, type: aksk}
@@ -15,7 +15,7 @@ cert: {file: tls.crt, setting: cert_file, in: tls_config}
 key: {file: tls.key, setting: key_file, in: tls_config}
 {{- end }}
 
-{{/* The key names of an integration's Secret; inline secrets always lie under the usual names. */}}
+{{/* The key names of an integration's Secret; inline secrets always have the default names. */}}
 {{- define "coc-adapter.secretKeys" -}}
 {{- $usual := dict "integrationKey" "integration-key" "accessKey" "access-key" "secretKey" "secret-key" "token" "token" -}}
 {{- if .existingSecret -}}
@@ -76,7 +76,7 @@ key: {file: tls.key, setting: key_file, in: tls_config}
 {{- toYaml $config -}}
 {{- end }}
 
-{{/* The sources of the volume at /etc/coc-adapter: one volume, since nothing can be mounted below a read-only one. */}}
+{{/* The sources of the volume at /etc/coc-adapter: one volume, because nothing can be mounted below a read-only one. */}}
 {{- define "coc-adapter.configSources" -}}
 - configMap:
     name: {{ include "coc-adapter.fullname" . }}

@@ -1,4 +1,4 @@
-{{/* Names are cut at 50 so that the longest suffix and Kubernetes' own revision hash still fit in 63. */}}
+{{/* Names are cut at 50 so that the longest suffix and Kubernetes' revision hash fit in 63. */}}
 {{- define "coc-adapter.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end }}
@@ -38,7 +38,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* Never changes over the life of a release: a selector cannot be edited. */}}
+{{/* Never changes in a release, because a selector cannot be changed. */}}
 {{- define "coc-adapter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "coc-adapter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -82,12 +82,12 @@ annotations:
 {{- default (printf "%s-webhook" (include "coc-adapter.fullname" .)) .Values.webhook.auth.existingSecret -}}
 {{- end }}
 
-{{/* How Alertmanager reaches us, without a path. */}}
+{{/* The URL for Alertmanager, without a path. */}}
 {{- define "coc-adapter.url" -}}
 {{- printf "%s://%s.%s.svc:%d" (lower .Values.web.scheme) (include "coc-adapter.fullname" .) (include "coc-adapter.namespace" .) (int .Values.service.port) -}}
 {{- end }}
 
-{{/* `/webhook` means `default`, or the only integration there is; every other has its own path. */}}
+{{/* `/webhook` is the path of `default`, or of the only integration; every other one has its own path. */}}
 {{- define "coc-adapter.mainIntegration" -}}
 {{- if hasKey .Values.integrations "default" -}}default
 {{- else if eq (len .Values.integrations) 1 -}}{{ keys .Values.integrations | first }}

@@ -1,4 +1,4 @@
-{{/* The pod, the same for both kinds of workload. */}}
+{{/* The pod of both kinds of workload. */}}
 
 {{- define "coc-adapter.args" -}}
 - serve
@@ -17,7 +17,7 @@
 {{- end }}
 {{- end }}
 
-{{/* A probe with the usual handler, unless it brings its own. Call with (dict "root" $ "probe" dict "path" "/..."). */}}
+{{/* A probe, with this handler unless it has one. Call with (dict "root" $ "probe" dict "path" "/..."). */}}
 {{- define "coc-adapter.probe" -}}
 {{- $probe := deepCopy .probe -}}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) -}}
@@ -119,7 +119,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* Where a lost host or zone must not take every replica with it. */}}
+{{/* Spreads replicas, so that a lost host or zone does not end all of them. */}}
 {{- define "coc-adapter.topologySpread" -}}
 {{- if .Values.topologySpreadConstraints -}}
 {{- toYaml .Values.topologySpreadConstraints -}}
@@ -140,7 +140,7 @@ metadata:
   labels:
     {{- toYaml (mustMerge (include "coc-adapter.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels) | nindent 4 }}
   annotations:
-    # Mappings and secrets are taken up while running; adapter.yml is read at the start.
+    # Mappings and secrets are loaded at runtime; a changed adapter.yml needs a new pod.
     checksum/config: {{ include "coc-adapter.adapterYml" . | sha256sum }}
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}

@@ -1,4 +1,4 @@
-{{/* Combinations of values that would break a promise, refused before anything is installed. */}}
+{{/* Refuses combinations of values that cannot work, before anything is installed. */}}
 {{- define "coc-adapter.refuse" -}}
 {{- $postgresql := include "coc-adapter.postgresql" . -}}
 {{- if not $postgresql -}}
@@ -9,7 +9,7 @@
 {{- fail "autoscaling.enabled: several pods cannot share a SQLite file; set store.postgresql.existingSecret" -}}
 {{- end -}}
 {{- if and (not .Values.persistence.enabled) (not .Values.persistence.acceptDataLoss) -}}
-{{- fail "persistence.enabled: without a volume an evicted pod loses alerts it has accepted; keep it true, use store.postgresql, or say persistence.acceptDataLoss: true" -}}
+{{- fail "persistence.enabled: without a volume an evicted pod loses alerts it has accepted; keep it true, use store.postgresql, or set persistence.acceptDataLoss: true" -}}
 {{- end -}}
 {{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) -}}
 {{- fail "persistence.existingClaim: it is not used while persistence.enabled is false; remove one of the two" -}}
@@ -25,13 +25,13 @@
 {{- fail "mappings: mappings and existingMappingsConfigMap are both set; keep one of them" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
-{{- fail "podMonitor.enabled: a ServiceMonitor is made already and every series would be scraped twice; keep one of them" -}}
+{{- fail "podMonitor.enabled: with serviceMonitor.enabled every series would be scraped twice; keep one of them" -}}
 {{- end -}}
 {{- if and (eq .Values.web.scheme "HTTPS") (not .Values.web.configSecret) -}}
 {{- fail "web.scheme: HTTPS needs web.configSecret, the Secret with the web configuration that turns TLS on" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
-{{- fail "ingress.hosts: an Ingress without a host would take every webhook of the cluster; name at least one" -}}
+{{- fail "ingress.hosts: an Ingress without a host would match every host name; name at least one" -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: an HTTPRoute without a Gateway is never served; name at least one" -}}

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from adapter import __version__
 from adapter.admin.explain import explain
-from adapter.admin.routes import Call, Operation, Page, Problem, Query, content, document, serve
+from adapter.admin.openapi import Call, Operation, Page, Problem, Query, content, document, serve
 from adapter.admin.schemas import (
     AlarmModel,
     DiscardedModel,

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import BaseModel
 
-from adapter.admin.routes import Call, Operation, document, serve
+from adapter.admin.openapi import Call, Operation, document, serve
 
 
 class Taken(BaseModel):

@@ -48,6 +48,7 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
     file = read(path, secrets=_SECRETS)
+    file.data = file.data or {}
     context = Context(path.parent)
     settings = validate_whole(file, Settings, context)
     return Config(

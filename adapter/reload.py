@@ -1,7 +1,7 @@
-"""What may change while the service runs: mapping files, secrets, certificates, web config, the log level.
+"""Reads again what may change while the service runs: mapping files, secrets, certificates, web config, log level.
 
-`poll` looks every few seconds, so that a ConfigMap change needs nobody; `reload` is SIGHUP and `POST /-/reload`. What
-is broken is refused as a whole with its findings, and what was in force stays.
+`poll` looks every few seconds, so that a changed ConfigMap takes effect by itself; `reload` is SIGHUP and
+`POST /-/reload`. A broken file is refused as a whole with its findings; what was in force stays.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Reloader:
         self._config_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._accesses, self._deliveries = config, mappings, accesses, deliveries
         self._metrics, self._clock, self._log_level = metrics, clock, log_level
-        self._tell()
+        self._count()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -54,9 +54,9 @@ class Reloader:
         before = self.findings
         changed = await self._take_over([])
         if changed or self.findings != before:
-            self._tell()
+            self._count()
         if self.findings and self.findings != before:
-            self._complain()
+            self._log_findings()
         elif not self.findings and (changed or before):
             event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
 
@@ -70,9 +70,9 @@ class Reloader:
         except ConfigError as exc:
             findings += exc.findings
         await self._take_over(findings)
-        self._tell()
+        self._count()
         if self.findings:
-            self._complain()
+            self._log_findings()
             raise ConfigError(self.findings)
         event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
         if self.restart_needed:
@@ -96,10 +96,10 @@ class Reloader:
         self._config_findings = tuple(findings)
         return await self._mappings.reload() or changed
 
-    def _tell(self) -> None:
+    def _count(self) -> None:
         self._metrics.reloaded(not self.findings, self._mappings.revision, self._clock.now() / SECOND)
 
-    def _complain(self) -> None:
+    def _log_findings(self) -> None:
         for finding in self.findings:
             event(
                 logger, logging.ERROR, "reload refused, the old one goes on",

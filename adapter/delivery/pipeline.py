@@ -25,7 +25,7 @@ from adapter.mapping.render.request import Contract
 from adapter.store.contract import Claim, Claims, DeliveryStore, Settlement
 
 HELD_BYTES: Final = 32 * 1024 * 1024  # of claimed alerts; bounds the memory for alerts of many MiB
-POLL_SECONDS: Final = 1.0  # between claims when nobody calls `wake`; replicas share one store
+POLL_SECONDS: Final = 1.0  # between claims without a call of `wake`; replicas share one store
 LEAST_SECONDS: Final = 0.01  # between claims when fewer reports were due than wanted
 RENDER_AGAIN_SECONDS: Final = 1.0  # until claims that could not be rendered are claimed again
 

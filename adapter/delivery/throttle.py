@@ -33,7 +33,7 @@ class Throttle:
     ) -> None:
         self.name = name
         self.pause: Pause | None = None
-        self.pause_unwritten = False  # the store could not be told of the pause, or of its end
+        self.pause_unwritten = False  # the store does not have the pause, or its end, yet
         self.breaker = Breaker()
         self.ignore_delay = False  # COC answers again, or a pause has ended: what waits is due at once
         self.credentials_version = 0

@@ -1,4 +1,4 @@
-"""PURE: who may report to the sandbox. It checks what it was told: the integration key, the signature, the token."""
+"""PURE: decides who may report to the sandbox, by the integration key, the signature or the token it was given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_SKEW = 900.0  # seconds; other services on the same gateway document 15 
 
 
 class Refusal(NamedTuple):
-    """An answer that lets nobody in."""
+    """The answer to a caller that may not report."""
 
     status: int
     code: str
@@ -31,7 +31,7 @@ _MUST_BE_SIGNED = frozenset({"host", "x-sdk-date"})
 
 
 class Auth(NamedTuple):
-    """What the sandbox was told. No key: every key is taken. NoAuth: nobody is asked for credentials."""
+    """What the sandbox checks. Without a key it takes every key; with NoAuth it asks for no credentials."""
 
     integration_key: str | None
     auth: AkSk | Token | NoAuth

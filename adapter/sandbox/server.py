@@ -39,7 +39,7 @@ def make_sandbox(
     require_application_id: bool = True,
     clock: Clock | None = None,
 ) -> web.Application:
-    """The application. Without a key every key is taken, without `auth` nobody is asked for credentials.
+    """The application. Without a key it takes every key, without `auth` it asks for no credentials.
 
     `keep` bounds how many alarms it remembers, the newest.
     """

@@ -230,7 +230,7 @@ class Program:
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
         if not rule.compiled:
-            self._mark(rule.places[-1])  # or the deadline would blame whatever ran before
+            self._mark(rule.places[-1])  # or the deadline would blame the template before
             rule.compile()
             self._lap()
             self._clock_before = self._clock()

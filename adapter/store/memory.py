@@ -12,7 +12,7 @@ from typing import Any
 
 from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
 from adapter.alertmanager import Reject, pack
-from adapter.clock import Clock, Micros
+from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import REJECTS_KEPT, Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
@@ -28,7 +28,7 @@ class _Alarm:
     earlier_episode: int = 0
     earlier_outcome: Outcome | None = None
     maybe_sent_episode: int = 0
-    due: float = 0.0  # monotonic, of the first pending report
+    due: Micros = 0  # monotonic, of the first pending report
     queue: list[_Report] = field(default_factory=list)  # pending, in order
     trail: list[_Report] = field(default_factory=list)  # all of them
 
@@ -150,7 +150,7 @@ class MemoryStore:
         )
         new = self._reports[report.seq] = _Report(alarm=alarm, row=row)
         if not alarm.queue:
-            alarm.due = self._clock.monotonic()
+            alarm.due = self._ticks()
         alarm.queue.append(new)
         alarm.trail.append(new)
         self._pending[report.integration] += 1
@@ -187,7 +187,7 @@ class MemoryStore:
 
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         self._check_open()
-        now = self._clock.monotonic()
+        now = self._ticks()
         waiting = [
             alarm
             for (name, _), alarm in self._alarms.items()
@@ -197,7 +197,7 @@ class MemoryStore:
         due = [alarm for alarm in waiting if ignore_delay or alarm.due <= now][:limit]
         later = [alarm.due for alarm in waiting if alarm.due > now and not ignore_delay]
         claims = tuple([self._claim(alarm) for alarm in due])
-        return Claims(claims=claims, next_due=later[0] - now if later and len(claims) < limit else None)
+        return Claims(claims=claims, next_due=(later[0] - now) / SECOND if later and len(claims) < limit else None)
 
     def _claim(self, alarm: _Alarm) -> Claim:
         report = alarm.queue[0].row.report
@@ -243,7 +243,7 @@ class MemoryStore:
             provenance=settlement.provenance or row.provenance,
         )
         if applied.counted:
-            alarm.due = self._clock.monotonic() + settlement.delay
+            alarm.due = self._ticks() + int(settlement.delay * SECOND)
         if applied.left:
             self._leave(report)
         return applied.counted
@@ -265,8 +265,10 @@ class MemoryStore:
         if killed or self._claimed:
             self._maybe_sent_upto = self._last_id["report"]
         self._claimed.clear()
-        for alarm in self._alarms.values():
-            alarm.due = min(alarm.due, self._clock.monotonic())
+        waiting = [alarm for alarm in self._alarms.values() if alarm.queue]
+        last_due = max((alarm.due for alarm in waiting), default=0)
+        for alarm in waiting:  # all are due at once, in the order they were
+            alarm.due += self._ticks() - last_due
 
     # views
 
@@ -304,7 +306,7 @@ class MemoryStore:
         is_head = report.row.outcome is None and report.alarm.queue[0] is report
         return replace(
             report.row,
-            due_in=report.alarm.due - self._clock.monotonic() if is_head else None,
+            due_in=(report.alarm.due - self._ticks()) / SECOND if is_head else None,
             sender=self._senders.get(report.row.report.webhook, (0, {}))[1],
         )
 
@@ -377,6 +379,9 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+    def _ticks(self) -> Micros:
+        return int(self._clock.monotonic() * SECOND)
 
     def _next_id(self, kind: str) -> int:
         self._last_id[kind] += 1

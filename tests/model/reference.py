@@ -1,4 +1,4 @@
-"""The design's table of an alarm's life, read a second time and kept small: what is owed for what was said."""
+"""A second, small implementation of the lifecycle table: which report each alert owes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Said(NamedTuple):
-    """One alert of an acknowledged webhook. `starts` and `ends` in seconds; `words` is all that may change in it."""
+    """One alert of an acknowledged webhook. `starts` and `ends` in seconds; `words` is the content that may change."""
 
     name: str
     firing: bool

@@ -13,7 +13,8 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
-from adapter.alarm import Outcome
+from adapter.admin.api import replay
+from adapter.alarm import Kind, Outcome
 from adapter.coc.verdict import Verdict
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import StoreUnavailable
@@ -200,10 +201,25 @@ class World:
             return False
         return True
 
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        """As an operator does it; the kinds enqueued, by dead letter."""
+        kinds = await replay(self.store, seqs, as_sent=as_sent, count=self.metrics.replayed)
+        self.delivery.wake()
+        await self.rest()
+        return kinds
+
+    async def restart(self) -> None:
+        """An orderly end that waits for no answer, and a start."""
+        await self.delivery.stop(0)
+        await self._end(self.place.restart)
+
     async def crash(self) -> None:
         """kill -9, and a start."""
+        await self._end(self.place.crash)
+
+    async def _end(self, start: Callable[[Store], Awaitable[Store]]) -> None:
         await self._die()
-        store = await self.place.crash(self.store.store)
+        store = await start(self.store.store)
         self.cut += len(self.coc.taken) - self.coc.unheard - self._heard_before - self.store.delivered
         self._heard_before = len(self.coc.taken) - self.coc.unheard
         self.die_at, self.dying = 0, False

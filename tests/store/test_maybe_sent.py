@@ -1,4 +1,4 @@
-"""A real store and the decision together: what COC may hold unnoticed is never left as it may be."""
+"""Every store together with `decide`: what COC may have taken unnoticed is corrected by the next report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ async def claimed(store: Store) -> Claim:
 
 def decided(claim: Claim, *, dropped: bool = False, level: str = "Major") -> Outcome | dict[str, object]:
     """With a mapping that drops everything, or gives everything this level."""
-    job = request_for(claim, Contract())
-    made = fallback(job, "r1", Reason.NO_RULE)
-    json = None if dropped or made.body is None else to_json(made.body | {"alarmLevel": level})
-    decision = decide(claim, job, made._replace(dropped=dropped, json=json))
+    request = request_for(claim, Contract())
+    rendered = fallback(request, "r1", Reason.NO_RULE)
+    json = None if dropped or rendered.body is None else to_json(rendered.body | {"alarmLevel": level})
+    decision = decide(claim, request, rendered._replace(dropped=dropped, json=json))
     return decision if isinstance(decision, Outcome) else from_json(decision)
 
 

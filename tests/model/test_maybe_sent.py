@@ -1,4 +1,4 @@
-"""COC took a report and nobody here knows: whatever the mapping says by then, COC ends with what is."""
+"""COC took a report and the adapter does not know: COC ends with the current state, whatever the mapping is by then."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_the_ok_of_an_alarm_that_coc_refuses_after_the_crash_is_sent(world
     assert await rested(world) == ["alarm", "ok"]
 
 
-async def test_doubt_outlives_a_second_crash(world: World) -> None:
+async def test_it_is_remembered_over_a_second_crash(world: World) -> None:
     await killed_before_it_is_written(world, a1())
     world.renderer.drop.add("a1")
     await world.crash()

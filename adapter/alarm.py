@@ -10,7 +10,7 @@ from adapter.clock import Micros
 
 
 class Status(StrEnum):
-    """What Alertmanager last said."""
+    """What the last alert said."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
     ALARM = "alarm"  # a new episode
     UPDATE = "update"  # content or mapping revision changed while firing
-    REFRESH = "refresh"  # nothing changed, but COC last heard of it longer than refresh_interval ago
+    REFRESH = "refresh"  # nothing changed, but COC last accepted a report longer than refresh_interval ago
     OK = "ok"  # resolved
     REASSERT = "reassert"  # the last state again, after a lost lease or an ambiguous attempt
 
@@ -56,8 +56,8 @@ class Alarm(NamedTuple):
     coc_alarm_id: str  # fixed for the episode
     starts: Micros  # the newest startsAt of the episode
     ends: Micros  # 0 while firing
-    content: bytes  # Alert.content as last looked at
-    revision: str  # mapping revision as last looked at
+    content: bytes  # Alert.content of the last alert
+    revision: str  # mapping revision in force at the last alert
     last_accepted_at: Micros  # when COC last accepted a report about it; 0 = never
     pending: int  # reports still owed
 

@@ -5,9 +5,9 @@
     none or resolved   firing                                       alarm    a new episode; also at the same startsAt,
                                                                              which a Prometheus outage really causes
     firing             firing, content or mapping revision changed  update
-    firing             firing, nothing changed                      nothing; refresh when COC last heard of it longer
-                                                                             than refresh_interval ago and nothing is
-                                                                             pending
+    firing             firing, nothing changed                      nothing; refresh when COC last accepted a report
+                                                                             longer than refresh_interval ago and
+                                                                             nothing is pending
     firing             resolved, endsAt not before newest startsAt  ok
     firing             resolved, endsAt before it                   nothing: stale
     resolved           resolved                                     nothing
@@ -31,7 +31,7 @@ from adapter.clock import Micros
 
 
 class Policy(NamedTuple):
-    """What the operator chose under `relay`."""
+    """What the operator configured under `relay`."""
 
     refresh_interval: Micros  # 0 = never
     id_per_episode: bool  # alarm_id: episode

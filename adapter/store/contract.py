@@ -1,30 +1,30 @@
-"""The contract of a store, as promises. A second backend can be written from this file without reading the first.
+"""The contract of a store, as promises. A store can be written from this file without reading another one.
 
-1.  Durable. When `accept` returns, everything in its receipt survives `kill -9`, and power loss where the disk keeps
-    its word. When it raises, nothing of it was kept.
+1.  Durable. When `accept` returns, everything in its receipt survives `kill -9`, and a power loss where the disk
+    honours a flush. When it raises, nothing is kept.
 2.  One transaction. The alarm's new state and the report it owes are committed together or not at all.
 3.  Lifecycle inside. `accept` applies `lifecycle.transition` to each alert in the order of the webhook, under a lock
-    of the alarm, so that two webhooks with the same alert at once give the same result as one after the other.
+    of the alarm. Two webhooks with the same alert at once give the same result as one after the other.
 4.  In order. The reports of one alarm leave `claim` in the order they were owed, one at a time: while one is claimed
-    or waits for its delay, none behind it is given out.
-5.  Free repeats. An `accept` that owes nothing writes nothing; when an alert was last seen is kept in memory and
+    or delayed, none behind it is claimed.
+5.  Free repeats. An `accept` that owes nothing writes nothing. When an alert was last seen is kept in memory and
     written in batches by `maintain`.
-6.  Nothing claimed is lost. A claim that is not settled (crash, cancelled task) is given out again: at the next start
-    for a store that one process owns, after the lease for one that several share. Whoever held it may have sent it,
-    so it comes back in doubt, until an acceptance. More may be in doubt after a crash, but nothing after an orderly
-    end to which every claim was given back.
-7.  Settled once. `settle` takes a report out of the pending ones at most once; for a lost lease it says so, keeps the
-    rest of the batch, and appends a `reassert` of the last accepted state if nothing else is pending. An ambiguous
-    attempt puts its episode in doubt, and an acceptance by whoever holds the lease ends that.
-8.  Bounded. `accept` raises BacklogFull rather than let the pending reports grow over the bound; an `ok` of a firing
-    alarm is still taken until a tenth over it. What is pending is never pruned.
+6.  Nothing claimed is lost. A claim that is not settled (crash, cancelled task) is claimed again: after the next start
+    in a store that one process owns, after the lease in one that several share. COC may have taken the report already,
+    so the claim says `maybe_sent`, and so does every claim of its episode until COC accepts one. After a crash this
+    may be said of more reports than were claimed. After an orderly end that gave every claim back, it is said of none.
+7.  Settled once. `settle` takes a report out of the pending ones at most once. For a lost lease it says so, keeps the
+    rest of the batch, and enqueues a `reassert` of the last accepted state if nothing else is pending. After an
+    ambiguous attempt the claims of its episode say `maybe_sent`, until COC accepts one under a held lease.
+8.  Bounded. `accept` raises BacklogFull rather than let the pending reports exceed the bound. An `ok` of a firing alarm
+    is taken until a tenth over it. Pending reports are never pruned.
 9.  Unavailable is not broken. StoreUnavailable means: nothing was changed, ask again later. The store reconnects or
     reopens by itself.
-10. Counts belong to commits: `pending` and `open_alarms` of receipts and settlements are those of the integration
-    right after that very step, and they are handed out in commit order. Where replicas share the store, this holds
-    for the replica's own steps; what the others did is counted from its next `counts` on, here and in promise 8.
-11. Times given in are wall times and only kept; every delay is measured by the store's own steady clock.
-12. After `close` every call raises StoreUnavailable; close waits for commits under way.
+10. Counts belong to commits. `pending` and `open_alarms` of receipts and settlements are those of the integration
+    right after that commit, and they are returned in commit order. Where replicas share the store, this holds for the
+    replica's own commits; those of the others are counted from its next `counts` on, here and in promise 8.
+11. Times passed in are wall times and only kept. Every delay is measured by the store's own monotonic clock.
+12. After `close` every call raises StoreUnavailable. `close` waits for commits in progress.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from adapter.alarm import Accepted, Attempt, Kind, News, Outcome, Pause, Report
 from adapter.alertmanager import Reject, Webhook
 from adapter.clock import Micros
 from adapter.lifecycle import Policy
-from adapter.store.views import AuditStore, Provenance
+from adapter.store.views import OperatorStore, Provenance
 
 REJECTS_KEPT: Final = 1000  # the newest, over all integrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """One parsed webhook on its way into the store."""
+    """One parsed webhook to accept."""
 
     integration: str
     webhook: Webhook
@@ -55,9 +55,9 @@ class Intake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of a webhook. `owed` names each report that was enqueued, in order."""
+    """What `accept` did. `owed` lists the enqueued reports in order: fingerprint and kind."""
 
-    webhook: int  # its id in the audit trail; 0 when nothing was written
+    webhook: int  # id of its row; 0 when nothing was written
     news: Mapping[News, int]
     owed: tuple[tuple[str, Kind], ...]
     superseded: int
@@ -67,7 +67,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A report to deliver now, with what delivery must know of its alarm."""
+    """A report to deliver now, with what delivery needs to know of its alarm."""
 
     report: Report
     accepted: Accepted | None  # what COC last accepted for the alarm, of any episode
@@ -79,10 +79,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What `claim` gave: at most `limit` claims, each of another alarm, longest due first."""
+    """At most `limit` claims, each of another alarm, longest due first."""
 
     claims: tuple[Claim, ...]
-    next_due: float | None  # seconds until the next one is due when fewer than `limit` were given; None: nothing waits
+    next_due: float | None  # seconds until the next report is due, with fewer than `limit` claims; None: nothing waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +95,15 @@ class Settlement:
     delay: float = 0.0  # seconds
     accepted: Accepted | None = None  # set when COC accepted a body
     attempts: tuple[Attempt, ...] = ()
-    refused: bool = False  # remember that COC refused the mapped body
+    refused: bool = False  # COC refused the mapped body
     provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What `settle` did with one settlement."""
+    """The result of one settlement."""
 
-    counted: bool  # False: the lease was lost or the report had left already; outcome not counted
+    counted: bool  # False: the lease was lost or the report had left already
     reasserted: bool  # a `reassert` was enqueued
     pending: int
     open_alarms: int
@@ -111,7 +111,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long what is done is kept, in microseconds."""
+    """How long rows are kept after they are done, in microseconds."""
 
     delivered: Micros
     dead: Micros
@@ -124,7 +124,7 @@ class IntakeStore(Protocol):
     async def accept(self, intake: Intake) -> Receipt: ...
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
-        """Keep what was no webhook at all (the rejects inside a webhook are kept by `accept`)."""
+        """Keep bodies that are no webhook. The rejects inside a webhook are kept by `accept`."""
         ...
 
 
@@ -132,7 +132,7 @@ class DeliveryStore(Protocol):
     """What delivery needs."""
 
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
-        """Take up to `limit` due alarms; with `ignore_delay` also those whose delay is not over (COC answers again)."""
+        """Claim up to `limit` due alarms; with `ignore_delay` also delayed ones, since COC answers again."""
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]: ...
@@ -140,45 +140,45 @@ class DeliveryStore(Protocol):
     async def pauses(self) -> dict[str, Pause]: ...
 
     async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
-        """Pause, or resume with None; the pause in force after it. Survives a restart and is seen by every replica.
+        """Pause, or resume with None. Returns the pause in force. It survives a restart and holds for every replica.
 
-        `automatic`: the adapter decides this, not a person, and so leaves an operator's pause as it is.
+        `automatic`: the adapter decides this, not a person; an operator's pause then stays as it is.
         """
         ...
 
 
 @runtime_checkable
 class SharedStore(Protocol):
-    """What a store adds that several replicas share."""
+    """What a store adds that several replicas can share."""
 
     async def heartbeat(self, revision: str) -> int:
-        """Say that this replica lives and which mapping revision it uses; how many replicas live, this one included.
+        """Record that this replica lives and its mapping revision. Returns how many replicas live, this one included.
 
-        The caller repeats it every few seconds; a replica that is silent for longer counts as dead.
+        The caller repeats it every few seconds. A replica that stays silent for longer counts as dead.
         """
         ...
 
 
-class Store(IntakeStore, DeliveryStore, AuditStore, Protocol):
+class Store(IntakeStore, DeliveryStore, OperatorStore, Protocol):
     """The whole contract."""
 
     async def maintain(self, now: Micros, retention: Retention) -> None:
-        """Write when alerts were last seen, prune what is over its retention in small steps, bound the log."""
+        """Write when alerts were last seen, and prune what is over its retention in small steps."""
         ...
 
     async def probe(self) -> None:
-        """StoreUnavailable when nothing could be committed now."""
+        """Raise StoreUnavailable when nothing can be committed now."""
         ...
 
     async def size(self) -> int:
-        """Bytes on disk, or as near as the backend can tell; 0 in memory."""
+        """Bytes on disk, as far as the backend knows; 0 in memory."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """For `status`: backend, place without secrets, and warnings about settings that weaken the promise.
+        """For `status`: backend, place without secrets, warnings.
 
-        Where they apply: `shared` when other replicas change the counts too, `free_bytes` that can still be kept, as
-        of the last `size`.
+        Where they apply: `shared` when other replicas change the counts too; `free_bytes` that the store can still
+        grow by, as of the last `size`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""PURE: what replaying dead letters owes, so that COC ends in the right state."""
+"""PURE: which reports a replay of dead letters enqueues, so that COC ends in the right state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REACHED_COC = frozenset({None, Outcome.DELIVERED, Outcome.UNNEEDED, Outcome.DIS
 
 
 class Past(NamedTuple):
-    """One report of an alarm, as far as a replay looks at it."""
+    """One report of an alarm, as far as a replay needs it."""
 
     seq: int
     kind: Kind
@@ -20,7 +20,7 @@ class Past(NamedTuple):
 
 
 class Owed(NamedTuple):
-    """A new report made from the report `source`; it is counted in the answer for the dead letter `asked`."""
+    """A copy of the report `source` to enqueue; it counts for the dead letter `asked`."""
 
     asked: int
     source: int
@@ -28,10 +28,10 @@ class Owed(NamedTuple):
 
 
 def replayed(letters: Sequence[Past], trail: Iterable[Past]) -> list[Owed]:
-    """The new reports of one alarm, in order, when these dead `letters` (by seq) are sent again.
+    """The new reports of one alarm, in order, when these dead `letters` (by seq) are replayed.
 
-    Whatever was owed to the same COC alarm after a letter, and was not itself refused, describes a newer state; sent
-    before the letter, or discarded because of it, it must be said again behind it.
+    A report owed to the same COC alarm after a letter, and not itself refused, describes a newer state. It was sent
+    before the replayed letter, or discarded because of it, so it must follow the letter once more.
     """
     owed = [Owed(letter.seq, letter.seq, letter.kind) for letter in letters]
     for coc_alarm_id in dict.fromkeys(letter.coc_alarm_id for letter in letters):

@@ -1,4 +1,4 @@
-"""What a store tells operators: rows of alarms, reports and rejects, and how a body came about."""
+"""What a store shows to operators: counts, rows of alarms, reports and rejects, and the provenance of a body."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from adapter.clock import Micros
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """How a body came about, kept for `explain`."""
+    """Which mapping rendered a body and with what fallbacks, kept for `explain`."""
 
     rule: str | None
     mapping: str | None
     revision: str
     fallbacks: tuple[tuple[str, str], ...]  # (field, reason)
     clipped: tuple[str, ...]
-    body: bytes | None  # JSON as sent, or as it would have been
+    body: bytes | None  # JSON as sent, or as it would have been sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class Counts:
     pending: int
     open_alarms: int
     oldest: Micros | None  # when the oldest pending report was received
-    dead: int = 0  # dead letters that wait for a person
+    dead: int = 0  # dead letters, neither replayed nor discarded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmRow:
-    """An alarm as an operator sees it."""
+    """One alarm."""
 
     id: int
     integration: str
@@ -49,11 +49,11 @@ class AlarmRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRow:
-    """A report as an operator sees it, pending or not."""
+    """One report, pending or not."""
 
     report: Report
     outcome: Outcome | None
-    replayed: bool  # a dead letter that was sent to the queue again
+    replayed: bool  # a dead letter that was enqueued again
     done: Micros  # 0 while pending
     due_in: float | None  # seconds, for the head of its alarm's queue
     provenance: Provenance | None
@@ -62,7 +62,7 @@ class ReportRow:
 
     @property
     def webhook(self) -> dict[str, Any]:
-        """Which webhook brought it."""
+        """The webhook that it came with."""
         return {"id": self.report.webhook, **self.sender}
 
     @property
@@ -82,18 +82,18 @@ class RejectRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmQuery:
-    """A page of alarms, ordered by id; every criterion given must hold."""
+    """A page of alarms, ordered by id. An alarm must meet every criterion given."""
 
     integration: str | None = None
     status: Status | None = None
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
     labels: Mapping[str, str] = field(default_factory=dict)  # equal
-    after: int = 0  # id of the last row of the page before
+    after: int = 0  # id of the last row of the previous page
     limit: int = 100
 
 
-class AuditStore(Protocol):
+class OperatorStore(Protocol):
     """What the admin API needs."""
 
     async def counts(self) -> dict[str, Counts]: ...
@@ -109,16 +109,16 @@ class AuditStore(Protocol):
         ...
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
-        """Owe dead letters again as new reports at the end of their alarms' queues; the kinds enqueued, by seq.
+        """Enqueue dead letters again, as new reports at the end of their alarms' queues. Returns the kinds, by seq.
 
-        With `as_sent` the new report carries the body COC refused, else it is rendered anew. A later report of the
-        alarm that was discarded or delivered meanwhile is owed again after it (`reassert` of the current state), so
-        that COC ends in the right state. Unknown or already replayed seqs are left out of the answer.
+        With `as_sent` the new report carries the body that COC refused, else it is rendered anew. Where a later report
+        of the alarm was delivered or discarded meanwhile, a `reassert` of it follows, so that COC ends in the right
+        state. Seqs that are no dead letters are left out of the result.
         """
         ...
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
-        """Take dead letters off the list; those that were on it."""
+        """Take dead letters off the list. Returns those that were on it."""
         ...
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...

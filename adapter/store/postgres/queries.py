@@ -73,7 +73,7 @@ FROM unnest($1::bigint[], $2::bigint[]) AS u(id, more) WHERE a.id = u.id
 
 @dataclass(frozen=True, slots=True)
 class PostgresQueries:
-    """The AuditStore, but for `counts`."""
+    """The OperatorStore, but for `counts`."""
 
     database: Database
     counts: RunningCounts

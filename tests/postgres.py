@@ -17,8 +17,8 @@ import asyncpg
 
 from adapter.clock import SystemClock
 from adapter.store.postgres.store import PostgresStore, open_postgres
-from tests.flow.watchers import free_port
 from tests.needs import needs
+from tests.stage import free_port
 
 DATABASES = 4  # more than any test needs at a time
 _ALONE = """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,13 +67,25 @@ def alert(name: str, status: str = "firing", **changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
+def free_port() -> int:
+    """A port that was free a moment ago, for programs that cannot choose one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until the condition returns a true value, and return that; fail with `what` after `seconds`."""
+    """Wait until the condition, which may be a coroutine function, returns a true value, and return that."""
     end = time.monotonic() + seconds
-    while not (value := condition()):
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.02)
-    return value
 
 
 class Coc:
@@ -203,6 +217,27 @@ async def fetch(url: str) -> str:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200, f"{url}: {answer.status}"
         return await answer.text()
+
+
+async def drained(url: str, seconds: float = 60.0) -> str:
+    """Wait until no report is pending; return that scrape."""
+
+    async def scrape() -> str:
+        text = await fetch(f"{url}/metrics")
+        return text if values(text, "coc_adapter_reports_pending") == 0 else ""
+
+    return str(await until(scrape, "no report pending", seconds))
+
+
+async def counted(url: str, least: float, name: str, **labels: str) -> float:
+    """Wait until this metric is at least `least`; return its value."""
+
+    async def reached() -> list[float]:
+        value = values(await fetch(f"{url}/metrics"), name, **labels)
+        return [value] if value >= least else []
+
+    (value,) = await until(reached, f"{name} {labels} to be {least}", 60.0)
+    return float(value)
 
 
 def values(scrape: str, name: str, **labels: str) -> float:

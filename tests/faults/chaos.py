@@ -18,8 +18,7 @@ from adapter.clock import SystemClock
 from tests.faults.alertmanager import Alert, Member, Timing
 from tests.faults.oracle import Ledger, arrivals, step_of
 from tests.faults.result import unless
-from tests.flow.watchers import free_port
-from tests.stage import Adapter, Coc, alert, fetch, post, until, values, webhook
+from tests.stage import Adapter, Coc, alert, free_port, post, until, values, webhook
 
 IN_FLIGHT = 8
 UNDER_WAY = 2 * IN_FLIGHT
@@ -153,17 +152,6 @@ class Churn:
         await asyncio.gather(changing, *self._tasks, return_exceptions=True)
         for group in range(self._groups):
             assert await self.member.flush(f"g{group}"), "the last flush was not acknowledged"
-
-
-async def drained(url: str, seconds: float = 60.0) -> str:
-    """Wait until nothing is pending; return that scrape."""
-    end = time.monotonic() + seconds
-    while True:
-        scrape = await fetch(f"{url}/metrics")
-        if values(scrape, "coc_adapter_reports_pending") == 0:
-            return scrape
-        assert time.monotonic() < end, f"not drained within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 def law(scrape: str) -> str:

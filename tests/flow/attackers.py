@@ -1,4 +1,4 @@
-"""Runs attacks in a process of their own, on command, and a server that does nothing as their control.
+"""Runs attacks in a process of their own, on command, and a server that does nothing for comparison.
 
 An attacker in the event loop of the measuring test would slow down what is measured.
 """
@@ -21,7 +21,7 @@ from tests.stage import REPOSITORY
 Attack = Callable[[int, int, float], Awaitable[Statuses]]
 """Port, size, seconds."""
 
-_EVERY: Final = 0.5  # seconds: the same bytes in the same time, however fast they are answered
+_EVERY: Final = 0.5  # seconds between attacks, so that fast and slow answers lead to the same load
 
 
 def _again(once: Callable[[int, int], Awaitable[Statuses]]) -> Attack:
@@ -60,14 +60,14 @@ class Attacker:
 
 @asynccontextmanager
 async def attacker(name: str, size: int) -> AsyncIterator[Attacker]:
-    """Waits for commands; ends with the block."""
+    """Start an attacker process; kill it at the end."""
     async with _process("attack", name, str(size)) as process:
         yield Attacker(process)
 
 
 @asynccontextmanager
 async def nothing(life: float) -> AsyncIterator[int]:
-    """The port of a server that reads, forgets, and hangs up after `life` seconds."""
+    """Start a server that closes each connection after `life` seconds; yield its port."""
     async with _process("nothing", str(life)) as process:
         assert process.stdout is not None
         yield int(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
@@ -85,7 +85,7 @@ async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]
         await process.wait()
 
 
-def _obey(name: str, size: int) -> None:
+def _run_commands(name: str, size: int) -> None:
     with asyncio.Runner() as runner:
         for line in sys.stdin:
             port, seconds = line.split()
@@ -114,4 +114,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "nothing":
         asyncio.run(_serve_nothing(float(sys.argv[2])))
     else:
-        _obey(sys.argv[2], int(sys.argv[3]))
+        _run_commands(sys.argv[2], int(sys.argv[3]))

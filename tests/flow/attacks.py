@@ -1,7 +1,7 @@
-"""Attacks on one listening port. Loopback only, bounded.
+"""Attacks on a port on loopback.
 
-Every attack takes its own size, so that the tests run a short form and `make faults` the long one. Each returns the
-statuses it was answered with, counted; 0 stands for a connection that was closed without an answer.
+Every attack has a size: tests run small ones, `make faults` large ones. Each returns the counted statuses of its
+answers; 0 stands for a connection that was closed without an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATIENCE = 60.0
 
 
 async def slow_sockets(port: int, count: int, seconds: float) -> Statuses:
-    """`count` clients that stay silent, stop in the headers, or drip headers or body; closed ones come back."""
+    """`count` clients that send nothing, stop in the headers, or send headers or body slowly; closed ones reconnect."""
     statuses: Statuses = Counter()
     end = time.monotonic() + seconds
 
@@ -63,7 +63,7 @@ async def _hold_one(port: int, opening: bytes, drop: bytes, end: float) -> int:
 
 
 async def gzip_bomb(port: int, mebibytes: int) -> Statuses:
-    """One body of zeros that unpacks to so many MiB, a thousandth of that on the wire."""
+    """One body of zeros that unpacks to so many MiB; a thousandth of that is sent."""
     return await raw(port, await asyncio.to_thread(_bomb, mebibytes))
 
 
@@ -76,14 +76,14 @@ def _bomb(mebibytes: int) -> bytes:
 
 
 async def chunk_storm(port: int, chunks: int) -> Statuses:
-    """A good webhook behind so many chunks of one blank each."""
+    """A valid webhook after so many chunks of one blank each."""
     body = webhook(alert("Stormy"))
     storm = b"1\r\n \r\n" * chunks + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     return await raw(port, f"{_HEAD}{_LAST}Transfer-Encoding: chunked\r\n\r\n".encode() + storm)
 
 
 async def pipelined_garbage(port: int, count: int, seed: int) -> Statuses:
-    """`count` connections that each pipeline honest requests and broken ones."""
+    """`count` connections that pipeline valid and broken requests."""
     rng = random.Random(seed)
     honest = webhook(alert("Piped"))
     pieces = (
@@ -132,6 +132,6 @@ async def raw(port: int, sent: bytes) -> Statuses:
 def peak_memory(pid: int) -> int:
     """The most physical memory the process has had, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match is not None
+    return int(match[1]) * 1024

@@ -1,4 +1,4 @@
-"""Webhooks whose bytes were damaged; the same seed damages the same way."""
+"""Webhooks with mutated bytes; the same seed gives the same mutations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stage import sample
 
 
 async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 2) -> Statuses:
-    """`count` webhooks whose bytes were damaged; the same seed damages the same way."""
+    """Post `count` mutated webhooks, `at_once` at a time."""
     statuses: Statuses = Counter()
     bodies = mutants(seed, count)
 
@@ -31,7 +31,7 @@ async def mutated_bodies(url: str, count: int, seed: int, *, at_once: int = 2) -
 
 
 def mutants(seed: int, count: int) -> Iterator[bytes]:
-    """Real bodies, each damaged in one to three ways."""
+    """Real bodies with one to three mutations each."""
     rng = random.Random(seed)
     originals = [sample(name) for name in ("single-firing", "group3-mixed", "unicode", "no-alertname", "kube-watchdog")]
     for _ in range(count):
@@ -73,7 +73,7 @@ def _insert(body: bytes, rng: random.Random) -> bytes:
 
 
 def _revalue(body: bytes, rng: random.Random) -> bytes:
-    """Another value after one of the colons: still JSON, most times."""
+    """Replace the value after one of the colons; the result is JSON most times."""
     colons = [match.end() for match in re.finditer(rb'":', body)]
     if not colons:
         return body

@@ -32,7 +32,7 @@ USER, TOKEN_OR_USER, ANYBODY = {"right user"}, {"right user", "right token"}, se
 
 
 async def admin_endpoints(session: aiohttp.ClientSession, url: str) -> list[tuple[str, str]]:
-    """Every operation of the admin listener, read off its own description, each called in a harmless way."""
+    """Every operation in the admin listener's OpenAPI document, with path parameters that match nothing."""
     headers = CREDENTIALS["right user"]
     async with session.get(f"{url}/api/v1/openapi.json", headers=headers) as answer:
         paths = json.loads(await answer.text())["paths"]
@@ -148,7 +148,7 @@ async def check_certificate(service: Adapter, name: str, context: ssl.SSLContext
                         assert status not in (401, 403), verdict
 
 
-async def test_a_certificate_is_exchanged_in_the_running_service(tmp_path: Path) -> None:
+async def test_a_running_service_loads_a_new_certificate(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     web = secured(tmp_path, authority, users=False, clients=False)
     renewed = Authority.make(tmp_path, "renewed-ca")

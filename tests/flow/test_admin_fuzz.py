@@ -1,4 +1,4 @@
-"""schemathesis against the admin API of a running service, by the document it publishes itself."""
+"""schemathesis calls the admin API of a running service by its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHECKS = (
 )  # fmt: skip
 
 
-async def test_the_admin_api_answers_whatever_is_asked_as_its_document_says(tmp_path: Path) -> None:
+async def test_the_admin_api_answers_every_request_as_its_document_says(tmp_path: Path) -> None:
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         await coc.fail({"status": 400, "times": 20})
         for name in ("group3-firing", "single-firing", "no-alertname"):

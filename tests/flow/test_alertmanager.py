@@ -1,13 +1,12 @@
-"""A real Alertmanager (Debian's) in front of the real adapter: what COC hears of alerts that live their lives."""
+"""A real Alertmanager sends to the real adapter: COC gets one alarm and one ok per alert."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from adapter.alertmanager import fingerprint_of
-from tests.flow.alertmanager import alertmanager
-from tests.stage import adapter, fetch, sandbox, values, write_config
+from tests.flow.monitoring import alertmanager, one_receiver
+from tests.stage import adapter, counted, fetch, sandbox, values, write_config
 
 IDENTITY = ("alarmId", "alarmName", "alarmLevel", "nameSpace", "applicationId", "resourceName", "alarmSource")
 
@@ -17,7 +16,7 @@ async def test_an_alert_that_fires_repeats_changes_and_resolves_is_one_alarm_and
     async with (
         sandbox() as coc,
         adapter(write_config(tmp_path, coc.port)) as service,
-        alertmanager(tmp_path, f"{service.url}/webhook") as sender,
+        alertmanager(tmp_path, one_receiver(f"{service.url}/webhook")) as sender,
     ):
         await sender.post(labels, summary="first words")
         await coc.received(1)
@@ -28,7 +27,7 @@ async def test_an_alert_that_fires_repeats_changes_and_resolves_is_one_alarm_and
         await sender.post(labels, resolved=True, summary="over")
         await coc.received(2)
         seen = await _webhooks(service.url, 0)
-        await sender.post({**labels, "pod": "api-2"}, summary="a neighbour keeps the group alive")
+        await sender.post({**labels, "pod": "api-2"}, summary="another alert of the group")
         await coc.received(3)
         await _webhooks(service.url, seen + 2)
 
@@ -41,12 +40,6 @@ async def test_an_alert_that_fires_repeats_changes_and_resolves_is_one_alarm_and
         assert values(scrape, "coc_adapter_alerts_total", outcome="repeat") >= 3
 
 
-async def _webhooks(url: str, least: int) -> int:
-    """Wait until the adapter has answered that many webhooks; how many there are then."""
-    count = 0.0
-    async with asyncio.timeout(60):
-        while True:
-            count = values(await fetch(f"{url}/metrics"), "coc_adapter_webhooks_total", code="200")
-            if count >= least:
-                return int(count)
-            await asyncio.sleep(0.1)
+async def _webhooks(url: str, least: float) -> float:
+    """Wait until the adapter has accepted `least` webhooks; return their number."""
+    return await counted(url, least, "coc_adapter_webhooks_total", code="200")

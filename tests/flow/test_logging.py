@@ -1,4 +1,4 @@
-"""What the running service writes: one line per event, nothing forged, levels that follow adapter.yml on SIGHUP."""
+"""The log of a running service: one line per event, no forged lines, levels that follow adapter.yml on SIGHUP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage import KEY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.stage import KEY, adapter, alert, post, sandbox, until, webhook, write_config
 
 HOSTILE = "x\nts=2026-01-01T00:00:00Z level=error msg=forged\r\x1b[2K\u202e\u2028y"
 
@@ -32,34 +32,22 @@ async def test_levels_follow_the_file_on_sighup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["logfmt", "json"])
-async def test_every_line_is_one_event_whatever_an_alert_says(format: str, tmp_path: Path) -> None:
+async def test_no_text_in_an_alert_breaks_or_forges_a_log_line(format: str, tmp_path: Path) -> None:
     one = alert(HOSTILE, labels={"namespace": HOSTILE, HOSTILE: HOSTILE})
     one["annotations"] = {"summary": HOSTILE}
     bad = alert("Bad") | {"labels": {"alertname": 5, HOSTILE: HOSTILE}, "fingerprint": HOSTILE}
     async with sandbox() as coc:
         await coc.fail({"status": 400, "body": HOSTILE, "times": 1})
         config = write_config(tmp_path, coc.port)
-        service = Adapter(config, ["--log.level=debug", f"--log.format={format}"])
-        try:
-            port = await listening(service)
-            url = f"http://127.0.0.1:{port}/webhook"
+        async with adapter(config, "--log.level=debug", f"--log.format={format}") as service:
+            url = f"{service.url}/webhook"
             await post(url, webhook(one, bad, receiver=HOSTILE))
             await post(f"{url}/%0d%0aforged", webhook(one))
             await post(url, b"not JSON\nforged")
             await coc.received(1)
             assert await service.terminate() == 0
-        finally:
-            service.end()
         check(service.log_text.splitlines(keepends=True), format)
         assert KEY not in service.log_text
-
-
-async def listening(service: Adapter) -> int:
-    """The port of the main listener, whatever the format of the log."""
-    await until(lambda: re.search(r'msg"?[=:]"?ready', service.log_text), f"ready: {service.log_text}")
-    found = re.search(r'msg"?[=:]"?listening.*?port"?[=:](\d+)', service.log_text)
-    assert found is not None
-    return int(found[1])
 
 
 def check(lines: list[str], format: str) -> None:

@@ -1,4 +1,4 @@
-"""The operator's questions at 3 a.m., asked with the real commands of a real adapter."""
+"""The operator commands, run against a real adapter."""
 
 from __future__ import annotations
 

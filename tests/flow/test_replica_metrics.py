@@ -1,4 +1,4 @@
-"""Two replicas on one PostgreSQL: the law over their sum, the same backlog from each, one rate for both."""
+"""Two replicas on one PostgreSQL: the law holds for their sum, both show the same backlog, they share one rate."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_rate_limit_holds_over_the_sum_of_the_replicas(tmp_path: Path, s
         config = write_config(tmp_path, coc.port, f"    rate_limit: {rate}")
         config.write_text(config.read_text().replace("sqlite:data/adapter.db", await server.new_database()))
         async with adapter(config) as one, adapter(config) as other:
-            await acquainted(one, other)
+            await heartbeats(one, other)
             started = asyncio.get_running_loop().time()
             for number in range(alerts):
                 await post(f"{(one, other)[number % 2].url}/webhook", webhook(alert(f"Limited{number}")))
@@ -55,8 +55,8 @@ async def test_a_rate_limit_holds_over_the_sum_of_the_replicas(tmp_path: Path, s
     assert alerts / rate * 0.9 <= seconds <= alerts / rate * 1.6
 
 
-async def acquainted(*replicas: Adapter) -> None:
-    """Wait until the youngest has served for longer than a heartbeat takes, so that each has counted the other."""
+async def heartbeats(*replicas: Adapter) -> None:
+    """Wait until all replicas have run for longer than a heartbeat, so that each has counted the others."""
     async with asyncio.timeout(PATIENCE):
         while True:
             status = json.loads(await fetch(f"{replicas[0].admin_url}/api/v1/status"))
@@ -67,7 +67,7 @@ async def acquainted(*replicas: Adapter) -> None:
 
 
 async def agree(*replicas: Adapter, pending: int) -> None:
-    """Wait until every replica shows this backlog, and their counters come to it."""
+    """Wait until every replica shows this backlog, and the law holds for the sum of their counters."""
     end = asyncio.get_running_loop().time() + PATIENCE
     while True:
         scrapes = [await fetch(f"{replica.url}/metrics") for replica in replicas]

@@ -18,11 +18,11 @@ from adapter.coc.endpoint import Endpoint, NoAuth
 from adapter.coc.verdict import Action
 from adapter.secret import Secret
 from tests.coc.far_sides import SUCCESS, Request, answer, far_side
-from tests.faults.chaos import alive, drained, law, nth_state, poster, process, steps_at
+from tests.faults.chaos import alive, law, nth_state, poster, process, steps_at
 from tests.faults.oracle import Ledger, Step, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
-from tests.stage import KEY, adapter, fetch, post, sandbox, until, values, webhook, write_config
+from tests.stage import KEY, adapter, drained, fetch, post, sandbox, until, values, webhook, write_config
 
 MIB = 2**20
 

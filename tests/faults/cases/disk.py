@@ -12,13 +12,12 @@ from pathlib import Path
 from adapter.clock import SystemClock
 from adapter.store.sqlite.store import SqliteStore
 from tests.builders import firing
-from tests.faults.chaos import alive, answers, drained, law, nth_state, process, steps_at
+from tests.faults.chaos import alive, answers, law, nth_state, process, steps_at
 from tests.faults.oracle import Ledger, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
-from tests.flow.watchers import free_port
 from tests.needs import unavailable
-from tests.stage import REPOSITORY, fetch, post, sandbox, values, webhook, write_config
+from tests.stage import REPOSITORY, drained, fetch, free_port, post, sandbox, values, webhook, write_config
 
 MIB = 2**20
 

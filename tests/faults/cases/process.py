@@ -10,11 +10,11 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.faults.chaos import IN_FLIGHT, UNDER_WAY, Churn, Process, alive, drained, process, steps_at
+from tests.faults.chaos import IN_FLIGHT, UNDER_WAY, Churn, Process, alive, process, steps_at
 from tests.faults.oracle import examine
 from tests.faults.result import CaseResult, case_result, unless
 from tests.stage import alert as an_alert
-from tests.stage import post, sandbox, webhook, write_config
+from tests.stage import drained, post, sandbox, webhook, write_config
 
 MORE = f"    max_in_flight: {IN_FLIGHT}\n"
 

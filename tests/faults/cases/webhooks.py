@@ -18,13 +18,13 @@ from adapter.lifecycle import Policy
 from adapter.metrics import Metrics
 from adapter.sandbox.contract import violations as contract
 from adapter.store.memory import MemoryStore
-from tests.faults.chaos import alive, drained, law, nth_state, poster, process, steps_at
+from tests.faults.chaos import alive, law, nth_state, poster, process, steps_at
 from tests.faults.oracle import Ledger, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.flow.mutants import mutants as corpus
 from tests.flow.mutants import mutated_bodies
-from tests.stage import alert, fetch, post, sandbox, values, webhook, write_config
+from tests.stage import alert, drained, fetch, post, sandbox, values, webhook, write_config
 
 MIB = 2**20
 

@@ -1,17 +1,17 @@
-"""A real Prometheus and a real Alertmanager around an adapter, with time shortened.
+"""Debian's Prometheus and Alertmanager on loopback, with time shortened.
 
-The rules are taken as they are shipped; only time is divided by FASTER, everywhere it appears: in `for`, in ranges
-(`[10m]`), and where a rule compares with seconds. `5m` becomes `2000ms`: eight samples at four scrapes a second.
+The alert rules are those of the chart, but with all times divided by FASTER: in `for`, in ranges (`[10m]`), and where a
+rule compares with seconds. `5m` becomes `2000ms`: eight samples at four scrapes a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import yaml
 
 from tests.chart.rule_files import ALERTS
 from tests.needs import needs
-from tests.stage import Adapter, post, sample
+from tests.stage import Adapter, free_port, post, sample
 
 FASTER = 150
 SCRAPE = "250ms"
@@ -33,7 +33,7 @@ _AGE = re.compile(r"(oldest_pending_seconds\) > )(\d+)")
 
 
 def faster(duration: str) -> str:
-    """`10m` -> `4000ms`; compound durations part by part."""
+    """`10m` becomes `4000ms`."""
     return f"{sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration)) // FASTER}ms"
 
 
@@ -44,21 +44,21 @@ def shortened(rules: str) -> str:
         for rule in group["rules"]:
             if "for" in rule:
                 rule["for"] = faster(rule["for"])
-            expr = _RANGE.sub(lambda found: f"[{faster(found[1])}]", rule["expr"])
-            rule["expr"] = _AGE.sub(lambda found: f"{found[1]}{int(found[2]) / FASTER:g}", expr)
+            expr = _RANGE.sub(lambda match: f"[{faster(match[1])}]", rule["expr"])
+            rule["expr"] = _AGE.sub(lambda match: f"{match[1]}{int(match[2]) / FASTER:g}", expr)
     return yaml.safe_dump(document)
 
 
 class Prometheus:
-    """What it thinks, asked over its API."""
+    """A running Prometheus, queried over its API."""
 
     def __init__(self, port: int, session: aiohttp.ClientSession) -> None:
         self.url, self._session = f"http://127.0.0.1:{port}", session
 
     async def query(self, expr: str) -> list[dict[str, Any]]:
         async with self._session.get(f"{self.url}/api/v1/query", params={"query": expr}) as answer:
-            found: list[dict[str, Any]] = (await answer.json())["data"]["result"]
-            return found
+            result: list[dict[str, Any]] = (await answer.json())["data"]["result"]
+            return result
 
     async def firing(self) -> set[str]:
         async with self._session.get(f"{self.url}/api/v1/alerts") as answer:
@@ -78,7 +78,7 @@ class Prometheus:
             await asyncio.sleep(0.1)
 
     async def never(self, name: str) -> None:
-        """Neither fired nor was about to at any evaluation so far."""
+        """Check that the alert was neither pending nor firing at any evaluation."""
         assert await self.query(f'max_over_time(ALERTS{{alertname="{name}"}}[1h])') == []
 
     async def _wait(self, done: Any, what: str) -> None:
@@ -92,7 +92,7 @@ class Prometheus:
 async def prometheus(
     folder: Path, adapter_port: int, *, alertmanager_port: int | None = None, rules: Mapping[str, str] | None = None
 ) -> AsyncIterator[Prometheus]:
-    """One that scrapes adapter and Alertmanager and evaluates the shipped rules, and `rules` by file name."""
+    """Run a Prometheus that scrapes adapter and Alertmanager, with the chart's rules and `rules` by file name."""
     program, home, port = needs("prometheus"), folder / "prometheus", free_port()
     home.mkdir()
     for name, text in {"alerts.yaml": ALERTS.read_text(), **(rules or {})}.items():
@@ -117,14 +117,42 @@ async def prometheus(
         "--rules.alert.resend-delay=1s",
         "--log.level=warn",
     ]
-    async with _running(command, home / "log", port), aiohttp.ClientSession() as session:
+    async with running(command, home / "log", port), aiohttp.ClientSession() as session:
         yield Prometheus(port, session)
 
 
+class Alertmanager:
+    """A running Alertmanager."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.url, self._log = f"http://127.0.0.1:{port}", log
+        self._since = datetime.now(UTC) - timedelta(minutes=1)
+
+    @property
+    def log_text(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    async def post(self, labels: Mapping[str, str], *, resolved: bool = False, **annotations: str) -> None:
+        """Post one alert, as Prometheus does."""
+        now = datetime.now(UTC)
+        ends = now - timedelta(milliseconds=1) if resolved else now + timedelta(minutes=5)
+        alert: dict[str, Any] = {
+            "labels": dict(labels),
+            "annotations": annotations,
+            "startsAt": self._since.isoformat(),
+            "endsAt": ends.isoformat(),
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/v2/alerts", json=[alert]) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+
 @asynccontextmanager
-async def alertmanager(folder: Path, config: Mapping[str, Any], port: int) -> AsyncIterator[None]:
-    """One with this configuration, its time already shortened."""
-    program, home = needs("prometheus-alertmanager"), folder / "alertmanager"
+async def alertmanager(folder: Path, config: Mapping[str, Any], port: int = 0) -> AsyncIterator[Alertmanager]:
+    """Run an Alertmanager with this configuration; it keeps its state for the next one in the same folder."""
+    program, home, port = needs("prometheus-alertmanager"), folder / "alertmanager", port or free_port()
     home.mkdir(exist_ok=True)
     (home / "alertmanager.yml").write_text(yaml.safe_dump(dict(config)))
     command = [
@@ -133,23 +161,38 @@ async def alertmanager(folder: Path, config: Mapping[str, Any], port: int) -> As
         f"--storage.path={home / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
-        "--log.level=warn",
+        "--log.level=debug",
     ]
-    async with _running(command, home / "log", port):
-        yield
+    async with running(command, home / "log", port):
+        yield Alertmanager(port, home / "log")
+
+
+def one_receiver(url: str, **http_config: Any) -> dict[str, Any]:
+    """An Alertmanager configuration that sends everything to `url` within seconds."""
+    webhook = {"url": url, "send_resolved": True, "max_alerts": 0, "http_config": http_config}
+    return {
+        "route": {
+            "receiver": "coc",
+            "group_by": ["namespace"],
+            "group_wait": "1s",
+            "group_interval": "2s",
+            "repeat_interval": "4s",
+        },
+        "receivers": [{"name": "coc", "webhook_configs": [webhook]}],
+    }
 
 
 @asynccontextmanager
-async def beating(service: Adapter) -> AsyncIterator[None]:
-    """A Watchdog by hand, so that the rule about silence stays silent."""
+async def watchdog(service: Adapter) -> AsyncIterator[None]:
+    """Post a Watchdog twice a second, so that CocAdapterNoWebhooks does not fire."""
 
-    async def beat() -> None:
+    async def repeat() -> None:
         while True:
             with suppress(aiohttp.ClientError):
                 await post(f"{service.url}/webhook", sample("kube-watchdog"))
             await asyncio.sleep(0.5)
 
-    task = asyncio.create_task(beat())
+    task = asyncio.create_task(repeat())
     try:
         yield
     finally:
@@ -157,17 +200,9 @@ async def beating(service: Adapter) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def free_port() -> int:
-    """A port that was free a moment ago; neither program can be asked which one it chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
-async def _running(command: list[str], log: Path, port: int) -> AsyncIterator[None]:
-    """Until the block ends; SIGTERM first, since both write their state when they stop."""
+async def running(command: list[str], log: Path, port: int) -> AsyncIterator[None]:
+    """Run a program that answers /-/ready; SIGTERM at the end, because both write their state when they stop."""
     with log.open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:

@@ -22,10 +22,10 @@ from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store import needs_asyncpg
 from adapter.store.records import Row
-from adapter.store.sqlite import files, open
-from adapter.store.sqlite.recovery import checksum
-from adapter.store.sqlite.shutdown_marker import left
-from adapter.store.sqlite.upkeep import recount
+from adapter.store.sqlite.claims import left
+from adapter.store.sqlite.database import connect_writer, migrate
+from adapter.store.sqlite.disk import lock, prepare
+from adapter.store.sqlite.recovery import checksum, recount
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -168,19 +168,18 @@ class _SqliteEnd:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        head = f"SELECT episode FROM report WHERE seq = head AND seq <= {left(connection)}"  # noqa: S608
+        head = f"SELECT episode FROM report WHERE seq = head AND seq <= {left(connection).maybe_sent_upto}"  # noqa: S608
         self.maybe_sent_episode = f"coalesce(({head}), maybe_sent_episode)"
 
     @classmethod
     @asynccontextmanager
     async def locked(cls, path: Path) -> AsyncIterator[Self]:
-        files.prepare(path)
-        lock = files.lock(path)
+        prepare(path)
+        descriptor = lock(path)
         try:
-            connection = open.connect_writer(path)
+            connection = connect_writer(path)
             try:
-                open.migrate(connection, path)
-                connection.row_factory = sqlite3.Row
+                migrate(connection, path)
                 connection.execute("BEGIN IMMEDIATE")
                 yield cls(connection)
             finally:
@@ -190,7 +189,7 @@ class _SqliteEnd:
         except sqlite3.Error as exc:
             raise StoreRefused(f"{path} cannot be copied: {exc}; start the adapter on it once to repair it") from exc
         finally:
-            os.close(lock)
+            os.close(descriptor)
 
     async def fetch(self, statement: str) -> Sequence[Row]:
         await asyncio.sleep(0)

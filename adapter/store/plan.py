@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from adapter.alarm import Alarm, Kind, News, Status
-from adapter.alertmanager import Alert, pack
+from adapter.alertmanager import Alert
 from adapter.errors import BacklogFull
-from adapter.lifecycle import Transition, transition
+from adapter.lifecycle import transition
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
 
@@ -159,31 +159,3 @@ def accept_result(
     )
     repeated, stale, written = ([ids[name] for name in names] for names in (plan.repeated, plan.stale, plan.alarms))
     return AcceptResult(receipt, Seen(intake.received, repeated, stale, written))
-
-
-# SQLite and PostgreSQL still use what follows; it goes when they use `plan_of`.
-
-
-class Change(NamedTuple):
-    """One alert and what it comes to."""
-
-    alert: Alert
-    known: Alarm | None
-    step: Transition
-    raw: bytes  # empty when nothing is owed
-
-
-def changes(known: Mapping[str, Alarm], intake: Intake) -> list[Change]:
-    """What a webhook changes, in its order."""
-    now, revision, policy = intake.received, intake.revision, intake.policy
-    group_json = intake.webhook.group.as_json()
-    current = dict(known)
-    made = []
-    for alert in intake.webhook.alerts:
-        before = current.get(alert.fingerprint)
-        step = transition(before, alert, now=now, revision=revision, policy=policy)
-        alarm, owed = step.alarm, step.owed
-        if owed or alarm is not before:
-            current[alarm.fingerprint] = alarm._replace(pending=alarm.pending + 1) if owed else alarm
-        made.append(Change(alert, before, step, pack(alert, group_json) if owed else b""))
-    return made

@@ -59,26 +59,25 @@ class Applied(NamedTuple):
 
 def apply(alarm: AlarmState, report: ReportState, settlement: Settlement, *, lease_held: bool) -> Applied:
     """What is to be written for one settlement."""
+    accepted = settlement.accepted
     counted = lease_held and report.outcome is None
-    sent = bool(settlement.attempts) or settlement.accepted is not None
-    before = alarm
-    report = report._replace(
-        attempts=report.attempts + len(settlement.attempts), refused=report.refused or settlement.refused
+    left = counted and settlement.outcome is not None
+    sent = bool(settlement.attempts) or accepted is not None
+    after = AlarmState(
+        pending=alarm.pending - left,
+        accepted=accepted if accepted is not None and (lease_held or alarm.accepted is None) else alarm.accepted,
+        earlier_episode=settlement.claim.report.episode if left else alarm.earlier_episode,
+        earlier_outcome=settlement.outcome if left else alarm.earlier_outcome,
+        maybe_sent_episode=_maybe_sent_episode(alarm, settlement, counted=counted, late=sent and not lease_held),
     )
-    if settlement.accepted is not None and (lease_held or alarm.accepted is None):
-        alarm = alarm._replace(accepted=settlement.accepted)
-    alarm = alarm._replace(
-        maybe_sent_episode=_maybe_sent_episode(before, settlement, counted=counted, late=sent and not lease_held)
+    written = ReportState(
+        outcome=settlement.outcome if left else report.outcome,
+        done=settlement.at if left else report.done,
+        attempts=report.attempts + len(settlement.attempts),
+        refused=report.refused or settlement.refused,
     )
-    if counted and settlement.outcome is not None:
-        report = report._replace(outcome=settlement.outcome, done=settlement.at)
-        alarm = alarm._replace(
-            pending=alarm.pending - 1,
-            earlier_episode=settlement.claim.report.episode,
-            earlier_outcome=settlement.outcome,
-        )
-    reassert = sent and not lease_held and alarm.pending == 0 and alarm.accepted is not None
-    return Applied(alarm, report, counted, reassert)
+    reassert = sent and not lease_held and after.pending == 0 and after.accepted is not None
+    return Applied(after, written, counted, reassert)
 
 
 def _maybe_sent_episode(alarm: AlarmState, settlement: Settlement, *, counted: bool, late: bool) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from adapter.errors import StoreUnavailable
+from adapter.store.sqlite.database import Options
 from adapter.store.sqlite.disk import MIB
-from adapter.store.sqlite.start import Options
 from adapter.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
 

@@ -1,102 +1,136 @@
-"""What is due, read from SQLite: the head of an alarm with what delivery must know."""
+"""Claims of a SQLite store: entries of a dict, because no other process can claim.
+
+A crash forgets them, so everything is due again at the next start. The file tells such a start by a marker: it is set
+before the first claim and cleared by an orderly end to which every claim was given back. Where it is still set, every
+report that was pending may already have been sent.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Final, NamedTuple
 
-from adapter.alarm import Accepted, Kind, Outcome, Report
-from adapter.store.contract import Claim
+from adapter.clock import SECOND
+from adapter.errors import StoreError
+from adapter.store.contract import Claim, Claims, Settlement
+from adapter.store.records import CLAIM_COLUMNS, claim_of
+from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import DamagedRow, checksum
+from adapter.store.sqlite.writer import Writer
 
 CLAIM_BYTES: Final = 8 * 1024 * 1024  # of alerts in one answer, one at least
+_NEVER: Final = 2**62  # later than any due time
 
-_DUE: Final = """SELECT id, due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at <= ?
-    ORDER BY due_at, id LIMIT ?"""
 _LATER: Final = """SELECT due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at > ?
     ORDER BY due_at LIMIT 1"""
-# The statements below are put together from these constants alone, which is why S608 is off for them.
-REPORT: Final = """report.seq, report.integration, alarm.fingerprint, report.episode, report.kind,
-    report.coc_alarm_id, report.raw, report.received, report.webhook, report.attempts, report.refused, report.body"""
-ALARM: Final = "status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending"
-ACCEPTED: Final = "accepted_body, accepted_status, accepted_at"
-_CLAIM: Final = f"""SELECT {REPORT}, report.crc, {ACCEPTED}, accepted_crc, earlier_outcome, earlier_episode,
-    maybe_sent_episode FROM alarm JOIN report ON report.seq = alarm.head WHERE alarm.id = ?"""  # noqa: S608
+# CROSS JOIN keeps the order of the tables: the index of what is due, then one report for each alarm.
+_DUE: Final = f"""SELECT alarm.id, alarm.accepted_crc, report.crc, {CLAIM_COLUMNS}
+    FROM alarm CROSS JOIN report ON report.seq = alarm.head
+    WHERE alarm.integration = ? AND alarm.head IS NOT NULL AND alarm.due_at <= ?
+    AND alarm.id NOT IN (SELECT value FROM json_each(?)) ORDER BY alarm.due_at, alarm.id LIMIT ?"""  # noqa: S608
+_LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL"
+_MARK: Final = "UPDATE counter SET maybe_sent_upto = max(maybe_sent_upto, ?), claiming = 1"
+_UNMARK: Final = "UPDATE counter SET claiming = 0"
 
 
-class Due(NamedTuple):
-    """Claims and the alarms they belong to."""
+class Left(NamedTuple):
+    """What the process before left."""
 
-    claims: list[Claim]
-    alarms: list[int]
+    latest_due: int  # of any waiting alarm, in microseconds of its steady clock
+    maybe_sent_upto: int  # every report up to this seq may already have been sent
+
+
+def left(connection: sqlite3.Connection) -> Left:
+    integrations = [name for (name,) in connection.execute("SELECT integration FROM sums").fetchall()]
+    due = [connection.execute(_LATEST_DUE, (name,)).fetchone()[0] for name in integrations]
+    counter = connection.execute("SELECT seq, maybe_sent_upto, claiming FROM counter").fetchone()
+    if counter is None:
+        raise DamagedRow("the row that ids are given out from is gone")
+    upto = counter["seq"] if counter["claiming"] else counter["maybe_sent_upto"]
+    return Left(max((latest for latest in due if latest is not None), default=0), upto)
+
+
+class SqliteClaims:
+    """Promises 4 and 6. Used in the event loop, but `reports` is read by the writer's thread too."""
+
+    def __init__(self, reader: Reader, writer: Writer, tick: Callable[[], int], maybe_sent_upto: int) -> None:
+        """`tick`: steady microseconds, comparable with alarm.due_at."""
+        self.reports: dict[int, int] = {}  # the claimed: seq -> alarm
+        self.maybe_sent_upto = maybe_sent_upto
+        self._reader = reader
+        self._writer = writer
+        self._tick = tick
+        self._marked = False
+        self._claiming = asyncio.Lock()
+
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        async with self._claiming:
+            if not self._marked:
+                await self._writer.commit(partial(_mark, maybe_sent_upto=self.maybe_sent_upto), self._set_marked)
+            # Before the snapshot is taken: a settlement commits first and leaves the dict afterwards, so that no
+            # snapshot shows as due what was settled since.
+            claimed = set(self.reports.values())
+            tick = _NEVER if ignore_delay else self._tick()
+            due = await self._reader.call(_due, integration, limit, tick=tick, claimed=claimed)
+            self.reports.update((claim.report.seq, alarm) for alarm, claim in due.claims)
+        next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
+        return Claims(claims=tuple([claim for _, claim in due.claims]), next_due=next_due)
+
+    def _set_marked(self, _: None) -> None:
+        self._marked = True
+
+    def release(self, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            self.reports.pop(settlement.claim.report.seq, None)
+
+    async def end(self) -> None:
+        """Clear the marker unless claims are outstanding."""
+        async with self._claiming:  # a claim under way may still be given out
+            if self._marked and not self.reports:
+                with contextlib.suppress(StoreError):
+                    await self._writer.call(_unmark)
+
+
+def _mark(connection: sqlite3.Connection, maybe_sent_upto: int) -> None:
+    connection.execute(_MARK, (maybe_sent_upto,))
+
+
+def _unmark(connection: sqlite3.Connection) -> None:
+    connection.execute(_UNMARK)
+
+
+class _Due(NamedTuple):
+    claims: list[tuple[int, Claim]]  # with the id of the alarm
     next_due: int | None  # steady microseconds
 
 
-def due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: int, busy: set[int]) -> Due:
-    """The alarms due by `tick`, longest first. The `busy` are passed over by the index alone."""
-    rows = connection.execute(_DUE, (integration, tick, limit + len(busy)))
-    chosen = [id_ for id_, _ in rows if id_ not in busy][:limit]
-    claims: list[Claim] = []
+def _due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: int, claimed: Collection[int]) -> _Due:
+    """The alarms due by `tick`, longest first, without the `claimed`."""
+    upto = connection.execute("SELECT maybe_sent_upto FROM counter").fetchone()[0]
+    claims: list[tuple[int, Claim]] = []
     size = 0
-    maybe_sent_upto = connection.execute("SELECT maybe_sent_upto FROM counter").fetchone()[0] if chosen else 0
-    for alarm in chosen:
+    for row in connection.execute(_DUE, (integration, tick, json.dumps(list(claimed)), limit)):
         if size >= CLAIM_BYTES:
-            return Due(claims, chosen[: len(claims)], next_due=0)
-        row = connection.execute(_CLAIM, (alarm,)).fetchone()
-        try:
-            claim = _claim(row, maybe_sent_upto)
-        except (TypeError, ValueError) as exc:
-            raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
-        claims.append(claim)
+            return _Due(claims, next_due=0)
+        claim = _claim(row, upto)
+        claims.append((row["id"], claim))
         size += len(claim.report.raw)
-    later = connection.execute(_LATER, (integration, tick)).fetchone() if len(chosen) < limit else None
-    return Due(claims, chosen, later[0] if later else None)
+    later = connection.execute(_LATER, (integration, tick)).fetchone() if len(claims) < limit else None
+    return _Due(claims, None if later is None else later[0])
 
 
-def _claim(row: tuple[Any, ...], maybe_sent_upto: int) -> Claim:
-    crc, body, status, at, accepted_crc, earlier_outcome, earlier_episode, maybe_sent_episode = row[12:]
-    report = report_of(row[:12])
-    if type(report.fingerprint) is not str or checksum(report.raw, report.body) != crc:
-        raise ValueError
-    if body is not None and zlib.crc32(body) != accepted_crc:
-        raise ValueError
-    return Claim(
-        report=report,
-        accepted=None if body is None else Accepted(body=body, status=status, at=at),
-        earlier=Outcome(earlier_outcome) if earlier_outcome and earlier_episode == report.episode else None,
-        maybe_sent=maybe_sent_episode == report.episode or report.seq <= maybe_sent_upto,
-    )
-
-
-def report_of(row: Sequence[Any]) -> Report:
-    seq, integration, fingerprint, episode, kind, coc_alarm_id, raw, received, webhook, attempts, refused, body = row[
-        :12
-    ]
-    return Report(
-        seq=seq,
-        integration=integration,
-        fingerprint=fingerprint,
-        episode=episode,
-        kind=Kind(kind),
-        coc_alarm_id=coc_alarm_id,
-        raw=raw,
-        received=received,
-        webhook=webhook,
-        attempts=attempts,
-        refused=bool(refused),
-        body=body,
-    )
-
-
-def last_due(connection: sqlite3.Connection) -> int:
-    """The latest due time of any waiting alarm, by one look into the index per integration."""
-    names: Iterable[tuple[str]] = connection.execute("SELECT integration FROM sums").fetchall()
-    latest = [
-        connection.execute("SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL", name).fetchone()[
-            0
-        ]
-        for name in names
-    ]
-    return max((due_at for due_at in latest if due_at is not None), default=0)
+def _claim(row: sqlite3.Row, maybe_sent_upto: int) -> Claim:
+    try:
+        claim = claim_of(row, maybe_sent_upto=maybe_sent_upto)
+        sound = checksum(claim.report.raw, claim.report.body) == row["crc"]
+    except (TypeError, ValueError) as exc:
+        raise DamagedRow("a row of an alarm or its report holds what was never written") from exc
+    if not sound or (claim.accepted is not None and zlib.crc32(claim.accepted.body) != row["accepted_crc"]):
+        raise DamagedRow("the bytes of a report do not match their checksum")
+    return claim

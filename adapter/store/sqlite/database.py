@@ -1,44 +1,100 @@
-"""The file of one store: opened, checked, recovered when it is damaged, and watched for free space."""
+"""The file of one SQLite store and the connections to it.
+
+One connection writes and checkpoints, with a log (WAL) that is synced at every commit; the others can only read. Files
+of other programs and of a newer schema are refused. A file of up to 64 MiB is checked at the start; a damaged file is
+recovered, then or when a read or a commit reports the damage.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sqlite3
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from adapter.errors import StoreRefused
-from adapter.store.sqlite import open, recovery
-from adapter.store.sqlite.disk import DiskReserve
-from adapter.store.sqlite.files import sync_folder
-from adapter.store.sqlite.recovery import DamagedRow, is_damage, result_code
+from adapter.store.sqlite import recovery
+from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, free_bytes, lock, prepare, sync_folder
+from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
-CHECKED_BYTES: Final = 64 * 2**20  # a larger file would delay the start; its damage is noticed when it is read
+T = TypeVar("T")
+Connect = Callable[..., sqlite3.Connection]
+"""sqlite3.connect, or a function that fails on purpose."""
+
+APPLICATION_ID: Final = 0x434F4341  # "COCA"
+CHECKED_BYTES: Final = 64 * MIB  # a larger file would delay the start; its damage is noticed when it is read
+_CHECKPOINT_PAGES: Final = 4000  # 16 MB of log: small enough to be replayed at a start without being noticed
+_LOG_LIMIT: Final = 32 * MIB
+_LEAST_PAGES: Final = 64
+_LIST_LENGTHS: Final = (1, 10, 50)
 _MAX_RECOVERIES: Final = 5  # in one process; each leaves a copy of the file
 
 
-class Database:
-    """Makes connections. `writer` and `failed` run where the writer runs, the rest anywhere."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a test makes smaller, or makes fail."""
 
-    def __init__(
-        self, path: Path, *, connect: open.Connect, reserve: DiskReserve, max_pages: int | None, log_bound: int
-    ) -> None:
-        self._path = path
-        self._connect = connect
+    connect: Connect = sqlite3.connect
+    reserve: int = RESERVE
+    free: Callable[[Path], int] = free_bytes
+    log_bound: int = 64 * MIB
+
+
+DEFAULT: Final = Options()
+
+
+class Database:
+    """Opens the connections of one store. `writer`, `failed` and `checkpoint_if_large` run in the writer's thread."""
+
+    def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
+        """Prepare and lock the folder; StoreRefused when that cannot be done."""
+        max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
+        self.path = path
+        self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
+        self.generation = 0  # how often the file was replaced
+        self._options = options
         self._max_pages = max_pages
         self._failed = False
         self._damaged = False
-        self._log = path.with_name(path.name + "-wal")
-        self._log_bound = log_bound
-        self._next_tending = 0.0
-        self.reserve = reserve
-        self.generation = 0
+        self._log = companions(path)[1]
+        self._next_checkpoint = 0.0  # monotonic
+        prepare(path)
+        self._lock = lock(path)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def start(self, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+        """The first writing connection, and what `read` finds with it; StoreRefused when it cannot be opened safely."""
+        try:
+            try:
+                return self._start(read)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self.failed(error)
+                return self._start(read)
+        except (sqlite3.Error, OSError) as exc:
+            raise refused(self.path, exc) from exc
+
+    def _start(self, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+        connection = self.writer()
+        try:
+            return connection, read(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection to a sound file of the schema we know."""
-        recovery.finish(self._path, sync_folder)
-        self._path.with_name(self._path.name + ".ballast").unlink(missing_ok=True)  # of version 0.1
+        recovery.finish(self.path)
+        self.path.with_name(self.path.name + ".ballast").unlink(missing_ok=True)  # left by version 0.1
         connection = self._recovered() if self._damaged else self._sound()
         self._damaged = False
         if self._failed:
@@ -48,9 +104,9 @@ class Database:
 
     def _sound(self) -> sqlite3.Connection:
         try:
-            connection = self._open(self._path)
+            connection = self._open(self.path)
             try:
-                if not self._failed and self._path.stat().st_size <= CHECKED_BYTES:
+                if not self._failed and self.path.stat().st_size <= CHECKED_BYTES:
                     check(connection)
             except BaseException:
                 connection.close()
@@ -62,46 +118,137 @@ class Database:
         return connection
 
     def _recovered(self) -> sqlite3.Connection:
-        recovery.recover(self._path, self._open, sync_folder)
+        recovery.recover(self.path, self._open)
         self.generation += 1
-        return self._open(self._path)
+        return self._open(self.path)
 
     def _open(self, path: Path, version: int = 0) -> sqlite3.Connection:
-        connection = open.connect_writer(path, self._connect, self._max_pages)
+        connection = connect_writer(path, self._options.connect, self._max_pages)
         try:
-            open.migrate(connection, path, version)
+            migrate(connection, path, version)
         except BaseException:
             connection.close()
             raise
         return connection
 
     def reader(self) -> sqlite3.Connection:
-        return open.connect_reader(self._path, self._connect)
+        return connect_reader(self.path, self._options.connect)
 
-    def tend(self, connection: sqlite3.Connection) -> None:
+    def checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
         """Empty the log when readers have kept SQLite from starting it anew for so long that it grew over its bound."""
-        if self._log.exists() and self._log.stat().st_size > self._log_bound and time.monotonic() > self._next_tending:
-            self._next_tending = time.monotonic() + 1.0
+        with contextlib.suppress(FileNotFoundError):
+            if self._log.stat().st_size <= self._options.log_bound or time.monotonic() < self._next_checkpoint:
+                return
+            self._next_checkpoint = time.monotonic() + 1.0
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def failed(self, error: sqlite3.Error) -> None:
-        """What the database said when a commit failed: what to do before the next."""
+        """Called with the error of a commit, before the connection is opened anew."""
         self._failed = True
         self._damaged = self._damaged or (is_damage(error) and self.generation < _MAX_RECOVERIES)
 
     def warnings(self) -> list[str]:
-        """What an operator should know."""
-        told = [
+        """For an operator. The damaged files are acknowledged by moving them away."""
+        found = [
             f"the store was damaged; the damaged file was kept as {name}, move it away to clear this warning"
-            for name in self.put_aside()
+            for name in recovery.set_aside(self.path)
         ]
         if self.reserve.reached:
-            told.append("there is little free space left for the store: only resolves are taken until there is more")
-        return told
+            found.append("there is little free space left for the store: only resolves are taken until there is more")
+        return found
 
-    def put_aside(self) -> list[str]:
-        """Damaged files that still lie beside the store; an operator acknowledges them by moving them away."""
-        return recovery.set_aside(self._path)
+    def bytes_on_disk(self) -> int:
+        return sum(file.stat().st_size for file in companions(self.path) if file.exists())
+
+
+def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints."""
+    new = not path.exists()
+    connection: sqlite3.Connection = connect(path, isolation_level=None, timeout=0.25, check_same_thread=False)
+    settings = {
+        "page_size": PAGE_SIZE,
+        "journal_mode": "WAL",
+        "synchronous": "FULL",
+        "wal_autocheckpoint": _CHECKPOINT_PAGES,
+        "journal_size_limit": _LOG_LIMIT,
+        "cache_size": -16384,
+        "mmap_size": 0,
+        "temp_store": "MEMORY",
+        "foreign_keys": 0,
+    }
+    _set_up(connection, settings if max_pages is None else settings | {"max_page_count": max_pages})
+    if new:
+        sync_folder(path.parent)
+    return connection
+
+
+def connect_reader(path: Path, connect: Connect = sqlite3.connect) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection: sqlite3.Connection = connect(uri, uri=True, isolation_level=None, timeout=0.25, check_same_thread=False)
+    _set_up(connection, {"query_only": 1, "cache_size": -8192, "mmap_size": 0, "temp_store": "MEMORY"})
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, pragmas: dict[str, Any]) -> None:
+    connection.row_factory = sqlite3.Row
+    try:
+        for name, value in pragmas.items():
+            connection.execute(f"PRAGMA {name} = {value}").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def rows_in(
+    connection: sqlite3.Connection, select: str, values: Sequence[object], *before: object
+) -> Iterator[sqlite3.Row]:
+    """The rows of a SELECT with `IN ({})`, asked for in lists of few lengths so that statements stay prepared.
+
+    `before`: parameters that come before the list.
+    """
+    for start in range(0, len(values), _LIST_LENGTHS[-1]):
+        part = [*values[start : start + _LIST_LENGTHS[-1]]]
+        length = next(length for length in _LIST_LENGTHS if length >= len(part))
+        part += part[-1:] * (length - len(part))
+        yield from connection.execute(select.format(", ".join("?" * length)), (*before, *part))
+
+
+def write_many(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]) -> None:
+    """Most lists of a transaction are empty, and preparing a statement for none costs as much as for one."""
+    if rows:
+        connection.executemany(statement, rows)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, target: int = 0) -> None:
+    """Apply the migrations this store lacks up to `target`, 0 for all; refuse a store of a newer version."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    has_tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] > 0
+    steps = migrations()
+    latest = max(steps)
+    if owner not in (0, APPLICATION_ID) or (owner == 0 and has_tables):
+        raise StoreRefused(f"{path} is a SQLite database of another program; give the store a file of its own")
+    if version > latest:
+        raise StoreRefused(
+            f"{path} was written by a newer version (schema {version}, this one knows {latest}); "
+            "run that version, or start with another store"
+        )
+    for number in range(version + 1, (target or latest) + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {steps[number]}; PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {number}; COMMIT;"
+        )
+
+
+def migrations() -> dict[int, str]:
+    """The files schema/NNNN_name.sql, by number."""
+    found = {}
+    for file in (resources.files("adapter.store.sqlite") / "schema").iterdir():
+        name = re.fullmatch(r"(\d{4})_\w+\.sql", file.name)
+        if name:
+            found[int(name[1])] = file.read_text("utf-8")
+    return found
 
 
 def check(connection: sqlite3.Connection) -> None:
@@ -119,5 +266,5 @@ def refused(path: Path, error: Exception) -> StoreRefused:
     if code == sqlite3.SQLITE_BUSY:
         return StoreRefused(f"the store {path} is locked by another program, such as a sqlite3 shell; close that first")
     if code == sqlite3.SQLITE_FULL:
-        return StoreRefused(f"the store {path} cannot be opened, its disk is full; make room")
+        return StoreRefused(f"the store {path} cannot be opened, its disk is full; free some space")
     return StoreRefused(f"the store {path} cannot be opened: {error}")

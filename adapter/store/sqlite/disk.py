@@ -1,24 +1,94 @@
-"""The free space that intake leaves to delivery.
+"""The disk under a SQLite store: the folder that one process owns, and the free space that intake leaves to delivery.
+
+Refused are a folder that another process serves, and network file systems, whose locks and fsync cannot be relied on.
 
 A settlement needs space, and even a deletion does, for the log. So intake stops while some is left: on the disk, and in
 a file whose size is limited. When something else fills the disk to the last byte, settlements fail and are tried again
-until there is space. Every method runs in the writer's thread and asks anew, because one webhook can be 16 MiB.
+until there is space.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from adapter.errors import StoreUnavailable
+from adapter.errors import StoreRefused, StoreUnavailable
 
 MIB: Final = 2**20
 RESERVE: Final = 32 * MIB
 PAGE_SIZE: Final = 4096
 _UNLIMITED: Final = 2**62
+_UNSAFE: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "ncpfs")
+
+
+def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
+    """Create the folder; refuse one whose locks and fsync cannot be relied on."""
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreRefused(f"the store's folder {folder} cannot be made: {exc.strerror}") from exc
+    kind = filesystem(folder, mounts)
+    if kind in _UNSAFE or kind.startswith("fuse"):
+        raise StoreRefused(
+            f"the store's folder {folder} is on {kind}, where file locks and fsync cannot be relied on; "
+            "use a local disk or a block volume, or postgresql://"
+        )
+
+
+def filesystem(folder: Path, mounts: Path) -> str:
+    """The type of the filesystem that holds the folder, as the kernel names it; empty where it cannot be told."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        device = folder.stat().st_dev
+    except OSError:
+        return ""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    found = ""
+    longest = -1
+    for fields in (line.split() for line in lines):
+        point = _unescaped(fields[4])
+        # btrfs and overlay answer stat with a device of their own, so the mount point decides where no number fits.
+        inside = folder.resolve().is_relative_to(point)
+        rank = len(point) + (1_000_000 if fields[2] == number else 0)
+        if inside and rank >= longest:
+            longest, found = rank, fields[fields.index("-") + 1]
+    return found
+
+
+def _unescaped(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def lock(path: Path) -> int:
+    """Take the store for this process; the descriptor holds the lock until it is closed."""
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreRefused(f"the store's folder {path.parent} cannot be written to: {exc.strerror}") from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        raise StoreRefused(
+            f"the store {path.name} in the folder {path.parent} is in use by another process; only one may serve it"
+        ) from exc
+    return descriptor
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in it durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def free_bytes(folder: Path) -> int:
@@ -30,6 +100,7 @@ def free_bytes(folder: Path) -> int:
 class DiskReserve:
     """`refresh` measures; `require` and `check_size` raise StoreUnavailable for a webhook that there is no space for.
 
+    Both measure anew at each webhook, because one can be 16 MiB. All methods run in the writer's thread but `left`.
     Reports other than the `ok` of a firing alarm are taken down to the reserve, an `ok` down to half of it: a lost
     alarm heals at Alertmanager's next repeat, a lost ok does not.
     """

@@ -1,249 +1,197 @@
-"""The intake transaction on SQLite: known alarms in, `changes`, rows out, chunk by chunk."""
+"""Webhooks into SQLite: `plan_of` decides what changes, and one statement for each kind of row writes it."""
 
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections import Counter
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from zlib import crc32
 
-from adapter.alarm import Kind, News, Status
-from adapter.alertmanager import Reject
+from adapter.alarm import Alarm, Kind, Outcome, Status
+from adapter.alertmanager import Reject, pack
 from adapter.clock import Micros
-from adapter.store.backlog import Added, refuse_over
-from adapter.store.contract import Intake, Receipt
-from adapter.store.last_seen import Seen
-from adapter.store.plan import Change, changes
-from adapter.store.records import labels_to_json
+from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
+from adapter.store.last_seen import SeenLater
+from adapter.store.plan import AcceptResult, Plan, accept_result, check_backlog, plan_of
+from adapter.store.records import ALARM_COLUMNS, labels_to_json
+from adapter.store.sqlite.claims import SqliteClaims
+from adapter.store.sqlite.database import rows_in, write_many
 from adapter.store.sqlite.disk import DiskReserve
-from adapter.store.sqlite.known import Row, known_alarms, parts
 from adapter.store.sqlite.recovery import DamagedRow
+from adapter.store.sqlite.writer import Writer
 
-REJECTS_KEPT: Final = 1000
-
-_BEFORE: Final = """SELECT maybe_sent_upto, seq, alarm, webhook, (SELECT coalesce(sum(pending), 0) FROM sums), pending,
-    open_alarms FROM counter LEFT JOIN sums ON integration = ?"""
-_INSERT_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
-    content, revision, pending, head, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_ALARM: Final = """UPDATE alarm SET status = ?, episode = ?, coc_alarm_id = ?, starts = ?, ends = ?, content = ?,
-    revision = ?, pending = ?, head = ?, due_at = ?, labels = ?, last_seen = ? WHERE id = ?"""
-_INSERT_REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook,
-    crc, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# Statements are put together from constants alone, which is why S608 is off for them.
+_KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, {ALARM_COLUMNS} FROM alarm
+    WHERE integration = ? AND fingerprint IN ({{}})"""  # noqa: S608
+_COUNTS: Final = """SELECT seq, alarm, webhook, maybe_sent_upto, ifnull(pending, 0) AS pending,
+    ifnull(open_alarms, 0) AS open_alarms, (SELECT ifnull(sum(pending), 0) FROM sums) AS all_pending
+    FROM counter LEFT JOIN sums ON integration = ?"""
 _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
     ORDER BY seq DESC LIMIT 1"""
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
-_INSERT_WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
+    content, revision, pending, head, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode,
+    coc_alarm_id = excluded.coc_alarm_id, starts = excluded.starts, ends = excluded.ends, content = excluded.content,
+    revision = excluded.revision, pending = excluded.pending, head = excluded.head, due_at = excluded.due_at,
+    labels = excluded.labels, last_seen = excluded.last_seen"""
+_REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
+    outcome, done, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LAST_IDS: Final = "UPDATE counter SET seq = ?, alarm = max(alarm, ?), webhook = ?"
+_SUMS: Final = """INSERT INTO sums (integration, pending, open_alarms) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET pending = excluded.pending, open_alarms = excluded.open_alarms"""
 
 
-class AcceptResult(NamedTuple):
-    """What the transaction gave; `seen` is to be counted in memory once it is committed."""
+class _Place(NamedTuple):
+    """Where an alarm stands."""
 
-    receipt: Receipt
-    seen: Seen
-
-
-@dataclass(slots=True, kw_only=True)
-class _Progress:
-    """What one webhook has come to so far."""
-
-    seq: int
-    alarm: int
-    webhook: int
-    maybe_sent_upto: int
-    added: Added = field(default_factory=Added)
-    news: Counter[News] = field(default_factory=Counter)
-    owed: list[tuple[str, Kind]] = field(default_factory=list)
-    repeated: list[int] = field(default_factory=list)
-    stale: list[int] = field(default_factory=list)
-    written: list[int] = field(default_factory=list)
-    superseded: int = 0
-    opened: int = 0  # may be negative
+    id: int
+    head: int | None  # seq of its first pending report
+    due_at: int
 
 
-def accept(
-    connection: sqlite3.Connection,
-    intake: Intake,
-    *,
-    bound: int,
-    tick: int,
-    busy: Container[int],
-    maybe_sent_upto: int,
-    reserve: DiskReserve,
-) -> AcceptResult:
-    """Apply one webhook. `tick` is the steady time now, `busy` holds the seqs that are claimed.
+class _Found(NamedTuple):
+    """What the transaction starts from."""
 
-    `maybe_sent_upto`: up to which seq a process before may have sent what waits.
-    """
-    reserve.refresh(connection)
-    rejects = _without_heads(intake.webhook.rejects) if reserve.reached else intake.webhook.rejects
-    known_upto, seq, alarm, webhook, total, *counts = connection.execute(_BEFORE, (intake.integration,)).fetchone()
-    progress = _Progress(seq=seq, alarm=alarm, webhook=webhook + 1, maybe_sent_upto=max(maybe_sent_upto, known_upto))
-    for part in parts(intake):
-        known, rows = known_alarms(connection, part)
-        try:
-            made = changes(known, part)
-        except TypeError as exc:
-            raise DamagedRow("a row of an alarm holds what was never written") from exc
-        superseded = _superseded(connection, made, rows, busy)
-        progress.added.count(made, len(superseded))
-        if progress.added.reports > 0:
-            refuse_over(bound, total, progress.added)
-            reserve.require(progress.added.other)
-        _write(connection, part, made, rows, superseded, tick, progress)
-    if progress.added.reports > 0:
-        reserve.check_size(connection, progress.added.other)
-    wrote = bool(progress.owed or rejects)
-    if wrote:
-        _write_intake(connection, intake, progress)
-        write_rejects(connection, intake.integration, intake.received, rejects)
-    progress.news[News.REJECTED] += len(rejects)
-    pending, open_alarms = _count(connection, intake.integration, counts, progress)
-    receipt = Receipt(
-        webhook=progress.webhook if wrote else 0,
-        news=dict(progress.news),
-        owed=tuple(progress.owed),
-        superseded=progress.superseded,
-        pending=pending,
-        open_alarms=open_alarms,
-    )
-    return AcceptResult(receipt, Seen(intake.received, progress.repeated, progress.stale, progress.written))
+    alarms: dict[str, Alarm]  # by fingerprint, like the next one
+    places: dict[str, _Place]
+    counts: sqlite3.Row
 
 
-def _superseded(
-    connection: sqlite3.Connection, made: Sequence[Change], rows: dict[str, Row], busy: Container[int]
-) -> dict[str, int]:
-    """By fingerprint, the untried update that a new one replaces."""
-    found = {}
-    for change in made:
-        if change.step.owed is Kind.UPDATE and change.known is not None and change.known.pending:
-            fingerprint = change.known.fingerprint
-            last = connection.execute(_LAST_PENDING, (rows[fingerprint].id,)).fetchone()
-            if last is not None and last[1] == Kind.UPDATE and last[2] == 0 and last[0] not in busy:
-                found[fingerprint] = last[0]
+@dataclass(frozen=True, slots=True)
+class SqliteIntake:
+    """The IntakeStore: promises 1 to 5 and 8."""
+
+    writer: Writer
+    claims: SqliteClaims
+    reserve: DiskReserve
+    seen: SeenLater
+    tick: Callable[[], int]
+    backlog: int
+
+    async def accept(self, intake: Intake) -> Receipt:
+        tick = self.tick()
+
+        def committed(result: AcceptResult) -> Receipt:
+            self.seen.add(result.seen)
+            return result.receipt
+
+        return await self.writer.commit(lambda connection: self._accept(connection, intake, tick), committed)
+
+    async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
+        await self.writer.call(self._reject, integration, received, rejects)
+
+    def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
+        self.reserve.refresh(connection)
+        found = _load(connection, intake)
+        plan = plan_of(found.alarms, intake)
+        plan.supersede(self._untried_updates(connection, plan, found))
+        check_backlog(plan, pending=found.counts["all_pending"], bound=self.backlog)
+        adds = plan.added > 0
+        if adds:
+            self.reserve.require(plan.added_other)
+        webhook = found.counts["webhook"] + 1 if plan.owed or intake.webhook.rejects else 0
+        pending, open_alarms = found.counts["pending"] + plan.added, found.counts["open_alarms"] + plan.opened
+        if plan.alarms:
+            _write_alarms(connection, intake, plan, found, tick)
+            self._write_superseded(connection, intake, plan, found)
+        if webhook:
+            _write_reports(connection, intake, plan, found, webhook)
+            self._reject(connection, intake.integration, intake.received, intake.webhook.rejects)
+        if plan.added or plan.opened:
+            connection.execute(_SUMS, (intake.integration, pending, open_alarms))
+        if adds:
+            self.reserve.check_size(connection, plan.added_other)
+        ids = {name: place.id for name, place in found.places.items()}
+        return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
+
+    def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, found: _Found) -> dict[str, int]:
+        untried = {}
+        for name in plan.replaceable:
+            row = connection.execute(_LAST_PENDING, (found.places[name].id,)).fetchone()
+            tried = row is None or row["attempts"] or row["seq"] in self.claims.reports
+            if not tried and row["kind"] == Kind.UPDATE:
+                untried[name] = row["seq"]
+        return untried
+
+    def _write_superseded(self, connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found) -> None:
+        upto = max(self.claims.maybe_sent_upto, found.counts["maybe_sent_upto"])
+        write_many(connection, _SUPERSEDE, [(intake.received, seq) for seq in plan.superseded])
+        write_many(connection, _MAYBE_SENT, [(seq,) for seq in plan.superseded if seq <= upto])
+
+    def _reject(self, connection: sqlite3.Connection, integration: str, at: Micros, rejects: Sequence[Reject]) -> None:
+        """Only the newest stay, and only their reasons when there is little space."""
+        if not rejects:
+            return
+        self.reserve.refresh(connection)
+        kept = rejects[-REJECTS_KEPT:]
+        (last,) = connection.execute("UPDATE counter SET reject = reject + ? RETURNING reject", (len(kept),)).fetchone()
+        rows = [
+            (id_, integration, at, reject.reason, b"" if self.reserve.reached else reject.head)
+            for id_, reject in enumerate(kept, start=last - len(kept) + 1)
+        ]
+        connection.executemany("INSERT INTO reject VALUES (?, ?, ?, ?, ?)", rows)
+        connection.execute("DELETE FROM reject WHERE id <= ?", (last - REJECTS_KEPT,))
+
+
+def _load(connection: sqlite3.Connection, intake: Intake) -> _Found:
+    found = _Found({}, {}, connection.execute(_COUNTS, (intake.integration,)).fetchone())
+    names = dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts)
+    try:
+        for row in rows_in(connection, _KNOWN, list(names), intake.integration):
+            # By position, in the order of Alarm's fields: `alarm_of` would be half the cost of a repeated alert.
+            id_, head, due_at, name, status, *fields = row
+            found.alarms[name] = Alarm(name, Status(status), *fields)
+            found.places[name] = _Place(id_, head, due_at)
+    except ValueError as exc:
+        raise DamagedRow("a row of an alarm holds what was never written") from exc
     return found
 
 
-def _write(
-    connection: sqlite3.Connection,
-    part: Intake,
-    made: Sequence[Change],
-    rows: dict[str, Row],
-    superseded: dict[str, int],
-    tick: int,
-    progress: _Progress,
-) -> None:
-    reports: list[tuple[Any, ...]] = []
-    inserted: list[tuple[Any, ...]] = []
-    updated: list[tuple[Any, ...]] = []
-    at, integration = part.received, part.integration
-    for alert, known, (alarm, owed, news), raw in made:
-        progress.news[news] += 1
-        if alarm is None:
-            continue
-        if owed is None:
-            quiet = progress.stale if news is News.STALE else progress.repeated
-            quiet.append(rows[alarm.fingerprint].id)
-            if alarm is known:
-                continue
-        was_open = known is not None and known.status is Status.FIRING
-        progress.opened += (alarm.status is Status.FIRING) - was_open
-        row = rows.get(alarm.fingerprint)
-        if row is None:
-            progress.alarm += 1
-            row = Row(progress.alarm, None, 0)
-        id_, head, due_at = row
-        progress.written.append(id_)
-        pending = alarm.pending
-        if owed is not None:
-            progress.seq += 1
-            seq = progress.seq
-            progress.owed.append((alarm.fingerprint, owed))
-            old = superseded.get(alarm.fingerprint)
-            pending += old is None
-            if head is None:
-                head, due_at = seq, tick
-            elif head == old:
-                head = seq
-            crc = zlib.crc32(raw)
-            reports.append(
-                (seq, integration, id_, alarm.episode, owed.value, alarm.coc_alarm_id, at, progress.webhook, crc, raw)
-            )
-        content = (alarm.status.value, alarm.episode, alarm.coc_alarm_id, *alarm[4:8])
-        state = (pending, head, due_at, labels_to_json(alert.labels))
-        if known is None:
-            inserted.append((id_, integration, alarm.fingerprint, *content, *state, at, at))
-        else:
-            updated.append((*content, *state, at, id_))
-    for statement, written in (
-        (_SUPERSEDE, [(at, seq) for seq in superseded.values()]),
-        (_INSERT_ALARM, inserted),
-        (_UPDATE_ALARM, updated),
-        (_INSERT_REPORT, reports),
-        (_MAYBE_SENT, [(seq,) for seq in superseded.values() if seq <= progress.maybe_sent_upto]),
-    ):
-        if written:
-            connection.executemany(statement, written)
-    progress.superseded += len(superseded)
+def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found, tick: int) -> None:
+    """`found` gets the places of the new ones."""
+    at, places = intake.received, found.places
+    new = [name for name in plan.alarms if name not in places]
+    places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=found.counts["alarm"] + 1))
+    owed = reversed(list(enumerate(plan.owed, start=found.counts["seq"] + 1)))
+    first_owed = {report.alarm.fingerprint: seq for seq, report in owed if not report.superseded}
+    rows = []
+    for name, (alarm, labels) in plan.alarms.items():
+        id_, head, due_at = places[name]
+        if head is None:
+            head, due_at = first_owed.get(name), tick
+        elif head in plan.superseded:  # it keeps its place in the queue
+            head = first_owed[name]
+        rows.append(
+            (id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
+             alarm.ends, alarm.content, alarm.revision, alarm.pending, head, due_at, labels_to_json(labels), at, at)
+        )  # fmt: skip
+    connection.executemany(_ALARM, rows)
 
 
-def _write_intake(connection: sqlite3.Connection, intake: Intake, progress: _Progress) -> None:
-    webhook, group = intake.webhook, intake.webhook.group
+def _write_reports(connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found, webhook: int) -> None:
+    """Also the webhook itself, and the last ids given out."""
+    at, sender, group = intake.received, intake.webhook, intake.webhook.group
+    group_json = group.as_json()
+    seq = found.counts["seq"]
+    rows = []
+    for report in plan.owed:
+        seq += 1
+        alarm, raw = report.alarm, pack(report.alert, group_json)
+        outcome, done = (Outcome.SUPERSEDED.value, at) if report.superseded else (None, None)
+        rows.append(
+            (seq, intake.integration, found.places[alarm.fingerprint].id, alarm.episode, report.kind.value,
+             alarm.coc_alarm_id, at, webhook, crc32(raw), outcome, done, raw)
+        )  # fmt: skip
+    write_many(connection, _REPORT, rows)
+    last_alarm = max((place.id for place in found.places.values()), default=0)
+    connection.execute(_LAST_IDS, (seq, last_alarm, webhook))
     connection.execute(
-        _INSERT_WEBHOOK,
-        (
-            progress.webhook,
-            intake.integration,
-            intake.received,
-            group.receiver,
-            group.groupKey,
-            group.externalURL,
-            len(webhook.alerts),
-            len(progress.owed),
-            webhook.truncated,
-            webhook.size,
-        ),
-    )
-    connection.execute(
-        "UPDATE counter SET seq = ?, alarm = ?, webhook = ?", (progress.seq, progress.alarm, progress.webhook)
-    )
-
-
-def write_rejects(connection: sqlite3.Connection, integration: str, at: Micros, rejects: Sequence[Reject]) -> None:
-    """Keep rejects; only the newest ones stay."""
-    if not rejects:
-        return
-    last = connection.execute("SELECT reject FROM counter").fetchone()[0]
-    kept = rejects[-REJECTS_KEPT:]
-    connection.executemany(
-        "INSERT INTO reject VALUES (?, ?, ?, ?, ?)",
-        [(last + n, integration, at, reject.reason, reject.head) for n, reject in enumerate(kept, start=1)],
-    )
-    last += len(kept)
-    connection.execute("UPDATE counter SET reject = ?", (last,))
-    connection.execute("DELETE FROM reject WHERE id <= ?", (last - REJECTS_KEPT,))
-
-
-def _without_heads(rejects: Sequence[Reject]) -> list[Reject]:
-    """What there is room for when there is little."""
-    return [Reject(reason=reject.reason, head=b"") for reject in rejects]
-
-
-def _count(
-    connection: sqlite3.Connection, integration: str, before: Sequence[int | None], progress: _Progress
-) -> tuple[int, int]:
-    """The integration's pending reports and open alarms after this webhook; `before` holds None where it is new."""
-    pending = (before[0] or 0) + len(progress.owed) - progress.superseded
-    open_alarms = (before[1] or 0) + progress.opened
-    if before[0] is None and progress.owed:
-        connection.execute(
-            "INSERT INTO sums (integration, pending, open_alarms) VALUES (?, ?, ?)", (integration, pending, open_alarms)
-        )
-    elif [pending, open_alarms] != before and before[0] is not None:
-        connection.execute(
-            "UPDATE sums SET pending = ?, open_alarms = ? WHERE integration = ?", (pending, open_alarms, integration)
-        )
-    return pending, open_alarms
+        _WEBHOOK,
+        (webhook, intake.integration, at, group.receiver, group.groupKey, group.externalURL, len(sender.alerts),
+         len(plan.owed), sender.truncated, sender.size),
+    )  # fmt: skip

@@ -1,89 +1,121 @@
-"""What operators ask of SQLite. Every function runs inside one read transaction."""
+"""What an operator asks of SQLite, and does: counts, alarms, trails, rejects, pauses; dead letters sent again."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
-from pydantic_core import from_json, to_json
-
-from adapter.alarm import Accepted, Alarm, Outcome, Pause, Status
-from adapter.clock import SECOND
-from adapter.store.records import attempts_from_json, has_labels, has_text, labels_from_json, provenance_from_json
-from adapter.store.sqlite.claims import ACCEPTED, ALARM, REPORT, report_of
+from adapter.alarm import Kind, Pause
+from adapter.clock import SECOND, Clock, Micros
+from adapter.store.last_seen import SeenLater
+from adapter.store.records import (
+    ALARM_ROW_COLUMNS,
+    PAUSE_COLUMNS,
+    REJECT_COLUMNS,
+    REPORT_ROW_COLUMNS,
+    alarm_row,
+    has_labels,
+    has_text,
+    outcome_of,
+    pause_of,
+    reject_row,
+    report_row,
+)
+from adapter.store.replay import Owed, Past, replayed
+from adapter.store.sqlite.reader import Reader
+from adapter.store.sqlite.recovery import checksum
+from adapter.store.sqlite.writer import Writer
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
-# The statements below are put together from these constants alone, which is why S608 is off for them.
-_ROW: Final = f"""SELECT {REPORT}, report.outcome, handled, done, attempt_log, provenance, provenance_body,
-    CASE WHEN alarm.head = report.seq THEN alarm.due_at END, webhook.receiver, webhook.external_url, webhook.alerts
+# Statements are put together from constants alone, which is why S608 is off for them.
+_REPORTS: Final = f"""SELECT {REPORT_ROW_COLUMNS}, CASE WHEN alarm.head = report.seq THEN alarm.due_at END AS due_at
     FROM report {{}} JOIN alarm ON alarm.id = report.alarm LEFT JOIN webhook ON webhook.id = report.webhook
     WHERE {{}} LIMIT ?"""  # noqa: S608
-_TRAIL: Final = _ROW.format(
+_TRAIL: Final = _REPORTS.format(
     "",
     """report.alarm = (SELECT id FROM alarm WHERE integration = ? AND fingerprint = ?)
     ORDER BY report.seq DESC""",
 )
-_LETTERS: Final = _ROW.format(
+_LETTERS: Final = _REPORTS.format(
     "INDEXED BY report_letter",
     """report.outcome = 'dead' AND report.handled IS NULL AND report.seq > ?
     AND (? IS NULL OR report.integration = ?) ORDER BY report.seq""",
 )
-_OLDEST: Final = """SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"""
+_COUNTS: Final = "SELECT integration, pending, open_alarms, dead FROM sums"
+_OLDEST: Final = "SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"
+_REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+_PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
+_RESUME: Final = "DELETE FROM pause WHERE integration = ? AND NOT (? AND reason = 'operator')"
+_PAUSE: Final = f"INSERT INTO pause ({PAUSE_COLUMNS}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
+_LETTER: Final = "SELECT alarm FROM report WHERE seq = ? AND outcome = 'dead' AND handled IS NULL"
+_HANDLED: Final = "UPDATE report SET handled = ? WHERE seq = ?"
+_PAST: Final = "SELECT seq, kind, coc_alarm_id, outcome FROM report WHERE alarm = ? AND seq >= ?"
+_AGAIN: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
+    body, raw) SELECT ?, integration, alarm, episode, ?, coc_alarm_id, ?, 0, ?, ?, raw FROM report WHERE seq = ?"""
+_QUEUE: Final = """UPDATE alarm SET pending = pending + ?, due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END,
+    head = coalesce(head, ?) WHERE id = ?"""
+_SUMS: Final = """UPDATE sums SET pending = pending + ?, dead = dead - ?
+    WHERE integration = (SELECT integration FROM alarm WHERE id = ?)"""
 
 
-def _report_row(row: tuple[Any, ...], tick: int) -> ReportRow:
-    outcome, handled, done, attempt_log, provenance, provenance_body, due_at, receiver, external_url, alerts = row[12:]
-    sender = {} if receiver is None else {"receiver": receiver, "externalURL": external_url, "alerts": alerts}
-    return ReportRow(
-        report=report_of(row[:12]),
-        outcome=None if outcome is None else Outcome(outcome),
-        replayed=handled == "replayed",
-        done=0 if outcome is None else done,
-        due_in=None if due_at is None else (due_at - tick) / SECOND,
-        provenance=provenance_from_json(provenance, provenance_body),
-        attempts=attempts_from_json(attempt_log),
-        sender=sender,
-    )
+@dataclass(frozen=True, slots=True)
+class SqliteQueries:
+    """The AuditStore, and pauses."""
+
+    writer: Writer
+    reader: Reader
+    seen: SeenLater
+    clock: Clock
+    tick: Callable[[], int]
+
+    async def counts(self) -> dict[str, Counts]:
+        return await self.reader.call(_counts)
+
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
+        return self.seen.shown(await self.reader.call(_alarms, query))
+
+    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
+        return await self.reader.call(self._reports, _TRAIL, integration, fingerprint, limit)
+
+    async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
+        return await self.reader.call(self._reports, _LETTERS, after, integration, integration, limit)
+
+    def _reports(self, connection: sqlite3.Connection, statement: str, *parameters: object) -> list[ReportRow]:
+        tick = self.tick()
+        return [
+            report_row(row, due_in=None if row["due_at"] is None else (row["due_at"] - tick) / SECOND)
+            for row in connection.execute(statement, parameters)
+        ]
+
+    async def rejects(self, after: int, limit: int) -> list[RejectRow]:
+        return await self.reader.call(_rejects, after, limit)
+
+    async def pauses(self) -> dict[str, Pause]:
+        return await self.reader.call(_pauses)
+
+    async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
+        return await self.writer.call(_set_pause, integration, pause, automatic)
+
+    async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
+        return await self.writer.call(_replay, seqs, as_sent=as_sent, now=self.clock.now(), tick=self.tick())
+
+    async def discard(self, seqs: Sequence[int]) -> list[int]:
+        return await self.writer.call(_discard, seqs)
 
 
-def trail(connection: sqlite3.Connection, integration: str, fingerprint: str, limit: int, tick: int) -> list[ReportRow]:
-    return [_report_row(row, tick) for row in connection.execute(_TRAIL, (integration, fingerprint, limit))]
-
-
-def dead_letters(
-    connection: sqlite3.Connection, integration: str | None, after: int, limit: int, tick: int
-) -> list[ReportRow]:
-    rows = connection.execute(_LETTERS, (after, integration, integration, limit))
-    return [_report_row(row, tick) for row in rows]
-
-
-def rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:
-    rows = connection.execute(
-        "SELECT id, integration, received, reason, head FROM reject WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-    )
-    return [
-        RejectRow(id=id_, integration=integration, received=received, reason=reason, head=head)
-        for id_, integration, received, reason, head in rows
-    ]
-
-
-def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
+def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     found = {}
-    for name, pending, open_alarms, dead in connection.execute(
-        "SELECT integration, pending, open_alarms, dead FROM sums"
-    ).fetchall():
+    for name, pending, open_alarms, dead in connection.execute(_COUNTS).fetchall():
         oldest = connection.execute(_OLDEST, (name,)).fetchone()
         found[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
     return found
 
 
-def pauses(connection: sqlite3.Connection) -> dict[str, Pause]:
-    rows = connection.execute("SELECT integration, reason, since, asked_by, detail FROM pause")
-    return {name: Pause(reason=reason, since=since, by=by, detail=detail) for name, reason, since, by, detail in rows}
-
-
-def alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
-    """A page. Text and labels are matched in Python (SQLite folds only ASCII), while the rows stream by."""
+def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
+    """Text and labels are looked for in Python while the rows stream by: SQLite folds the case of ASCII only."""
     wanted: list[tuple[str, object]] = [("id > ?", query.after)]
     scan = "+" if query.fingerprint is None else ""  # keeps SQLite from sorting all alarms of an integration by id
     if query.integration is not None:
@@ -92,38 +124,78 @@ def alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
         wanted.append(("+status = ?", query.status.value))
     if query.fingerprint is not None:
         wanted.append(("fingerprint = ?", query.fingerprint))
-    if query.text or query.labels:
-        wanted.append(("matches(fingerprint, labels, ?)", to_json([query.text, query.labels]).decode()))
     where = " AND ".join(condition for condition, _ in wanted)
-    rows = connection.execute(
-        f"""SELECT id, integration, labels, first_seen, last_seen, repeats, stale, {ACCEPTED}, fingerprint, {ALARM}
-            FROM alarm WHERE {where} ORDER BY id LIMIT ?""",  # noqa: S608
-        (*(value for _, value in wanted), query.limit),
+    statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
+    rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
+    found = (
+        row
+        for row in rows
+        if has_text(query.text, row.alarm.fingerprint, row.labels) and has_labels(query.labels, row.labels)
     )
-    return [_alarm_row(row) for row in rows]
+    return list(islice(found, query.limit))
 
 
-def _alarm_row(row: tuple[Any, ...]) -> AlarmRow:
-    id_, integration, labels, first_seen, last_seen, repeats, stale, body, status, at, fingerprint, *alarm = row
-    return AlarmRow(
-        id=id_,
-        integration=integration,
-        alarm=Alarm(fingerprint, Status(alarm[0]), *alarm[1:]),
-        labels=labels_from_json(labels),
-        first_seen=first_seen,
-        last_seen=last_seen,
-        repeats=repeats,
-        stale=stale,
-        accepted=None if body is None else Accepted(body=body, status=status, at=at),
-    )
+def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:
+    return [reject_row(row) for row in connection.execute(_REJECTS, (after, limit))]
 
 
-def register(connection: sqlite3.Connection) -> None:
-    """The function that `alarms` calls from SQL."""
-    connection.create_function("matches", 3, _matches, deterministic=True)
+def _pauses(connection: sqlite3.Connection) -> dict[str, Pause]:
+    return {row["integration"]: pause_of(row) for row in connection.execute(_PAUSES)}
 
 
-def _matches(fingerprint: str, labels: str, wanted: str) -> bool:
-    text, equal = from_json(wanted)
-    known = labels_from_json(labels)
-    return has_text(text, fingerprint, known) and has_labels(equal, known)
+def _set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | None, automatic: bool) -> Pause | None:
+    connection.execute("INSERT INTO sums (integration) VALUES (?) ON CONFLICT DO NOTHING", (integration,))
+    connection.execute(_RESUME, (integration, automatic))
+    if pause is not None:
+        connection.execute(_PAUSE, (integration, pause.reason, pause.since, pause.by, pause.detail))
+    return _pauses(connection).get(integration)
+
+
+def _letters(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, list[int]]:
+    """Those that are dead letters and wait for a person, by alarm."""
+    found: dict[int, list[int]] = {}
+    for seq in sorted(set(seqs)):
+        row = connection.execute(_LETTER, (seq,)).fetchone()
+        if row is not None:
+            found.setdefault(row["alarm"], []).append(seq)
+    return found
+
+
+def _handle(connection: sqlite3.Connection, alarm: int, letters: Sequence[int], handled: str, *, owed: int) -> None:
+    """Take the letters of an alarm off the list; `owed` new reports are pending."""
+    connection.executemany(_HANDLED, [(handled, seq) for seq in letters])
+    connection.execute(_SUMS, (owed, len(letters), alarm))
+
+
+def _discard(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
+    found = _letters(connection, seqs)
+    for alarm, letters in found.items():
+        _handle(connection, alarm, letters, "discarded", owed=0)
+    return sorted(seq for letters in found.values() for seq in letters)
+
+
+def _replay(
+    connection: sqlite3.Connection, seqs: Sequence[int], *, as_sent: bool, now: Micros, tick: int
+) -> dict[int, tuple[Kind, ...]]:
+    """`now` is wall time, `tick` the steady one."""
+    kinds: dict[int, tuple[Kind, ...]] = {}
+    for alarm, letters in _letters(connection, seqs).items():
+        trail = [
+            Past(row["seq"], Kind(row["kind"]), row["coc_alarm_id"], outcome_of(row["outcome"]))
+            for row in connection.execute(_PAST, (alarm, letters[0]))
+        ]
+        owed = replayed([past for past in trail if past.seq in letters], trail)
+        last = connection.execute("UPDATE counter SET seq = seq + ? RETURNING seq", (len(owed),)).fetchone()["seq"]
+        first = last - len(owed) + 1
+        for seq, report in enumerate(owed, start=first):
+            _owe_again(connection, report, seq, now, as_sent=as_sent and report.kind is not Kind.REASSERT)
+            kinds[report.asked] = (*kinds.get(report.asked, ()), report.kind)
+        connection.execute(_QUEUE, (len(owed), tick, first, alarm))
+        _handle(connection, alarm, letters, "replayed", owed=len(owed))
+    return kinds
+
+
+def _owe_again(connection: sqlite3.Connection, owed: Owed, seq: int, now: Micros, *, as_sent: bool) -> None:
+    raw, body = connection.execute("SELECT raw, provenance_body FROM report WHERE seq = ?", (owed.source,)).fetchone()
+    body = body if as_sent else None
+    connection.execute(_AGAIN, (seq, owed.kind.value, now, checksum(raw, body), body, owed.source))

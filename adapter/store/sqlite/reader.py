@@ -1,4 +1,4 @@
-"""A thread that reads: its own read-only connection, opened anew after a failure or when the file was replaced."""
+"""A thread with a read-only connection of its own, opened anew after a failure and when the file is replaced."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from adapter.errors import StoreUnavailable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Reader:
@@ -31,15 +32,16 @@ class Reader:
         self._generation = generation
         self._on_failure = on_failure
         self._opened = -1
+        self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
 
-    async def call(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """`read` inside one read transaction, so that all its statements see the same commit."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
-        except RuntimeError as exc:
-            raise StoreUnavailable("the store is closed") from exc
+    async def call(self, read: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `read(connection, ...)`, all of whose statements see the same commit."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._read, lambda connection: read(connection, *args, **kwargs))
 
     def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -69,10 +71,11 @@ class Reader:
                 connection.close()
 
     async def close(self) -> None:
+        self._closed = True
         connection = self._connection
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
-                connection.interrupt()  # whatever still reads, such as a check of a large file, need not end
+                connection.interrupt()  # what still reads is not waited for
             with contextlib.suppress(RuntimeError):
                 await asyncio.get_running_loop().run_in_executor(self._pool, self._drop)
         self._pool.shutdown(wait=True)

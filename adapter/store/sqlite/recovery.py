@@ -19,7 +19,7 @@ from typing import Any, Final
 from adapter.alarm import Kind, Outcome, Status
 from adapter.alertmanager import unpack
 from adapter.store.records import labels_to_json
-from adapter.store.sqlite.upkeep import recount
+from adapter.store.sqlite.disk import sync_folder
 
 _SEQ_GAP: Final = 2**20
 _HIGHEST_ID: Final = 2**40
@@ -57,6 +57,17 @@ _ADOPT: Final = """INSERT OR IGNORE INTO alarm (id, integration, fingerprint, st
 _OWE_AGAIN: Final = """UPDATE alarm SET status = 'firing', ends = 0, revision = ''
     WHERE pending > (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL)
     AND NOT EXISTS (SELECT 1 FROM report WHERE alarm = alarm.id AND outcome IS NULL AND kind = 'ok')"""
+_RECOUNT: Final = (
+    """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
+           head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
+    """INSERT OR IGNORE INTO sums (integration) SELECT DISTINCT integration FROM alarm
+       UNION SELECT DISTINCT integration FROM report""",
+    """UPDATE sums SET
+           pending = (SELECT count(*) FROM report WHERE integration = sums.integration AND outcome IS NULL),
+           open_alarms = (SELECT count(*) FROM alarm WHERE integration = sums.integration AND status = 'firing'),
+           dead = (SELECT count(*) FROM report
+                   WHERE integration = sums.integration AND outcome = 'dead' AND handled IS NULL)""",
+)
 _MAYBE_SENT: Final = "UPDATE counter SET maybe_sent_upto = seq, claiming = 1"
 
 
@@ -93,12 +104,12 @@ def set_aside(path: Path) -> list[str]:
     return sorted(file.name for file in files if not file.name.endswith(("-wal", "-shm")))
 
 
-def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection], sync: Callable[[Path], None]) -> None:
+def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection]) -> None:
     """Copy what can be read into a new file and set the old one aside.
 
-    `create` opens a file and brings it to a schema version, 0 for the latest; `sync` makes names in a folder durable.
+    `create` opens a file and brings it to a schema version, 0 for the latest.
     """
-    finish(path, sync)
+    finish(path)
     partial = _partial(path)
     # Rows are copied between equal schemas and migrated in the new file.
     with contextlib.closing(_read_only(path)) as old, contextlib.closing(create(partial, _version(old))) as new:
@@ -114,11 +125,11 @@ def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection], sync:
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     partial.rename(_recovered(path))
-    sync(path.parent)
-    finish(path, sync)
+    sync_folder(path.parent)
+    finish(path)
 
 
-def finish(path: Path, sync: Callable[[Path], None]) -> None:
+def finish(path: Path) -> None:
     """Complete a recovery that a crash cut short; drop one that was not complete."""
     for file in companions(_partial(path)):
         file.unlink(missing_ok=True)
@@ -129,9 +140,9 @@ def finish(path: Path, sync: Callable[[Path], None]) -> None:
     for file, target in zip(companions(path), companions(aside), strict=True):
         if file.exists():
             file.rename(target)
-    sync(path.parent)
+    sync_folder(path.parent)
     _recovered(path).rename(path)
-    sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _partial(path: Path) -> Path:
@@ -236,3 +247,9 @@ def _complete(new: sqlite3.Connection) -> None:
     new.execute(_OWE_AGAIN)
     recount(new)
     new.execute(_MAYBE_SENT)
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Derive the queue of each alarm and the sums of each integration from the rows of reports and alarms."""
+    for statement in _RECOUNT:
+        connection.execute(statement)

@@ -1,14 +1,18 @@
-"""What is done now and then: writing when alerts were seen, pruning in steps, proving that a commit is possible."""
+"""What is done now and then: write when alerts were last seen, prune in steps, prove that a commit is possible."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from adapter.clock import Micros
+from adapter.errors import StoreError
 from adapter.store.contract import Retention
+from adapter.store.last_seen import SeenLater, Tally
+from adapter.store.sqlite.writer import Writer
 
 STEP: Final = 1000  # rows per transaction, so that intake is never held up
 
@@ -27,20 +31,33 @@ _RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE r
     INDEXED BY alarm_resolved WHERE status = 'resolved' AND head IS NULL AND (last_seen, id) > (?, ?) AND last_seen < ?
     ORDER BY last_seen, id LIMIT ?"""
 
-_RECOUNT: Final = (
-    """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
-           head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
-    """INSERT OR IGNORE INTO sums (integration) SELECT DISTINCT integration FROM alarm
-       UNION SELECT DISTINCT integration FROM report""",
-    """UPDATE sums SET
-           pending = (SELECT count(*) FROM report WHERE integration = sums.integration AND outcome IS NULL),
-           open_alarms = (SELECT count(*) FROM alarm WHERE integration = sums.integration AND status = 'firing'),
-           dead = (SELECT count(*) FROM report
-                   WHERE integration = sums.integration AND outcome = 'dead' AND handled IS NULL)""",
-)
+
+@dataclass(frozen=True, slots=True)
+class SqliteUpkeep:
+    writer: Writer
+    seen: SeenLater
+
+    async def maintain(self, now: Micros, retention: Retention) -> None:
+        await self.write_seen()
+        for prune in _prunings(now, retention):
+            while await self.writer.call(prune):
+                pass
+        await self.probe()
+
+    async def write_seen(self) -> None:
+        """When alerts were last seen."""
+        while batch := self.seen.take():
+            try:
+                await self.writer.call(_write_seen, batch)
+            except StoreError:
+                self.seen.put_back(batch)
+                raise
+
+    async def probe(self) -> None:
+        await self.writer.call(_probe)
 
 
-def prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
+def _prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
     """What is over its retention, kind by kind. What is pending is in none of them."""
     yield partial(_delete, _DONE, now - retention.delivered)
     yield partial(_delete, _WEBHOOK, now - retention.delivered)
@@ -62,7 +79,7 @@ def _prune_dead(before: Micros, connection: sqlite3.Connection) -> bool:
 
 
 class _Resolved:
-    """Resolved alarms of which no report is kept any more; goes on behind those that stay for their dead letters."""
+    """Resolved alarms of which no report is kept any more; the next step goes on behind those that stay."""
 
     def __init__(self, before: Micros) -> None:
         self._before = before
@@ -76,19 +93,13 @@ class _Resolved:
         return len(rows) == STEP
 
 
-def write_seen(connection: sqlite3.Connection, seen: Mapping[int, tuple[Micros, int, int]]) -> None:
+def _write_seen(connection: sqlite3.Connection, seen: Mapping[int, Tally]) -> None:
     connection.executemany(
         "UPDATE alarm SET last_seen = ?, repeats = repeats + ?, stale = stale + ? WHERE id = ?",
         [(at, repeats, stale, alarm) for alarm, (at, repeats, stale) in seen.items()],
     )
 
 
-def recount(connection: sqlite3.Connection) -> None:
-    """Derive the queue of each alarm and the counts of each integration from the rows of reports and alarms."""
-    for statement in _RECOUNT:
-        connection.execute(statement)
-
-
-def probe(connection: sqlite3.Connection) -> None:
-    """A change that needs room and a commit, and is felt by nobody."""
+def _probe(connection: sqlite3.Connection) -> None:
+    """A change that needs disk space and a commit."""
     connection.execute("UPDATE counter SET probe = probe + 1")

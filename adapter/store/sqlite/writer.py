@@ -1,8 +1,8 @@
 """The one thread that writes: operations are queued, put into one transaction, and answered after its commit.
 
-Each operation runs in a savepoint, so that one that fails leaves the others of its commit alone. When the database
-itself fails (full, I/O error, read-only, busy, corrupt) everything of that commit is undone, answered with
-StoreUnavailable, and the connection is opened anew, with growing pauses.
+An operation that fails is undone by itself, the others of its commit are kept. When the database itself fails (full,
+I/O error, read-only, busy, corrupt) everything of that commit is undone and answered with StoreUnavailable, and the
+connection is opened anew, with growing pauses.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.store.sqlite.recovery import result_code
 
 T = TypeVar("T")
+P = ParamSpec("P")
 R = TypeVar("R")
 
 Connect = Callable[[], sqlite3.Connection]
@@ -40,15 +41,15 @@ class _Operation:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the database is to blame (full, I/O, read-only, busy, corrupt) rather than what was asked of it."""
+    """Whether the database failed (full, I/O, read-only, busy, corrupt), not the operation."""
     if not isinstance(error, sqlite3.DatabaseError):
         return False
-    asked = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
-    return not asked and result_code(error) != sqlite3.SQLITE_ERROR
+    operation = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
+    return not operation and result_code(error) != sqlite3.SQLITE_ERROR
 
 
 class Writer:
-    """Owns the writing connection; every method but `call` and `close` runs in its thread."""
+    """Owns the writing connection. Private methods run in its thread."""
 
     def __init__(
         self,
@@ -57,17 +58,17 @@ class Writer:
         connection: sqlite3.Connection,
         on_commit: Callable[[float], None],
         on_failure: Callable[[sqlite3.Error], None],
-        tend: Callable[[sqlite3.Connection], None],
+        between: Callable[[sqlite3.Connection], None],
     ) -> None:
-        """`connection` is the first one and `connect` makes the next.
+        """`connection` is the first one and `connect` opens the next.
 
-        `on_commit` hears how many seconds each commit took, `on_failure` what the database said, and `tend` gets the
-        connection between two commits, when nobody is kept waiting for an answer; all in the thread.
+        `on_commit` gets the seconds that each commit took, `on_failure` the error of one that failed, and `between` the
+        connection after the answers to a commit are given; all in the thread.
         """
         self._connect = connect
         self._on_commit = on_commit
         self._on_failure = on_failure
-        self._tend = tend
+        self._between = between
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = connection
@@ -77,8 +78,12 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def call(self, run: Callable[[sqlite3.Connection], T], then: Callable[[T], R]) -> R:
-        """The result of `then(run(connection))` once it is committed; `then` runs in the loop, even when cancelled."""
+    async def call(self, run: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `run(connection, ...)` once it is committed."""
+        return await self.commit(lambda connection: run(connection, *args, **kwargs), lambda result: result)
+
+    async def commit(self, run: Callable[[sqlite3.Connection], T], then: Callable[[T], R]) -> R:
+        """The result of `then(run(connection))`; `then` runs in the loop after the commit, even when cancelled."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
         future: asyncio.Future[R] = self._loop.create_future()
@@ -86,7 +91,7 @@ class Writer:
         return await future
 
     def submit(self, run: Callable[[sqlite3.Connection], None]) -> None:
-        """From any thread: as `call`, but nobody waits for it."""
+        """As `call`, from any thread and without an answer."""
 
         def put() -> None:
             future = self._loop.create_future()
@@ -112,7 +117,7 @@ class Writer:
             if first is not None:
                 going = self._commit(first, batch)
                 self._answer(batch)
-                self._between()
+                self._after_commit()
         self._drop()
 
     def _commit(self, first: _Operation, batch: list[_Operation]) -> bool:
@@ -123,7 +128,7 @@ class Writer:
         try:
             connection = self._ready()
             connection.execute("BEGIN IMMEDIATE")
-            self._run(connection, first)
+            self._run(connection, first, alone=True)
             while time.monotonic() - started < BATCH_SECONDS:
                 try:
                     operation = self._queue.get_nowait()
@@ -133,7 +138,7 @@ class Writer:
                     going = False
                     break
                 batch.append(operation)
-                self._run(connection, operation)
+                self._run(connection, operation, alone=False)
             before = time.monotonic()
             connection.execute("COMMIT")
             self._on_commit(time.monotonic() - before)
@@ -142,15 +147,17 @@ class Writer:
             self._fail(batch, error)
         return going
 
-    def _between(self) -> None:
+    def _after_commit(self) -> None:
         if self._connection is not None:
             try:
-                self._tend(self._connection)
-            except (sqlite3.Error, OSError) as error:  # a dying disk speaks through either, and must not end the thread
+                self._between(self._connection)
+            except (sqlite3.Error, OSError) as error:  # a dying disk raises either, which must not end the thread
                 self._fail([], error)
 
-    def _run(self, connection: sqlite3.Connection, operation: _Operation) -> None:
-        connection.execute("SAVEPOINT operation")
+    def _run(self, connection: sqlite3.Connection, operation: _Operation, *, alone: bool) -> None:
+        """`alone`: it is the first of the transaction, and needs no savepoint: should it fail, nothing else is kept."""
+        if not alone:
+            connection.execute("SAVEPOINT operation")
         try:
             operation.result = operation.run(connection)
         except Exception as error:
@@ -159,8 +166,11 @@ class Writer:
             operation.error = (
                 StoreError(f"the store refused it: {error}") if isinstance(error, sqlite3.Error) else error
             )
-            connection.execute("ROLLBACK TO operation")
-        connection.execute("RELEASE operation")
+            connection.execute("ROLLBACK" if alone else "ROLLBACK TO operation")
+            if alone:
+                connection.execute("BEGIN IMMEDIATE")
+        if not alone:
+            connection.execute("RELEASE operation")
 
     def _ready(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -175,9 +185,10 @@ class Writer:
             self._on_failure(error)
             self._not_before = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"the store cannot commit: {error}")
+        if not isinstance(error, StoreUnavailable):
+            error = StoreUnavailable(f"the store cannot commit: {error}")
         for operation in batch:
-            operation.error = operation.error or told
+            operation.error = operation.error or error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -188,7 +199,7 @@ class Writer:
                 connection.close()
 
     def _answer(self, batch: list[_Operation]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
             self._loop.call_soon_threadsafe(_resolve, batch)
 
 

@@ -1,5 +1,4 @@
-"""The benchmark: real processes of the adapter, a load generator, a sink that is not the bottleneck, and baselines.
+"""The benchmark: real adapter processes, a load generator, a sink that stands in for COC, and scripts to compare with.
 
-`python -m bench` runs every case on loopback and prints each figure beside its goal.
-Nothing here is part of the service.
+`python -m bench` runs every case on loopback and prints each figure with its goal. The service uses none of this.
 """

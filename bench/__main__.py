@@ -1,4 +1,4 @@
-"""`make bench`: every case, or those of ONLY; the table on standard output, JSON in a file.
+"""`make bench`: run every case, or those of ONLY; print the table, write JSON into a file.
 
 python -m bench [--only B1,B3] [--repeats 3] [--json FILE] [--write]
 """
@@ -26,11 +26,11 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="Measure the adapter beside its goals.")
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the adapter and compare it with its goals.")
     parser.add_argument("--only", default="", metavar="B1,B3", help="these cases and no others")
-    parser.add_argument("--repeats", type=int, default=3, help="of every measurement; at least 1, default 3")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the JSON goes")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--repeats", type=int, default=3, help="how often to measure; at least 1, default 3")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(words)
     chosen = [name.strip().upper() for name in options.only.split(",") if name.strip()]
     if unknown := [name for name in chosen if name not in CASES]:
@@ -46,53 +46,53 @@ def say(line: str) -> None:
 
 
 def own_cpu() -> float:
-    """Seconds of ours and of every child that ended."""
+    """CPU seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 async def run(names: list[str], repeats: int, folder: Path) -> tuple[list[Row], dict[str, float]]:
-    """The rows, and how many cores strangers used while each case ran."""
+    """Run the cases; return their rows, and how many cores other processes used during each case."""
     subject, tools = cores()
     if tools is not None:
         os.sched_setaffinity(0, {tools})
     bench = Bench(repeats=repeats, folder=folder, subject_core=subject, tool_core=tools, say=say)
     rows: list[Row] = []
-    strangers: dict[str, float] = {}
+    other_load: dict[str, float] = {}
     for name in names:
         busy, own, started = procfs.machine_busy_seconds(), own_cpu(), time.monotonic()
         rows += await CASES[name](bench)
         seconds = time.monotonic() - started
-        strangers[name] = max(0.0, (procfs.machine_busy_seconds() - busy - (own_cpu() - own)) / seconds)
-        say(f"{name} took {seconds:.0f} s; others used {strangers[name]:.2f} cores")
+        other_load[name] = max(0.0, (procfs.machine_busy_seconds() - busy - (own_cpu() - own)) / seconds)
+        say(f"{name} took {seconds:.0f} s; other processes used {other_load[name]:.2f} cores")
     order = list(CASES)
-    return sorted(rows, key=lambda row: order.index(row.case)), strangers
+    return sorted(rows, key=lambda row: order.index(row.case)), other_load
 
 
 def main(words: list[str]) -> int:
     options = arguments(words)
     data = ROOT / "data"
-    data.mkdir(exist_ok=True)  # beside the sources: a temporary folder may be memory, where a commit costs nothing
+    data.mkdir(exist_ok=True)  # a temporary folder may be in memory, where a commit costs nothing
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=data))
     try:
-        rows, strangers = uvloop.run(run(options.cases, options.repeats, folder))
+        rows, other_load = uvloop.run(run(options.cases, options.repeats, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    made = report.Report(
+    result = report.Report(
         rows=rows,
-        strangers=strangers,
+        other_load=other_load,
         repeats=options.repeats,
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=report.machine(),
     )
     print(report.table(rows))
-    for remark in report.remarks(made):
+    for remark in report.remarks(result):
         print(f"- {remark}")
     print(report.summary(rows))
     if options.json:
-        options.json.write_text(report.as_json(made))
+        options.json.write_text(report.as_json(result))
     if options.write:
-        report.put_into(PAGE, report.markdown(made))
+        report.replace_block(PAGE, report.markdown(result))
     return 0
 
 

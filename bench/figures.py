@@ -1,4 +1,4 @@
-"""PURE: what is done with the numbers. Medians of repeats, ratios of pairs, goals, and when to distrust a figure."""
+"""Medians of repeats, ratios of pairs, goals, and which figures are too noisy. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 NOISY: Final = 0.25  # (max - min) / median above which a difference means nothing
-CROWDED: Final = 0.15  # of one core's time taken by strangers while a case ran
+CROWDED: Final = 0.15  # cores used by other processes during a case
 
 
 class Verdict(StrEnum):
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The same thing measured several times."""
+    """Repeated measurements of one figure."""
 
     values: tuple[float, ...]
 
@@ -52,7 +52,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on a figure. Met at the bound itself."""
+    """A bound on a figure; the bound itself meets it."""
 
     sense: Literal["at least", "at most", "exactly"]
     bound: float
@@ -73,7 +73,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table. The goal judges the median of `figure`: a ratio where there is something beside it."""
+    """One line of the table. The goal is compared with the median of `figure`, a ratio if there is an `against`."""
 
     case: str
     name: str
@@ -91,7 +91,7 @@ class Row:
 
     @property
     def noisy(self) -> bool:
-        """Whether the spread is wide enough to turn the verdict; a goal that holds at both ends is firm."""
+        """Whether the spread is wide and the verdict differs between its ends."""
         if self.goal is None or self.figure.spread <= NOISY:
             return False
         return self.goal.judge(self.figure.low) != self.goal.judge(self.figure.high)
@@ -100,7 +100,7 @@ class Row:
 def plain(
     case: str, name: str, unit: str, values: Sequence[float], goal: Goal | None = None, notes: Sequence[str] = ()
 ) -> Row:
-    """A figure whose goal is about the value itself."""
+    """A figure whose goal bounds the value itself."""
     series = Series(tuple(values))
     return Row(case=case, name=name, unit=unit, measured=series, figure=series, goal=goal, notes=tuple(notes))
 
@@ -114,7 +114,7 @@ def compared(
     goal: Goal | None = None,
     notes: Sequence[str] = (),
 ) -> Row:
-    """A figure whose goal is about its ratio to another, measured in turn with it: each pair gives a ratio."""
+    """A figure whose goal bounds its ratio to another one; both are measured alternately, each pair has a ratio."""
     other = against[1]
     if len(values) != len(other):
         raise ValueError(f"{case} {name}: {len(values)} values against {len(other)}; pairs are needed")
@@ -132,7 +132,7 @@ def compared(
 
 
 def ratio(value: float, base: float) -> float:
-    """value / base; infinite over nothing, except that nothing over nothing is 1."""
+    """value / base; 1 for 0 / 0, infinite for other values over 0."""
     if base:
         return value / base
     return math.inf if value else 1.0
@@ -147,7 +147,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def steady_rate(arrivals: Sequence[float], skip: float = 0.2) -> float:
-    """Arrivals per second between the first and the last `skip` share of them: without start and end effects.
+    """Arrivals per second without the first and the last `skip` share of them.
 
     `arrivals` are monotonic seconds in order.
     """

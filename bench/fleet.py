@@ -1,6 +1,6 @@
-"""PURE: what a fleet of clusters sends, by formula and by playing it, so that docs/scale.md is more than a guess.
+"""The traffic of a fleet of clusters, by a formula and by a simulation; docs/scale.md uses the formula. Pure.
 
-Alertmanager looks at a group every `group_interval` and sends all of it when an alert of it changed, or when it was
+Alertmanager checks a group every `group_interval` and sends all of it when one of its alerts changed, or when it was
 last sent `repeat_interval` ago. Each of the Alertmanagers of a cluster may send the same.
 """
 
@@ -30,11 +30,11 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Per second, of the whole fleet."""
+    """Per second, for the whole fleet."""
 
     webhooks: float
     alerts: float  # in those webhooks
-    news: float  # of those alerts: what COC must hear
+    news: float  # of those alerts: changes to report to COC
 
     @property
     def share_of_news(self) -> float:
@@ -42,7 +42,7 @@ class Traffic:
 
 
 def traffic(fleet: Fleet) -> Traffic:
-    """By formula: a group is sent at a tick with probability p of a change in it, else when the repeat is due."""
+    """By formula: a group is sent at a tick with the probability p of a change in it, else when a repeat is due."""
     rate = fleet.group_size * fleet.changes / 86_400
     p = 1 - math.exp(-rate * fleet.group_interval)
     ticks = max(1, round(fleet.repeat_interval / fleet.group_interval))
@@ -54,8 +54,8 @@ def traffic(fleet: Fleet) -> Traffic:
     return Traffic(webhooks=webhooks, alerts=webhooks * fleet.group_size, news=groups * rate)
 
 
-def played(fleet: Fleet, *, groups: int, days: float, rng: Random) -> Traffic:
-    """By playing `groups` of its groups for some days, tick by tick, and scaling up to the fleet."""
+def simulated(fleet: Fleet, *, groups: int, days: float, rng: Random) -> Traffic:
+    """By simulating `groups` of its groups for some days, tick by tick, and scaling up to the fleet."""
     rate = fleet.group_size * fleet.changes / 86_400
     ticks = round(days * 86_400 / fleet.group_interval)
     flushes = changes = 0
@@ -74,7 +74,7 @@ def played(fleet: Fleet, *, groups: int, days: float, rng: Random) -> Traffic:
 
 
 def _poisson(mean: float, rng: Random) -> int:
-    """How often something of this mean happened, by multiplying dice; for small means."""
+    """A Poisson-distributed number with this mean, by Knuth's algorithm; for small means."""
     count, product, limit = 0, rng.random(), math.exp(-mean)
     while product > limit:
         count += 1
@@ -84,7 +84,7 @@ def _poisson(mean: float, rng: Random) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What one replica was measured to spend, in CPU seconds."""
+    """Measured costs of one replica, in CPU seconds."""
 
     webhook: float
     repeat: float
@@ -92,11 +92,11 @@ class Costs:
 
 
 def cores(load: Traffic, costs: Costs) -> float:
-    """CPU cores that a load keeps busy."""
+    """CPU cores that a load uses."""
     repeats = load.alerts - load.news
     return load.webhooks * costs.webhook + repeats * costs.repeat + load.news * costs.news
 
 
 def in_flight(rate: float, latency: float) -> float:
-    """Reports under way at once, by Little's law."""
+    """Reports in flight, by Little's law."""
     return rate * latency

@@ -1,4 +1,4 @@
-"""Baseline: the relay with an SQLite journal. 200 once the webhook is committed; delivered rows are deleted in batches.
+"""A script to compare with: the relay with an SQLite journal. It answers 200 after the commit, deletes in batches.
 
 python -m bench.journal PORT SINK_URL DATABASE
 """

@@ -1,4 +1,4 @@
-"""A load generator: N keep-alive connections, each sending the next webhook as soon as the last one was answered."""
+"""A load generator: each of its keep-alive connections sends the next webhook when the last one is answered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PAUSE: Final = 0.05  # before a webhook that was refused with 503 is sent again
 
 
 @dataclass(slots=True, kw_only=True)
-class Driven:
-    """What a run of the generator saw. Times are monotonic seconds, latencies seconds from send to whole answer."""
+class LoadResult:
+    """The result of a run. Times are monotonic seconds, latencies are seconds from sending to the whole answer."""
 
     started: float = 0.0
     ended: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    refused: int = 0  # answers of 503, each of them sent again
+    refused: int = 0  # answers of 503; each webhook was sent again
 
     @property
     def seconds(self) -> float:
@@ -56,7 +56,7 @@ class Client(asyncio.Protocol):
             self._answer.set_exception(ConnectionError("the connection was closed before the answer"))
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        """(status, body) of the answer."""
+        """Send a request; return (status, body) of the answer."""
         if self._transport.is_closing():
             raise ConnectionError("the connection is closed")
         self._answer = asyncio.get_running_loop().create_future()
@@ -81,7 +81,7 @@ def get(path: str) -> bytes:
 
 
 async def ask(port: int, path: str) -> Any:
-    """One GET on a connection of its own; the JSON of the answer."""
+    """One GET on a connection of its own; return the JSON of the answer."""
     client = await Client.connect(port)
     try:
         status, body = await client.send(get(path))
@@ -92,31 +92,31 @@ async def ask(port: int, path: str) -> Any:
     return json.loads(body)
 
 
-async def drive(port: int, bodies: Iterable[bytes], connections: int) -> Driven:
-    """Send every body once, in turn over the connections. A 503 is sent again; any other refusal ends the run."""
+async def drive(port: int, bodies: Iterable[bytes], connections: int) -> LoadResult:
+    """Send every body once over the connections. After a 503 it is sent again; any other refusal ends the run."""
     clients = [await Client.connect(port) for _ in range(connections)]
-    queue, driven = iter(bodies), Driven(started=time.monotonic())
+    queue, load = iter(bodies), LoadResult(started=time.monotonic())
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:
-                group.create_task(_send_all(client, queue, driven))
+                group.create_task(_send_all(client, queue, load))
     finally:
         for client in clients:
             client.close()
-    driven.ended = time.monotonic()
-    return driven
+    load.ended = time.monotonic()
+    return load
 
 
-async def _send_all(client: Client, queue: Iterator[bytes], driven: Driven) -> None:
+async def _send_all(client: Client, queue: Iterator[bytes], load: LoadResult) -> None:
     for body in queue:
         request = post(body)
         while True:
             sent = time.monotonic()
-            status, words = await client.send(request)
+            status, text = await client.send(request)
             if status == 200:
-                driven.latencies.append(time.monotonic() - sent)
+                load.latencies.append(time.monotonic() - sent)
                 break
             if status != 503:
-                raise RuntimeError(f"a webhook was answered {status}: {words[:200]!r}")
-            driven.refused += 1
+                raise RuntimeError(f"a webhook was answered {status}: {text[:200]!r}")
+            load.refused += 1
             await asyncio.sleep(_PAUSE)

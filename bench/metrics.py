@@ -1,4 +1,4 @@
-"""Reading the adapter's own metrics: the sum of every family's samples, by name."""
+"""Reads the adapter's metrics: the sum of every family's samples, by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.load import Client, get
 
 
 def sums(exposition: str) -> dict[str, float]:
-    """Samples of the text format added up over their labels."""
+    """Add the samples of the text format up over their labels."""
     totals: Counter[str] = Counter()
     for line in exposition.splitlines():
         if line and not line.startswith("#"):

@@ -1,6 +1,6 @@
-"""Many undelivered reports out of a few: the rows that real webhooks made are repeated under new names.
+"""Makes stores with many undelivered reports: copies the rows of real webhooks under other names.
 
-A million webhooks take a quarter of an hour, a million rows half a minute.
+A million webhooks would take a quarter of an hour; copying takes half a minute.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _POSTGRES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def insertion(table: str, columns: Iterable[str], changed: Mapping[str, str], numbers: str) -> str:
-    """The statement that repeats every row of a table once for each `n` of `numbers`."""
+    """The statement that copies every row of a table once for each `n` of `numbers`."""
     names = list(columns)
     values = ", ".join(changed.get(name, name) for name in names)
     return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table} t, {numbers}"
 
 
 def sqlite(path: Path, reports: int) -> None:
-    """Make SEED undelivered reports so many; the store must be closed."""
+    """Multiply SEED undelivered reports to `reports`; the store must be closed."""
     times = reports // SEED
     numbers = f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {times - 1}) SELECT n FROM c)"
     with sqlite3.connect(path) as database:
@@ -52,7 +52,7 @@ def sqlite(path: Path, reports: int) -> None:
 
 
 async def postgres(connection: Connection[Record], reports: int) -> None:
-    """The same on PostgreSQL, in the adapter's schema; ids are given out by the server."""
+    """The same on PostgreSQL, in the adapter's schema; the server assigns the ids."""
     times = reports // SEED
     await connection.execute("SET search_path = coc_adapter")
     for table, changed in _POSTGRES.items():

@@ -47,7 +47,7 @@ def webhook(alerts: list[str]) -> bytes:
 
 
 def fresh(alerts: int, *, per_webhook: int, first: int = 0) -> list[bytes]:
-    """Webhooks that hold `alerts` new alerts in all, the first of them numbered `first`."""
+    """Webhooks with `alerts` new alerts in all, numbered from `first`."""
     end = first + alerts
     return [
         webhook([alert(number) for number in range(start, min(start + per_webhook, end))])
@@ -56,23 +56,23 @@ def fresh(alerts: int, *, per_webhook: int, first: int = 0) -> list[bytes]:
 
 
 def day_of_resends(group: int, flushes: int) -> Iterator[tuple[bytes, int]]:
-    """A group that is re-sent at every flush because one alert of it changed: (body, alerts that are news in it).
+    """A group that is sent again at every flush because one of its alerts changed: (body, number of changed alerts).
 
-    The first flush brings the whole group. After it, odd flushes resolve the next alert in turn, even ones fire it
-    again. As in Alertmanager a resolved alert is sent once and then missing from the group.
+    The first flush has the whole group. After it, odd flushes resolve the next alert, even ones fire it again. As in
+    Alertmanager a resolved alert is sent once and then leaves the group.
     """
     if flushes > 2 * group:
         raise ValueError(f"{flushes} flushes are too many for {group} alerts: each may change once")
     yield webhook([alert(number) for number in range(group)]), group
     for flush in range(1, flushes):
-        turn, fires = (flush - 1) // 2, flush % 2 == 0
+        changing, fires = (flush - 1) // 2, flush % 2 == 0
         moment = f"2026-11-23T{16 + flush // 60:02d}:{flush % 60:02d}:00.000Z"
-        changed = alert(turn, starts=moment) if fires else alert(turn, firing=False, ends=moment)
-        others = [alert(number, starts=_since(number, flush)) for number in range(group) if number != turn]
+        changed = alert(changing, starts=moment) if fires else alert(changing, firing=False, ends=moment)
+        others = [alert(number, starts=_since(number, flush)) for number in range(group) if number != changing]
         yield webhook([*others, changed]), 1
 
 
 def _since(number: int, flush: int) -> str:
-    """The startsAt an alert has at a flush: that of the last time it fired again, if it did."""
+    """The startsAt of an alert at a flush: the time of its last change to firing."""
     again = 2 * number + 2
     return f"2026-11-23T{16 + again // 60:02d}:{again % 60:02d}:00.000Z" if again < flush else STARTS

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own in a temporary folder, where Debian's server is installed."""
+"""A PostgreSQL server in a temporary folder, if Debian's package is installed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SETTINGS: Final = "-c shared_buffers=256MB -c max_wal_size=4GB"
 
 
 def programs() -> Path | None:
-    """The folder of the newest server's programs; None where there is none."""
-    found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
+    """The folder of the newest server's programs, if any."""
+    versions = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return versions[-1].parent if versions else None
 
 
 class Server:
@@ -33,7 +33,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the server; each connection is a child of it."""
+        """The server's process; each connection is a child of it."""
         return int((self._folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def dsn(self, database: str) -> str:
@@ -62,8 +62,8 @@ class Server:
 
 @contextmanager
 def server(place: Path) -> Iterator[Server]:
-    """Running until it is left, and then removed. fsync and synchronous_commit are on, as the server has them."""
-    # Not beside the sources: the server's user may not be let in there.
+    """Run a server and remove it at the end. fsync and synchronous_commit are on, by the server's defaults."""
+    # The server's user may have no access to the folder of the sources.
     folder = Path(tempfile.mkdtemp(prefix="bench-pg-", dir="/var/tmp"))
     try:
         if os.geteuid() == 0:

@@ -1,9 +1,9 @@
-"""How long a server's event loop leaves a trivial request waiting.
+"""Measures how long a trivial request waits for a server's event loop.
 
     python -m bench.probe PORT
 
-Asks for /-/healthy every two milliseconds until standard input ends, then prints the waits in seconds as JSON. It is a
-process of its own, before others where it may be, so that a busy load generator is not taken for a busy server.
+Requests /-/healthy every two milliseconds until standard input ends, then prints the waits in seconds as JSON. It is a
+process of its own, with a higher priority if allowed, so that a busy load generator does not look like a busy server.
 """
 
 from __future__ import annotations

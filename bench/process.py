@@ -1,4 +1,4 @@
-"""Starting and ending what is measured: a real process of each, on a core of its own where there are two."""
+"""Starts and ends the measured processes, each on one core if there are two."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _START: Final = 60.0  # seconds a process may take to answer
 _STOP: Final = 20.0  # seconds it may take to end
 
 Core = int | None
-"""The core a process is kept to; None: any."""
+"""The core that a process is bound to; None: any."""
 
-ALL_CORES: Final = os.sched_getaffinity(0)  # before this process keeps itself to one
+ALL_CORES: Final = os.sched_getaffinity(0)  # before this process binds itself to one
 
 
 def cores() -> tuple[Core, Core]:
-    """(what is measured, the tools): one core each, or no choice on a machine with one."""
+    """(core of the measured process, core of the tools); (None, None) on a machine with one core."""
     available = sorted(ALL_CORES)
     return (available[0], available[1]) if len(available) > 1 else (None, None)
 
@@ -48,11 +48,11 @@ class Running:
     name: str
     pid: int
     port: int
-    born: float  # monotonic seconds, right before it was started
+    started: float  # monotonic seconds, right before the start
 
 
 def spawn(arguments: list[str], *, core: Core, log: Path) -> subprocess.Popen[bytes]:
-    """Python with these arguments, its output in a file, kept to a core."""
+    """Start Python with these arguments, bound to a core, with its output in a file."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, *arguments],
@@ -66,12 +66,12 @@ def spawn(arguments: list[str], *, core: Core, log: Path) -> subprocess.Popen[by
 
 
 def keep_to(core: Core) -> None:
-    """Keep the calling process to a core; what it inherited from its parent is no choice."""
+    """Bind the calling process to a core, regardless of its parent's binding."""
     os.sched_setaffinity(0, ALL_CORES if core is None else {core})
 
 
 async def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL to one that does not listen; its children go with their parent."""
+    """Send SIGTERM, and SIGKILL to its process group if it does not end."""
     if process.poll() is None:
         process.terminate()
     deadline = time.monotonic() + _STOP
@@ -83,7 +83,7 @@ async def end(process: subprocess.Popen[bytes]) -> None:
 
 
 async def listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until the port answers; tell the end of its log when the process ends instead."""
+    """Wait until the port answers; an error with the end of the log if the process ends instead."""
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -100,11 +100,11 @@ async def listening(process: subprocess.Popen[bytes], port: int, log: Path) -> N
 
 @asynccontextmanager
 async def running(name: str, arguments: list[str], port: int, *, core: Core, folder: Path) -> AsyncIterator[Running]:
-    log, born = folder / f"{name}.log", time.monotonic()
+    log, started = folder / f"{name}.log", time.monotonic()
     process = spawn(arguments, core=core, log=log)
     try:
         await listening(process, port, log)
-        yield Running(name=name, pid=process.pid, port=port, born=born)
+        yield Running(name=name, pid=process.pid, port=port, started=started)
     finally:
         await end(process)
 
@@ -129,7 +129,7 @@ class Sink:
         return times
 
     async def wait(self, distinct: int, *, patience: float = 120.0) -> dict[str, Any]:
-        """Until so many different alarms came; the statistics then."""
+        """Wait until so many different alarms arrived; return the statistics."""
         deadline = time.monotonic() + patience
         while (stats := await self.stats())["distinct"] < distinct:
             if time.monotonic() > deadline:
@@ -138,7 +138,7 @@ class Sink:
         return stats
 
     async def quiet(self, seconds: float = 1.0) -> dict[str, Any]:
-        """Until nothing came for that long; the statistics then."""
+        """Wait until nothing arrived for that long; return the statistics."""
         stats, since = await self.stats(), time.monotonic()
         while time.monotonic() - since < seconds:
             await asyncio.sleep(0.05)
@@ -149,11 +149,11 @@ class Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """How the adapter is configured for a case."""
+    """The configuration of the adapter for a case."""
 
     max_in_flight: int = 64
     base_url: str | None = None  # None: the sink
-    mappings: Path | None = MAPPINGS  # None: the shipped ones
+    mappings: Path | None = MAPPINGS  # None: the built-in ones
     store: str = "sqlite:data/adapter.db"
 
     def config(self, sink: Sink) -> str:

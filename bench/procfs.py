@@ -1,4 +1,4 @@
-"""What processes cost, from /proc: CPU, memory and writes of a whole tree, and what strangers took meanwhile."""
+"""Reads CPU, memory and writes of a process tree, and the CPU of the whole machine, from /proc."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Of a tree, in bytes. `rss` counts a page once per process that maps it, `pss` once in all."""
+    """Memory of a tree in bytes. `rss` counts a page once per process that maps it, `pss` once in all."""
 
     rss: int
     pss: int
 
 
 def parse_stat(text: str) -> tuple[int, int]:
-    """(parent's pid, CPU ticks) from /proc/PID/stat. The name may hold blanks and parentheses.
+    """(parent's pid, CPU ticks) from /proc/PID/stat. The name may contain blanks and parentheses.
 
     The ticks include those of children that ended and were waited for.
     """
@@ -30,14 +30,14 @@ def parse_stat(text: str) -> tuple[int, int]:
 
 
 def tree(root: int, parents: dict[int, int]) -> list[int]:
-    """`root` and every descendant of it, given each process's parent."""
-    found, frontier = [root], [root]
+    """`root` and all its descendants, given each process's parent."""
+    members, frontier = [root], [root]
     while frontier:
         parent = frontier.pop()
         children = [pid for pid, its in parents.items() if its == parent]
-        found += children
+        members += children
         frontier += children
-    return found
+    return members
 
 
 def _stats() -> dict[int, tuple[int, int]]:
@@ -47,7 +47,7 @@ def _stats() -> dict[int, tuple[int, int]]:
             try:
                 stats[int(entry.name)] = parse_stat((entry / "stat").read_text())
             except (OSError, ValueError):
-                continue  # it ended between the listing and the look
+                continue  # it ended after the listing
     return stats
 
 
@@ -57,7 +57,7 @@ def pids(root: int) -> list[int]:
 
 
 def cpu_seconds(root: int) -> float:
-    """User and system time of the tree, those included that ended and were waited for."""
+    """User and system time of the tree, with that of children that ended and were waited for."""
     stats = _stats()
     members = tree(root, {pid: parent for pid, (parent, _) in stats.items()})
     return sum(stats[pid][1] for pid in members if pid in stats) / TICKS
@@ -77,7 +77,7 @@ def memory(root: int) -> Memory:
 
 
 def written_bytes(root: int) -> int:
-    """Bytes the tree caused to be written to storage."""
+    """Bytes that the tree wrote to storage."""
     total = 0
     for pid in pids(root):
         try:
@@ -89,7 +89,7 @@ def written_bytes(root: int) -> int:
 
 
 def machine_busy_seconds() -> float:
-    """Seconds of CPU in use since boot over all cores, time stolen by the host included."""
+    """CPU seconds used since boot over all cores, with the time that the host took."""
     fields = [int(field) for field in (PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _idle, _iowait, irq, softirq, steal = fields
     return (user + nice + system + irq + softirq + steal) / TICKS

@@ -1,4 +1,4 @@
-"""The figures as a table for people, as JSON for machines, and written into the documentation."""
+"""Writes the figures as a table, as JSON, and into docs/performance.md."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ END: Final = "<!-- end -->"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run of the benchmark. `strangers`: cores that processes not ours used while a case ran, by case."""
+    """One run of the benchmark. `other_load`: cores that other processes used, by case."""
 
     rows: Sequence[Row]
-    strangers: dict[str, float]
+    other_load: dict[str, float]
     repeats: int
     date: str
     machine: str
@@ -48,17 +48,17 @@ def span(series: Series) -> str:
     return f"{number(series.median)} ({number(series.low)}..{number(series.high)})"
 
 
-HEADER: Final = ("#", "figure", "measured", "beside", "ratio", "goal", "")
+HEADER: Final = ("#", "figure", "measured", "compared with", "ratio", "goal", "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    beside = f"{row.against_name}: {span(row.against)}" if row.against else ""
+    against = f"{row.against_name}: {span(row.against)}" if row.against else ""
     unit = f" {row.unit}" if row.unit else ""
     return (
         row.case,
         row.name,
         span(row.measured) + unit,
-        beside,
+        against,
         span(row.figure) if row.against else "",
         str(row.goal) if row.goal else "",
         row.verdict.value + (" (noisy)" if row.noisy else ""),
@@ -77,7 +77,7 @@ def table(rows: Sequence[Row]) -> str:
 def markdown(report: Report) -> str:
     """The block between the marks in docs/performance.md."""
     lines = [
-        f"{report.date}, {report.machine}; {report.repeats} repeats, interleaved: the median, and (lowest..highest).",
+        f"{report.date}, {report.machine}; {report.repeats} alternating repeats: the median, and (lowest..highest).",
         "",
         "| " + " | ".join(HEADER) + " |",
         "|" + "---|" * len(HEADER),
@@ -89,15 +89,15 @@ def markdown(report: Report) -> str:
 
 
 def remarks(report: Report) -> list[str]:
-    """What a reader must know before believing the table."""
-    found = [f"{row.case} {row.name}: {note}." for row in report.rows for note in row.notes]
+    """Notes on rows, noisy figures, and cases with other load on the machine."""
+    remarks = [f"{row.case} {row.name}: {note}." for row in report.rows for note in row.notes]
     noisy = [f"{row.case} {row.name}" for row in report.rows if row.noisy]
     if noisy:
-        found.append(f"Spread over {NOISY:.0%} and across the goal, so not settled by this run: {', '.join(noisy)}.")
-    crowded = [f"{case} ({cores:.2f} cores)" for case, cores in report.strangers.items() if cores > CROWDED]
+        remarks.append(f"Spread over {NOISY:.0%} and across the goal, so not decided by this run: {', '.join(noisy)}.")
+    crowded = [f"{case} ({cores:.2f} cores)" for case, cores in report.other_load.items() if cores > CROWDED]
     if crowded:
-        found.append(f"The machine was shared with other work during {', '.join(crowded)}; absolute figures are low.")
-    return found
+        remarks.append(f"Other processes used the machine during {', '.join(crowded)}; absolute figures are low.")
+    return remarks
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -112,7 +112,7 @@ def as_json(report: Report) -> str:
             "name": row.name,
             "unit": row.unit,
             "measured": _series(row.measured),
-            "beside": {"name": row.against_name, **_series(row.against)} if row.against else None,
+            "against": {"name": row.against_name, **_series(row.against)} if row.against else None,
             "ratio": _series(row.figure) if row.against else None,
             "goal": str(row.goal) if row.goal else None,
             "verdict": row.verdict.value or None,
@@ -121,7 +121,7 @@ def as_json(report: Report) -> str:
         }
         for row in report.rows
     ]
-    head = {"date": report.date, "machine": report.machine, "repeats": report.repeats, "strangers": report.strangers}
+    head = {"date": report.date, "machine": report.machine, "repeats": report.repeats, "other_load": report.other_load}
     return json.dumps({**head, "figures": rows}, indent=2) + "\n"
 
 
@@ -129,8 +129,8 @@ def _series(series: Series) -> dict[str, Any]:
     return {"median": series.median, "min": series.low, "max": series.high, "values": list(series.values)}
 
 
-def put_into(page: Path, block: str) -> None:
-    """Replace what is between the marks of a page."""
+def replace_block(page: Path, block: str) -> None:
+    """Replace the text between the marks of a page."""
     text = page.read_text()
     if BEGIN not in text or END not in text:
         raise ValueError(f"{page}: the marks {BEGIN!r} and {END!r} are missing")

@@ -1,4 +1,4 @@
-"""What every case works with: a folder on a real disk, two cores, and processes to start on them."""
+"""Used by every case: a folder on a real disk, two cores, and processes to start on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import procfs
 from bench.figures import percentile
-from bench.load import Driven, drive
+from bench.load import LoadResult, drive
 from bench.payloads import fresh
 from bench.process import Adapter, Core, Running, Sink, adapter_arguments, free_port, running
 
@@ -29,7 +29,7 @@ class Bench:
     subject_core: Core
     tool_core: Core
     say: Callable[[str], None]
-    filled: dict[int, Path] = field(default_factory=dict)  # stores with so many undelivered reports, made once
+    filled: dict[int, Path] = field(default_factory=dict)  # folders of stores by number of undelivered reports
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def new_folder(self) -> Path:
@@ -38,9 +38,9 @@ class Bench:
         return folder
 
     @asynccontextmanager
-    async def sink(self, latency: float = 0.0, *, beside: bool = False) -> AsyncIterator[Sink]:
-        """`beside`: on the core of what is measured, to see what the scheduler does to a server there."""
-        port, core = free_port(), self.subject_core if beside else self.tool_core
+    async def sink(self, latency: float = 0.0, *, on_subject_core: bool = False) -> AsyncIterator[Sink]:
+        """`on_subject_core`: on the core of the measured process, to measure the scheduler's delays there."""
+        port, core = free_port(), self.subject_core if on_subject_core else self.tool_core
         async with running("sink", ["-m", "bench.sink", f"{port}"], port, core=core, folder=self.folder):
             sink = Sink(port)
             await sink.reset(latency)
@@ -50,19 +50,19 @@ class Bench:
     async def adapter(
         self, sink: Sink, adapter: Adapter | None = None, folder: Path | None = None, *, spread: bool = False
     ) -> AsyncIterator[Running]:
-        """The real thing, `serve`. A folder given is kept, with its store; otherwise both are thrown away.
+        """Run `coc-adapter serve`. A given folder is kept, with its store; otherwise both are removed.
 
-        `spread`: over all cores, instead of on one.
+        `spread`: on all cores, instead of on one.
         """
-        place = folder or self.new_folder()
+        home = folder or self.new_folder()
         port = free_port()
-        (place / "adapter.yml").write_text((adapter or Adapter()).config(sink))
-        arguments = adapter_arguments(place, port, free_port())
+        (home / "adapter.yml").write_text((adapter or Adapter()).config(sink))
+        arguments = adapter_arguments(home, port, free_port())
         core = None if spread else self.subject_core
-        async with running("adapter", arguments, port, core=core, folder=place) as process:
+        async with running("adapter", arguments, port, core=core, folder=home) as process:
             yield process
         if folder is None:
-            shutil.rmtree(place)
+            shutil.rmtree(home)
 
     @asynccontextmanager
     async def relay(self, sink: Sink) -> AsyncIterator[Running]:
@@ -88,8 +88,8 @@ class Flow:
 
     alarms: int
     seconds: float
-    cpu: float  # seconds, of the whole tree of what was measured
-    driven: Driven
+    cpu: float  # seconds, of the measured process tree
+    load: LoadResult
 
     @property
     def rate(self) -> float:
@@ -102,31 +102,31 @@ class Flow:
 
     def ack(self, share: float) -> float:
         """A percentile of the time to acknowledge a webhook, in seconds."""
-        return percentile(self.driven.latencies, share)
+        return percentile(self.load.latencies, share)
 
 
 async def flow(process: Running, sink: Sink, alarms: int, *, per_webhook: int, connections: int) -> Flow:
-    """Warm the process up, then push fresh alarms through it."""
+    """Warm the process up, then send new alarms through it."""
     await drive(process.port, fresh(500, per_webhook=per_webhook, first=WARM_UP), connections)
     await sink.wait(500)
     bodies = fresh(alarms, per_webhook=per_webhook)
     await asyncio.sleep(0.2)  # settlements of the warm-up
     await sink.reset()
     cpu = procfs.cpu_seconds(process.pid)
-    driven = await drive(process.port, bodies, connections)
+    load = await drive(process.port, bodies, connections)
     stats = await sink.wait(alarms)
     if stats["requests"] != alarms:
         raise RuntimeError(f"{process.name} sent {stats['requests']} requests for {alarms} alarms")
     return Flow(
         alarms=alarms,
-        seconds=max(stats["last"], driven.ended) - driven.started,
+        seconds=max(stats["last"], load.ended) - load.started,
         cpu=procfs.cpu_seconds(process.pid) - cpu,
-        driven=driven,
+        load=load,
     )
 
 
 async def settled(process: Running, quiet: float = 0.5, patience: float = 60.0) -> None:
-    """Until a tree hardly uses its CPU any more."""
+    """Wait until a process tree uses hardly any CPU."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before = procfs.cpu_seconds(process.pid)

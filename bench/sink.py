@@ -1,8 +1,8 @@
-"""A stand-in COC that is never the bottleneck: counts distinct alarmIds and answers COC's success body.
+"""A fast server in place of COC: counts distinct alarmIds and answers with COC's success body.
 
     python -m bench.sink PORT
 
-`POST` anything is a report, answered after the latency that is set. `GET /stats` and `GET /arrivals` tell what came,
+Every `POST` is a report, answered after the latency that is set. `GET /stats` and `GET /arrivals` return what arrived,
 `GET /reset?latency=SECONDS` starts over. Times are CLOCK_MONOTONIC, which is one clock for all processes of a machine.
 """
 

@@ -1,4 +1,4 @@
-"""The cases, by the number of their goal; P for what PostgreSQL adds, where it is installed."""
+"""The cases by their number; those with a P need an installed PostgreSQL."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ BODY: Final = (
 
 
 async def claim_and_settle(bench: Bench) -> list[Row]:
-    """The store alone: 64 reports claimed and settled as delivered, again and again."""
+    """The store alone: 64 reports at a time are claimed and settled as delivered."""
     many, few = await filled(bench, MANY), await filled(bench, FEW)
     with_many, with_few = [], []
     for _ in range(bench.repeats):
@@ -46,7 +46,7 @@ def _url(folder: Path) -> str:
 
 
 async def round_trip(url: str) -> float:
-    """Wall microseconds per report. What was settled stays so; a fill is large enough for every repeat."""
+    """Wall microseconds per report. Settled reports stay settled; there are enough for every repeat."""
     store = await open_store(url, backlog=3 * MANY, clock=SystemClock())
     try:
         await _rounds(store, 1)
@@ -62,7 +62,7 @@ async def _rounds(store: DeliveryStore, rounds: int) -> int:
     for _ in range(rounds):
         claims = (await store.claim("default", BATCH)).claims
         if len(claims) < BATCH:
-            raise RuntimeError(f"{len(claims)} claims where {BATCH} were to be had")
+            raise RuntimeError(f"{len(claims)} claims instead of {BATCH}")
         await store.settle([_delivered(claim) for claim in claims])
         reports += len(claims)
     return reports
@@ -75,7 +75,7 @@ def _delivered(claim: Claim) -> Settlement:
 
 
 async def start(bench: Bench) -> list[Row]:
-    """From the process's birth to the first 200, which means a commit."""
+    """From the start of the process to the first 200, which follows a commit."""
     many = await filled(bench, MANY)
     empty, full = [], []
     for _ in range(bench.repeats):
@@ -91,20 +91,20 @@ async def start(bench: Bench) -> list[Row]:
 
 
 async def _first_commit(bench: Bench, folder: Path) -> float:
-    """Seconds. COC is out of reach, so that the undelivered stay so."""
-    nowhere = Sink(free_port())
+    """Seconds to the first 200. COC cannot be reached, so that undelivered reports stay undelivered."""
+    unreachable = Sink(free_port())
     unique = WARM_UP + time.monotonic_ns()
-    async with bench.adapter(nowhere, folder=folder) as process:
+    async with bench.adapter(unreachable, folder=folder) as process:
         client = await Client.connect(process.port)
         while (await client.send(post(fresh(1, per_webhook=1, first=unique)[0])))[0] != 200:
             await asyncio.sleep(0.002)
-        taken = time.monotonic() - process.born
+        seconds = time.monotonic() - process.started
         client.close()
-        return taken
+        return seconds
 
 
 async def filled(bench: Bench, reports: int) -> Path:
-    """The folder of an adapter with so many undelivered reports, made once in a run."""
+    """The folder of an adapter with so many undelivered reports, created once in a run."""
     if reports not in bench.filled:
         folder, started = bench.new_folder(), time.monotonic()
         await seed(bench, Adapter(), folder)
@@ -119,7 +119,7 @@ async def filled(bench: Bench, reports: int) -> Path:
 
 
 async def seed(bench: Bench, adapter: Adapter, folder: Path | None = None) -> None:
-    """The reports that are multiplied: by webhooks, COC out of reach."""
+    """Send the webhooks whose reports are multiplied; COC cannot be reached."""
     async with bench.adapter(Sink(free_port()), adapter, folder) as process:
         await drive(process.port, fresh(multiply.SEED, per_webhook=100), 4)
         await settled(process)

@@ -1,4 +1,4 @@
-"""B7: how much of what max_in_flight and COC's latency allow is used."""
+"""B7: how close the rate comes to max_in_flight divided by COC's latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""B5 and B6: how quickly a webhook is acknowledged, whatever COC's speed."""
+"""B5 and B6: how quickly a webhook is acknowledged, with a slow and a fast COC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLOW: Final = 0.1  # seconds
 
 
 async def one_connection(bench: Bench) -> list[Row]:
-    """One Alertmanager that sends without a pause, and a COC that takes 50 ms."""
+    """One Alertmanager that sends without a pause; COC takes 50 ms."""
     rows = []
     async with bench.sink(0.05) as sink:
         for per_webhook, webhooks, goal in ((1, 1000, 6.0), (10, 600, 6.0), (100, 300, 60.0)):
@@ -32,14 +32,14 @@ async def one_connection(bench: Bench) -> list[Row]:
 
 
 async def slow_coc(bench: Bench) -> list[Row]:
-    """A COC of 100 ms against one that answers at once."""
+    """A COC that takes 100 ms, compared with one that answers at once."""
     slow: list[float] = []
     instant: list[float] = []
     async with bench.sink() as sink:
         for _ in range(bench.repeats):
-            for latency, found in ((0.0, instant), (SLOW, slow)):
+            for latency, p99 in ((0.0, instant), (SLOW, slow)):
                 latencies = await _latencies(bench, sink, 10, 1000, connections=16, latency=latency)
-                found.append(percentile(latencies, 0.99) * 1e3)
+                p99.append(percentile(latencies, 0.99) * 1e3)
             bench.say(f"B6: p99 {slow[-1]:.1f} ms, instant {instant[-1]:.1f} ms")
     goal = Goal("at most", 1.2, "x")
     return [compared("B6", "acknowledgement p99, COC of 100 ms", "ms", slow, ("instant COC", instant), goal)]

@@ -15,11 +15,11 @@ from bench.procfs import MIB, Memory
 from bench.setting import WARM_UP, Bench
 
 BURST: Final = 100_000  # alerts
-EVERY: Final = 0.1  # seconds between two looks
+EVERY: Final = 0.1  # seconds between two readings
 
 
 async def idle_and_burst(bench: Bench) -> list[Row]:
-    """Idle: after the first alarm went through. Burst: the peak until the last of it reached COC."""
+    """Idle: after the first alarm was delivered. Burst: the peak until its last alarm reached COC."""
     idle, burst = [], []
     for _ in range(bench.repeats):
         async with bench.sink() as sink, bench.adapter(sink) as process:
@@ -34,16 +34,16 @@ async def idle_and_burst(bench: Bench) -> list[Row]:
             burst.append(await peak)
             bench.say(f"B10: idle {_mib(idle[-1])}, burst {_mib(burst[-1])}")
     rows = []
-    for name, found, goal in (("idle", idle, 110), (f"burst of {BURST} alerts, peak", burst, 200)):
-        shares = [memory.pss / MIB for memory in found]
-        resident = ", ".join(f"{memory.rss / MIB:.0f}" for memory in found)
+    for name, readings, goal in (("idle", idle, 110), (f"burst of {BURST} alerts, peak", burst, 200)):
+        shares = [memory.pss / MIB for memory in readings]
+        resident = ", ".join(f"{memory.rss / MIB:.0f}" for memory in readings)
         note = f"shared pages counted once; counted per process: {resident} MiB"
         rows.append(plain("B10", f"memory, {name}", "MiB", shares, Goal("at most", goal, "MiB"), [note]))
     return rows
 
 
 async def _peak(process: Running) -> Memory:
-    """The most a tree held, looked at until this is cancelled."""
+    """The highest memory of a process tree until this is cancelled."""
     rss = pss = 0
     with suppress(asyncio.CancelledError):
         while True:

@@ -1,4 +1,4 @@
-"""P1 and P2: what replicas on PostgreSQL carry beside SQLite, and what a backlog costs there."""
+"""P1 and P2: replicas on PostgreSQL compared with SQLite, and the cost of a large backlog there."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class _Measured:
 
 
 async def alarms_per_second(bench: Bench) -> list[Row]:
-    """SQLite, PostgreSQL with one replica and with two, in turn; nothing is kept to a core of its own."""
-    place = programs()
-    if place is None:
+    """SQLite, PostgreSQL with one replica and with two, alternately; all processes share the cores."""
+    installed = programs()
+    if installed is None:
         bench.say("P1: no PostgreSQL is installed; not measured")
         return []
-    found: dict[str, list[_Measured]] = {"SQLite": [], "1 replica": [], "2 replicas": []}
+    results: dict[str, list[_Measured]] = {"SQLite": [], "1 replica": [], "2 replicas": []}
     names = count()
-    with server(place) as database:
+    with server(installed) as database:
         async with bench.sink() as sink:
             for _ in range(bench.repeats):
-                for (name, measured), replicas in zip(found.items(), (0, 1, 2), strict=True):
+                for (name, measured), replicas in zip(results.items(), (0, 1, 2), strict=True):
                     dsn = database.new_database(f"p1_{next(names)}") if replicas else None
                     measured.append(await _flow(bench, sink, database, dsn, max(1, replicas)))
                     bench.say(f"P1: {name} {measured[-1].rate:.0f}/s")
-    rates = {name: [one.rate for one in measured] for name, measured in found.items()}
-    note = "replicas, database, sink and generator share the cores: a second replica gets what is left of them"
+    rates = {name: [one.rate for one in measured] for name, measured in results.items()}
+    note = "replicas, database, sink and generator share the cores: a second replica gets only the remaining time"
     rows = [
         compared(
             "P1",
@@ -56,26 +56,26 @@ async def alarms_per_second(bench: Bench) -> list[Row]:
             "/s",
             rates[name],
             (other, rates[other]),
-            notes=said,
+            notes=notes,
         )
-        for name, other, said in (("1 replica", "SQLite", ()), ("2 replicas", "1 replica", (note,)))
+        for name, other, notes in (("1 replica", "SQLite", ()), ("2 replicas", "1 replica", (note,)))
     ]
     for name in ("1 replica", "2 replicas"):
         rows += [
-            plain("P1", f"CPU per alarm, {name}", "µs", [one.replicas for one in found[name]]),
-            plain("P1", f"CPU per alarm, PostgreSQL below {name}", "µs", [one.database for one in found[name]]),
+            plain("P1", f"CPU per alarm, {name}", "µs", [one.replicas for one in results[name]]),
+            plain("P1", f"CPU per alarm, PostgreSQL under {name}", "µs", [one.database for one in results[name]]),
         ]
     return rows
 
 
 async def claim_and_settle(bench: Bench) -> list[Row]:
-    """The store alone, as B8 does it on SQLite."""
-    place = programs()
-    if place is None:
+    """The store alone, as in B8."""
+    installed = programs()
+    if installed is None:
         bench.say("P2: no PostgreSQL is installed; not measured")
         return []
     with_many, with_few = [], []
-    with server(place) as database:
+    with server(installed) as database:
         many, few = [await _filled(bench, database, reports) for reports in (MANY, FEW * bench.repeats)]
         for _ in range(bench.repeats):
             with_many.append(await round_trip(many))
@@ -97,7 +97,7 @@ async def _filled(bench: Bench, database: Server, reports: int) -> str:
 
 
 async def _flow(bench: Bench, sink: Sink, database: Server, dsn: str | None, replicas: int) -> _Measured:
-    """Fresh alarms through as many replicas, each with its own senders."""
+    """New alarms through so many replicas, each with its own senders."""
     await sink.reset()
     async with AsyncExitStack() as stack:
         adapter = Adapter(store=dsn) if dsn else Adapter()
@@ -109,7 +109,7 @@ async def _flow(bench: Bench, sink: Sink, database: Server, dsn: str | None, rep
         await sink.wait(300 * replicas)
         await sink.quiet()
         await sink.reset()
-        before, below = _cpu(running), procfs.cpu_seconds(database.pid)
+        before, database_before = _cpu(running), procfs.cpu_seconds(database.pid)
         started = time.monotonic()
         await _drive_all(running)
         last = (await sink.wait(ALARMS))["last"]
@@ -117,12 +117,12 @@ async def _flow(bench: Bench, sink: Sink, database: Server, dsn: str | None, rep
         return _Measured(
             rate=ALARMS / (last - started),
             replicas=(_cpu(running) - before) / ALARMS * 1e6,
-            database=(procfs.cpu_seconds(database.pid) - below) / ALARMS * 1e6,
+            database=(procfs.cpu_seconds(database.pid) - database_before) / ALARMS * 1e6,
         )
 
 
 async def _drive_all(running: list[Running]) -> None:
-    """The same alarms in all, shared out among the replicas."""
+    """The same number of alarms in all, divided among the replicas."""
     share = ALARMS // len(running)
     async with asyncio.TaskGroup() as group:
         for number, one in enumerate(running):

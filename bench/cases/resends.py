@@ -1,4 +1,4 @@
-"""B3 and B4: what Alertmanager repeats must reach COC never and cost almost nothing."""
+"""B3 and B4: repeats of Alertmanager do not reach COC and cost almost nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPEATS: Final = 300  # webhooks
 
 
 async def a_day_of_resends(bench: Bench) -> list[Row]:
-    """A group is sent again at every flush for one alert of it, by each of two Alertmanagers."""
+    """A group is sent again at every flush because one alert changed, by each of two Alertmanagers."""
     requests, seconds, cpu = [], [], []
     news = sum(fresh for _, fresh in day_of_resends(GROUP, FLUSHES))
     for _ in range(bench.repeats):
@@ -41,8 +41,8 @@ async def a_day_of_resends(bench: Bench) -> list[Row]:
             ("news", [float(news)] * bench.repeats),
             Goal("exactly", 1.0),
             notes=[
-                f"a script that passes everything on sends {alerts}",
-                "no refresh falls due: the day is played fast",
+                f"a script that forwards every alert sends {alerts}",
+                "no refresh becomes due, because the day is simulated in seconds",
             ],
         ),
         plain("B3", "CPU for the whole day", "s", cpu),
@@ -50,14 +50,14 @@ async def a_day_of_resends(bench: Bench) -> list[Row]:
 
 
 async def _both_alertmanagers(process: Running) -> int:
-    """Every flush from the one, then from the other; how many alerts that was."""
+    """Send every flush from both; return the number of alerts."""
     first, second = await Client.connect(process.port), await Client.connect(process.port)
     alerts = 0
     for body, _ in day_of_resends(GROUP, FLUSHES):
         for alertmanager in (first, second):
-            status, words = await alertmanager.send(post(body))
+            status, text = await alertmanager.send(post(body))
             if status != 200:
-                raise RuntimeError(f"a flush was answered {status}: {words[:200]!r}")
+                raise RuntimeError(f"a flush was answered {status}: {text[:200]!r}")
             alerts += body.count(b'"fingerprint"')
     first.close()
     second.close()
@@ -65,7 +65,7 @@ async def _both_alertmanagers(process: Running) -> int:
 
 
 async def cost_of_a_repeat(bench: Bench) -> list[Row]:
-    """CPU of a repeated alert beside that of a fresh one, both in webhooks of one group's size."""
+    """CPU of a repeated alert compared with that of a new one, both in webhooks of one group."""
     repeated, fresh, commits, written = [], [], [], []
     for _ in range(bench.repeats):
         async with bench.sink() as sink, bench.adapter(sink) as process:
@@ -94,22 +94,22 @@ async def cost_of_a_repeat(bench: Bench) -> list[Row]:
             "B",
             written,
             Goal("at most", 10, "B"),
-            ["a row of its own would be a page of 4096; when alerts were last seen is written in batches"],
+            ["a row for each would take a page of 4096 B; the time an alert was last seen is written in batches"],
         ),
         plain("B4", "store transactions per repeated alert, most of them empty", "", commits),
     ]
 
 
 async def _repeat(process: Running, sink: Sink, group: bytes) -> tuple[float, float, float]:
-    """(CPU µs, store commits, bytes written) per alert of a group sent again and again."""
-    heard = (await sink.stats())["requests"]
+    """(CPU µs, store commits, bytes written) per alert of a group that is sent repeatedly."""
+    requests = (await sink.stats())["requests"]
     commits = (await scrape(process.port))["coc_adapter_store_commit_seconds_count"]
     written, cpu = procfs.written_bytes(process.pid), procfs.cpu_seconds(process.pid)
     await drive(process.port, [group] * REPEATS, 4)
     cpu, written = procfs.cpu_seconds(process.pid) - cpu, procfs.written_bytes(process.pid) - written
     commits = (await scrape(process.port))["coc_adapter_store_commit_seconds_count"] - commits
     await asyncio.sleep(0.2)
-    if (news := (await sink.stats())["requests"] - heard) != 0:
+    if (news := (await sink.stats())["requests"] - requests) != 0:
         raise RuntimeError(f"{news} requests reached the sink for repeats alone")
     alerts = GROUP * REPEATS
     return cpu / alerts * 1e6, commits / alerts, written / alerts

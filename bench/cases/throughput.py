@@ -1,4 +1,4 @@
-"""B1 and B2: fresh alarms per second on one core, from the first webhook to the last alarm at the sink."""
+"""B1 and B2: new alarms per second on one core, from the first webhook to the last alarm at the sink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Subject = Callable[[Sink], AbstractAsyncContextManager[Running]]
 
 
 async def against_the_journal(bench: Bench) -> list[Row]:
-    """Durable against durable."""
+    """Compared with a script that also commits."""
     rows = []
     for per_webhook, alarms in ((10, 20_000), (100, 20_000)):
         rows += await _pair(bench, "B1", ("journal", bench.journal), per_webhook, alarms, 2.0)
@@ -23,7 +23,7 @@ async def against_the_journal(bench: Bench) -> list[Row]:
 
 
 async def against_the_relay(bench: Bench) -> list[Row]:
-    """Durable against a script that keeps nothing."""
+    """Compared with a script that keeps nothing."""
     rows = []
     for per_webhook, alarms, goal in ((10, 20_000, 1.2), (1, 10_000, 1.0)):
         rows += await _pair(bench, "B2", ("relay", bench.relay), per_webhook, alarms, goal)

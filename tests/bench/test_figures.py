@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic. What the adapter reaches is measured by `make bench`, never asserted here."""
+"""The benchmark's arithmetic. `make bench` measures the adapter; no test asserts speed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.figures import Goal, Series, Verdict, compared, percentile, plain, ra
 finite = st.floats(min_value=0.001, max_value=1e9)
 
 
-def test_a_series_tells_median_ends_and_spread() -> None:
+def test_a_series_has_median_ends_and_spread() -> None:
     series = Series((10.0, 30.0, 20.0))
     assert (series.median, series.low, series.high, series.spread) == (20.0, 10.0, 30.0, 1.0)
 
 
-def test_a_series_of_nothing_is_refused() -> None:
+def test_an_empty_series_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Series(())
 
@@ -43,7 +43,7 @@ def test_a_goal_is_met_at_its_bound_and_not_beyond(goal: Goal, value: float, ver
     assert goal.judge(value) is verdict
 
 
-def test_a_goal_reads_as_people_write_it() -> None:
+def test_a_goal_is_written_with_its_sign_and_unit() -> None:
     assert [str(Goal("at least", 2.0, "x")), str(Goal("at most", 6, "ms")), str(Goal("exactly", 1.0))] == [
         ">= 2x",
         "<= 6 ms",
@@ -51,7 +51,7 @@ def test_a_goal_reads_as_people_write_it() -> None:
     ]
 
 
-def test_the_ratio_is_taken_pair_by_pair_so_that_a_slow_minute_hits_both() -> None:
+def test_each_pair_has_a_ratio_so_that_a_slow_minute_affects_both() -> None:
     row = compared(
         "B1", "rate", "/s", [100.0, 50.0, 90.0], ("baseline", [50.0, 25.0, 30.0]), Goal("at least", 2.0, "x")
     )
@@ -59,7 +59,7 @@ def test_the_ratio_is_taken_pair_by_pair_so_that_a_slow_minute_hits_both() -> No
     assert row.verdict is Verdict.PASS
 
 
-def test_pairs_that_do_not_pair_are_refused() -> None:
+def test_series_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="2 values against 1"):
         compared("B1", "rate", "/s", [1.0, 2.0], ("baseline", [1.0]))
 
@@ -68,7 +68,7 @@ def test_a_row_without_a_goal_has_no_verdict() -> None:
     assert plain("B1", "rate", "/s", [1.0]).verdict is Verdict.NONE
 
 
-def test_noise_is_told_only_where_it_could_turn_the_verdict() -> None:
+def test_a_figure_is_noisy_only_if_its_ends_have_different_verdicts() -> None:
     goal = Goal("at least", 2.0)
     assert plain("B1", "rate", "x", [1.5, 2.1, 3.0], goal).noisy
     assert not plain("B1", "rate", "x", [2.5, 4.0, 9.0], goal).noisy
@@ -82,9 +82,9 @@ def test_the_99th_percentile_is_the_nearest_rank() -> None:
 
 @given(st.lists(finite, min_size=1), st.floats(min_value=0.01, max_value=1.0))
 def test_a_percentile_is_one_of_the_values_and_reaches_its_share(values: list[float], share: float) -> None:
-    found = percentile(values, share)
-    assert found in values
-    assert sum(value <= found for value in values) >= share * len(values)
+    result = percentile(values, share)
+    assert result in values
+    assert sum(value <= result for value in values) >= share * len(values)
 
 
 @given(st.floats(min_value=1, max_value=10_000), st.integers(min_value=20, max_value=500))
@@ -97,10 +97,10 @@ def test_the_steady_rate_leaves_out_a_slow_start_and_a_straggler() -> None:
     assert steady_rate(arrivals) == pytest.approx(100)
 
 
-def test_too_few_arrivals_make_no_rate() -> None:
+def test_too_few_arrivals_have_no_rate() -> None:
     with pytest.raises(ValueError, match="too few"):
         steady_rate([1.0])
 
 
-def test_nothing_over_nothing_is_even_and_something_over_nothing_is_endless() -> None:
+def test_zero_over_zero_is_1_and_other_values_over_zero_are_infinite() -> None:
     assert (ratio(0, 0), ratio(1, 0), ratio(3, 2)) == (1.0, math.inf, 1.5)

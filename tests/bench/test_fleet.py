@@ -1,4 +1,4 @@
-"""The formula that docs/scale.md counts with, beside a play of what Alertmanager does."""
+"""The formula of docs/scale.md agrees with a simulation of Alertmanager."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.fleet import Costs, Fleet, Traffic, cores, in_flight, played, traffic
+from bench.fleet import Costs, Fleet, Traffic, cores, in_flight, simulated, traffic
 
 FLEETS = [
     pytest.param(Fleet(clusters=10, groups=10, group_size=10, changes=2), id="changes are rare"),
@@ -16,8 +16,8 @@ FLEETS = [
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
-def test_the_formula_agrees_with_the_play(fleet: Fleet) -> None:
-    by_formula, by_play = traffic(fleet), played(fleet, groups=40, days=20, rng=Random(7))
+def test_the_formula_agrees_with_the_simulation(fleet: Fleet) -> None:
+    by_formula, by_play = traffic(fleet), simulated(fleet, groups=40, days=20, rng=Random(7))
     assert by_play.webhooks == pytest.approx(by_formula.webhooks, rel=0.05)
     assert by_play.alerts == pytest.approx(by_formula.alerts, rel=0.05)
     assert by_play.news == pytest.approx(by_formula.news, rel=0.05)
@@ -40,5 +40,5 @@ def test_cores_add_up_webhooks_repeats_and_news() -> None:
     assert cores(load, Costs(webhook=0.001, repeat=0.0001, news=0.01)) == pytest.approx(0.01 + 0.008 + 0.2)
 
 
-def test_reports_under_way_follow_from_rate_and_latency() -> None:
+def test_reports_in_flight_are_rate_times_latency() -> None:
     assert in_flight(640, 0.1) == pytest.approx(64)

@@ -1,4 +1,4 @@
-"""The large backlogs of the benchmark hold what as many webhooks would have left."""
+"""The benchmark's large stores have the reports that as many webhooks would leave."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ async def _seed(url: str) -> None:
 
 
 async def _all_claims(url: str) -> list[Claim]:
-    """Everything that is due, after a look at the counts."""
+    """Check the counts, then claim every report."""
     store = await _opened(url)
     try:
         counts = (await store.counts())["default"]
         assert (counts.pending, counts.open_alarms) == (TIMES * multiply.SEED, TIMES * multiply.SEED)
-        found: list[Claim] = []
+        every: list[Claim] = []
         while claims := (await store.claim("default", 500)).claims:
-            found += claims
-        return found
+            every += claims
+        return every
     finally:
         await store.close()
 
 
 def _sound(claims: list[Claim]) -> bool:
-    """Each report of an alarm of its own, with the alert it came from."""
+    """Every alarm has one report, with its alert."""
     names = {claim.report.fingerprint for claim in claims}
     seqs = {claim.report.seq for claim in claims}
     whole = all(claim.report.raw.startswith(b'{"alert":') for claim in claims)
     return len(names) == len(seqs) == len(claims) == TIMES * multiply.SEED and whole
 
 
-async def test_a_sqlite_store_of_many_is_a_store(tmp_path: Path) -> None:
+async def test_every_report_of_a_multiplied_sqlite_store_can_be_claimed(tmp_path: Path) -> None:
     path = tmp_path / "adapter.db"
     await _seed(f"sqlite:{path}")
     multiply.sqlite(path, TIMES * multiply.SEED)
     assert _sound(await _all_claims(f"sqlite:{path}"))
 
 
-async def test_a_postgresql_store_of_many_is_a_store() -> None:
+async def test_every_report_of_a_multiplied_postgresql_store_can_be_claimed() -> None:
     needs("initdb")
     place = programs()
     assert place is not None
@@ -76,6 +76,6 @@ async def test_a_postgresql_store_of_many_is_a_store() -> None:
         assert _sound(await _all_claims(dsn))
 
 
-def test_a_statement_changes_what_it_is_told_to_and_copies_the_rest() -> None:
-    made = multiply.insertion("report", ["seq", "raw"], {"seq": "seq + n"}, "numbers")
-    assert made == "INSERT INTO report (seq, raw) SELECT seq + n, raw FROM report t, numbers"
+def test_a_statement_changes_the_given_columns_and_copies_the_others() -> None:
+    statement = multiply.insertion("report", ["seq", "raw"], {"seq": "seq + n"}, "numbers")
+    assert statement == "INSERT INTO report (seq, raw) SELECT seq + n, raw FROM report t, numbers"

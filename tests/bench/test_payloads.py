@@ -21,8 +21,8 @@ def test_a_webhook_is_firing_while_one_alert_of_it_is() -> None:
     assert b'"status":"resolved","alerts"' in webhook([gone])
 
 
-def test_a_day_of_resends_holds_exactly_the_news_it_says() -> None:
-    """Judged by the table of an alarm's life, with each flush sent by two Alertmanagers."""
+def test_a_day_of_resends_has_exactly_the_changes_it_counts() -> None:
+    """Counted by the lifecycle, with each flush sent by two Alertmanagers."""
     known: dict[str, Alarm | None] = {}
     policy = Policy(refresh_interval=0, id_per_episode=False)
     for body, news in day_of_resends(group=5, flushes=10):

@@ -23,13 +23,13 @@ def test_a_body_without_an_alarm_id_counts_as_the_empty_one() -> None:
 
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(min_value=1, max_value=40))
 def test_requests_are_cut_apart_wherever_the_network_splits_them(bodies: list[bytes], step: int) -> None:
-    stream, buffer, found = b"".join(post(body) for body in bodies), b"", []
+    stream, buffer, received = b"".join(post(body) for body in bodies), b"", []
     for start in range(0, len(stream), step):
         buffer += stream[start : start + step]
         while (request := cut(buffer)) is not None:
-            found.append(request[1])
+            received.append(request[1])
             buffer = request[2]
-    assert found == bodies
+    assert received == bodies
     assert buffer == b""
 
 
@@ -40,9 +40,9 @@ async def test_the_sink_counts_each_alarm_once_and_every_request() -> None:
     try:
         await _until_up(sink)
         bodies = [json.dumps({"alarmId": name}).encode() for name in ("a", "b", "a", "c", "a")]
-        driven = await drive(port, bodies, connections=2)
+        load = await drive(port, bodies, connections=2)
         stats = await sink.wait(3, patience=10)
-        assert (stats["requests"], stats["distinct"], len(driven.latencies)) == (5, 3, 5)
+        assert (stats["requests"], stats["distinct"], len(load.latencies)) == (5, 3, 5)
         assert await sink.arrivals() == sorted(await sink.arrivals())
         await sink.reset()
         assert (await sink.stats())["requests"] == 0

@@ -1,4 +1,4 @@
-# Two stages: the first resolves the hash-locked requirements and builds the wheel, the second holds nothing but what runs.
+# Two stages: the first installs the hash-locked requirements and builds the wheel, the second has only what runs.
 # ARG BASE may be any image with Python 3.11 or newer as python3, the same in both stages.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -7,7 +7,7 @@ WORKDIR /src
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN ["python3", "-m", "venv", "/build"]
 RUN ["/build/bin/pip", "install", "--no-cache-dir", "--require-hashes", "-r", "requirements/build.txt"]
-# Without pip: what runs has no use for an installer.
+# Without pip, which the service does not need.
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/coc-adapter"]
 RUN ["/build/bin/pip", "--python", "/opt/coc-adapter/bin/python3", "install", "--no-cache-dir", "--only-binary=:all:", "--require-hashes", "-r", "requirements/run.txt"]
 COPY pyproject.toml README.md LICENSE ./

@@ -1,4 +1,4 @@
-# The list of what a developer can do. Needs python3.11+, venv and make; everything else is installed into .venv.
+# The commands of a developer. Needs python3.11+, venv and make; everything else is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
@@ -21,11 +21,11 @@ check: .venv/test.stamp ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/test.stamp ## rewrite the sources in the house format
+format: .venv/test.stamp ## format the sources and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: .venv/build.stamp ## resolve requirements/*.in anew, hash-locked, no host names
+lock: .venv/build.stamp ## resolve requirements/*.in again, locked by hash, without host names
 	$(COMPILE) $(LOCK_ARGS) requirements/build.in -o requirements/build.txt
 	$(COMPILE) $(LOCK_ARGS) requirements/run.in -o requirements/run.txt
 	$(COMPILE) $(LOCK_ARGS) requirements/test.in -o requirements/test.txt
@@ -33,13 +33,13 @@ lock: .venv/build.stamp ## resolve requirements/*.in anew, hash-locked, no host 
 faults: .venv/test.stamp ## the fault catalogue in full counts: ONLY=7 for one row
 	$(BIN)/python -m tests.faults
 
-bench: .venv/run.stamp ## measure beside the goals: ONLY=B3 for one, WRITE=1 to put the table into docs/performance.md
+bench: .venv/run.stamp ## measure speed and memory: ONLY=B3 for one case, WRITE=1 to write the table into docs/performance.md
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write) $(BENCH_ARGS)
 
-audit: .venv/test.stamp ## known vulnerabilities in what the service runs on; AUDIT_STRICT=1 fails where nobody could tell
+audit: .venv/test.stamp ## known vulnerabilities of the dependencies; AUDIT_STRICT=1 fails if some could not be looked up
 	$(BIN)/python .ci/audit.py requirements/run.txt
 
-sbom: .venv/test.stamp ## what the service is made of, as CycloneDX JSON on standard output
+sbom: .venv/test.stamp ## the bill of materials, as CycloneDX JSON on standard output
 	@$(BIN)/python .ci/sbom.py requirements/run.txt
 
 clean: ## remove the environment

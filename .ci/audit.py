@@ -1,8 +1,8 @@
-"""Known vulnerabilities in what the service runs on: pip-audit over the lock, read honestly.
+"""Runs pip-audit over the lock file: known vulnerabilities of the dependencies.
 
-pip-audit calls it a success when it could not look a single package up, as behind a mirror without advisories. This
-tells the two apart: exit 0 when nothing is known against any package or nothing could be looked up (and says which),
-1 when something is known, 2 with AUDIT_STRICT=1 when anything could not be looked up.
+pip-audit succeeds also when it could look no package up, for example behind a mirror without advisories. This prints
+how many packages it looked up. Exit code 1: there are vulnerabilities. 2, with AUDIT_STRICT=1: a package could not be
+looked up. 0: otherwise.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ def main(lock: str) -> int:
         str(Path(sys.executable).with_name("pip-audit")), "--require-hashes", "--disable-pip", "--requirement", lock,
         "--progress-spinner", "off", "--timeout", "10", "--format", "json",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        reason = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1]
         print(f"not audited: {reason}")
         return _unknown(1)
     return verdict(packages)
 
 
 def verdict(packages: list[dict[str, Any]]) -> int:
-    """The exit code for pip-audit's list of packages, said in words too."""
+    """Print pip-audit's result; return the exit code."""
     unknown = [package for package in packages if "skip_reason" in package]
     known = [(package, flaw) for package in packages for flaw in package.get("vulns", ())]
     for package, flaw in known:

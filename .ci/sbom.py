@@ -1,4 +1,4 @@
-"""The bill of materials of the service as CycloneDX JSON, made from the lock alone: offline, and the same each time."""
+"""Prints the bill of materials of the service as CycloneDX JSON, from the lock file alone: offline and reproducible."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def document(lock: str, project: dict[str, Any]) -> dict[str, Any]:
     components: list[dict[str, Any]] = []
     wanted_by: dict[str, set[str]] = {}
     for block in blocks:
-        if found := _PACKAGE.match(block):
-            name, version = found.groups()
+        if match := _PACKAGE.match(block):
+            name, version = match.groups()
             components.append(
                 {
                     "type": "library",
@@ -28,7 +28,7 @@ def document(lock: str, project: dict[str, Any]) -> dict[str, Any]:
                     "name": name,
                     "version": version,
                     "purl": f"pkg:pypi/{name}@{version}",
-                    # Each is an archive of this release that the lock accepts.
+                    # One for each archive of this release in the lock.
                     "hashes": [{"alg": "SHA-256", "content": content} for content in sorted(_HASH.findall(block))],
                 }
             )
@@ -58,7 +58,7 @@ def document(lock: str, project: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wanted_by(block: str) -> set[str]:
-    """The packages that brought this one; an empty name stands for the service itself."""
+    """The packages that require this one; an empty name is the service itself."""
     comments = re.findall(r"^    # (.*)$", block, re.MULTILINE)
     words = {comment.removeprefix("via").strip() for comment in comments} - {""}
     return {"" if word.startswith("-r ") else word for word in words}

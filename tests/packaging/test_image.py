@@ -1,7 +1,7 @@
-"""The container image: what the Dockerfile says, and what comes out when a real builder builds it.
+"""The Dockerfile, and the image that Debian's buildah builds from it.
 
-No registry is asked for a base: Debian's debootstrap makes a stand-in with Python, `ARG BASE` takes it, and Debian's
-buildah builds. The image then runs as the numeric user on a file system mounted read-only, as the chart runs it.
+The base image is made by Debian's debootstrap, without a registry. The image runs as its numeric user on a read-only
+file system, as in the chart.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STAGES = [index for index, line in enumerate(_LINES) if line.startswith("FROM "
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-# what it says ------------------------------------------------------------------------------------------------------
+# The Dockerfile ------------------------------------------------------------------------------------------------------
 
 
 def _instructions(name: str, *, final: bool = False) -> list[str]:
@@ -37,7 +37,7 @@ def _instructions(name: str, *, final: bool = False) -> list[str]:
     return [line.removeprefix(name).strip() for line in lines if line.startswith(f"{name} ")]
 
 
-def test_both_stages_stand_on_the_base_one_may_choose() -> None:
+def test_both_stages_use_the_base_of_the_build_argument() -> None:
     assert _LINES[0].startswith("ARG BASE=")
     assert [line.split()[1] for line in _LINES if line.startswith("FROM ")] == ["${BASE}", "${BASE}"]
 
@@ -57,16 +57,14 @@ def test_every_download_is_locked_by_hash() -> None:
     assert not _instructions("ADD"), "ADD can fetch"
 
 
-def test_the_final_stage_only_copies_what_the_first_built() -> None:
+def test_the_final_stage_only_copies_from_the_first() -> None:
     assert not _instructions("RUN", final=True)
     assert all(copy.startswith("--from=build ") for copy in _instructions("COPY", final=True))
-    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", _instructions("USER", final=True)[0]), (
-        "Kubernetes can judge a number only"
-    )
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", _instructions("USER", final=True)[0]), "runAsNonRoot needs a numeric user"
     assert json.loads(_instructions("ENTRYPOINT")[0]) == ["coc-adapter"]
 
 
-def test_the_label_carries_the_packages_version() -> None:
+def test_the_labels_have_the_version_and_description_of_the_package() -> None:
     assert f"VERSION={_PROJECT['version']}" in _instructions("ARG", final=True)
     labels = dict(word.split("=", 1) for word in shlex.split(_instructions("LABEL")[0]))
     assert labels["org.opencontainers.image.version"] == "${VERSION}"
@@ -75,15 +73,15 @@ def test_the_label_carries_the_packages_version() -> None:
     assert labels["org.opencontainers.image.licenses"] == _PROJECT["license"]
 
 
-def test_the_build_context_holds_what_is_copied_and_nothing_else() -> None:
+def test_the_build_context_has_exactly_what_is_copied() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
-    let_in = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    included = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     copied = {source for copy in _instructions("COPY") if "--from" not in copy for source in copy.split()[:-1]}
-    assert let_in == copied
+    assert included == copied
 
 
-# what comes out ----------------------------------------------------------------------------------------------------
+# The image ----------------------------------------------------------------------------------------------------
 
 # Mounts the image read-only, with a /tmp to write to, and runs a command in it as its user, without new privileges.
 _CONTAINED = """
@@ -100,7 +98,7 @@ exec setpriv --no-new-privs chroot --userspec="$user" "$root" env -i HOME=/tmp "
 
 
 class Image:
-    """A built image, unpacked; `run` runs one command in it."""
+    """A built and mounted image; `run` runs one command in it."""
 
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
         self.root = root
@@ -129,16 +127,16 @@ class _Buildah:
 
 
 def _pip_settings() -> tuple[str, list[str]]:
-    """This machine's way to its package index, for the build's own pip: a pip.conf and the volumes it needs."""
+    """A pip.conf with this machine's package index for the build, and the volumes it needs."""
     done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=60)
-    found = dict(re.findall(r"^(?:global|user|site|:env:)\.([a-z-]+)='(.*)'$", done.stdout, re.MULTILINE))
-    kept = {key: found[key] for key in ("index-url", "cert", "proxy", "trusted-host") if key in found}
+    settings = dict(re.findall(r"^(?:global|user|site|:env:)\.([a-z-]+)='(.*)'$", done.stdout, re.MULTILINE))
+    kept = {key: settings[key] for key in ("index-url", "cert", "proxy", "trusted-host") if key in settings}
     volumes = [f"--volume={(folder := Path(kept['cert']).parent)}:{folder}:ro"] if "cert" in kept else []
     return "\n".join(["[global]", *(f"{key} = {value}" for key, value in kept.items())]) + "\n", volumes
 
 
 def _base(buildah: _Buildah) -> str:
-    """A stand-in for the base image: Debian's smallest system with Python."""
+    """A base image: Debian's smallest system with Python."""
     container = buildah("from", "scratch")
     debootstrap: Sequence[str] = [
         needs("debootstrap"),
@@ -148,14 +146,14 @@ def _base(buildah: _Buildah) -> str:
     ]
     done = subprocess.run([*debootstrap, buildah("mount", container)], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        unavailable(f"debootstrap could not make the stand-in base: {done.stdout[-500:]}{done.stderr[-500:]}")
-    buildah("commit", "--rm", "--disable-compression", container, "stand-in-base")
-    return "localhost/stand-in-base"
+        unavailable(f"debootstrap failed: {done.stdout[-500:]}{done.stderr[-500:]}")
+    buildah("commit", "--rm", "--disable-compression", container, "base")
+    return "localhost/base"
 
 
 @contextmanager
 def _in_memory(folder: Path) -> Iterator[None]:
-    """The builder copies whole file systems about: memory is quicker, and gone at once. Without it the disk will do."""
+    """Mount a file system in memory, where the builder copies faster; without permission use the disk."""
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", str(folder)], check=False, timeout=60)
     try:
         yield
@@ -168,7 +166,7 @@ def _in_memory(folder: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     if os.geteuid() != 0:
-        unavailable("an image is built here by root: debootstrap and mounts need it")
+        unavailable("debootstrap and mounts need root")
     needs("buildah")
     needs("debootstrap")
     folder = tmp_path_factory.mktemp("image")
@@ -189,14 +187,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("image")]
 
 
-def test_the_demo_passes_as_a_numeric_user_on_a_read_only_root(image: Image) -> None:
+def test_the_demo_succeeds_as_a_numeric_user_on_a_read_only_root(image: Image) -> None:
     done = image.coc_adapter("demo", "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "exactly what was due" in done.stdout
 
 
-def test_the_root_is_read_only_and_the_user_is_nobody_special(image: Image) -> None:
-    """Proves that the test above ran under the conditions it names."""
+def test_the_root_is_read_only_and_the_user_has_no_capabilities(image: Image) -> None:
+    """The test above ran under these conditions."""
     script = """
 import errno, os
 for folder in ("/", "/etc", "/opt/coc-adapter", "/var/lib/coc-adapter"):
@@ -215,7 +213,7 @@ print(os.getuid(), os.getgid(), os.getgroups())
     assert (done.returncode, done.stdout.strip()) == (0, "10001 10001 []"), done.stderr
 
 
-def test_the_shipped_mappings_are_inside_and_pass_check(image: Image, tmp_path: Path) -> None:
+def test_the_built_in_mappings_are_in_the_image_and_pass_check(image: Image, tmp_path: Path) -> None:
     shipped = {path.name for path in (ROOT / "mappings").glob("*.yaml")}
     script = "import adapter.mapping as m; print(*(p.name for p in m.shipped().glob('*.yaml')))"
     done = image.run("python3", "-c", script)
@@ -227,7 +225,7 @@ def test_the_shipped_mappings_are_inside_and_pass_check(image: Image, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_image_says_who_runs_it_and_what_it_is(image: Image) -> None:
+def test_the_image_has_user_entrypoint_and_version(image: Image) -> None:
     assert image.config["User"] == "10001:10001"
     assert image.config["Entrypoint"] == ["coc-adapter"]
     assert image.config["Cmd"][0] == "serve"
@@ -239,7 +237,7 @@ def test_the_image_says_who_runs_it_and_what_it_is(image: Image) -> None:
     assert (data.st_uid, data.st_gid) == (10001, 10001)
 
 
-def test_nothing_is_left_of_the_build(image: Image) -> None:
+def test_the_image_has_nothing_of_the_build(image: Image) -> None:
     home = image.root / "opt/coc-adapter"
     packages = {path.name.split("-")[0].lower() for path in home.glob("lib/*/site-packages/*.dist-info")}
     assert {"aiohttp", "asyncpg", "coc_adapter"} <= packages
@@ -250,7 +248,7 @@ def test_nothing_is_left_of_the_build(image: Image) -> None:
     assert not text
 
 
-def test_what_runs_is_owned_by_root_and_writable_by_nobody_else(image: Image) -> None:
+def test_only_root_can_write_to_the_installed_files(image: Image) -> None:
     for path in (image.root / "opt/coc-adapter").rglob("*"):
         status = path.lstat()
         assert status.st_uid == 0, path

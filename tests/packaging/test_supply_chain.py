@@ -1,4 +1,4 @@
-"""The bill of materials and the audit: what they list, and what they make of answers they did not get."""
+"""The bill of materials lists every locked package; the audit reports what it could not look up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sbom() -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def test_the_bill_of_materials_is_cyclonedx_and_the_same_each_time() -> None:
+def test_the_bill_of_materials_is_valid_cyclonedx_and_reproducible() -> None:
     text = sbom()
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
     assert sbom() == text
@@ -38,15 +38,15 @@ def test_it_lists_every_locked_package_with_its_archives() -> None:
     assert hashes == LOCK.read_text().count("--hash=sha256:")
 
 
-def test_the_service_depends_on_what_its_project_file_says() -> None:
+def test_the_service_depends_on_the_packages_of_its_project_file() -> None:
     document = json.loads(sbom())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]
-    names = {re.split(r"[^\w.-]", item)[0].lower() for item in asked}
+    required = project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]
+    names = {re.split(r"[^\w.-]", item)[0].lower() for item in required}
     service, *others = document["dependencies"]
     assert set(service["dependsOn"]) == names
-    brought = {name for other in others for name in other["dependsOn"]}
-    assert {part["name"] for part in document["components"]} == names | brought
+    indirect = {name for other in others for name in other["dependsOn"]}
+    assert {part["name"] for part in document["components"]} == names | indirect
 
 
 def verdict(packages: list[dict[str, Any]]) -> int:
@@ -63,7 +63,7 @@ UNKNOWN = {"name": "c", "skip_reason": "not found"}
     ("packages", "lenient", "strict"),
     [([FINE], 0, 0), ([FINE, FLAWED], 1, 1), ([FINE, UNKNOWN], 0, 2), ([FLAWED, UNKNOWN], 1, 1), ([UNKNOWN], 0, 2)],
 )
-def test_the_audit_fails_on_what_is_known_and_says_what_it_could_not_tell(
+def test_the_audit_fails_on_vulnerabilities_and_counts_packages_it_could_not_look_up(
     packages: list[dict[str, Any]],
     lenient: int,
     strict: int,
@@ -72,8 +72,8 @@ def test_the_audit_fails_on_what_is_known_and_says_what_it_could_not_tell(
 ) -> None:
     monkeypatch.delenv("AUDIT_STRICT", raising=False)
     assert verdict(packages) == lenient
-    said = capsys.readouterr().out
-    assert ("GHSA-1, fixed in 3" in said) == (FLAWED in packages)
-    assert f"{packages.count(UNKNOWN)} packages could not be looked up" in said
+    output = capsys.readouterr().out
+    assert ("GHSA-1, fixed in 3" in output) == (FLAWED in packages)
+    assert f"{packages.count(UNKNOWN)} packages could not be looked up" in output
     monkeypatch.setenv("AUDIT_STRICT", "1")
     assert verdict(packages) == strict

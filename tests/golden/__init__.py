@@ -1,5 +1,5 @@
-"""Golden tests: everything a user, a scrape or a script sees of the product, compared with what was recorded.
+"""Golden tests: compare all output for users, scrapes and scripts with recorded files.
 
-They reach the product only by its command line, HTTP and files. `UPDATE_GOLDEN=1 pytest tests/golden` rewrites
+They use the product only by its command line, HTTP and files. `UPDATE_GOLDEN=1 pytest tests/golden` rewrites
 `recorded/`; the git diff is the review.
 """

@@ -1,4 +1,4 @@
-"""One request and its answer, written down as `curl -v` shows them."""
+"""One request and its answer as text, in the form of `curl -v`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from yarl import URL
 
 from tests.golden.normal import Rule, rule
 
-# When the answer was made.
+# The time of the answer.
 DATE = rule(r"^(< Date:) .*$", r"\1 DATE")
-# How long a body is that has words in it which stand for something else.
+# The length of a body in which placeholders replace text.
 LENGTH = rule(r"^(< Content-Length:) \d+$", r"\1 N")
 
 
@@ -28,9 +28,9 @@ async def exchange(
     rules: tuple[Rule, ...] = (),
     pretty: bool = False,
 ) -> str:
-    """Send `METHOD /path` and write down both sides.
+    """Send `METHOD /path`; return request and answer as text.
 
-    `rules` are put to the answer's body, and its length is then left out. `pretty`: JSON on many lines.
+    `rules` are applied to the answer's body; its length is then replaced too. `pretty`: JSON on many lines.
     """
     method, _, path = request.partition(" ")
     given = {"Content-Type": "application/json"} | dict(headers or {}) if body else dict(headers or {})
@@ -38,15 +38,15 @@ async def exchange(
     async with http.request(method, url, data=body or None, headers=given, allow_redirects=False) as answer:
         text = await answer.text()
         heads = "".join(sorted(f"< {name.decode()}: {value.decode()}\n" for name, value in answer.raw_headers))
-        told = f"< {answer.status} {answer.reason}\n{heads}"
+        response = f"< {answer.status} {answer.reason}\n{heads}"
     if pretty:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
     for one in rules:
         text = one.on(text)
-    told = LENGTH.on(told) if rules else told
-    asked = f"> {request}\n" + "".join(f"> {name}: {value}\n" for name, value in given.items())
+    response = LENGTH.on(response) if rules else response
+    request_lines = f"> {request}\n" + "".join(f"> {name}: {value}\n" for name, value in given.items())
     sent = f"{_shown(body)}\n" if body else ""
-    return DATE.on(f"{asked}{sent}{told}{text}{'' if text.endswith(chr(10)) or not text else chr(10)}")
+    return DATE.on(f"{request_lines}{sent}{response}{text}{'' if text.endswith(chr(10)) or not text else chr(10)}")
 
 
 def _shown(body: bytes) -> str:
@@ -54,13 +54,13 @@ def _shown(body: bytes) -> str:
 
 
 def raw(answer: bytes) -> str:
-    """An answer as it came, but for when."""
+    """An unchanged answer, except for its date."""
     return rule(r"^(Date:) .*$", r"\1 DATE").on(answer.decode().replace("\r\n", "\n"))
 
 
 @asynccontextmanager
 async def unfinished(port: int, path: str) -> AsyncIterator[asyncio.StreamReader]:
-    """A POST that is being handled and whose body stays away; the client hangs up at the end."""
+    """A POST in progress whose body does not arrive; the client disconnects at the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""What differs from run to run, named, and the word that stands for it in what is recorded."""
+"""Rules that replace text which differs between runs by placeholders."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def rule(pattern: str, shown: str) -> Rule:
     return Rule(re.compile(pattern, re.MULTILINE), shown)
 
 
-# The release, wherever it is written out: help, page of links, API documents.
+# The version of the release.
 VERSION = rule(rf"\b{re.escape(_VERSION)}\b", "VERSION")
 
-# The digest of the mappings in force: it changes with each edit of a shipped mapping. As long as what it stands for.
+# The digest of the mappings in force, which changes with each edit of a built-in mapping. The length is the same.
 REVISION = rule(r"([rR]evision\W{1,6})[0-9a-f]{12}\b", r"\1REVISION....")
 
 
 def place(folder: Path, shown: str) -> Rule:
-    """A folder that each run or each machine has somewhere else."""
+    """A folder whose path differs between runs or machines."""
     return rule(re.escape(str(folder)), shown)
 
 
-# The folder of the sources, where the shipped mappings are when nothing is installed.
+# The folder of the sources, which has the built-in mappings.
 SOURCES = place(REPOSITORY, "SOURCES")
 
-# When something happened, RFC 3339 in UTC to the millisecond, or in words to the second: as long as the time itself,
-# so that tables keep their shape. What alerts say of themselves (`ALERTS_BEGAN` and later that year) stays.
+# Times of events, RFC 3339 in UTC with milliseconds, or for people with seconds. The length is the same, so that tables
+# keep their widths. The times of alerts (`ALERTS_BEGAN` and later that year) are not replaced.
 ALERTS_BEGAN = "2024-02-03T04:05:06Z"
 MOMENT = rule(r"\b20(?!24)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "YYYY-MM-DDThh:mm:ss.mmmZ")
 MOMENT_IN_WORDS = rule(r"\b20(?!24)\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", "YYYY-MM-DD hh:mm:ss UTC")
 
-# Ports of listeners and of the sandbox are the system's choice; those that the product itself names stay.
+# Ports that the system chose. The product's default ports are not replaced.
 PORTS = rule(r"(127\.0\.0\.1:|\[::1\]:|\bport=|\"port\":)(?!987[678]\b)[1-9]\d{3,4}\b", r"\1PORT")

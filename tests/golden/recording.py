@@ -1,4 +1,4 @@
-"""Compares a text with the recorded one, or records it anew."""
+"""Compares a text with the recorded one, or records it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def same(name: str, text: str) -> None:
     recorded = path.read_text(encoding="utf-8")
     if text != recorded:
         lines = list(difflib.unified_diff(recorded.splitlines(), text.splitlines(), "recorded", "now", lineterm=""))
-        told = "\n".join(lines[:_MOST_LINES]) or "only the ends of lines differ"
+        shown = "\n".join(lines[:_MOST_LINES]) or "only the ends of lines differ"
         pytest.fail(
-            f"{name} differs; UPDATE_GOLDEN=1 pytest tests/golden rewrites it for review\n{told}", pytrace=False
+            f"{name} differs; UPDATE_GOLDEN=1 pytest tests/golden rewrites it for review\n{shown}", pytrace=False
         )

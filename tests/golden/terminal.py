@@ -1,4 +1,4 @@
-"""Commands run as a user runs them, `python -m adapter`, and written down as a terminal shows them."""
+"""Runs `python -m adapter` commands and returns their output as a terminal shows it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.stage import REPOSITORY
 
 WIDTH = 100  # columns of the terminal
 ON_PYTHON_3_11 = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="argparse words its help and complaints anew in each version of Python"
+    sys.version_info[:2] != (3, 11), reason="argparse changes its help and errors between versions of Python"
 )
 
 
 class Ran(NamedTuple):
-    """One command that has ended."""
+    """A command that has ended."""
 
     words: tuple[str, ...]
     out: str
@@ -32,19 +32,19 @@ class Ran(NamedTuple):
     code: int
 
     def text(self, *rules: Rule) -> str:
-        """The command, its output, its complaints behind `2> `, and its exit code."""
-        complaints = "".join(f"2> {line}".rstrip() + "\n" for line in self.errors.splitlines())
+        """The command, its output, its error output after `2> `, and its exit code."""
+        errors = "".join(f"2> {line}".rstrip() + "\n" for line in self.errors.splitlines())
         command = " ".join(["$ coc-adapter", *map(_quoted, self.words)])
-        shown = f"{command}\n{self.out}{complaints}exit {self.code}\n"
+        shown = f"{command}\n{self.out}{errors}exit {self.code}\n"
         for one in rules:
             shown = one.on(shown)
         return shown
 
 
 def run(*words: str, folder: Path = REPOSITORY, standard_input: bytes = b"") -> Ran:
-    """Run one command in `folder` until it ends, inside this process: that takes milliseconds instead of half a second.
+    """Run one command in `folder` in this process, which takes milliseconds instead of half a second.
 
-    Not for `serve`, `demo` and `sandbox`, which set up logging for the process that they run in.
+    Not for `serve`, `demo` and `sandbox`, which set up logging for the whole process.
     """
     out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
@@ -60,13 +60,13 @@ def run(*words: str, folder: Path = REPOSITORY, standard_input: bytes = b"") -> 
     return Ran(words, _written(out), _written(errors), code if isinstance(code, int) else int(code is not None))
 
 
-async def run_beside(*words: str) -> Ran:
-    """The same while this process serves something to it."""
+async def run_in_thread(*words: str) -> Ran:
+    """The same in a thread, for commands that call a server in this process."""
     return await asyncio.to_thread(run, *words)
 
 
 def run_apart(*words: str, folder: Path = REPOSITORY) -> Ran:
-    """The same in a process of its own."""
+    """Run one command in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     ended = subprocess.run(
         [sys.executable, "-m", "adapter", *words],

@@ -1,4 +1,4 @@
-"""What `test` prints, and writes for a build server, of mapping unit tests that pass and that fail."""
+"""The output of `test` for mapping unit tests that pass and that fail, also as JUnit XML."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ tests:
 """
 
 
-def test_the_shipped_cases_are_told_as_recorded() -> None:
+def test_the_built_in_cases_are_printed_as_recorded() -> None:
     same("cases_shipped.txt", run("test").text(SOURCES))
 
 
-def test_failing_cases_are_told_and_written_for_a_build_server_as_recorded(tmp_path: Path) -> None:
+def test_failing_cases_are_printed_and_written_as_junit_as_recorded(tmp_path: Path) -> None:
     (tmp_path / "cases.yaml").write_text(FAILING)
-    told = run("test", "--junit=junit.xml", "cases.yaml", folder=tmp_path)
-    same("cases_failing.txt", told.text(SOURCES, place(tmp_path, "FOLDER")))
+    outputs = run("test", "--junit=junit.xml", "cases.yaml", folder=tmp_path)
+    same("cases_failing.txt", outputs.text(SOURCES, place(tmp_path, "FOLDER")))
     same("cases_failing_junit.xml", (tmp_path / "junit.xml").read_text() + "\n")
 
 
-def test_cases_that_cannot_be_read_are_told_as_recorded(tmp_path: Path) -> None:
+def test_cases_that_cannot_be_read_are_printed_as_recorded(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(BROKEN)
     (tmp_path / "none").mkdir()
-    told = [
+    outputs = [
         run("test", "broken.yaml", folder=tmp_path),
         run("test", "missing.yaml", folder=tmp_path),
         run("test", "--mappings=none", folder=tmp_path),
     ]
-    same("cases_refusals.txt", "\n".join(ran.text(SOURCES, place(tmp_path, "FOLDER")) for ran in told))
+    same("cases_refusals.txt", "\n".join(ran.text(SOURCES, place(tmp_path, "FOLDER")) for ran in outputs))

@@ -1,4 +1,4 @@
-"""What `check` prints of good and bad files, carets included."""
+"""The output of `check` for valid and wrong files, with carets."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ integrations:
 
 
 def written(folder: Path, mappings: str = "") -> Path:
-    """A folder with a good adapter.yml, which names the mappings if any."""
+    """A folder with a valid adapter.yml, which names the mappings if any."""
     folder.mkdir(exist_ok=True)
     (folder / "adapter.yml").write_text(f"mappings: {mappings}\n{GOOD}" if mappings else GOOD)
     return folder
 
 
 def checked(folder: Path) -> str:
-    """What `check` says of the adapter.yml in `folder`."""
+    """The output of `check` for the adapter.yml in `folder`."""
     return run("check", folder=folder).text(place(folder.resolve(), "FOLDER"), SOURCES)
 
 
-def test_every_bad_config_is_told_as_recorded() -> None:
+def test_every_bad_config_is_reported_as_recorded() -> None:
     assert len(CONFIGS) > 20
-    told = [run("check", f"--config.file=tests/data/bad_configs/{path.name}").text(SOURCES) for path in CONFIGS]
-    same("check_bad_configs.txt", "\n".join(told))
+    outputs = [run("check", f"--config.file=tests/data/bad_configs/{path.name}").text(SOURCES) for path in CONFIGS]
+    same("check_bad_configs.txt", "\n".join(outputs))
 
 
-def test_every_bad_mapping_is_told_as_recorded(tmp_path: Path) -> None:
+def test_every_bad_mapping_is_reported_as_recorded(tmp_path: Path) -> None:
     assert len(MAPPINGS) > 80
-    told = []
+    outputs = []
     for path in MAPPINGS:
         folder = written(tmp_path / path.stem, "mappings")
         (folder / "mappings").mkdir()
         shutil.copy(path, folder / "mappings")
-        told.append(f"# {path.name}\n{checked(folder)}")
-    same("check_bad_mappings.txt", "\n".join(told))
+        outputs.append(f"# {path.name}\n{checked(folder)}")
+    same("check_bad_mappings.txt", "\n".join(outputs))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_whole_configuration_is_checked_as_recorded(
     same(f"check_{name}.txt", checked(folder))
 
 
-def test_a_bad_config_beside_bad_mappings_is_told_as_recorded(tmp_path: Path) -> None:
+def test_a_bad_config_with_bad_mappings_is_reported_as_recorded(tmp_path: Path) -> None:
     folder = written(tmp_path / "both", "mappings")
     with (folder / "adapter.yml").open("a") as config:
         config.write("retention: {dead: soon}\nlimit: {backlog: 5}\n")
@@ -78,5 +78,5 @@ def test_a_bad_config_beside_bad_mappings_is_told_as_recorded(tmp_path: Path) ->
     same("check_config_and_mappings.txt", checked(folder))
 
 
-def test_a_missing_config_is_told_as_recorded(tmp_path: Path) -> None:
+def test_a_missing_config_is_reported_as_recorded(tmp_path: Path) -> None:
     same("check_no_config.txt", checked(tmp_path))

@@ -1,4 +1,4 @@
-"""What `demo --once` prints."""
+"""The output of `demo --once`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.golden.terminal import run_apart
 
 
 def ordered(text: str) -> str:
-    """The rows of the table in order of their text: alarms of their own overtake each other on the way to COC."""
+    """Sort the rows of the table, because different alarms may reach COC in any order."""
     lines = text.splitlines(keepends=True)
     first = next(number for number, line in enumerate(lines) if line.startswith("------")) + 1
     last = lines.index("\n", first)

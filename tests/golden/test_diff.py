@@ -1,4 +1,4 @@
-"""What `diff` prints of two sets of mappings."""
+"""The output of `diff` for two sets of mappings."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_two_sets_of_mappings_differ_as_recorded(tmp_path: Path) -> None:
     (new / "90-rest.yaml").write_text((old / "90-rest.yaml").read_text().replace("unmapped", "nobody"))
     payloads = [f"adapter/samples/{name}.json" for name in PAYLOADS]
     mappings = (f"--mappings={new}", "--against=mappings")
-    told = [
+    outputs = [
         run("diff", *mappings, *payloads),
         run("diff", "--mappings=mappings", "--against=mappings", *payloads),
         run("diff", f"--mappings={new}", f"--against={tmp_path}/missing", payloads[0]),
         run("diff", *mappings, "missing.json"),
         run("diff", *mappings, "README.md"),
     ]
-    same("diff.txt", "\n".join(ran.text(place(tmp_path, "FOLDER")) for ran in told))
+    same("diff.txt", "\n".join(ran.text(place(tmp_path, "FOLDER")) for ran in outputs))

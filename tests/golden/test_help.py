@@ -1,4 +1,4 @@
-"""The help of every command, as a terminal of 100 columns shows it."""
+"""The help of every command on a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.golden.terminal import ON_PYTHON_3_11, run
 
 
 def commands(*group: str) -> Iterator[tuple[str, ...]]:
-    """The group itself, then everything below it, found in the help of each."""
+    """The group itself, then all commands below it, by the help of each."""
     yield group
     listed = run(*group, "--help").out.partition("\n  COMMAND")[2]
     for name in re.findall(r"^    ([a-z][a-z-]*)\b", listed, re.MULTILINE):
@@ -20,10 +20,10 @@ def commands(*group: str) -> Iterator[tuple[str, ...]]:
 
 @ON_PYTHON_3_11
 def test_the_help_of_every_command_is_as_recorded() -> None:
-    found = list(commands())
-    assert len(found) > 15
-    same("help.txt", "\n".join(run(*command, "--help").text() for command in found))
+    every = list(commands())
+    assert len(every) > 15
+    same("help.txt", "\n".join(run(*command, "--help").text() for command in every))
 
 
-def test_the_version_is_told_on_one_line() -> None:
+def test_the_version_is_printed_on_one_line() -> None:
     same("version.txt", run("--version").text(VERSION))

@@ -1,4 +1,4 @@
-"""Who comes in at either listener, and what is answered to those who do not."""
+"""The answers of both listeners to requests with and without credentials."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ GUARDED = {
     "main": ("POST /webhook", "POST /webhook/nobody", "GET /metrics", "GET /", "GET /nowhere", "GET /-/ready"),
     "admin": ("GET /", "GET /metrics", "GET /api/v1/status", "POST /-/reload", "GET /nowhere", "GET /-/healthy"),
 }
-# Who comes in: a user everywhere, the token on webhooks alone.
+# Access: a user everywhere, the token on webhooks alone.
 LET_IN = (("main", "GET /-/ready", USER), ("main", "POST /webhook", USER), ("main", "POST /webhook", TOKEN),
           ("main", "GET /nowhere", USER), ("main", "GET /nowhere", TOKEN), ("admin", "GET /api/v1/alarms", USER),
           ("admin", "GET /api/v1/alarms", TOKEN))  # fmt: skip
 
 
-async def test_who_comes_in_and_who_does_not_is_answered_as_recorded(tmp_path: Path) -> None:
+async def test_requests_with_and_without_access_are_answered_as_recorded(tmp_path: Path) -> None:
     """A user in the web config, and a bearer token for webhooks."""
     web = tmp_path / "web.yml"
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
@@ -43,8 +43,8 @@ async def test_who_comes_in_and_who_does_not_is_answered_as_recorded(tmp_path: P
         asked = [(listener, request, NOBODY) for listener, requests in GUARDED.items() for request in requests]
         asked += [("main", "POST /webhook", wrong) for wrong in WRONG]
         asked += [("admin", "GET /api/v1/status", wrong) for wrong in WRONG]
-        told = [
+        outputs = [
             f"# {listener}\n{await exchange(http, urls[listener], request, b'', headers)}"
             for listener, request, headers in (*asked, *LET_IN)
         ]
-    same("http_access.txt", "\n".join(told))
+    same("http_access.txt", "\n".join(outputs))

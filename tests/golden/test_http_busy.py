@@ -1,4 +1,4 @@
-"""What is answered when there is too much to do, when a body is slow, and while the service ends."""
+"""The answers under overload, to a slow body, and during shutdown."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.stage import adapter, alert, until, webhook, write_config
 SMALL = webhook(alert("Small"))
 
 
-async def test_one_too_many_is_answered_as_recorded(tmp_path: Path) -> None:
-    """A full backlog, and too much in flight."""
+async def test_requests_over_a_limit_are_answered_as_recorded(tmp_path: Path) -> None:
+    """A full backlog, and too many requests in flight."""
     config = write_config(tmp_path, 9, "limits: {backlog: 1}\nwebhook: {max_in_flight: 1}\n")
-    told = []
+    outputs = []
     async with adapter(config) as service, aiohttp.ClientSession() as http:
         await exchange(http, service.admin_url, "POST /api/v1/integrations/default/pause")
         for name in ("Small", "Other", "Small"):
-            told.append(await exchange(http, service.url, "POST /webhook", webhook(alert(name))))
+            outputs.append(await exchange(http, service.url, "POST /webhook", webhook(alert(name))))
         async with unfinished(service.port, "/webhook"):
-            told.append(await exchange(http, service.url, "POST /webhook", SMALL))
+            outputs.append(await exchange(http, service.url, "POST /webhook", SMALL))
         for request in ("GET /nowhere", "GET /", "GET /-/ready"):
-            told.append(await exchange(http, service.url, request, rules=(VERSION,)))
-    same("http_too_many.txt", "\n".join(told))
+            outputs.append(await exchange(http, service.url, request, rules=(VERSION,)))
+    same("http_too_many.txt", "\n".join(outputs))
 
 
 async def test_a_slow_body_is_answered_as_recorded(tmp_path: Path) -> None:
@@ -37,14 +37,14 @@ async def test_a_slow_body_is_answered_as_recorded(tmp_path: Path) -> None:
     same("http_slow_body.txt", raw(answer))
 
 
-async def test_a_service_that_is_ending_answers_as_recorded(tmp_path: Path) -> None:
-    """A request that the admin listener is still busy with keeps the main one open."""
+async def test_a_service_that_shuts_down_answers_as_recorded(tmp_path: Path) -> None:
+    """A request in progress on the admin listener keeps the main one open."""
     async with adapter(write_config(tmp_path, 9)) as service, aiohttp.ClientSession() as http:
         async with unfinished(service.admin, "/api/v1/mappings/render"):
             service.process.send_signal(signal.SIGTERM)
             await until(lambda: "msg=stopping" in service.log_text, "the end begins")
-            told = [await exchange(http, service.url, "POST /webhook", SMALL)]
-            told += [await exchange(http, service.url, f"GET /-/{word}") for word in ("ready", "healthy")]
+            outputs = [await exchange(http, service.url, "POST /webhook", SMALL)]
+            outputs += [await exchange(http, service.url, f"GET /-/{word}") for word in ("ready", "healthy")]
         await until(lambda: service.process.poll() is not None, "the end")
     assert service.process.returncode == 0
-    same("http_ending.txt", "\n".join(told))
+    same("http_ending.txt", "\n".join(outputs))

@@ -1,4 +1,4 @@
-"""Requests that either listener refuses for what they ask: status, headers and body."""
+"""Requests that both listeners refuse: status, headers and body."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ADMIN: tuple[tuple[str, bytes, dict[str, str]], ...] = (
 )
 
 
-async def test_what_a_listener_refuses_is_answered_as_recorded(tmp_path: Path) -> None:
+async def test_refused_requests_are_answered_as_recorded(tmp_path: Path) -> None:
     more = "webhook: {max_body: 1KiB}\n"
     async with adapter(write_config(tmp_path, 9, more)) as service, aiohttp.ClientSession() as http:
         main = [await exchange(http, service.url, *one) for one in MAIN]
@@ -82,16 +82,16 @@ async def test_what_a_listener_refuses_is_answered_as_recorded(tmp_path: Path) -
 
 
 async def test_bytes_that_are_no_request_are_answered_as_recorded(tmp_path: Path) -> None:
-    told = []
+    outputs = []
     async with adapter(write_config(tmp_path, 9)) as service:
         for sent in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"GET /?" + b"x" * 9000):
-            told.append(f"# {sent[:40]!r}\n{await said(service.port, sent)}")
-            told.append(f"# {sent[:40]!r} to the admin listener\n{await said(service.admin, sent)}")
-    same("http_nonsense.txt", "\n".join(told))
+            outputs.append(f"# {sent[:40]!r}\n{await answer_to(service.port, sent)}")
+            outputs.append(f"# {sent[:40]!r} to the admin listener\n{await answer_to(service.admin, sent)}")
+    same("http_nonsense.txt", "\n".join(outputs))
 
 
-async def said(port: int, sent: bytes) -> str:
-    """What is answered to these bytes until the connection is closed."""
+async def answer_to(port: int, sent: bytes) -> str:
+    """The answer to these bytes until the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     answer = await reader.read()

@@ -1,4 +1,4 @@
-"""What `POST /-/reload` answers."""
+"""The answers of `POST /-/reload`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ async def test_a_refused_reload_and_one_that_needs_a_restart_answer_as_recorded(
     config = write_config(tmp_path, 9)
     sound, folder = config.read_text(), place(tmp_path, "FOLDER")
     async with adapter(config) as service, aiohttp.ClientSession() as http:
-        told = [await exchange(http, service.admin_url, "POST /-/reload", rules=(REVISION, folder))]
+        outputs = [await exchange(http, service.admin_url, "POST /-/reload", rules=(REVISION, folder))]
         for more in ("limit: {backlog: 5}\nretention: {dead: soon}\n", "limits: {backlog: 5}\n"):
             config.write_text(sound + more)
-            told.append(await exchange(http, service.admin_url, "POST /-/reload", rules=(REVISION, folder)))
-    same("http_reload.txt", "\n".join(told))
+            outputs.append(await exchange(http, service.admin_url, "POST /-/reload", rules=(REVISION, folder)))
+    same("http_reload.txt", "\n".join(outputs))

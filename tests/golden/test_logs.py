@@ -1,4 +1,4 @@
-"""The log of a real `serve` through one scripted run, line by line."""
+"""The log lines of `serve` in one scripted run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TOKEN = {"Authorization": "Bearer the-token-of-the-test"}
 MORE = """\
 webhook: {bearer_token: the-token-of-the-test, max_body: 64KiB}
 """
-# Time a failure has lasted, or something has taken.
+# How long a failure or an operation took.
 SECONDS = rule(r"\b(seconds=|\"seconds\":)[\d.e-]+", r"\1N")
-# The poll of every five seconds may tell of the same reload once more.
+# The check every five seconds may log the same reload again.
 TWICE = rule(r"^(ts=\S+ level=info component=\S+ msg=reloaded .*\n)\1+", r"\1")
-# Which module speaks is recorded apart, in log_components.txt, so that a move of code changes one file.
+# The component of each line is recorded in log_components.txt, so that a moved module changes one file.
 COMPONENT = rule(r"(\bcomponent=|\"component\":\")[\w.]+", r"\1C")
 
 
@@ -45,9 +45,9 @@ def normal(service: Adapter, folder: Path) -> str:
 
 
 def components(service: Adapter) -> str:
-    """Each kind of line with the component that says it."""
-    found = re.findall(r'\bcomponent=(\S+) msg=("[^"]*"|\S+)', service.log_text)
-    return "".join(sorted({f"{message}: {component}\n" for component, message in found}))
+    """Each message with its component."""
+    lines = re.findall(r'\bcomponent=(\S+) msg=("[^"]*"|\S+)', service.log_text)
+    return "".join(sorted({f"{message}: {component}\n" for component, message in lines}))
 
 
 async def test_a_scripted_run_logs_what_is_recorded(tmp_path: Path) -> None:
@@ -67,14 +67,14 @@ async def test_a_scripted_run_logs_what_is_recorded(tmp_path: Path) -> None:
         await post(url, a("Unlucky"), headers=TOKEN)
         await until(lambda: 'msg="COC answers again"' in service.log_text, "COC answers again")
         await settled(service)
-        # COC refuses the credentials, then takes them.
+        # COC refuses the credentials, then accepts them.
         await coc.fail({"status": 401})
         await post(url, a("Taken"), headers=TOKEN)
         await until(lambda: 'msg="integration paused"' in service.log_text, "a pause")
         await coc.fail()
         await resumed(service)
         await settled(service)
-        # What is not taken.
+        # Refused requests.
         assert (await post(url, b"no JSON", headers=TOKEN))[0] == 400
         assert (await post(url, webhook({"status": "firing"}), headers=TOKEN))[0] == 200
         assert (await post(url, webhook(truncatedAlerts=7), headers=TOKEN))[0] == 200
@@ -96,8 +96,8 @@ async def test_a_scripted_run_logs_what_is_recorded(tmp_path: Path) -> None:
     same("log_components.txt", components(service))
 
 
-async def test_json_lines_say_the_same_as_recorded(tmp_path: Path) -> None:
-    """Its start, one webhook and its end, with all that the level debug adds."""
+async def test_json_lines_are_as_recorded(tmp_path: Path) -> None:
+    """Start, one webhook and shutdown, at level debug."""
     async with sandbox() as coc:
         config = write_config(tmp_path, coc.port)
         async with adapter(config, "--log.format=json", "--log.level=debug") as service:

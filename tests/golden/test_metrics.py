@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the families, the exposition of a fresh start, and what a scripted run has counted."""
+"""The metrics: the families, the exposition after a fresh start, and the counts of a scripted run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.stage import Adapter, adapter, alert, fetch, post, sample, sandbox, w
 
 # Figures of the operating system and of the interpreter.
 PROCESS = rule(r"^((?:process|python)_\w+(?:\{generation=\"\d\"\})?) \S+$", r"\1 N")
-# The interpreter's own version.
+# The interpreter's version.
 INTERPRETER = rule(r'\b(implementation|major|minor|patchlevel|version|pythonversion)="[\dC][^"]*"', r'\1="X"')
 # When configuration and mappings were loaded.
 LOADED = rule(r"^(coc_adapter_config_last_reload_success_timestamp_seconds) \S+$", r"\1 N")
-# What the file system says of the store's files and of its own room.
-ROOM = rule(r"^(coc_adapter_store_(?:free_)?bytes) \S+$", r"\1 N")
-# Measured time, and how often the store has committed or a timer was sampled by the time of the scrape.
+# The size of the store's files and the free space of the file system.
+SPACE = rule(r"^(coc_adapter_store_(?:free_)?bytes) \S+$", r"\1 N")
+# Measured times, and how often the store committed or a timer was sampled before the scrape.
 MEASURED = rule(r"^(coc_adapter_(?:store_commit|event_loop_lag)_seconds_(?:bucket\{.*\}|sum|count)) \S+$", r"\1 N")
-START: tuple[Rule, ...] = (VERSION, REVISION, PROCESS, INTERPRETER, LOADED, ROOM, MEASURED)
+START: tuple[Rule, ...] = (VERSION, REVISION, PROCESS, INTERPRETER, LOADED, SPACE, MEASURED)
 
-# Sums of measured time.
+# Sums of measured times.
 SUM = rule(r"^(coc_adapter_\w+_seconds_sum) \S+$", r"\1 N")
-# Alarms that wait at the same time are rendered in one call.
+# Alarms that are pending at the same time are rendered in one call.
 BATCHES = rule(r"^(coc_adapter_mapping_render_seconds_count) \S+$", r"\1 N")
 AFTER: tuple[Rule, ...] = (*START, SUM, BATCHES)
 
@@ -47,9 +47,9 @@ def families(scrape: str) -> str:
 
 
 def counts(scrape: str) -> str:
-    """Every sample of ours that is not zero, without the buckets of measured time."""
-    found = normal(scrape, AFTER).splitlines()
-    lines = [line for line in found if line.startswith("coc_adapter_") and "_seconds_bucket{" not in line]
+    """Every sample of the adapter that is not zero, without the buckets of measured times."""
+    every = normal(scrape, AFTER).splitlines()
+    lines = [line for line in every if line.startswith("coc_adapter_") and "_seconds_bucket{" not in line]
     return "".join(f"{line}\n" for line in lines if line.rsplit(" ", 1)[1] != "0.0")
 
 
@@ -72,7 +72,7 @@ async def in_openmetrics(service: Adapter) -> str:
 
 
 async def test_a_scripted_run_counts_what_is_recorded(tmp_path: Path) -> None:
-    """Three kinds of report, every outcome that needs no fault in the store, and each way to be refused."""
+    """Three kinds of report, every outcome without a fault of the store, and each kind of refusal."""
     refused = alert("Refused", fingerprint="00000000000000aa", annotations={"description": "x" * 300})
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         await coc.fail({"status": 400, "alarm_id": "00000000000000aa"})

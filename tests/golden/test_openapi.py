@@ -1,4 +1,4 @@
-"""The document that describes the admin API."""
+"""The OpenAPI document of the admin API."""
 
 from __future__ import annotations
 

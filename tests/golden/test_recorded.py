@@ -1,4 +1,4 @@
-"""The recorded files and the tests that compare them belong together."""
+"""Every recorded file has a test, and every test its recorded file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `render` prints of the sample webhooks by the shipped mappings, and of what it cannot use."""
+"""The output of `render` for the sample webhooks with the built-in mappings, and for unusable input."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ rules:
 
 
 def path(name: str) -> str:
-    """A sample as a user in the folder of the sources names it."""
+    """The path of a sample, relative to the folder of the sources."""
     return f"adapter/samples/{name}.json"
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-def test_the_samples_become_what_is_recorded(output: str) -> None:
-    told = [run("render", f"--output={output}", path(name)).text(REVISION) for name in SAMPLES]
-    same(f"render_samples_{output}.txt", "\n".join(told))
+def test_the_samples_are_rendered_as_recorded(output: str) -> None:
+    outputs = [run("render", f"--output={output}", path(name)).text(REVISION) for name in SAMPLES]
+    same(f"render_samples_{output}.txt", "\n".join(outputs))
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-def test_alerts_that_cannot_be_used_are_told_as_recorded(output: str) -> None:
+def test_unusable_alerts_are_printed_as_recorded(output: str) -> None:
     body = b'{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "A"}}, {"status": 1}, "x"]}'
-    told = run("render", f"--output={output}", "-", standard_input=body)
-    same(f"render_unusable_alerts_{output}.txt", told.text(REVISION))
+    outputs = run("render", f"--output={output}", "-", standard_input=body)
+    same(f"render_unusable_alerts_{output}.txt", outputs.text(REVISION))
 
 
 def test_the_revision_of_a_mapping_depends_on_its_bytes_alone(tmp_path: Path) -> None:
-    """The only recorded text in which the revision is left as it is."""
+    """The only recorded text in which the revision is not replaced."""
     (tmp_path / "mappings").mkdir()
     (tmp_path / "mappings" / "a.yaml").write_text(SMALL)
     words = ("render", "--mappings=mappings", "--integration=shop", "-")
     same("render_own_mapping.txt", run(*words, folder=tmp_path, standard_input=sample("single-resolved")).text())
 
 
-def test_what_cannot_be_rendered_is_told_as_recorded(tmp_path: Path) -> None:
+def test_input_that_cannot_be_rendered_is_reported_as_recorded(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.yaml").write_text(SMALL.replace("host", "hosts"))
-    told = [
+    outputs = [
         run("render", "-", standard_input=b"{"),
         run("render", "-", standard_input=b'{"alerts": 1}'),
         run("render", "missing.json"),
         run("render", "--mappings=missing", path("single-firing")),
         run("render", f"--mappings={broken}", path("single-firing")),
     ]
-    same("render_refusals.txt", "\n".join(ran.text(place(tmp_path, "FOLDER"), SOURCES) for ran in told))
+    same("render_refusals.txt", "\n".join(ran.text(place(tmp_path, "FOLDER"), SOURCES) for ran in outputs))
 
 
-def test_every_sample_named_here_is_shipped() -> None:
+def test_every_sample_named_here_exists() -> None:
     assert all((REPOSITORY / path(name)).exists() for name in SAMPLES)

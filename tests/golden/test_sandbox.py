@@ -1,4 +1,4 @@
-"""What the stand-in COC prints and answers."""
+"""The output and the answers of the sandbox COC."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ REQUESTS: tuple[tuple[str, bytes], ...] = (
     ("DELETE /alarms", b""),
     ("GET /alarms", b""),
 )
-# When something was received.
+# The time an alarm was received.
 RECEIVED = rule(r'("received_at": )"[^"]+"', r'\1"MOMENT"')
-# Names and versions of the client that speaks here, and of the server below the sandbox.
+# Names and versions of the HTTP client of the test and of the HTTP server of the sandbox.
 PRODUCTS = rule(r"((?:\"User-Agent\": \"|< Server: ))Python/[^\"\n]+", r"\1PRODUCTS")
 
 
@@ -63,7 +63,7 @@ def sandbox() -> Iterator[str]:
 
 async def test_the_sandbox_prints_and_answers_what_is_recorded(sandbox: str) -> None:
     rules = (RECEIVED, PRODUCTS, PORTS)
-    # What aiohttp offers to unpack depends on what is installed beside it.
+    # The encodings that aiohttp accepts depend on installed packages.
     async with aiohttp.ClientSession(headers={"Accept-Encoding": "gzip"}) as http:
-        told = [await exchange(http, sandbox, *each, rules=rules) for each in REQUESTS]
-    same("sandbox.txt", PRODUCTS.on("\n".join([PORTS.on(sandbox) + "\n", *told])))
+        outputs = [await exchange(http, sandbox, *each, rules=rules) for each in REQUESTS]
+    same("sandbox.txt", PRODUCTS.on("\n".join([PORTS.on(sandbox) + "\n", *outputs])))

@@ -1,4 +1,4 @@
-"""What `serve` says, and how it ends, when it cannot start."""
+"""The output and exit code of `serve` when it cannot start."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ integrations:
     allow_http: true
     integration_key: the-key-itself
 """
-NEWER = 9999  # a version of the store's schema that no release will come to
+NEWER = 9999  # a version of the store's schema that no release will reach
 
-# The port that is taken is whichever was free.
+# The port in use differs between runs.
 PORT = rule(r"(127\.0\.0\.1', |127\.0\.0\.1:)[1-9]\d{3,4}\b", r"\1PORT")
 
 
 def served(folder: Path, *flags: str) -> Ran:
-    """`serve` on ports that the system chooses, until it ends by itself."""
+    """Run `serve` on ports that the system chooses until it ends."""
     addresses = ("--web.listen-address", "--web.admin-address")
     given = [f"{name}=127.0.0.1:0" for name in addresses if not any(flag.startswith(name) for flag in flags)]
     return run_apart("serve", *flags, *given, folder=folder)._replace(words=("serve", *flags))
@@ -48,7 +48,7 @@ def database(path: Path, statement: str) -> None:
 
 
 def cases(tmp_path: Path, port: int) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """A folder to start in and the flags to start with."""
+    """A folder and flags for a start."""
     plain = configured(tmp_path / "plain")
     (tmp_path / "no_config").mkdir()
     yield tmp_path / "no_config", ()
@@ -75,15 +75,15 @@ def cases(tmp_path: Path, port: int) -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port that another socket listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_start_that_is_refused_says_why_as_recorded(tmp_path: Path, taken: int) -> None:
+def test_refused_starts_are_reported_as_recorded(tmp_path: Path, taken: int) -> None:
     starts = list(cases(tmp_path, taken))
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda start: served(start[0], *start[1]), starts))
     assert {ran.code for ran in ended} == {1}
-    told = [f"# {folder.name}\n{ran.text(SOURCES, PORT)}" for (folder, _), ran in zip(starts, ended, strict=True)]
-    same("start_refusals.txt", place(tmp_path, "FOLDER").on("\n".join(told)))
+    outputs = [f"# {folder.name}\n{ran.text(SOURCES, PORT)}" for (folder, _), ran in zip(starts, ended, strict=True)]
+    same("start_refusals.txt", place(tmp_path, "FOLDER").on("\n".join(outputs)))

@@ -1,4 +1,4 @@
-"""Wrong usage: the complaint and exit code 2."""
+"""Wrong usage: the error and exit code 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRONG = (
 
 
 @ON_PYTHON_3_11
-def test_wrong_usage_is_told_as_recorded() -> None:
-    told = [run(*words.split()) for words in WRONG]
-    assert {ran.code for ran in told} == {2}
-    same("usage.txt", "\n".join(ran.text() for ran in told))
+def test_wrong_usage_is_reported_as_recorded() -> None:
+    outputs = [run(*words.split()) for words in WRONG]
+    assert {ran.code for ran in outputs} == {2}
+    same("usage.txt", "\n".join(ran.text() for ran in outputs))

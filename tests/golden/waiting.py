@@ -1,4 +1,4 @@
-"""Waits for what a running adapter says of itself over HTTP."""
+"""Waits for a state of a running adapter over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def asked_until(ask: Callable[[], Awaitable[T]], good: Callable[[T], Any], what: str) -> T:
-    """Ask again and again until the answer is good, and return that."""
+    """Repeat a request until its answer is accepted, and return that."""
     end = time.monotonic() + PATIENCE
     while not good(answer := await ask()):
         assert time.monotonic() < end, f"not within {PATIENCE} s: {what}; last: {answer}"
@@ -32,12 +32,12 @@ async def settled(service: Adapter, *names: str) -> None:
 
 
 async def integrations(service: Adapter) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(await fetch(f"{service.admin_url}/api/v1/integrations"))
-    return found
+    rows: list[dict[str, Any]] = json.loads(await fetch(f"{service.admin_url}/api/v1/integrations"))
+    return rows
 
 
 async def counted(service: Adapter, metric: str, count: float, **labels: str) -> str:
-    """Wait until a metric has come to `count`; the scrape that says so."""
+    """Wait until a metric is `count`; return that scrape."""
     return await asked_until(
         lambda: fetch(f"{service.url}/metrics"),
         lambda scrape: values(scrape, metric, **labels) == count,

@@ -1,4 +1,4 @@
-"""A service with one alarm of each fate, for what the admin API and the operator commands tell of it.
+"""A service with one alarm of each outcome, for the admin API and the operator commands.
 
 Each step is settled before the next, so that ids and their order are the same in every run.
 """
@@ -27,14 +27,14 @@ OTHER = """\
 
 
 def one(name: str, fingerprint: str, status: str = "firing", **changes: Any) -> bytes:
-    """A webhook with one alert that began at a time of its own."""
+    """A webhook with one alert that began at ALERTS_BEGAN."""
     ends = "2024-02-03T05:00:00Z" if status == "resolved" else "0001-01-01T00:00:00Z"
     return webhook(alert(name, status, fingerprint=fingerprint, startsAt=ALERTS_BEGAN, endsAt=ends, **changes))
 
 
 @asynccontextmanager
-async def told(folder: Path) -> AsyncIterator[tuple[Adapter, Coc]]:
-    """The story up to where `default` is paused by an operator and `other` because COC refused its credentials."""
+async def serving(folder: Path) -> AsyncIterator[tuple[Adapter, Coc]]:
+    """Run it until `default` is paused by an operator and `other` because COC refused its credentials."""
     async with sandbox() as coc:
         config = write_config(folder, coc.port, OTHER.format(port=coc.port, key=KEY))
         async with adapter(config) as service:
@@ -44,7 +44,7 @@ async def told(folder: Path) -> AsyncIterator[tuple[Adapter, Coc]]:
 
 
 async def _settle_some(service: Adapter, coc: Coc) -> None:
-    """Delivered, told again in other words, resolved, dropped by a rule, refused for good, and unusable."""
+    """Delivered, changed, resolved, dropped by a rule, refused for good, and unusable."""
     await coc.fail(*({"status": 400, "alarm_id": each} for each in (REFUSED, REFUSED_TOO)))
     for body in (
         one("Delivered", DELIVERED, labels=POD),
@@ -75,6 +75,6 @@ async def _leave_some_waiting(service: Adapter, coc: Coc) -> None:
 
 
 async def tried(service: Adapter, fingerprint: str) -> int:
-    """How often COC has answered about the newest report of an alarm of `other`."""
+    """How many attempts the newest report of an alarm of `other` has."""
     trail = json.loads(await fetch(f"{service.admin_url}/api/v1/alarms/other/{fingerprint}"))
     return len(trail["reports"][0]["last_attempts"]) if trail["reports"] else 0

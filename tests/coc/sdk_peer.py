@@ -1,6 +1,6 @@
-"""The official SDK as a process of its own: one JSON order per line in, one line out when the event was sent.
+"""Runs the official SDK: reads one JSON order per line, prints one line when the event was sent or refused.
 
-A process, because the SDK writes a file under HOME and reads proxy variables: whoever starts it sets both.
+It is a process of its own, because the SDK writes a file under HOME and reads proxy variables.
 """
 
 from __future__ import annotations

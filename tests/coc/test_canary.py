@@ -1,4 +1,4 @@
-"""No secret leaves the client: every failure is played with canaries for secrets, then everything said is searched."""
+"""No secret leaves the client: in every failure, all output is searched for canaries that stand for the secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adapter.coc.client import MARK, build_request
 from adapter.coc.endpoint import AkSk, Endpoint, Token
 from adapter.coc.verdict import Action
 from adapter.secret import Redactor, Secret
-from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, reset
+from tests.coc.servers import Request, answer, client_of, connect_proxy, reset, scripted_server
 from tests.tls import Authority
 
 KEY = 'c4nary/KEY "1"&<é>'
@@ -47,7 +47,7 @@ AUTHS: dict[str, Any] = {
 
 
 def echo(request: Request) -> str:
-    """All that an indiscreet other side could know, in every spelling it could choose."""
+    """Everything that a server could echo, in many encodings."""
     words = [request.line, json.dumps(request.headers), *(f"{name}: {value}" for name, value in request.headers)]
     known = (TOKEN,) if "x-auth-token" in words[1].lower() else (ACCESS, SECRET, SECURITY)
     for secret in (KEY, *known):
@@ -57,8 +57,8 @@ def echo(request: Request) -> str:
     return " ; ".join(words)
 
 
-def says(make: Any) -> Any:
-    """A script that answers with what `make` makes of the echo, then closes."""
+def answering_with(make: Any) -> Any:
+    """A script that answers with `make(echo)` and closes the connection."""
 
     async def script(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(make(echo(request)))
@@ -81,24 +81,30 @@ async def _silent(_: Request, __: asyncio.StreamWriter) -> None:
 
 
 FAILURES: dict[str, Any] = {
-    "accepted": says(in_json(200, "COC.00000000")),
-    "400": says(in_json(400, "COC.00000001")),
-    "400 with the secrets as its code": says(lambda words: answer(400, json.dumps({"error_code": words}).encode())),
-    "401": says(in_json(401, "APIGW.0301")),
-    "403": says(in_json(403, "APIGW.0302")),
-    "404": says(lambda words: answer(404, b'{"error":{"code":"x","message":' + json.dumps(words).encode() + b"}}")),
-    "302": says(lambda words: answer(302, b"", "Location: /" + quote(words))),
-    "407": says(lambda words: answer(407, words.encode())),
-    "429": says(in_json(429, "APIGW.0308")),
-    "500": says(lambda words: answer(500, f"<html><h1>{html.escape(words)}</h1></html>".encode())),
-    "200 html": says(lambda words: answer(200, f"<a href='{words}'>{words}</a>".encode())),
-    "200 escaped": says(lambda words: answer(200, json.dumps([words]).encode())),
-    "500 cut off within a secret": says(lambda _: answer(500, b"POST /v1/event/huawei/custom/c4nary%2F", length=999)),
-    "headers": says(lambda words: answer(500, b"", f"X-Echo: {quote(words)}", f"Date: {quote(words)}")),
-    "status line": says(lambda words: f"HTTP/1.1 999 {quote(words)}\r\n\r\n".encode()),
-    "no http": says(lambda words: quote(words).encode() + b"\r\n\r\n"),
-    "half": says(lambda words: answer(200, words.encode(), length=10**6)),
-    "bad chunks": says(
+    "accepted": answering_with(in_json(200, "COC.00000000")),
+    "400": answering_with(in_json(400, "COC.00000001")),
+    "400 with the secrets as its code": answering_with(
+        lambda words: answer(400, json.dumps({"error_code": words}).encode())
+    ),
+    "401": answering_with(in_json(401, "APIGW.0301")),
+    "403": answering_with(in_json(403, "APIGW.0302")),
+    "404": answering_with(
+        lambda words: answer(404, b'{"error":{"code":"x","message":' + json.dumps(words).encode() + b"}}")
+    ),
+    "302": answering_with(lambda words: answer(302, b"", "Location: /" + quote(words))),
+    "407": answering_with(lambda words: answer(407, words.encode())),
+    "429": answering_with(in_json(429, "APIGW.0308")),
+    "500": answering_with(lambda words: answer(500, f"<html><h1>{html.escape(words)}</h1></html>".encode())),
+    "200 html": answering_with(lambda words: answer(200, f"<a href='{words}'>{words}</a>".encode())),
+    "200 escaped": answering_with(lambda words: answer(200, json.dumps([words]).encode())),
+    "500 cut off within a secret": answering_with(
+        lambda _: answer(500, b"POST /v1/event/huawei/custom/c4nary%2F", length=999)
+    ),
+    "headers": answering_with(lambda words: answer(500, b"", f"X-Echo: {quote(words)}", f"Date: {quote(words)}")),
+    "status line": answering_with(lambda words: f"HTTP/1.1 999 {quote(words)}\r\n\r\n".encode()),
+    "no http": answering_with(lambda words: quote(words).encode() + b"\r\n\r\n"),
+    "half": answering_with(lambda words: answer(200, words.encode(), length=10**6)),
+    "bad chunks": answering_with(
         lambda words: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + words.encode() + b"\r\n"
     ),
     "reset": _reset,
@@ -106,8 +112,8 @@ FAILURES: dict[str, Any] = {
 }
 
 
-class Said:
-    """Everything that was logged, warned of or left unhandled meanwhile."""
+class Output:
+    """All log records, warnings and unhandled errors of a test."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -118,46 +124,46 @@ class Said:
 
 
 @pytest.fixture
-async def said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Said]:
+async def output(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Output]:
     caplog.set_level(logging.DEBUG)
-    said = Said()
+    output = Output()
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
-    loop.set_exception_handler(lambda _, context: said.words.append(repr(context)))
-    yield said
+    loop.set_exception_handler(lambda _, context: output.words.append(repr(context)))
+    yield output
     loop.set_debug(False)
-    said.words += [record.getMessage() + str(record.exc_text) for record in caplog.records]
-    said.search()
+    output.words += [record.getMessage() + str(record.exc_text) for record in caplog.records]
+    output.search()
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-def test_what_is_kept_for_every_request_prints_no_secret(auth: str) -> None:
+def test_the_request_template_prints_no_secret(auth: str) -> None:
     endpoint = Endpoint(base_url="https://coc.test", integration_key=Secret(value=KEY), auth=AUTHS[auth])
-    Said().search(endpoint, build_request(endpoint))
+    Output().search(endpoint, build_request(endpoint))
 
 
 @pytest.mark.parametrize("auth", AUTHS)
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_no_answer_brings_a_secret_out(said: Said, failure: str, auth: str) -> None:
+async def test_no_answer_leads_to_a_secret_in_the_output(output: Output, failure: str, auth: str) -> None:
     async with (
-        far_side(FAILURES[failure]) as coc,
+        scripted_server(FAILURES[failure]) as coc,
         client_of(coc.port, integration_key=Secret(value=KEY), auth=AUTHS[auth], timeout=0.5) as client,
     ):
         verdict = await client.report(b"{}")
-        said.search(verdict, client)
+        output.search(verdict, client)
     assert verdict.message or verdict.code
     assert len(coc.requests) == 1
 
 
 async def unreachable(stack: AsyncExitStack, kind: str, tmp_path: Path) -> tuple[str | int, dict[str, Any]]:
-    """(base_url, settings) for one way of not getting through."""
+    """(base_url, settings) for one kind of connection failure."""
     proxied = f"http://user:{quote(PASSWORD, safe='')}@127.0.0.1"
     if kind == "dns":
         return "https://no-such-host.invalid", {}
     if kind in ("refused", "proxy refused"):
-        taken = stack.enter_context(contextlib.closing(socket.socket()))
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        bound = stack.enter_context(contextlib.closing(socket.socket()))
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
         return (port, {}) if kind == "refused" else ("https://127.0.0.1:9", {"proxy_url": f"{proxied}:{port}"})
     if kind == "link-local":
         return "http://0xa9fea9fe", {}
@@ -165,7 +171,7 @@ async def unreachable(stack: AsyncExitStack, kind: str, tmp_path: Path) -> tuple
         pair = Authority.make(tmp_path).issue("server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.cert, pair.key)
-        coc = await stack.enter_async_context(far_side(_silent, context))
+        coc = await stack.enter_async_context(scripted_server(_silent, context))
         return f"https://127.0.0.1:{coc.port}", {}
     if kind == "bad proxy url":
         return "https://127.0.0.1:9", {"proxy_url": Secret(value=f"socks5://user:{PASSWORD}@127.0.0.1:1")}
@@ -179,20 +185,20 @@ async def unreachable(stack: AsyncExitStack, kind: str, tmp_path: Path) -> tuple
     "kind",
     ["dns", "refused", "proxy refused", "link-local", "tls", "bad proxy url", "key in base_url", "407", "503", "301"],
 )
-async def test_no_failure_to_get_through_brings_a_secret_out(said: Said, kind: str, tmp_path: Path) -> None:
+async def test_no_connection_failure_leads_to_a_secret_in_the_output(output: Output, kind: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         base, settings = await unreachable(stack, kind, tmp_path)
         settings |= {"integration_key": Secret(value=KEY), "auth": AUTHS["aksk"]}
         client = await stack.enter_async_context(client_of(base, **settings))
         verdict = await client.report(b"{}")
-        said.search(verdict, client)
+        output.search(verdict, client)
     assert verdict.action is not Action.ACCEPTED
     assert verdict.message
 
 
-async def test_a_traceback_of_a_report_holds_no_secret(said: Said) -> None:
+async def test_a_traceback_of_a_report_has_no_secret(output: Output) -> None:
     async with (
-        far_side(_silent) as coc,
+        scripted_server(_silent) as coc,
         client_of(coc.port, integration_key=Secret(value=KEY), auth=AUTHS["aksk"]) as client,
     ):
         task = asyncio.create_task(client.report(b"{}"))
@@ -204,7 +210,7 @@ async def test_a_traceback_of_a_report_holds_no_secret(said: Said) -> None:
             await task
         except asyncio.CancelledError:
             stack += traceback.format_exc()
-        said.search(stack)
+        output.search(stack)
 
 
 _SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=8, max_size=40)
@@ -216,14 +222,14 @@ def test_a_secret_is_redacted_in_every_spelling(secret: str, before: str, after:
     redact = Redactor([secret], MARK)
     spellings = [secret, quote(secret, safe="~"), quote_plus(secret), json.dumps(secret)[1:-1], html.escape(secret)]
     for spelling in spellings:
-        # What stands around it may itself complete or hold a spelling: then it is redacted just as well.
+        # The text around it may contain or complete another spelling, which is then redacted too.
         text = redact(f"{before} {spelling} {after}")
         assert spelling not in text.replace(MARK, "\0")
         assert MARK in text
 
 
 @given(secret=_SECRETS, cut=st.integers(5, 39), before=st.text("xyz", max_size=20))
-def test_a_secret_that_the_end_cuts_off_is_redacted(secret: str, cut: int, before: str) -> None:
+def test_a_secret_that_is_cut_off_at_the_end_is_redacted(secret: str, cut: int, before: str) -> None:
     head = secret[:cut]
     text = Redactor([secret], MARK)(f"{before} {head}")
     assert text.endswith(MARK)
@@ -234,7 +240,7 @@ def test_a_message_is_redacted_before_it_is_cut_to_length() -> None:
     assert SECRET[:8] not in read_answer(body, Redactor([SECRET], MARK)).message
 
 
-def test_a_secret_that_a_page_breaks_by_tags_is_redacted() -> None:
+def test_a_secret_that_is_split_by_html_tags_is_redacted() -> None:
     page = b"<h1>Not found</h1><p>/custom/c4nary0c4<wbr>nary0c4nary</p>"
     assert read_answer(page, Redactor(["c4nary0c4nary0c4nary"], MARK)).message == f"Not found/custom/{MARK}"
 

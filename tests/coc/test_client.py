@@ -1,4 +1,4 @@
-"""The client against servers that behave and servers that do not."""
+"""The client against servers that answer correctly and servers that do not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adapter.coc.client import LONGEST_ANSWER
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, is_forbidden_address, url_problem
 from adapter.coc.verdict import Action, Reason
 from adapter.secret import Secret
-from tests.coc.far_sides import KEY, SUCCESS, Request, answer, client_of, far_side, reset, saying
+from tests.coc.servers import KEY, SUCCESS, Request, answer, answering, client_of, reset, scripted_server
 
 BODY = b'{"alarmId":"a"}'
 
 
-async def test_a_report_is_one_post_of_the_bytes_given() -> None:
-    async with far_side(saying(answer())) as coc, client_of(coc.port) as client:
+async def test_a_report_is_one_post_of_the_given_bytes() -> None:
+    async with scripted_server(answering(answer())) as coc, client_of(coc.port) as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.status) == (Action.ACCEPTED, Reason.ACCEPTED, 200)
     [request] = coc.requests
@@ -31,13 +31,16 @@ async def test_a_report_is_one_post_of_the_bytes_given() -> None:
 
 
 async def test_a_path_before_v1_is_kept() -> None:
-    async with far_side(saying(answer())) as coc, client_of(f"http://127.0.0.1:{coc.port}/gate/coc/") as client:
+    async with (
+        scripted_server(answering(answer())) as coc,
+        client_of(f"http://127.0.0.1:{coc.port}/gate/coc/") as client,
+    ):
         await client.report(BODY)
     assert coc.requests[0].line.split()[1] == f"/gate/coc/v1/event/huawei/custom/{KEY}"
 
 
 async def test_a_hundred_reports_share_one_connection() -> None:
-    async with far_side(saying(answer())) as coc, client_of(coc.port) as client:
+    async with scripted_server(answering(answer())) as coc, client_of(coc.port) as client:
         for _ in range(100):
             await client.report(BODY)
     assert (coc.connections, len(coc.requests)) == (1, 100)
@@ -55,13 +58,16 @@ async def test_as_many_reports_as_allowed_are_in_flight_at_once() -> None:
         await everybody.wait()
         writer.write(answer())
 
-    async with far_side(script) as coc, client_of(coc.port, max_in_flight=150) as client:
+    async with scripted_server(script) as coc, client_of(coc.port, max_in_flight=150) as client:
         verdicts = await asyncio.gather(*(client.report(BODY) for _ in range(150)))
     assert {verdict.reason for verdict in verdicts} == {Reason.ACCEPTED}
 
 
 async def test_a_cookie_is_not_kept() -> None:
-    async with far_side(saying(answer(200, SUCCESS, "Set-Cookie: a=b; Path=/"))) as coc, client_of(coc.port) as client:
+    async with (
+        scripted_server(answering(answer(200, SUCCESS, "Set-Cookie: a=b; Path=/"))) as coc,
+        client_of(coc.port) as client,
+    ):
         await client.report(BODY)
         await client.report(BODY)
     assert coc.requests[1].header("Cookie") == ""
@@ -69,18 +75,18 @@ async def test_a_cookie_is_not_kept() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_never_followed(status: int) -> None:
-    async with far_side(saying(answer())) as elsewhere:
+    async with scripted_server(answering(answer())) as elsewhere:
         moved = answer(status, b"", f"Location: http://127.0.0.1:{elsewhere.port}/")
-        async with far_side(saying(moved)) as coc, client_of(coc.port) as client:
+        async with scripted_server(answering(moved)) as coc, client_of(coc.port) as client:
             verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.status) == (Action.PAUSE, Reason.ENDPOINT, status)
     assert elsewhere.requests == []
 
 
 async def test_a_refused_connection() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: nobody else can take the port meanwhile
-        async with client_of(taken.getsockname()[1]) as client:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound but not listening, so that no other process can use the port
+        async with client_of(bound.getsockname()[1]) as client:
             verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.ambiguous) == (Action.RETRY, Reason.REFUSED_CONNECTION, False)
 
@@ -91,27 +97,27 @@ async def test_a_name_that_does_not_resolve() -> None:
     assert (verdict.action, verdict.reason, verdict.ambiguous) == (Action.RETRY, Reason.DNS, False)
 
 
-async def test_a_reset_after_the_request_leaves_it_open_whether_it_arrived() -> None:
+async def test_after_a_reset_following_the_request_coc_may_have_the_report() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         reset(writer)
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.ambiguous) == (Action.RETRY, Reason.CONNECTION_LOST, True)
     assert len(coc.requests) == 1
 
 
-async def test_a_close_after_the_request_is_not_tried_again_by_itself() -> None:
+async def test_a_close_after_the_request_is_not_retried_by_the_client() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         verdict = await client.report(BODY)
     assert (verdict.reason, verdict.ambiguous) == (Reason.CONNECTION_LOST, True)
     assert len(coc.requests) == 1
 
 
-async def test_a_connection_that_was_closed_while_idle_costs_nothing() -> None:
+async def test_a_connection_that_was_closed_while_idle_is_replaced() -> None:
     closed = asyncio.Event()
 
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
@@ -121,7 +127,7 @@ async def test_a_connection_that_was_closed_while_idle_costs_nothing() -> None:
         await writer.wait_closed()
         closed.set()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         for _ in range(20):
             closed.clear()
             assert (await client.report(BODY)).reason is Reason.ACCEPTED
@@ -130,26 +136,26 @@ async def test_a_connection_that_was_closed_while_idle_costs_nothing() -> None:
     assert len(coc.requests) == 20
 
 
-async def test_no_answer_in_time_leaves_it_open_whether_it_arrived() -> None:
-    async with far_side(saying(b"")) as coc, client_of(coc.port, timeout=0.3) as client:
+async def test_without_an_answer_in_time_coc_may_have_the_report() -> None:
+    async with scripted_server(answering(b"")) as coc, client_of(coc.port, timeout=0.3) as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.ambiguous) == (Action.RETRY, Reason.TIMEOUT, True)
 
 
-async def test_an_answer_that_drips_ends_at_the_timeout() -> None:
+async def test_a_slow_answer_ends_at_the_timeout() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(answer(200, b"", length=1000))
         for _number in range(1000):
             writer.write(b" ")
             await asyncio.sleep(0.01)
 
-    async with far_side(script) as coc, client_of(coc.port, timeout=0.3) as client:
+    async with scripted_server(script) as coc, client_of(coc.port, timeout=0.3) as client:
         verdict = await client.report(BODY)
     assert (verdict.reason, verdict.status, verdict.ambiguous) == (Reason.TIMEOUT, 200, True)
 
 
-async def test_a_connection_that_is_not_made_in_time_was_not_sent() -> None:
-    # A full backlog: the kernel lets nobody else in, and drops the SYN without a word.
+async def test_without_a_connection_in_time_nothing_was_sent() -> None:
+    # The accept queue is full, so the kernel drops the SYN.
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -185,7 +191,7 @@ async def test_a_broken_answer(data: bytes, reason: Reason, status: int, ambiguo
         await writer.drain()
         writer.close()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         verdict = await client.report(BODY)
     assert (verdict.reason, verdict.status, verdict.ambiguous) == (reason, status, ambiguous)
 
@@ -196,7 +202,7 @@ async def test_an_answer_without_a_length_is_read_to_its_end() -> None:
         await writer.drain()
         writer.close()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         assert (await client.report(BODY)).reason is Reason.ACCEPTED
         assert (await client.report(BODY)).reason is Reason.ACCEPTED
 
@@ -216,19 +222,19 @@ async def test_no_more_than_the_head_of_a_huge_answer_is_read() -> None:
         except ConnectionError:
             gone.set()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         verdict = await client.report(BODY)
         await asyncio.wait_for(gone.wait(), 5)
     assert (verdict.reason, verdict.status) == (Reason.SERVER_ERROR, 500)
     assert len(verdict.message) <= 500
-    assert sent < 64 * 2**20  # socket buffers of both sides, nowhere near what was announced
+    assert sent < 64 * 2**20  # the socket buffers of both sides, far less than the announced length
 
 
-async def test_a_small_answer_within_a_large_one_is_still_no_success() -> None:
+async def test_a_success_body_at_the_start_of_a_large_answer_is_no_success() -> None:
     padded = SUCCESS + b" " * LONGEST_ANSWER + b"garbage"
-    async with far_side(saying(answer(200, padded))) as coc, client_of(coc.port) as client:
+    async with scripted_server(answering(answer(200, padded))) as coc, client_of(coc.port) as client:
         first, second = await client.report(BODY), await client.report(BODY)
-    # The head alone reads as a success; what was cut off is unknown, and COC says nothing of that size.
+    # The beginning alone is a success body, but COC's answers are never that large.
     assert {first.reason, second.reason} == {Reason.NOT_COC}
 
 
@@ -238,7 +244,7 @@ async def test_a_cancelled_report_is_cancelled() -> None:
     async def script(_: Request, __: asyncio.StreamWriter) -> None:
         arrived.set()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         task = asyncio.create_task(client.report(BODY))
         await arrived.wait()
         task.cancel()
@@ -246,13 +252,13 @@ async def test_a_cancelled_report_is_cancelled() -> None:
             await task
 
 
-async def test_closing_ends_reports_under_way_with_a_verdict() -> None:
+async def test_closing_ends_reports_in_flight_with_a_verdict() -> None:
     arrived = asyncio.Event()
 
     async def script(_: Request, __: asyncio.StreamWriter) -> None:
         arrived.set()
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         task = asyncio.create_task(client.report(BODY))
         await arrived.wait()
         await client.close()
@@ -276,7 +282,7 @@ async def test_closing_ends_reports_under_way_with_a_verdict() -> None:
     ],
     ids=lambda changes: " ".join(map(str, changes.values())),
 )
-async def test_a_setting_that_cannot_work_pauses_and_says_why(changes: dict[str, Any]) -> None:
+async def test_a_setting_that_cannot_work_pauses_with_a_reason(changes: dict[str, Any]) -> None:
     async with client_of(changes.pop("base"), **changes) as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason) == (Action.PAUSE, Reason.ENDPOINT)
@@ -284,8 +290,8 @@ async def test_a_setting_that_cannot_work_pauses_and_says_why(changes: dict[str,
     assert verdict.hint
 
 
-async def test_a_name_that_leads_to_a_link_local_address_is_refused() -> None:
-    # An IPv4 address spelled in hexadecimal passes as a name here and becomes 169.254.169.254 in the resolver.
+async def test_a_name_that_resolves_to_a_link_local_address_is_refused() -> None:
+    # A hexadecimal IPv4 address looks like a name, and the resolver turns it into 169.254.169.254.
     async with client_of("http://0xa9fea9fe") as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason) == (Action.PAUSE, Reason.ENDPOINT)
@@ -310,28 +316,31 @@ def test_link_local_addresses_are_known_in_every_spelling(host: str, forbidden: 
     assert is_forbidden_address(host) is forbidden
 
 
-def test_no_site_has_anything_to_complain_about() -> None:
+def test_the_endpoint_of_every_site_is_valid() -> None:
     assert [url_problem(url) for url in SITES.values()] == [None] * 3
 
 
-async def test_a_token_no_header_can_carry_pauses_for_the_credentials() -> None:
+async def test_a_token_that_is_no_valid_header_pauses_for_the_credentials() -> None:
     async with client_of(1, auth=Token(token=Secret(value="a\r\nX-Evil: 1"))) as client:
         verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason) == (Action.PAUSE, Reason.CREDENTIALS)
 
 
-async def test_a_token_goes_into_its_header() -> None:
-    async with far_side(saying(answer())) as coc, client_of(coc.port, auth=Token(token=Secret(value="t0k"))) as client:
+async def test_a_token_is_sent_in_its_header() -> None:
+    async with (
+        scripted_server(answering(answer())) as coc,
+        client_of(coc.port, auth=Token(token=Secret(value="t0k"))) as client,
+    ):
         await client.report(BODY)
     assert coc.requests[0].header("X-Auth-Token") == "t0k"
 
 
-async def test_a_rotated_secret_is_used_and_told_once(tmp_path: Path) -> None:
+async def test_a_rotated_secret_is_used_and_reported_once(tmp_path: Path) -> None:
     key, token = tmp_path / "key", tmp_path / "token"
     key.write_text("first\n")
     token.write_text("one")
     secrets = {"integration_key": Secret(path=key), "auth": Token(token=Secret(path=token))}
-    async with far_side(saying(answer())) as coc, client_of(coc.port, **secrets) as client:
+    async with scripted_server(answering(answer())) as coc, client_of(coc.port, **secrets) as client:
         await client.report(BODY)
         assert client.refresh() is False
         key.write_text("second\n")
@@ -348,11 +357,11 @@ async def test_a_rotated_secret_is_used_and_told_once(tmp_path: Path) -> None:
     assert [request.header("X-Auth-Token") for request in coc.requests] == ["one", "one", "two", "two"]
 
 
-async def test_a_secret_that_somebody_else_refreshed_is_noticed_all_the_same(tmp_path: Path) -> None:
+async def test_a_secret_that_was_refreshed_elsewhere_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("first")
     key = Secret(path=path)
-    async with far_side(saying(answer())) as coc, client_of(coc.port, integration_key=key) as client:
+    async with scripted_server(answering(answer())) as coc, client_of(coc.port, integration_key=key) as client:
         path.write_text("second")
         key.refresh()
         assert client.refresh() is True

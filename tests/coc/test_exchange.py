@@ -17,14 +17,14 @@ from yarl import URL
 
 from adapter.coc.exchange import Answer, Exchange, Target
 from adapter.coc.verdict import Reason
-from tests.coc.far_sides import KEY, SUCCESS, FarSide, Request, answer, client_of, far_side, saying
+from tests.coc.servers import KEY, SUCCESS, Request, ScriptedServer, answer, answering, client_of, scripted_server
 
 BODY = b'{"alarmId":"a"}'
 HEADERS = {"Host": "coc.example", "Content-Type": "application/json"}
 
 
 @asynccontextmanager
-async def target_at(side: FarSide, **limits: float) -> AsyncIterator[Target]:
+async def target_at(side: ScriptedServer, **limits: float) -> AsyncIterator[Target]:
     timeout = aiohttp.ClientTimeout(**{"total": 5.0, "connect": 1.0, **limits})
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Target.of(URL(f"http://127.0.0.1:{side.port}/v1/{KEY}"), session)
@@ -35,7 +35,10 @@ async def post(target: Target) -> Answer:
 
 
 async def test_what_aiohttps_connections_are_relied_on_for() -> None:
-    async with far_side(saying(answer(200, SUCCESS, "X-Said: a", "x-said: b"))) as coc, target_at(coc) as target:
+    async with (
+        scripted_server(answering(answer(200, SUCCESS, "X-Said: a", "x-said: b"))) as coc,
+        target_at(coc) as target,
+    ):
         for _ in range(3):
             exchange = Exchange(longest=1000)
             got = await exchange.run(target, HEADERS, BODY)
@@ -78,7 +81,7 @@ async def test_an_answer_that_comes_too_late_is_nobody_elses() -> None:
         else:
             writer.write(answer())
 
-    async with far_side(script) as coc, client_of(coc.port, timeout=0.3) as client:
+    async with scripted_server(script) as coc, client_of(coc.port, timeout=0.3) as client:
         assert (await client.report(BODY)).reason is Reason.TIMEOUT
         late.set()
         for _ in range(3):
@@ -90,7 +93,7 @@ async def test_a_second_answer_to_one_request_is_nobody_elses() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(answer() + answer(503))
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         for _ in range(5):
             assert (await client.report(BODY)).reason is Reason.ACCEPTED
     assert coc.connections == 5
@@ -107,7 +110,7 @@ async def test_a_connection_whose_report_was_cancelled_is_not_used_again() -> No
         else:
             writer.write(answer())
 
-    async with far_side(script) as coc, client_of(coc.port) as client:
+    async with scripted_server(script) as coc, client_of(coc.port) as client:
         report = asyncio.create_task(client.report(BODY))
         await asked.wait()
         report.cancel()
@@ -119,26 +122,29 @@ async def test_a_connection_whose_report_was_cancelled_is_not_used_again() -> No
 
 async def test_interim_answers_are_passed_over() -> None:
     hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    async with far_side(saying(hints + answer())) as coc, target_at(coc) as target:
+    async with scripted_server(answering(hints + answer())) as coc, target_at(coc) as target:
         got = await post(target)
     assert (got.status, got.body) == (200, SUCCESS)
 
 
 async def test_a_compressed_answer_is_kept_as_it_came() -> None:
     packed = b"\x1f\x8b not really"
-    async with far_side(saying(answer(200, packed, "Content-Encoding: gzip"))) as coc, target_at(coc) as target:
+    async with (
+        scripted_server(answering(answer(200, packed, "Content-Encoding: gzip"))) as coc,
+        target_at(coc) as target,
+    ):
         assert (await post(target)).body == packed
 
 
 async def test_an_answer_that_closes_is_not_kept() -> None:
-    async with far_side(saying(answer(200, SUCCESS, "Connection: close"))) as coc, target_at(coc) as target:
+    async with scripted_server(answering(answer(200, SUCCESS, "Connection: close"))) as coc, target_at(coc) as target:
         for _ in range(3):
             assert (await post(target)).body == SUCCESS
     assert coc.connections == 3
 
 
 async def test_no_more_of_an_answer_is_read_than_wanted_and_its_connection_is_closed() -> None:
-    async with far_side(saying(answer(200, b"x" * 5000))) as coc, target_at(coc) as target:
+    async with scripted_server(answering(answer(200, b"x" * 5000))) as coc, target_at(coc) as target:
         for _ in range(2):
             got = await post(target)
             assert (len(got.body), got.whole) == (1000, False)
@@ -151,7 +157,7 @@ async def test_a_half_answer_keeps_its_status_and_says_why_it_broke() -> None:
         await writer.drain()
         writer.close()
 
-    async with far_side(script) as coc, target_at(coc) as target:
+    async with scripted_server(script) as coc, target_at(coc) as target:
         got = await post(target)
     assert (got.status, got.body) == (403, b"no")
     assert isinstance(got.broken, aiohttp.ClientPayloadError)
@@ -165,7 +171,7 @@ async def test_waiting_for_a_free_connection_counts_as_connecting() -> None:
         await free.wait()
         writer.write(answer())
 
-    async with far_side(script) as coc, client_of(coc.port, max_in_flight=1, connect_timeout=0.2) as client:
+    async with scripted_server(script) as coc, client_of(coc.port, max_in_flight=1, connect_timeout=0.2) as client:
         first = asyncio.create_task(client.report(BODY))
         await asked.wait()
         second = await client.report(BODY)

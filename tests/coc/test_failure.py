@@ -1,4 +1,4 @@
-"""Every exception of the network has a verdict."""
+"""Every network exception has a verdict."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _kinds(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _kinds(each)
 
 
-def test_no_exception_of_the_http_client_is_without_a_case() -> None:
+def test_every_exception_of_the_http_client_has_a_case() -> None:
     own = {kind for kind in _kinds(aiohttp.ClientError) if kind.__module__.startswith("aiohttp.client")}
     middle = {"WSMessageTypeError"}
     named = {type(exc).__name__ for exc, _ in CASES}
@@ -115,14 +115,14 @@ def test_an_address_that_is_refused_pauses() -> None:
     assert (got.action, got.reason) == (Action.PAUSE, Reason.ENDPOINT)
 
 
-def test_a_proxy_that_wants_credentials_pauses() -> None:
+def test_a_proxy_that_requires_credentials_pauses() -> None:
     exc = aiohttp.ClientHttpProxyError(_INFO, (), status=407, message="Proxy Authentication Required")
     got = judge_failure(exc, sent=False)
     assert (got.action, got.reason, got.status) == (Action.PAUSE, Reason.CREDENTIALS, 407)
     assert "proxy_url" in got.hint
 
 
-def test_a_certificate_error_says_what_is_wrong_with_it() -> None:
+def test_a_certificate_error_names_the_reason() -> None:
     got = judge_failure(aiohttp.ClientConnectorCertificateError(_KEY, _certificate_error()), sent=False)
     assert got.message == "the certificate does not verify: certificate has expired"
 
@@ -134,7 +134,7 @@ def test_the_documentation_names_the_reason_of_each_failure() -> None:
     assert {reason for _, reason in CASES} <= {Reason(name) for name in rows}
 
 
-def test_a_chain_of_exceptions_that_bites_its_tail_ends() -> None:
+def test_a_circular_chain_of_exceptions_ends() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
     assert judge_failure(first, sent=True).reason is Reason.UNEXPECTED

@@ -1,4 +1,4 @@
-"""The field contract of COC and what keeps a body within it."""
+"""COC's field contract, and the functions that fit a body to it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def java_length(text: str) -> int:
 
 
 @given(TEXT)
-def test_units_are_what_java_counts(text: str) -> None:
+def test_units_are_counted_as_in_java(text: str) -> None:
     assert units(text) == java_length(text)
 
 
 @given(TEXT, st.integers(1, 300))
-def test_clipped_text_fits_and_says_so(text: str, limit: int) -> None:
+def test_clipped_text_fits_and_is_reported(text: str, limit: int) -> None:
     clipped = clip(text, limit)
     assert java_length(clipped) <= limit
     if java_length(text) <= limit:
@@ -51,10 +51,10 @@ def test_clipped_text_fits_and_says_so(text: str, limit: int) -> None:
 def test_no_character_is_cut_in_half() -> None:
     assert clip("ab😀", 4) == "ab😀"
     assert clip("ab😀😀", 5) == "ab😀…"
-    assert clip("abc😀😀", 5) == "abc…"  # the emoji's first half would still have fitted
+    assert clip("abc😀😀", 5) == "abc…"  # half of the emoji would still fit
 
 
-def test_a_text_without_room_for_the_mark_is_cut_plainly() -> None:
+def test_a_text_too_short_for_the_mark_is_cut_without_it() -> None:
     assert clip("abcdef", 3, "") == "abc"
 
 
@@ -81,11 +81,11 @@ def test_a_name_keeps_what_coc_documents() -> None:
 
 
 def test_the_table_agrees_with_the_sandbox() -> None:
-    """Each required field left out, each field one unit too long: both read COC's pages the same way."""
+    """For each required field left out and each field one unit too long."""
     assert violations(ACCEPTED) == []
     for field in FIELDS:
         without = {name: value for name, value in ACCEPTED.items() if name != field.name}
-        # No page says what a missing alarmStatus means, so we always send it; the sandbox lets it pass.
+        # A missing alarmStatus is not documented: the adapter always sends it, the sandbox accepts its absence.
         assert bool(violations(without)) == (field.required and field.name != "alarmStatus"), field.name
         if field.name not in ("time", "alarmStatus", "alarmLevel"):
             assert violations({**ACCEPTED, field.name: "x" * field.limit}) == []
@@ -112,7 +112,7 @@ def test_a_field_that_was_never_sent_is_not_added_by_an_ok() -> None:
     assert set(closing(accepted, ACCEPTED)) == set(accepted)
 
 
-def test_an_alarm_is_the_same_while_coc_could_not_tell_them_apart() -> None:
+def test_an_alarm_is_unchanged_if_no_significant_field_differs() -> None:
     assert same_alarm(ACCEPTED, {**ACCEPTED, "alarmDesc": "other", "time": 9, "URL": "", "additional": {}})
     for name in ("alarmLevel", "alarmName", "nameSpace", "applicationId", "resourceName"):
         assert not same_alarm(ACCEPTED, {**ACCEPTED, name: "other"}), name

@@ -1,4 +1,4 @@
-"""The official SDK as oracle: our client puts on the wire what the SDK puts there, and each believes the other."""
+"""The client sends the same requests as the official SDK, and the sandbox accepts the signatures of both."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from adapter.coc.signing import Signer, canonical_path
 from adapter.coc.verdict import Reason
 from adapter.sandbox.server import SANDBOX, make_sandbox
 from adapter.secret import Secret
-from tests.coc.far_sides import Request, answer, far_side, saying
+from tests.coc.servers import Request, answer, answering, scripted_server
 
 ACCESS, SECRET = "AKTESTONLY0000000001", "sk-test-only-0000000000000000000000000001"
 SIGNATURE = re.compile(r"SDK-HMAC-SHA256 Access=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
 
-# What neither of two HTTP clients owes the other.
+# Headers that may differ between two HTTP clients.
 ITS_OWN = {"connection", "content-length", "accept-encoding", "user-agent", "accept"}
 
 
@@ -83,8 +83,8 @@ def ours(base_url: str, key: str, auth: dict[str, str]) -> CocClient:
 
 
 async def both(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -> tuple[Request, Request]:
-    """(as the SDK sent it, as we sent it)."""
-    async with far_side(saying(answer(200, b'{"error_code":"COC.00000000"}'))) as coc:
+    """(the SDK's request, the client's request)."""
+    async with scripted_server(answering(answer(200, b'{"error_code":"COC.00000000"}'))) as coc:
         base_url = f"http://127.0.0.1:{coc.port}"
         assert await asyncio.to_thread(sdk.send, base_url, key, body, auth) == "sent"
         client = ours(base_url, key, auth)
@@ -134,7 +134,9 @@ MINIMAL = {"alarmId": "a", "time": 1709118444540, "alarmName": "Cpu 使用超额
 @given(key=_KEYS, body=_ALARMS, auth=_AUTHS)
 @example(key="a b/中?x", body=MINIMAL, auth={"access_key": ACCESS, "secret_key": SECRET, "project_id": "p"})
 @example(key="%2F+&=#~.!*'()", body=MINIMAL, auth={"access_key": ACCESS, "secret_key": SECRET, "domain_id": "d"})
-def test_our_request_is_the_sdks_request(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -> None:
+def test_the_clients_request_is_the_sdks_request(
+    sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]
+) -> None:
     theirs, own = asyncio.run(both(sdk, key, body, auth))
     assert own.line == theirs.line
     assert json.loads(own.body) == json.loads(theirs.body) == body
@@ -152,7 +154,7 @@ def headers(request: Request) -> dict[str, str]:
 
 
 def sdk_signature(request: Request, names: list[str]) -> str:
-    """The signature of a request as the SDK's signer makes it of the headers that were signed."""
+    """The signature that the SDK's signer computes from the signed headers of a request."""
     method, path, _ = request.line.split()
     signed = {name: request.header(name) for name in names}
     again = SdkRequest(
@@ -217,18 +219,18 @@ GOOD = MINIMAL | {
 
 @pytest.mark.parametrize("client", ["sdk", "ours"])
 @pytest.mark.parametrize("wrong", ["", "access_key", "secret_key", "project_id", "key"])
-async def test_the_sandbox_believes_who_signs_rightly_and_nobody_else(sdk: Sdk, client: str, wrong: str) -> None:
+async def test_the_sandbox_accepts_right_signatures_only(sdk: Sdk, client: str, wrong: str) -> None:
     auth = {"access_key": ACCESS, "secret_key": SECRET, "project_id": "p1"}
-    told = AkSk(access_key=Secret(value=ACCESS), secret_key=Secret(value=SECRET), project_id="p1")
-    app: web.Application = make_sandbox(integration_key="right", auth=told)
+    expected = AkSk(access_key=Secret(value=ACCESS), secret_key=Secret(value=SECRET), project_id="p1")
+    app: web.Application = make_sandbox(integration_key="right", auth=expected)
     key = "wrong" if wrong == "key" else "right"
     if wrong in auth:
         auth[wrong] += "x"
     async with TestServer(app) as server:
         base_url = str(server.make_url("")).rstrip("/")
         if client == "sdk":
-            said = await asyncio.to_thread(sdk.send, base_url, key, GOOD, auth)
-            assert said == ("refused 401" if wrong else "sent")
+            result = await asyncio.to_thread(sdk.send, base_url, key, GOOD, auth)
+            assert result == ("refused 401" if wrong else "sent")
         else:
             mine = ours(base_url, key, auth)
             await mine.open()

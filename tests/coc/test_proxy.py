@@ -1,4 +1,4 @@
-"""Through a forward proxy: a small CONNECT proxy, and Debian's tinyproxy."""
+"""The client through a forward proxy: a small CONNECT proxy, and Debian's tinyproxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from adapter.coc.verdict import Action, Reason
 from adapter.secret import Secret
-from tests.coc.far_sides import KEY, answer, client_of, connect_proxy, far_side, saying
+from tests.coc.servers import KEY, answer, answering, client_of, connect_proxy, scripted_server
 from tests.needs import needs
 from tests.tls import Authority
 
@@ -39,10 +39,8 @@ def serving(authority: Authority) -> ssl.SSLContext:
     return context
 
 
-async def test_https_goes_through_a_tunnel_that_never_sees_the_key(
-    authority: Authority, serving: ssl.SSLContext
-) -> None:
-    async with connect_proxy() as proxy, far_side(saying(answer()), serving) as coc:
+async def test_https_uses_a_tunnel_that_never_sees_the_key(authority: Authority, serving: ssl.SSLContext) -> None:
+    async with connect_proxy() as proxy, scripted_server(answering(answer()), serving) as coc:
         base = f"https://127.0.0.1:{coc.port}"
         url = f"http://127.0.0.1:{proxy.port}"
         async with client_of(base, ca_file=authority.cert, proxy_url=url) as client:
@@ -54,7 +52,7 @@ async def test_https_goes_through_a_tunnel_that_never_sees_the_key(
 
 
 async def test_a_proxy_with_credentials(authority: Authority, serving: ssl.SSLContext) -> None:
-    async with connect_proxy(credentials=BASIC) as proxy, far_side(saying(answer()), serving) as coc:
+    async with connect_proxy(credentials=BASIC) as proxy, scripted_server(answering(answer()), serving) as coc:
         base = f"https://127.0.0.1:{coc.port}"
         for given, action in [
             (f"{USER}:pr0xy%2Fp%40ss@", Action.ACCEPTED),
@@ -70,7 +68,7 @@ async def test_a_proxy_with_credentials(authority: Authority, serving: ssl.SSLCo
     assert "Proxy-Authorization" not in str(coc.requests)
 
 
-async def test_a_proxy_that_will_not_connect(authority: Authority) -> None:
+async def test_a_proxy_that_refuses_to_connect(authority: Authority) -> None:
     async with (
         connect_proxy(refusing=503) as proxy,
         client_of("https://127.0.0.1:9", proxy_url=f"http://127.0.0.1:{proxy.port}") as client,
@@ -80,17 +78,17 @@ async def test_a_proxy_that_will_not_connect(authority: Authority) -> None:
     assert "503" in verdict.message
 
 
-async def test_a_proxy_that_is_not_there() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+async def test_a_proxy_that_cannot_be_reached() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         async with client_of("https://127.0.0.1:9", proxy_url=url) as client:
             verdict = await client.report(BODY)
     assert (verdict.action, verdict.reason, verdict.ambiguous) == (Action.RETRY, Reason.PROXY, False)
 
 
 async def test_the_certificate_is_verified_through_the_tunnel_too(serving: ssl.SSLContext) -> None:
-    async with connect_proxy() as proxy, far_side(saying(answer()), serving) as coc:
+    async with connect_proxy() as proxy, scripted_server(answering(answer()), serving) as coc:
         url = f"http://127.0.0.1:{proxy.port}"
         async with client_of(f"https://127.0.0.1:{coc.port}", proxy_url=url) as client:
             verdict = await client.report(BODY)
@@ -98,10 +96,10 @@ async def test_the_certificate_is_verified_through_the_tunnel_too(serving: ssl.S
     assert coc.requests == []
 
 
-async def test_the_environments_proxy_counts_only_when_asked(
+async def test_the_environments_proxy_is_used_only_if_configured(
     monkeypatch: pytest.MonkeyPatch, authority: Authority, serving: ssl.SSLContext
 ) -> None:
-    async with connect_proxy() as proxy, far_side(saying(answer()), serving) as coc:
+    async with connect_proxy() as proxy, scripted_server(answering(answer()), serving) as coc:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
@@ -154,7 +152,7 @@ async def _answers(port: int, process: asyncio.subprocess.Process) -> None:
 
 async def test_tinyproxy_tunnels_and_logs_no_key(authority: Authority, serving: ssl.SSLContext, tmp_path: Path) -> None:
     async with (
-        far_side(saying(answer()), serving) as coc,
+        scripted_server(answering(answer()), serving) as coc,
         tinyproxy(tmp_path, f"ConnectPort {coc.port}") as (port, log),
     ):
         base = f"https://127.0.0.1:{coc.port}"
@@ -166,7 +164,7 @@ async def test_tinyproxy_tunnels_and_logs_no_key(authority: Authority, serving: 
     assert KEY not in text
 
 
-async def test_tinyproxy_that_may_not_connect_or_wants_credentials(tmp_path: Path, authority: Authority) -> None:
+async def test_tinyproxy_that_may_not_connect_or_requires_credentials(tmp_path: Path, authority: Authority) -> None:
     async with tinyproxy(tmp_path, "ConnectPort 1", f"BasicAuth {USER} secret") as (port, _):
         for given, reason in [(f"{USER}:secret@", Reason.PROXY), (f"{USER}:wrong@", Reason.CREDENTIALS)]:
             url = f"http://{given}127.0.0.1:{port}"
@@ -175,7 +173,10 @@ async def test_tinyproxy_that_may_not_connect_or_wants_credentials(tmp_path: Pat
 
 
 async def test_plain_http_through_tinyproxy(tmp_path: Path) -> None:
-    async with far_side(saying(answer())) as coc, tinyproxy(tmp_path, f"BasicAuth {USER} secret") as (port, _):
+    async with (
+        scripted_server(answering(answer())) as coc,
+        tinyproxy(tmp_path, f"BasicAuth {USER} secret") as (port, _),
+    ):
         url = f"http://{USER}:secret@127.0.0.1:{port}"
         async with client_of(coc.port, proxy_url=url) as client:
             verdict = await client.report(BODY)

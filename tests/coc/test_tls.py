@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter.coc.verdict import Action, Reason, Verdict
-from tests.coc.far_sides import answer, client_of, far_side, listening, saying
+from tests.coc.servers import answer, answering, client_of, listening, scripted_server
 from tests.tls import Authority, Pair
 
 BODY = b'{"alarmId":"a"}'
@@ -31,7 +31,7 @@ def serving(pair: Pair, clients: Authority | None = None) -> ssl.SSLContext:
 
 async def verdict_of(context: ssl.SSLContext, host: str = "127.0.0.1", **changes: object) -> Verdict:
     async with (
-        far_side(saying(answer()), context) as coc,
+        scripted_server(answering(answer()), context) as coc,
         client_of(f"https://{host}:{coc.port}", **changes) as client,
     ):
         verdict = await client.report(BODY)
@@ -39,7 +39,7 @@ async def verdict_of(context: ssl.SSLContext, host: str = "127.0.0.1", **changes
     return verdict
 
 
-async def test_a_private_authority_is_trusted_when_it_is_named(authority: Authority) -> None:
+async def test_a_configured_private_authority_is_trusted(authority: Authority) -> None:
     context = serving(authority.issue("server"))
     assert (await verdict_of(context, ca_file=authority.cert)).reason is Reason.ACCEPTED
     assert (await verdict_of(context, host="localhost", ca_file=authority.cert)).reason is Reason.ACCEPTED
@@ -64,14 +64,14 @@ async def test_a_certificate_that_does_not_verify_is_transient_and_named(
     assert "tls_config" in verdict.hint
 
 
-async def test_a_server_name_stands_for_the_host(authority: Authority) -> None:
+async def test_a_server_name_replaces_the_host(authority: Authority) -> None:
     context = serving(authority.issue("server", names=["coc.internal"]))
     good = await verdict_of(context, ca_file=authority.cert, server_name="coc.internal")
     bad = await verdict_of(context, ca_file=authority.cert, server_name="other.internal")
     assert (good.reason, bad.reason) == (Reason.ACCEPTED, Reason.TLS)
 
 
-async def test_a_client_certificate_is_shown_where_it_is_asked_for(authority: Authority) -> None:
+async def test_a_client_certificate_is_sent_where_the_server_requests_it(authority: Authority) -> None:
     context = serving(authority.issue("server"), clients=authority)
     pair = authority.issue("adapter", names=["adapter"], client=True)
     shown = await verdict_of(context, ca_file=authority.cert, cert_file=pair.cert, key_file=pair.key)
@@ -85,7 +85,7 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(authority: Au
     assert (missing.action, missing.reason, missing.ambiguous) == (Action.RETRY, Reason.TLS, False)
 
 
-async def test_a_plain_server_under_an_https_url_is_a_tls_failure() -> None:
+async def test_a_server_without_tls_under_an_https_url_is_a_tls_failure() -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(answer(400))
@@ -103,7 +103,7 @@ async def test_a_rotated_authority_is_used_and_a_broken_one_is_not(authority: Au
     trusted = tmp_path / "trusted.crt"
     trusted.write_bytes(newer.cert.read_bytes())
     async with (
-        far_side(saying(answer()), serving(authority.issue("server"))) as coc,
+        scripted_server(answering(answer()), serving(authority.issue("server"))) as coc,
         client_of(f"https://127.0.0.1:{coc.port}", ca_file=trusted) as client,
     ):
         assert (await client.report(BODY)).reason is Reason.TLS
@@ -116,13 +116,13 @@ async def test_a_rotated_authority_is_used_and_a_broken_one_is_not(authority: Au
         assert (await client.report(BODY)).reason is Reason.ACCEPTED
 
 
-async def test_a_client_that_could_not_start_starts_when_its_files_are_mended(
+async def test_a_client_that_could_not_start_starts_when_its_files_are_corrected(
     authority: Authority, tmp_path: Path
 ) -> None:
     trusted = tmp_path / "trusted.crt"
     trusted.write_bytes(b"")
     async with (
-        far_side(saying(answer()), serving(authority.issue("server"))) as coc,
+        scripted_server(answering(answer()), serving(authority.issue("server"))) as coc,
         client_of(f"https://127.0.0.1:{coc.port}", ca_file=trusted) as client,
     ):
         first = await client.report(BODY)

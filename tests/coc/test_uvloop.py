@@ -1,4 +1,4 @@
-"""The service runs on uvloop, whose exceptions are its own: the verdicts are the same."""
+"""On uvloop, which has exceptions of its own, the verdicts are the same as on asyncio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from adapter.coc.verdict import Action, Reason, Verdict
-from tests.coc.far_sides import Request, answer, client_of, connect_proxy, far_side, listening, reset, saying
+from tests.coc.servers import Request, answer, answering, client_of, connect_proxy, listening, reset, scripted_server
 from tests.tls import Authority
 
 BODY = b'{"alarmId":"a"}'
@@ -38,9 +38,9 @@ async def _plain_under_https(_: Path) -> Verdict:
 
 
 async def _refused(_: Path) -> Verdict:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        async with client_of(taken.getsockname()[1]) as client:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        async with client_of(bound.getsockname()[1]) as client:
             return await client.report(BODY)
 
 
@@ -55,7 +55,7 @@ def _against(
     script: Callable[[Request, asyncio.StreamWriter], Awaitable[None]],
 ) -> Callable[[Path], Awaitable[Verdict]]:
     async def case(_: Path) -> Verdict:
-        async with far_side(script) as coc, client_of(coc.port, timeout=0.3) as client:
+        async with scripted_server(script) as coc, client_of(coc.port, timeout=0.3) as client:
             return await client.report(BODY)
 
     return case
@@ -76,7 +76,7 @@ def _certificate(*, expired: bool = False, wrong_name: bool = False) -> Callable
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.cert, pair.key)
         async with (
-            far_side(saying(answer()), context) as coc,
+            scripted_server(answering(answer()), context) as coc,
             client_of(f"https://127.0.0.1:{coc.port}", ca_file=authority.cert) as client,
         ):
             return await client.report(BODY)
@@ -87,11 +87,11 @@ def _certificate(*, expired: bool = False, wrong_name: bool = False) -> Callable
 @pytest.mark.parametrize(
     ("case", "action", "reason", "ambiguous"),
     [
-        (_against(saying(answer())), Action.ACCEPTED, Reason.ACCEPTED, False),
+        (_against(answering(answer())), Action.ACCEPTED, Reason.ACCEPTED, False),
         (_against(_reset), Action.RETRY, Reason.CONNECTION_LOST, True),
         (_against(_close), Action.RETRY, Reason.CONNECTION_LOST, True),
-        (_against(saying(b"")), Action.RETRY, Reason.TIMEOUT, True),
-        (_against(saying(answer(200, b"{", length=9))), Action.RETRY, Reason.TIMEOUT, True),
+        (_against(answering(b"")), Action.RETRY, Reason.TIMEOUT, True),
+        (_against(answering(answer(200, b"{", length=9))), Action.RETRY, Reason.TIMEOUT, True),
         (_refused, Action.RETRY, Reason.REFUSED_CONNECTION, False),
         (_at("https://no-such-host.invalid"), Action.RETRY, Reason.DNS, False),
         (_at("http://0xa9fea9fe"), Action.PAUSE, Reason.ENDPOINT, False),

@@ -1,4 +1,4 @@
-"""The judge: every status, every error_code rule, every shape of a body."""
+"""The verdicts: every status, every error_code rule, every shape of a body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 JSON = {"Content-Type": "application/json"}
 OK = b'{"error_code":"COC.00000000","error_msg":"success","provider_code":"049","data":null}'
 
-# Said once more, by hand and in another order than the code: status by status.
+# The same table written by hand, status by status, independently of the code.
 EXPECTED: dict[int, tuple[Action, Reason]] = dict.fromkeys(range(100, 600), (Action.RETRY, Reason.UNEXPECTED))
 EXPECTED |= dict.fromkeys(range(200, 300), (Action.RETRY, Reason.NOT_COC))
 EXPECTED |= dict.fromkeys(range(300, 400), (Action.PAUSE, Reason.ENDPOINT))
@@ -43,7 +43,7 @@ def test_each_status_has_its_verdict(status: int) -> None:
     assert got.status == status
 
 
-def test_each_status_stands_in_exactly_one_row() -> None:
+def test_each_status_is_in_exactly_one_row() -> None:
     named = [status for row in STATUSES for status in statuses(row.statuses)]
     assert sorted(named) == list(range(100, 600))
 
@@ -104,19 +104,19 @@ def test_a_success_code_with_another_status_is_no_success(status: int) -> None:
     ],
     ids=lambda body: repr(body[:32]),
 )
-def test_200_with_anything_else_is_transient_and_asks_for_the_endpoint(body: bytes) -> None:
+def test_200_with_another_body_is_transient_and_its_hint_names_the_endpoint(body: bytes) -> None:
     got = verdict(200, body)
     assert (got.action, got.reason, got.ambiguous) == (Action.RETRY, Reason.NOT_COC, False)
     assert "wrong endpoint?" in got.hint
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "image/png", "application/xml"])
-def test_a_success_body_under_a_type_that_denies_it_is_no_success(kind: str) -> None:
+def test_a_success_body_with_a_contradicting_content_type_is_no_success(kind: str) -> None:
     assert judge(200, CIMultiDict({"content-type": kind}), OK, NOW).reason is Reason.NOT_COC
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"content-TYPE": "application/problem+json"}])
-def test_a_success_body_under_a_careless_type_is_a_success(headers: dict[str, str]) -> None:
+def test_a_success_body_with_an_imprecise_content_type_is_a_success(headers: dict[str, str]) -> None:
     assert judge(200, CIMultiDict(headers), OK, NOW).reason is Reason.ACCEPTED
 
 
@@ -143,7 +143,7 @@ def test_a_success_body_under_a_careless_type_is_a_success(headers: dict[str, st
         (201, "COC.00000001", Action.RETRY, Reason.NOT_COC),
     ],
 )
-def test_an_error_code_overrules_the_status_where_the_table_says_so(
+def test_an_error_code_takes_precedence_over_the_status_by_the_table(
     status: int, code: str, action: Action, reason: Reason
 ) -> None:
     got = verdict(status, {"error_code": code, "error_msg": "why"})
@@ -159,7 +159,7 @@ def test_an_error_code_overrules_the_status_where_the_table_says_so(
         {"code": "APIGW.0301", "msg": "m"},
     ],
 )
-def test_codes_and_words_are_found_in_the_known_shapes(body: dict[str, object]) -> None:
+def test_codes_and_messages_are_read_from_the_known_shapes(body: dict[str, object]) -> None:
     got = verdict(401, body)
     assert (got.code, got.message) == ("APIGW.0301", "m")
 
@@ -201,7 +201,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_and_bounded(value: str, sec
     assert verdict(429, b"", **{"retry-after": value}).retry_after == seconds
 
 
-def test_retry_after_means_nothing_where_nothing_is_retried() -> None:
+def test_retry_after_is_ignored_where_nothing_is_retried() -> None:
     assert verdict(400, b"", **{"Retry-After": "5"}).retry_after is None
     assert verdict(401, b"", **{"Retry-After": "5"}).retry_after is None
 
@@ -222,19 +222,19 @@ def test_retry_after_means_nothing_where_nothing_is_retried() -> None:
         (407, b"", {"Date": 1200}, "proxy_url"),
     ],
 )
-def test_the_hint_fits_what_was_said(
+def test_the_hint_fits_the_answer(
     status: int, body: bytes | dict[str, object], headers: dict[str, int], hint: str
 ) -> None:
     dates = {name: format_datetime(NOW - timedelta(seconds=ago), usegmt=True) for name, ago in headers.items()}
     assert hint in verdict(status, body, **JSON, **dates).hint
 
 
-def test_only_a_gateway_that_gave_up_waiting_leaves_it_open_whether_coc_took_it() -> None:
+def test_coc_may_have_the_report_only_after_a_gateway_timeout() -> None:
     assert [status for status in range(100, 600) if verdict(status).ambiguous] == [504]
 
 
 @pytest.mark.parametrize("status", [-1, 0, 99, 600, 999])
-def test_a_status_that_is_none_is_transient(status: int) -> None:
+def test_an_invalid_status_is_transient(status: int) -> None:
     assert verdict(status).action is Action.RETRY
 
 
@@ -249,10 +249,10 @@ _WORDS = st.sampled_from(["error_code", "error_msg", "code", "message", "error",
     status=st.integers(0, 999),
     headers=st.dictionaries(st.sampled_from(["Retry-After", "Date", "Content-Type"]), st.text(max_size=40)),
     body=st.binary(max_size=200)
-    | st.dictionaries(_WORDS, _JSON | _WORDS, max_size=4).map(lambda found: json.dumps(found).encode()),
+    | st.dictionaries(_WORDS, _JSON | _WORDS, max_size=4).map(lambda value: json.dumps(value).encode()),
 )
 @example(status=200, headers={}, body=b'{"error_msg":"\\ud800\\u0000","error_code":"COC.00000000"}')
-def test_any_answer_has_a_verdict_that_can_be_kept(status: int, headers: dict[str, str], body: bytes) -> None:
+def test_any_answer_has_a_verdict_that_can_be_stored(status: int, headers: dict[str, str], body: bytes) -> None:
     got = judge(status, CIMultiDict(headers), body, NOW)
     assert len(got.message) <= 500
     assert len(got.code) <= 64

@@ -25,7 +25,7 @@ from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.sandbox.server import SANDBOX, make_sandbox
 from adapter.secret import Secret
-from tests.coc.far_sides import client_of
+from tests.coc.servers import client_of
 
 Client = TestClient[Request, Application]
 GOOD: dict[str, Any] = {

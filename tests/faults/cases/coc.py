@@ -17,7 +17,7 @@ from adapter.coc.client import CocClient
 from adapter.coc.endpoint import Endpoint, NoAuth
 from adapter.coc.verdict import Action
 from adapter.secret import Secret
-from tests.coc.far_sides import SUCCESS, Request, answer, far_side
+from tests.coc.servers import SUCCESS, Request, answer, scripted_server
 from tests.faults.chaos import alive, law, nth_state, poster, process, steps_at
 from tests.faults.oracle import Ledger, Step, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
@@ -125,7 +125,7 @@ async def broken_answers(folder: Path, *, each: int, endless: int = 64) -> CaseR
                 await writer.drain()
         writer.close()
 
-    async with far_side(script) as far, adapter(write_config(folder, far.port)) as service:
+    async with scripted_server(script) as server, adapter(write_config(folder, server.port)) as service:
         ledger = Ledger()
         await send(service.url, ledger, nth_state("Warm", 1))
         before = peak_memory(service.process.pid)

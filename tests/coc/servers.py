@@ -1,4 +1,4 @@
-"""What stands on the other side of the client in these tests: a scripted server on a raw socket, a CONNECT proxy."""
+"""Servers for tests of the client: a scripted server on a raw socket, a CONNECT proxy; and the client itself."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SUCCESS = b'{"error_code":"COC.00000000","error_msg":"success","provider_code":"
 
 
 def answer(status: int = 200, body: bytes = SUCCESS, *headers: str, length: int | None = None) -> bytes:
-    """An HTTP/1.1 answer in bytes."""
+    """An HTTP/1.1 answer as bytes."""
     lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body) if length is None else length}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @dataclass(frozen=True)
 class Request:
-    """What arrived, as it arrived."""
+    """A request as it was received."""
 
     line: str
     headers: list[tuple[str, str]]
@@ -40,7 +40,7 @@ class Request:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection; None when the other side has closed it."""
+    """The next request of a connection; None when the client has closed it."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -52,7 +52,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """RST instead of FIN."""
+    """Close the connection by RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -60,8 +60,8 @@ def reset(writer: asyncio.StreamWriter) -> None:
 Script = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 
-def saying(data: bytes) -> Script:
-    """A script that says the same to each request."""
+def answering(data: bytes) -> Script:
+    """A script that gives the same answer to each request."""
 
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(data)
@@ -70,8 +70,8 @@ def saying(data: bytes) -> Script:
 
 
 @dataclass
-class FarSide:
-    """A server; `port` and what it got."""
+class ScriptedServer:
+    """The port and the received requests."""
 
     port: int
     requests: list[Request] = field(default_factory=list)
@@ -79,24 +79,24 @@ class FarSide:
 
 
 @asynccontextmanager
-async def far_side(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[FarSide]:
-    """Plays `script` for each request of each connection; whatever it leaves open is closed at the end."""
-    side = FarSide(0)
+async def scripted_server(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
+    """Run `script` for each request of each connection; close all connections at the end."""
+    server = ScriptedServer(0)
     writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        side.connections += 1
+        server.connections += 1
         writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while not writer.is_closing() and (request := await read_request(reader)):
-                side.requests.append(request)
+                server.requests.append(request)
                 await script(request, writer)
         writer.close()
 
     async with listening(serve, tls) as port:
-        side.port = port
+        server.port = port
         try:
-            yield side
+            yield server
         finally:
             for writer in writers:
                 writer.transport.abort()
@@ -104,7 +104,7 @@ async def far_side(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 @asynccontextmanager
 async def listening(serve: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """asyncio.start_server on a free loopback port, whose connections have all ended when it is left."""
+    """asyncio.start_server on a free loopback port; all its connections have ended when this is left."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def listening(serve: Any, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 @asynccontextmanager
 async def client_of(base: str | int, **changes: Any) -> AsyncIterator[CocClient]:
-    """An open client of a base_url, or of plain HTTP on a loopback port."""
+    """An open client for a base_url, or for plain HTTP on a loopback port."""
     base_url = f"http://127.0.0.1:{base}" if isinstance(base, int) else base
     settings: dict[str, Any] = {"integration_key": Secret(value=KEY), "auth": NoAuth(), "timeout": 5.0} | changes
     if isinstance(proxy := settings.get("proxy_url"), str):
@@ -145,7 +145,7 @@ async def client_of(base: str | int, **changes: Any) -> AsyncIterator[CocClient]
 
 @dataclass
 class Proxy:
-    """A forward proxy that speaks CONNECT, and the heads of all it was asked."""
+    """A forward proxy for CONNECT requests; `log` has their heads."""
 
     port: int
     log: list[str] = field(default_factory=list)
@@ -153,7 +153,7 @@ class Proxy:
 
 @asynccontextmanager
 async def connect_proxy(*, credentials: str = "", refusing: int = 0) -> AsyncIterator[Proxy]:
-    """`credentials`: the Proxy-Authorization it wants; `refusing`: the status it answers to every CONNECT."""
+    """`credentials`: the required Proxy-Authorization; `refusing`: the status of its answer to every CONNECT."""
     proxy = Proxy(0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -166,12 +166,12 @@ async def connect_proxy(*, credentials: str = "", refusing: int = 0) -> AsyncIte
             writer.close()
             return
         host, _, port = head.split()[1].rpartition(":")
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
         finally:
-            far_writer.transport.abort()
+            server_writer.transport.abort()
             writer.transport.abort()
 
     async with listening(serve) as port:

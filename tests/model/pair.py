@@ -30,7 +30,7 @@ class Pair:
             return self.real.describe
 
         async def both(*args: Any, **kwargs: Any) -> Any:
-            # Whoever asked may be cancelled; then one of the two must not miss the call.
+            # The caller may be cancelled; the call must still reach both stores.
             return await asyncio.shield(asyncio.ensure_future(self._both(name, args, kwargs)))
 
         return both
@@ -46,7 +46,7 @@ class Pair:
         return answers[0]
 
     async def idle(self) -> None:
-        """Wait for the calls that nobody waits for."""
+        """Wait for the cancelled calls that still run."""
         async with self._turn:
             pass
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Said(NamedTuple):
+class SentAlert(NamedTuple):
     """One alert of an acknowledged webhook. `starts` and `ends` in seconds; `words` is the content that may change."""
 
     name: str
@@ -17,43 +17,43 @@ class Said(NamedTuple):
 
 
 @dataclass
-class Life:
-    """What is known of one alarm."""
+class AlarmRecord:
+    """The state of one alarm."""
 
     firing: bool = False
     starts: int = 0
     seen: tuple[str, str] = ("", "")  # words and mapping revision
-    owed: list[str] = field(default_factory=list)  # kinds, in order; refreshes apart
+    owed: list[str] = field(default_factory=list)  # kinds, in order, without refreshes
 
 
 class Reference:
     """All alarms of one integration."""
 
     def __init__(self) -> None:
-        self.lives: dict[str, Life] = {}
+        self.records: dict[str, AlarmRecord] = {}
 
-    def hear(self, said: Said, revision: str) -> str:
-        """The kind that is owed for it, or nothing."""
-        new = said.name not in self.lives
-        life = self.lives.setdefault(said.name, Life())
-        kind = self._fires(life, said, revision) if said.firing else self._resolves(life, said, new)
+    def receive(self, sent: SentAlert, revision: str) -> str:
+        """The kind of report that is owed for it, or an empty text."""
+        new = sent.name not in self.records
+        record = self.records.setdefault(sent.name, AlarmRecord())
+        kind = self._fires(record, sent, revision) if sent.firing else self._resolves(record, sent, new)
         if kind:
-            life.owed.append(kind)
+            record.owed.append(kind)
         return kind
 
-    def _fires(self, life: Life, said: Said, revision: str) -> str:
-        seen, before = (said.words, revision), life.seen
-        life.seen = seen
-        if not life.firing:
-            life.firing, life.starts = True, said.starts
+    def _fires(self, record: AlarmRecord, sent: SentAlert, revision: str) -> str:
+        seen, before = (sent.words, revision), record.seen
+        record.seen = seen
+        if not record.firing:
+            record.firing, record.starts = True, sent.starts
             return "alarm"
-        life.starts = max(life.starts, said.starts)
+        record.starts = max(record.starts, sent.starts)
         return "update" if seen != before else ""
 
-    def _resolves(self, life: Life, said: Said, new: bool) -> str:
+    def _resolves(self, record: AlarmRecord, sent: SentAlert, new: bool) -> str:
         if new:
             return "ok"
-        if not life.firing or said.ends < life.starts:
+        if not record.firing or sent.ends < record.starts:
             return ""
-        life.firing = False
+        record.firing = False
         return "ok"

@@ -1,4 +1,4 @@
-"""COC took a report and the adapter does not know: COC ends with the current state, whatever the mapping is by then."""
+"""COC accepted a report and the adapter does not know: COC ends with the current state, also after a mapping change."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PLACES = ("memory", "sqlite")
 @pytest.fixture(params=PLACES)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     place = MemoryPlace() if request.param == "memory" else SqlitePlace(tmp_path)
-    made = await World(place).begin()
-    yield made
-    await made.end()
+    world = await World(place).begin()
+    yield world
+    await world.end()
 
 
 def a1(*, firing: bool = True, severity: str = "warning") -> bytes:
@@ -42,16 +42,16 @@ async def outcomes(world: World) -> list[Outcome | None]:
 
 
 async def killed_before_it_is_written(world: World, body: bytes) -> None:
-    """COC takes what this webhook owes, and the process is killed before that is settled."""
-    before = len(world.coc.taken)
-    world.coc.mood = lambda sent: "silent"
-    await world.say(body)
-    assert len(world.coc.taken) == before + 1
-    world.coc.mood = lambda sent: "accept"
+    """COC accepts the report of this webhook, and the process is killed before it is settled."""
+    before = len(world.coc.accepted)
+    world.coc.behaviour = lambda sent: "silent"
+    await world.send(body)
+    assert len(world.coc.accepted) == before + 1
+    world.coc.behaviour = lambda sent: "accept"
 
 
 async def rested(world: World) -> list[str]:
-    """What COC heard of the alarm, once all that was owed has left."""
+    """The states of the alarm at COC after everything is delivered."""
     assert await world.drained() < 100
     return world.states("a1")
 
@@ -61,17 +61,17 @@ async def test_the_ok_of_an_alarm_that_a_rule_drops_after_the_crash_is_sent(worl
     world.renderer.drop.add("a1")
     await world.crash()
     assert await outcomes(world) == [Outcome.DROPPED]
-    await world.say(a1(firing=False))
+    await world.send(a1(firing=False))
     assert await rested(world) == ["alarm", "ok"]
 
 
 async def test_the_ok_of_an_alarm_that_coc_refuses_after_the_crash_is_sent(world: World) -> None:
     await killed_before_it_is_written(world, a1())
-    world.coc.mood = lambda sent: "refuse"
+    world.coc.behaviour = lambda sent: "refuse"
     await world.crash()
     assert await outcomes(world) == [Outcome.DEAD]
-    world.coc.mood = lambda sent: "accept"
-    await world.say(a1(firing=False))
+    world.coc.behaviour = lambda sent: "accept"
+    await world.send(a1(firing=False))
     assert await rested(world) == ["alarm", "ok"]
 
 
@@ -80,15 +80,15 @@ async def test_it_is_remembered_over_a_second_crash(world: World) -> None:
     world.renderer.drop.add("a1")
     await world.crash()
     await world.crash()
-    await world.say(a1(firing=False))
+    await world.send(a1(firing=False))
     assert await rested(world) == ["alarm", "ok"]
 
 
 async def test_the_ok_of_an_alarm_dropped_before_it_was_ever_sent_is_dropped(world: World) -> None:
     world.renderer.drop.add("a1")
-    await world.say(a1())
+    await world.send(a1())
     await world.crash()
-    await world.say(a1(firing=False))
+    await world.send(a1(firing=False))
     assert await rested(world) == []
 
 
@@ -98,44 +98,44 @@ def change_mapping(world: World, level: str) -> None:
 
 
 async def test_an_update_whose_answer_was_lost_is_sent_again_although_the_mapping_went_back(world: World) -> None:
-    await world.say(a1())
+    await world.send(a1())
     change_mapping(world, "Critical")
-    world.coc.mood = lambda sent: "lost"
-    await world.say(a1())
-    assert world.coc.taken[-1].body["alarmLevel"] == "Critical"
-    world.coc.mood = lambda sent: "accept"
+    world.coc.behaviour = lambda sent: "lost"
+    await world.send(a1())
+    assert world.coc.accepted[-1].body["alarmLevel"] == "Critical"
+    world.coc.behaviour = lambda sent: "accept"
     change_mapping(world, "")
     await rested(world)
-    assert world.coc.taken[-1].body["alarmLevel"] == "Minor"
+    assert world.coc.accepted[-1].body["alarmLevel"] == "Minor"
 
 
-async def test_an_update_that_was_cut_off_is_sent_again_although_the_mapping_went_back(world: World) -> None:
-    await world.say(a1())
+async def test_an_update_that_was_interrupted_is_sent_again_although_the_mapping_went_back(world: World) -> None:
+    await world.send(a1())
     change_mapping(world, "Critical")
     await killed_before_it_is_written(world, a1())
     change_mapping(world, "")
     await world.crash()
     await rested(world)
-    assert world.coc.taken[-1].body["alarmLevel"] == "Minor"
+    assert world.coc.accepted[-1].body["alarmLevel"] == "Minor"
 
 
-async def test_what_replaces_an_update_that_was_cut_off_is_sent(world: World) -> None:
-    await world.say(a1())
+async def test_the_update_after_one_that_was_interrupted_is_sent(world: World) -> None:
+    await world.send(a1())
     await killed_before_it_is_written(world, a1(severity="critical"))
     await world.delivery.set_pause(Pause(reason="operator", since=NOON, by="kim"))
     await world.crash()
-    await world.say(a1())
+    await world.send(a1())
     await world.delivery.set_pause(None)
     await rested(world)
     assert (await outcomes(world))[1:] == [Outcome.SUPERSEDED, Outcome.DELIVERED]
-    assert world.coc.taken[-1].body["alarmLevel"] == "Minor"
+    assert world.coc.accepted[-1].body["alarmLevel"] == "Minor"
 
 
 async def test_an_update_is_unneeded_again_once_coc_has_accepted_one(world: World) -> None:
-    world.coc.mood = lambda sent: "lost"
-    await world.say(a1())
-    world.coc.mood = lambda sent: "accept"
+    world.coc.behaviour = lambda sent: "lost"
+    await world.send(a1())
+    world.coc.behaviour = lambda sent: "accept"
     await rested(world)
     change_mapping(world, "")
-    await world.say(a1())
+    await world.send(a1())
     assert (await outcomes(world))[1:] == [Outcome.UNNEEDED]

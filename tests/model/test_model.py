@@ -23,24 +23,24 @@ from adapter.store.views import AlarmQuery, ReportRow
 from tests.builders import DAY, NOON
 from tests.faults.chaos import at
 from tests.model.pair import Pair, PairPlace
-from tests.model.reference import Life, Reference, Said
+from tests.model.reference import AlarmRecord, Reference, SentAlert
 from tests.model.world import Died, World, body_of
 from tests.store.places import MemoryPlace, Place, SqlitePlace
 
 T = TypeVar("T")
 
 NAMES = ("a1", "a2", "a3", "a4", "a5")
-BAD = "a5"  # the alarm that COC refuses when it is in that mood
-MOODS = ("accept", "accept", "down", "lost", "silent", "deaf", "flaky", "locked", "picky")
+BAD = "a5"  # the alarm that COC refuses when it is picky
+BEHAVIOURS = ("accept", "accept", "down", "lost", "silent", "deaf", "flaky", "locked", "picky")
 REFRESH = 600.0
 BACKLOG = 15
 RETENTION = Retention(delivered=DAY, dead=20 * DAY, resolved=10 * DAY)
 LEVELS = {"worse": "Critical", "minor": "Info"}
-"""That COC shows at the end, by the words last said; Minor for any others."""
+"""The alarm levels by the content of an alert; Minor for all others."""
 
 
 class Pipeline(RuleBasedStateMachine):
-    """Over the memory store; the classes below put others in its place."""
+    """Over the memory store; the subclasses use other stores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,66 +72,66 @@ class Pipeline(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.say(["a1", "a2"], "fire", "")
+        self.send(["a1", "a2"], "fire", "")
 
-    # what senders do
+    # senders
 
     @rule(
         names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
         how=st.sampled_from(["fire", "fire", "again", "resolve", "resolve", "stale"]),
         words=st.sampled_from(["", "", "worse", "minor"]),
     )
-    def say(self, names: list[str], how: str, words: str) -> None:
-        said = [self._said(name, how, words) for name in names]
-        body = body_of([self._alert(one) for one in said])
-        while True:  # as Alertmanager does: the same bytes until they are answered
+    def send(self, names: list[str], how: str, words: str) -> None:
+        sent = [self._sent_alert(name, how, words) for name in names]
+        body = body_of([self._alert(one) for one in sent])
+        while True:  # Alertmanager sends the same bytes until they are answered
             try:
-                taken = self.do(self.world.say(body))
+                accepted = self.do(self.world.send(body))
                 break
             except Died:
-                note("died under a webhook")
+                note("died during a webhook")
                 self.do(self.world.crash())
-        if not taken:
-            assert self.do(self.world.pending()) + len(said) > BACKLOG
+        if not accepted:
+            assert self.do(self.world.pending()) + len(sent) > BACKLOG
             return
-        for one in said:
-            self.reference.hear(one, self.world.renderer.revision)
+        for one in sent:
+            self.reference.receive(one, self.world.renderer.revision)
 
-    def _said(self, name: str, how: str, words: str) -> Said:
+    def _sent_alert(self, name: str, how: str, words: str) -> SentAlert:
         self.turn += 1
         starts = self.begins.get(name, 0)
         if how == "fire" or not starts:
             starts = self.begins[name] = self.turn
         ends = starts - 1 if how == "stale" else self.turn
-        return Said(name, how in ("fire", "again"), starts, ends, words)
+        return SentAlert(name, how in ("fire", "again"), starts, ends, words)
 
-    def _alert(self, said: Said) -> dict[str, Any]:
-        severity = {"worse": "critical", "minor": "info"}.get(said.words, "warning")
+    def _alert(self, sent: SentAlert) -> dict[str, Any]:
+        severity = {"worse": "critical", "minor": "info"}.get(sent.words, "warning")
         return {
-            "fingerprint": said.name,
-            "status": "firing" if said.firing else "resolved",
-            "labels": {"alertname": said.name, "severity": severity},
-            "annotations": {"summary": said.words},
-            "startsAt": at(said.starts),
-            "endsAt": "0001-01-01T00:00:00Z" if said.firing else at(said.ends),
+            "fingerprint": sent.name,
+            "status": "firing" if sent.firing else "resolved",
+            "labels": {"alertname": sent.name, "severity": severity},
+            "annotations": {"summary": sent.words},
+            "startsAt": at(sent.starts),
+            "endsAt": "0001-01-01T00:00:00Z" if sent.firing else at(sent.ends),
         }
 
-    # what befalls us
+    # faults and operators
 
-    @rule(mood=st.sampled_from(MOODS))
-    def coc_is(self, mood: str) -> None:
+    @rule(behaviour=st.sampled_from(BEHAVIOURS))
+    def coc_is(self, behaviour: str) -> None:
         count = 0
 
         def answer(body: dict[str, Any]) -> str:
             nonlocal count
             count += 1
-            if mood == "flaky":
+            if behaviour == "flaky":
                 return ("accept", "down", "lost")[count % 3]
-            if mood == "picky":
+            if behaviour == "picky":
                 return "refuse" if body["alarmId"] == BAD else "accept"
-            return mood
+            return behaviour
 
-        self.world.coc.mood = answer
+        self.world.coc.behaviour = answer
         self.do(self.world.rest())
 
     @rule(seconds=st.sampled_from([0.5, 3, 20, 70, 700]))
@@ -152,30 +152,30 @@ class Pipeline(RuleBasedStateMachine):
 
     @rule(points=st.integers(1, 12), names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
     def crash_soon(self, points: int, names: list[str]) -> None:
-        """At one of the next boundaries: before or after a commit, a claim, a send, a settlement."""
+        """Die at one of the next boundaries: before or after a commit, a claim, a send, a settlement."""
         self.world.die_at = self.world.points + points
-        self.say(names, "fire", "")
+        self.send(names, "fire", "")
         self.do(self.world.clock.advance(1))
         if self.world.dying:
             self.do(self.world.crash())
         self.world.die_at = 0
 
     @rule(paused=st.booleans())
-    def somebody_pauses(self, paused: bool) -> None:
+    def an_operator_pauses(self, paused: bool) -> None:
         pause = Pause(reason="operator", since=NOON, by="kim") if paused else None
         self.do(self.world.delivery.set_pause(pause))
         self.do(self.world.rest())
 
     @rule(pick=st.data(), as_sent=st.booleans())
-    def somebody_replays(self, pick: st.DataObject, as_sent: bool) -> None:
+    def an_operator_replays(self, pick: st.DataObject, as_sent: bool) -> None:
         letters = self._letters(pick)
         kinds = self.do(self.world.replay(list(letters), as_sent=as_sent))
         assert kinds.keys() == letters.keys()
         for seq, owed in sorted(kinds.items()):
-            self.reference.lives[letters[seq]].owed += [kind.value for kind in owed]
+            self.reference.records[letters[seq]].owed += [kind.value for kind in owed]
 
     @rule(pick=st.data())
-    def somebody_discards(self, pick: st.DataObject) -> None:
+    def an_operator_discards(self, pick: st.DataObject) -> None:
         letters = self._letters(pick)
         assert self.do(self.world.store.store.discard(list(letters))) == list(letters)
 
@@ -184,24 +184,24 @@ class Pipeline(RuleBasedStateMachine):
         return {row.report.seq: row.report.fingerprint for row in rows if pick.draw(st.booleans())}
 
     @rule()
-    def somebody_sends_garbage(self) -> None:
+    def a_client_sends_garbage(self) -> None:
         self.do(self.world.store.store.reject("default", self.world.clock.now(), [Reject(reason="a list", head=b"[]")]))
 
     @rule(days=st.integers(0, 40))
-    def what_is_old_is_pruned(self, days: int) -> None:
+    def old_rows_are_pruned(self, days: int) -> None:
         now = self.world.clock.now() + days * DAY
-        before = {name: self.trail(name) for name in self.reference.lives}
+        before = {name: self.trail(name) for name in self.reference.records}
         self.do(self.world.store.store.maintain(now, RETENTION))
         for name, rows in before.items():
             kept = [row for row in rows if row.outcome is None or row.done >= now - _kept_for(row)]
             assert [row.report.seq for row in self.trail(name)] == [row.report.seq for row in kept]
             self.pruned.setdefault(name, []).extend(row for row in rows if row not in kept)
-            self.reference.lives[name].owed = _kinds(kept)
+            self.reference.records[name].owed = _kinds(kept)
         alarms = {row.alarm.fingerprint for row in self.do(self.world.store.store.alarms(AlarmQuery()))}
         for name in before.keys() - alarms:
-            assert not self.reference.lives[name].firing
+            assert not self.reference.records[name].firing
             assert not self.trail(name)
-            del self.reference.lives[name]
+            del self.reference.records[name]
 
     @rule(level=st.sampled_from(["", "", "Critical"]), dropped=st.sets(st.sampled_from(NAMES), max_size=2))
     def mappings_change(self, level: str, dropped: set[str]) -> None:
@@ -216,14 +216,14 @@ class Pipeline(RuleBasedStateMachine):
         then=st.sampled_from(["resolve", "again", ""]),
     )
     def mappings_change_over_a_crash(self, name: str, how: str, level: str, dropped: set[str], then: str) -> None:
-        """It dies between COC's acceptance and the settlement."""
+        """The process dies between COC's acceptance and the settlement."""
         self.coc_is("silent")
-        self.say([name], how, "")
+        self.send([name], how, "")
         self.mappings_change(level, dropped)
         self.coc_is("accept")
         self.crash()
         if then:
-            self.say([name], then, "")
+            self.send([name], then, "")
 
     # the oracles
 
@@ -231,7 +231,7 @@ class Pipeline(RuleBasedStateMachine):
         return self.do(self.world.store.store.trail("default", name, 100_000))[::-1]
 
     def history(self, name: str) -> list[ReportRow]:
-        """What was pruned too."""
+        """The trail with the pruned rows."""
         return self.pruned.get(name, []) + self.trail(name)
 
     def delivered(self) -> int:
@@ -241,67 +241,67 @@ class Pipeline(RuleBasedStateMachine):
     def conservation(self) -> None:
         assert self.world.law() == ""
         owed = 0
-        for name, life in self.reference.lives.items():
+        for name, record in self.reference.records.items():
             rows = self.trail(name)
             owed += len(rows)
-            assert _kinds(rows) == life.owed, name
+            assert _kinds(rows) == record.owed, name
         pending = self.do(self.world.pending())
         assert 0 <= pending <= owed
 
     @invariant()
     def order(self) -> None:
-        for name in self.reference.lives:
+        for name in self.reference.records:
             rows = self.history(name)
             states = ["ok" if row.report.kind is Kind.OK else "alarm" for row in rows]
             assert follows(self.world.states(name), states), name
             left = [row.outcome is not None for row in rows if row.outcome is not Outcome.SUPERSEDED]
-            assert left == sorted(left, reverse=True), f"{name}: one left before another that was owed earlier"
+            assert left == sorted(left, reverse=True), f"{name}: one was settled before an earlier one"
 
     @invariant()
     def suppression(self) -> None:
-        under_way = self.world.coc.active + self.world.store.active
-        allowed = self.delivered() + self.world.duplicates_allowed + under_way + 4
-        assert len(self.world.coc.taken) <= allowed
+        in_flight = self.world.coc.active + self.world.store.active
+        allowed = self.delivered() + self.world.duplicates_allowed + in_flight + 4
+        assert len(self.world.coc.accepted) <= allowed
 
     def rested(self) -> None:
-        """Everything works again: all that was owed leaves, a fresh alert arrives, COC ends in the right state."""
-        self.world.coc.mood = lambda body: "accept"
+        """Without faults all reports are settled, a new alert arrives, and COC ends in the right state."""
+        self.world.coc.behaviour = lambda body: "accept"
         self.do(self.world.delivery.set_pause(None))
         self.do(self.world.clock.advance(SETTLES))
         assert self.do(self.world.drained()) < 100, "L"
         self.mappings_change("", set())
-        self.world.renderer.revision = "last"  # a mapping that went back unnoticed would be no news
-        for name, life in list(self.reference.lives.items()):
-            if life.firing:  # Alertmanager repeats it
-                self.say([name], "again", life.seen[0])
-        before = len(self.world.coc.taken)
+        self.world.renderer.revision = "last"  # another revision, so that every alarm is compared again
+        for name, record in list(self.reference.records.items()):
+            if record.firing:  # Alertmanager repeats it
+                self.send([name], "again", record.seen[0])
+        before = len(self.world.coc.accepted)
         self.turn += 1
-        self.say(["fresh"], "fire", "")
+        self.send(["fresh"], "fire", "")
         self.do(self.world.clock.advance(5))
-        assert [one.alarm for one in self.world.coc.taken[before:]].count("fresh") == 1, "L"
+        assert [one.alarm for one in self.world.coc.accepted[before:]].count("fresh") == 1, "L"
         assert self.do(self.world.drained()) < 100, "L"
-        for name, life in self.reference.lives.items():
+        for name, record in self.reference.records.items():
             rows = self.history(name)
             if not any(row.outcome in (Outcome.DEAD, Outcome.DISCARDED) for row in rows):
-                self.ends_right(name, life)
+                self.ends_right(name, record)
             arrived = any(state == "alarm" for state in self.world.states(name))
-            if arrived and not life.firing and name != BAD:
+            if arrived and not record.firing and name != BAD:
                 assert self.world.states(name)[-1] == "ok", f"F: {name} stays open"
-        assert len(self.world.coc.taken) <= self.delivered() + self.world.duplicates_allowed, "S"
+        assert len(self.world.coc.accepted) <= self.delivered() + self.world.duplicates_allowed, "S"
         assert self.world.law() == ""
 
-    def ends_right(self, name: str, life: Life) -> None:
-        taken = [one.body for one in self.world.coc.taken if one.alarm == name]
-        if not life.firing and not taken:
+    def ends_right(self, name: str, record: AlarmRecord) -> None:
+        accepted = [one.body for one in self.world.coc.accepted if one.alarm == name]
+        if not record.firing and not accepted:
             assert any(row.outcome is Outcome.DROPPED for row in self.history(name)), f"F: {name}"
             return
-        assert taken[-1]["alarmStatus"] == ("alarm" if life.firing else "ok"), f"F: {name}"
-        if life.firing:
-            assert taken[-1]["alarmLevel"] == LEVELS.get(life.seen[0], "Minor"), f"F: {name}"
+        assert accepted[-1]["alarmStatus"] == ("alarm" if record.firing else "ok"), f"F: {name}"
+        if record.firing:
+            assert accepted[-1]["alarmLevel"] == LEVELS.get(record.seen[0], "Minor"), f"F: {name}"
 
 
 SETTLES = 6.0
-"""Seconds until a silent COC's last request has timed out; only then is a fault over."""
+"""Seconds until the last request to a silent COC has timed out."""
 
 
 def follows(arrived: list[str], owed: list[str]) -> bool:
@@ -316,7 +316,7 @@ def follows(arrived: list[str], owed: list[str]) -> bool:
 
 
 def _kinds(rows: list[ReportRow]) -> list[str]:
-    """Of all but refreshes, which the reference leaves out."""
+    """The kinds of all rows but refreshes, which the reference leaves out."""
     return [row.report.kind.value for row in rows if row.report.kind is not Kind.REFRESH]
 
 
@@ -369,7 +369,7 @@ def run_model(store: str, examples: int, steps: int, *, derandomize: bool) -> No
 
 
 @pytest.mark.parametrize(("store", "examples"), [("memory", 40), ("sqlite", 8), ("sqlite beside memory", 12)])
-def test_the_five_oracles_hold_under_any_schedule(store: str, examples: int) -> None:
+def test_the_five_oracles_hold_for_random_schedules(store: str, examples: int) -> None:
     run_model(store, int(os.environ.get("MODEL_EXAMPLES", examples)), 25, derandomize=True)
 
 
@@ -384,5 +384,5 @@ def test_the_five_oracles_hold_under_any_schedule(store: str, examples: int) -> 
         (["ok", "alarm"], ["alarm", "ok"], False),
     ],
 )
-def test_the_oracle_of_order_sees_an_alarm_after_its_ok(arrived: list[str], owed: list[str], good: bool) -> None:
+def test_the_oracle_of_order_notices_an_alarm_after_its_ok(arrived: list[str], owed: list[str], good: bool) -> None:
     assert follows(arrived, owed) is good

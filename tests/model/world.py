@@ -1,6 +1,6 @@
-"""Intake and delivery for real over a store, between senders and a COC that are played; time moves when told to.
+"""Real intake and delivery over a store, with a simulated COC and a clock of the test.
 
-A world can die at any instant: what was under way is gone, the store is opened again as it was left.
+The process can be killed at any point: work in progress is lost, and the store is opened again as it is then.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SILENCE = 5.0  # seconds until a report without an answer counts as lost
 
 
 class Died(Exception):
-    """The process ended in the middle of what was asked of it."""
+    """The process was killed during a call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A report that COC took."""
+class AcceptedReport:
+    """A report that COC accepted."""
 
     at: float
     alarm: str
@@ -45,65 +45,70 @@ class Taken:
     body: dict[str, Any]
 
 
-class PlayedCoc:
-    """A Reporter. `mood` says what becomes of a body: accept, down, lost (taken, no answer), silent (taken, no answer
-    for a while), deaf (not taken, no answer), refuse, locked. Judges no HTTP: tests/coc does that."""
+class SimulatedCoc:
+    """A Reporter whose `behaviour` decides by the body. It uses no HTTP; tests/coc does.
+
+    Behaviours: accept, refuse, locked, down, lost (accepted without an answer), silent (accepted, the answer times
+    out), deaf (not accepted, the answer times out).
+    """
 
     def __init__(self, clock: FakeClock) -> None:
-        self.mood: Callable[[dict[str, Any]], str | Verdict] = lambda body: "accept"
-        self.taken: list[Taken] = []
+        self.behaviour: Callable[[dict[str, Any]], str | Verdict] = lambda body: "accept"
+        self.accepted: list[AcceptedReport] = []
         self.tries: list[float] = []
-        self.unheard = 0  # taken, but the adapter was never told
+        self.unanswered = 0  # accepted without an answer
         self.active = 0
         self._clock = clock
 
     async def report(self, raw: bytes) -> Verdict:
         body = json.loads(raw)
         self.tries.append(self._clock.monotonic())
-        mood = self.mood(body)
-        if isinstance(mood, Verdict):
-            return mood
-        if mood in ("accept", "lost", "silent"):
+        behaviour = self.behaviour(body)
+        if isinstance(behaviour, Verdict):
+            return behaviour
+        if behaviour in ("accept", "lost", "silent"):
             at = self._clock.monotonic()
-            self.taken.append(Taken(at, body["alarmId"], body["alarmStatus"], body["time"], body))
-        if mood == "accept":
+            self.accepted.append(AcceptedReport(at, body["alarmId"], body["alarmStatus"], body["time"], body))
+        if behaviour == "accept":
             return ACCEPTED
-        self.unheard += mood in ("lost", "silent")
-        if mood in ("silent", "deaf"):
+        self.unanswered += behaviour in ("lost", "silent")
+        if behaviour in ("silent", "deaf"):
             await self._clock.sleep(SILENCE)
-        return {"down": DOWN, "refuse": REFUSED, "locked": LOCKED_OUT}.get(mood, LOST)
+        return {"down": DOWN, "refuse": REFUSED, "locked": LOCKED_OUT}.get(behaviour, LOST)
 
 
-class Watched:
-    """A store that counts what is under way in it, and lets `point` see the moment before and after each operation."""
+class CountingStore:
+    """A store that counts its operations in progress, and awaits `point` before and after each."""
 
     def __init__(self, store: Store, point: Callable[[str], Awaitable[None]]) -> None:
         self.store, self.active, self.delivered = store, 0, 0
         self._point = point
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.store, name)
+        method = getattr(self.store, name)
         if name == "describe":
-            return found
+            return method
 
-        async def watched(*args: Any, **kwargs: Any) -> Any:
+        async def counting(*args: Any, **kwargs: Any) -> Any:
             self.active += 1
             try:
                 await self._point(f"before {name}")
-                result = await found(*args, **kwargs)
+                result = await method(*args, **kwargs)
                 if name == "settle":
                     pairs = zip(args[0], result, strict=True)
-                    self.delivered += sum(one.outcome is Outcome.DELIVERED and told.counted for one, told in pairs)
+                    self.delivered += sum(
+                        one.outcome is Outcome.DELIVERED and settled.counted for one, settled in pairs
+                    )
                 await self._point(f"after {name}")
                 return result
             finally:
                 self.active -= 1
 
-        return watched
+        return counting
 
 
 class World:
-    """Open it with `await World(...).begin()`; `end` when done."""
+    """The whole system; open it with `await World(...).begin()`, close it with `end`."""
 
     def __init__(
         self, place: Place, *, in_flight: int = 4, backlog: int = 10**6, refresh: float = 0.0, jitter: float = 0.5
@@ -111,22 +116,22 @@ class World:
         self.clock = FakeClock(self.rest)
         place.clock = self.clock  # type: ignore[assignment]
         self.place, self.backlog = place, backlog
-        self.coc, self.renderer = PlayedCoc(self.clock), PlainRenderer()
+        self.coc, self.renderer = SimulatedCoc(self.clock), PlainRenderer()
         self.policy = Policy(round(refresh * 1_000_000), False)
-        self.cut = 0  # taken by COC, but its settlement died with the process
+        self.unsettled = 0  # accepted by COC and answered, but the process died before the settlement
         self.points = 0
         self.die_at = 0
         self.dying = False
         self.refused = 0
         self._in_flight, self._jitter = in_flight, jitter
-        self._heard_before = 0  # taken and heard of by processes that are dead
+        self._answered_before = 0  # accepted and answered in earlier processes
 
     async def begin(self) -> World:
         await self._live(await self.place.open(backlog=self.backlog))
         return self
 
     async def _live(self, store: Store) -> None:
-        self.store = Watched(store, self._point)
+        self.store = CountingStore(store, self._point)
         self.metrics = Metrics(["default"], clock=self.clock)
         for name, counts in (await store.counts()).items():
             self.metrics.carried(name, counts)
@@ -154,7 +159,7 @@ class World:
         await self.rest()
 
     async def report(self, body: bytes) -> Verdict:
-        """As the Reporter of the delivery: COC, with a moment to die before and after."""
+        """The Reporter for delivery: COC, with a point to die before and after."""
         await self._point("before report")
         self.coc.active += 1
         try:
@@ -169,31 +174,31 @@ class World:
         if self.die_at and self.points >= self.die_at:
             self.dying = True
         if self.dying:
-            await asyncio.get_running_loop().create_future()  # whoever gets here was never to go on
+            await asyncio.get_running_loop().create_future()  # never returns, as in a dead process
 
     async def rest(self) -> None:
-        """Until nothing more happens without time passing."""
+        """Wait until nothing more happens without time passing."""
         while True:
             await settle(25)
             if self.dying or self.store.active == 0:
                 return
             await asyncio.sleep(0.0002)
 
-    async def say(self, body: bytes) -> bool:
-        """One webhook; whether it was acknowledged. Died when the process ended meanwhile."""
-        taking = asyncio.ensure_future(self.accept(body))
-        while not taking.done() and not self.dying:
+    async def send(self, body: bytes) -> bool:
+        """Send one webhook; return whether it was acknowledged. Raises Died when the process dies meanwhile."""
+        accepting = asyncio.ensure_future(self.accept(body))
+        while not accepting.done() and not self.dying:
             await asyncio.sleep(0)
-        if not taking.done():
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
+        if not accepting.done():
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
             raise Died
-        acknowledged = taking.result()
+        acknowledged = accepting.result()
         await self.rest()
         return acknowledged
 
     async def accept(self, body: bytes) -> bool:
-        """False when the store cannot take the webhook now."""
+        """False when the store is unavailable."""
         try:
             await self._acceptor.accept("default", body)
         except StoreUnavailable:
@@ -202,26 +207,26 @@ class World:
         return True
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
-        """As an operator does it; the kinds enqueued, by dead letter."""
+        """Replay dead letters as an operator does; return the enqueued kinds by dead letter."""
         kinds = await replay(self.store, seqs, as_sent=as_sent, count=self.metrics.replayed)
         self.delivery.wake()
         await self.rest()
         return kinds
 
     async def restart(self) -> None:
-        """An orderly end that waits for no answer, and a start."""
+        """Stop without waiting for answers, and start again."""
         await self.delivery.stop(0)
         await self._end(self.place.restart)
 
     async def crash(self) -> None:
-        """kill -9, and a start."""
+        """Kill the process, and start again."""
         await self._end(self.place.crash)
 
     async def _end(self, start: Callable[[Store], Awaitable[Store]]) -> None:
         await self._die()
         store = await start(self.store.store)
-        self.cut += len(self.coc.taken) - self.coc.unheard - self._heard_before - self.store.delivered
-        self._heard_before = len(self.coc.taken) - self.coc.unheard
+        self.unsettled += len(self.coc.accepted) - self.coc.unanswered - self._answered_before - self.store.delivered
+        self._answered_before = len(self.coc.accepted) - self.coc.unanswered
         self.die_at, self.dying = 0, False
         await self._live(store)
 
@@ -235,27 +240,27 @@ class World:
         return sum(count.pending for count in counts.values())
 
     async def drained(self, seconds: float = 200.0) -> float:
-        """Seconds until nothing is pending, of at most so many."""
+        """Wait until nothing is pending, at most `seconds`; return how long that took."""
         began = self.clock.monotonic()
         while await self.pending() and self.clock.monotonic() - began < seconds:
             await self.clock.advance(0.25)
         return self.clock.monotonic() - began
 
     def law(self) -> str:
-        """A violation of the conservation law of the metrics, or nothing."""
+        """A violation of the conservation law of the metrics, or an empty text."""
         scrape = generate_latest(self.metrics.registry).decode()
         enqueued = values(scrape, "coc_adapter_reports_enqueued_total")
-        gone = values(scrape, "coc_adapter_reports_total")
-        waiting = values(scrape, "coc_adapter_reports_pending")
-        return "" if enqueued == gone + waiting else f"C: {enqueued} enqueued, {gone} left, {waiting} pending"
+        settled = values(scrape, "coc_adapter_reports_total")
+        pending = values(scrape, "coc_adapter_reports_pending")
+        return "" if enqueued == settled + pending else f"C: {enqueued} enqueued, {settled} settled, {pending} pending"
 
     @property
     def duplicates_allowed(self) -> int:
-        """Reports that COC took without the adapter's knowing: no answer came, or it died before it was written."""
-        return self.coc.unheard + self.cut
+        """Reports that COC accepted without a settlement: the answer was lost, or the process died before it."""
+        return self.coc.unanswered + self.unsettled
 
     def states(self, alarm: str) -> list[str]:
-        return [taken.status for taken in self.coc.taken if taken.alarm == alarm]
+        return [accepted.status for accepted in self.coc.accepted if accepted.alarm == alarm]
 
     async def end(self) -> None:
         await self._die()
@@ -264,5 +269,5 @@ class World:
 
 
 def body_of(alerts: Sequence[dict[str, Any]]) -> bytes:
-    """A webhook of these alerts as JSON."""
+    """A webhook with these alerts as JSON."""
     return json.dumps({"version": "4", "groupKey": "g", "status": "firing", "alerts": list(alerts)}).encode()

@@ -40,7 +40,7 @@ async def send(it: World, ledger: Ledger, alerts: list[dict[str, Any]]) -> None:
     ledger.sent(alerts)
     while True:
         try:
-            if await it.say(body):
+            if await it.send(body):
                 break
         except Died:
             await it.crash()
@@ -48,16 +48,16 @@ async def send(it: World, ledger: Ledger, alerts: list[dict[str, Any]]) -> None:
 
 
 def arrived(it: World) -> list[Step]:
-    return [Step(one.alarm, one.status, one.time) for one in it.coc.taken]
+    return [Step(one.alarm, one.status, one.time) for one in it.coc.accepted]
 
 
 async def fresh(it: World, ledger: Ledger, seconds: float = 5.0) -> str:
     """A violation when a new alert is not at COC in time."""
-    before = len(it.coc.taken)
+    before = len(it.coc.accepted)
     alerts = [nth_state("Fresh", 1)]
     await send(it, ledger, alerts)
     await it.clock.advance(seconds)
-    there = any(one.body["alarmName"] == "Fresh" for one in it.coc.taken[before:])
+    there = any(one.body["alarmName"] == "Fresh" for one in it.coc.accepted[before:])
     return unless(there, f"L: a fresh alert is not at COC within {seconds} s")
 
 
@@ -94,14 +94,14 @@ async def outage(
     """Row 9: COC refuses connections for `hours` while all alarms change `every` so many seconds."""
     async with world(folder, store=store, in_flight=8) as it:
         ledger, turn = Ledger(), 0
-        it.coc.mood = lambda body: "down"
+        it.coc.behaviour = lambda body: "down"
         while turn * every < hours * HOUR:
             turn += 1
             await send(it, ledger, [nth_state(f"D{n}", turn) for n in range(alarms)])
             await it.clock.advance(every)
         tries = len(it.coc.tries)
         backlog = await it.pending()
-        it.coc.mood = lambda body: "accept"
+        it.coc.behaviour = lambda body: "accept"
         began = it.clock.monotonic()
         liveness = await fresh(it, ledger)
         await it.drained()
@@ -124,16 +124,16 @@ async def flapping(folder: Path, *, minutes: float, alarms: int = 20) -> CaseRes
     async with world(folder, in_flight=8) as it:
         ledger, turn = Ledger(), 0
 
-        def mood(body: dict[str, Any]) -> str:
+        def behaviour(body: dict[str, Any]) -> str:
             phase = int(it.clock.monotonic() - 1000) % 20
             return "lost" if phase == 9 else "accept" if phase < 10 else "down"
 
-        it.coc.mood = mood
+        it.coc.behaviour = behaviour
         while turn * 3 < minutes * 60:
             turn += 1
             await send(it, ledger, [nth_state(f"F{n}", turn) for n in range(alarms)])
             await it.clock.advance(3)
-        it.coc.mood = lambda body: "accept"
+        it.coc.behaviour = lambda body: "accept"
         liveness = await fresh(it, ledger)
         await it.drained()
         verdict = examine(ledger, arrived(it))
@@ -155,7 +155,7 @@ async def some_refused(folder: Path, *, alarms: int) -> CaseResult:
         ledger = Ledger()
         names = [f"R{n}" for n in range(alarms)]
         refused = {f"R{n}" for n in range(0, alarms, 20)}
-        it.coc.mood = lambda body: "refuse" if body["alarmName"] in refused else "accept"
+        it.coc.behaviour = lambda body: "refuse" if body["alarmName"] in refused else "accept"
         for name in names:
             await send(it, ledger, [nth_state(name, 1)])
         await it.drained()
@@ -178,7 +178,7 @@ async def all_refused(folder: Path, *, alarms: int) -> CaseResult:
     """Row 16: COC refuses every report, then accepts them again."""
     async with world(folder) as it:
         ledger = Ledger()
-        it.coc.mood = lambda body: "refuse"
+        it.coc.behaviour = lambda body: "refuse"
         for n in range(alarms):
             await send(it, ledger, [nth_state(f"R{n}", 1)])
         pause = it.delivery.pause
@@ -187,7 +187,7 @@ async def all_refused(folder: Path, *, alarms: int) -> CaseResult:
         await it.clock.advance(600)
         probes = len(it.coc.tries) - tries
         more = len(await it.store.store.dead_letters(None, 0, 10 * alarms)) - len(letters)
-        it.coc.mood = lambda body: "accept"
+        it.coc.behaviour = lambda body: "accept"
         began = it.clock.monotonic()
         await it.clock.advance(61)
         await it.drained()
@@ -219,9 +219,9 @@ async def retry_after(folder: Path, *, rounds: int = 1) -> CaseResult:
             async with world(folder) as it:
                 ledger = Ledger()
                 headers = {"Retry-After": value} if value else {}
-                it.coc.mood = partial(_always, judge(status, headers, b"", now))
+                it.coc.behaviour = partial(_always, judge(status, headers, b"", now))
                 await send(it, ledger, [nth_state("A", 1)])
-                it.coc.mood = lambda body: "accept"
+                it.coc.behaviour = lambda body: "accept"
                 first = it.coc.tries[0]
                 await it.clock.advance(700)
                 waited = it.coc.tries[1] - first if len(it.coc.tries) > 1 else -1.0
@@ -246,14 +246,14 @@ async def clock_jumps(folder: Path, *, store: str = "sqlite") -> CaseResult:
             place.mkdir()
             async with world(place, store=store) as it:
                 ledger = Ledger()
-                it.coc.mood = lambda body: "down"
+                it.coc.behaviour = lambda body: "down"
                 await send(it, ledger, [nth_state(f"J{n}", 1) for n in range(5)])
                 await it.clock.advance(30)
                 it.clock.wall += jump * 1_000_000
                 if restart:
                     await it.crash()
                 await send(it, ledger, [nth_state(f"J{n}", 2) for n in range(5)])
-                it.coc.mood = lambda body: "accept"
+                it.coc.behaviour = lambda body: "accept"
                 began = it.clock.monotonic()
                 if jump == 0:
                     await _frozen(it, 10)

@@ -78,10 +78,10 @@ class SimulatedCoc:
 
 
 class CountingStore:
-    """A store that counts its operations in progress, and awaits `point` before and after each."""
+    """A store that counts its operations, all and those in progress, and awaits `point` before and after each."""
 
     def __init__(self, store: Store, point: Callable[[str], Awaitable[None]]) -> None:
-        self.store, self.active, self.delivered = store, 0, 0
+        self.store, self.active, self.finished, self.delivered = store, 0, 0, 0
         self._point = point
 
     def __getattr__(self, name: str) -> Any:
@@ -103,6 +103,7 @@ class CountingStore:
                 return result
             finally:
                 self.active -= 1
+                self.finished += 1
 
         return counting
 
@@ -179,8 +180,10 @@ class World:
     async def rest(self) -> None:
         """Wait until nothing more happens without time passing."""
         while True:
+            finished = self.store.finished
             await settle(25)
-            if self.dying or self.store.active == 0:
+            # An operation that ended meanwhile may have set off another one that has not begun yet.
+            if self.dying or (self.store.active == 0 and self.store.finished == finished):
                 return
             await asyncio.sleep(0.0002)
 

@@ -253,21 +253,7 @@ async def _listen(
         ready=service.readiness.problem,
         integrations=config.integrations,
     )
-    api = AdminApi(
-        store=service.store,
-        clock=clock,
-        started=clock.now(),
-        integrations=service.deliveries,
-        contracts={name: item.contract for name, item in config.integrations.items()},
-        default_integration=config.integration(None),
-        mappings=service.mappings,
-        mappings_folder=str(config.mappings),
-        config=config.shown,
-        findings=lambda: service.reloader.findings,
-        restart_needed=lambda: service.reloader.restart_needed,
-        not_ready=service.readiness.problem,
-        replayed=service.replayed,
-    )
+    api = _admin_api(service)
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
@@ -295,6 +281,25 @@ async def _listen(
     return (
         await serve(options.listen_address, accesses[0], webhooks, [service.handler.counting(), main]),
         await serve(options.admin_address, accesses[1], administration, [admin]),
+    )
+
+
+def _admin_api(service: Service) -> AdminApi:
+    config = service.config
+    return AdminApi(
+        store=service.store,
+        clock=service.clock,
+        started=service.clock.now(),
+        integrations=service.deliveries,
+        contracts={name: item.contract for name, item in config.integrations.items()},
+        default_integration=config.integration(None),
+        mappings=service.mappings,
+        mappings_folder=str(config.mappings),
+        config=config.shown,
+        findings=lambda: service.reloader.findings,
+        restart_needed=lambda: service.reloader.restart_needed,
+        not_ready=service.readiness.problem,
+        replayed=service.replayed,
     )
 
 

@@ -26,7 +26,7 @@ LAYERS = (
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain", "config/units",
+    "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
     "coc/fields", "coc/verdict",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay",

@@ -25,7 +25,6 @@ from pydantic import (
 
 from adapter.clock import SECOND, Micros
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, url_problem
-from adapter.config import units
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.secret import Secret
@@ -34,6 +33,9 @@ from adapter.validation import Problem
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _STORES: Final = ("sqlite", "memory", "postgresql", "postgres")
+_SECONDS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION: Final = re.compile(r"(\d+)(ms|[ywdhms])")
+_SIZE: Final = re.compile(r"(\d+)\s*(?:([KMGTPE])i?)?B?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,31 @@ def _path_that(exists: Callable[[Path], bool], otherwise: str) -> BeforeValidato
     return BeforeValidator(checked)
 
 
-def _micros(seconds: float) -> Micros:
-    return round(seconds * SECOND)
+def _micros(duration: float) -> Micros:
+    return round(duration * SECOND)
 
 
-Duration = Annotated[float, BeforeValidator(units.seconds)]
-Size = Annotated[int, BeforeValidator(units.size)]
+def seconds(text: str | int) -> float:
+    """`1h30m` to seconds; `0` needs no unit. ValueError says what is accepted."""
+    parts = _DURATION.findall(str(text))
+    if str(text) == "0":
+        return 0.0
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{str(text)!r} is not a duration; write it like 10s, 5m, 1h30m or 7d")
+    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def size(text: str | int) -> int:
+    """`16MiB` to bytes; like Prometheus, `MB` is 1024 x 1024 too. ValueError says what is accepted."""
+    match = _SIZE.fullmatch(str(text))
+    if match is None:
+        raise ValueError(f"{str(text)!r} is not a size; write it like 512KiB, 16MiB or 2GiB")
+    power = " KMGTPE".index(match[2]) if match[2] else 0
+    return int(match[1]) << (10 * power)
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(size)]
 InlineSecret = Annotated[Secret | None, BeforeValidator(_secret)]
 SecretFile = Annotated[Secret | None, BeforeValidator(_secret_file)]
 ExistingFile = Annotated[Path | None, _path_that(Path.is_file, "does not exist")]

@@ -12,9 +12,8 @@ import yaml
 from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.coc.endpoint import AkSk, Token
-from adapter.config import units
 from adapter.config.load import load_config
-from adapter.config.schema import Context, Settings
+from adapter.config.schema import Context, Settings, size
 from adapter.mapping.render.live import MEMORY
 from tests.chart.mounted import Mounted
 from tests.chart.rendering import Rendered, ci_values, render, render_all
@@ -141,7 +140,7 @@ def test_the_grace_period_fits_the_drain(renders: dict[str, Rendered]) -> None:
 def test_the_memory_limit_includes_the_worker_process_at_its_own_limit(renders: dict[str, Rendered]) -> None:
     """The worker process is stopped at its own limit, which must be reached before the pod's."""
     limit: str = renders["minimal"].container["resources"]["limits"]["memory"]
-    assert units.size(f"{limit}B") >= MEMORY + 110 * 1024 * 1024
+    assert size(f"{limit}B") >= MEMORY + 110 * 1024 * 1024
 
 
 def test_the_values_have_the_adapters_defaults() -> None:
@@ -154,7 +153,7 @@ def test_the_values_have_the_adapters_defaults() -> None:
         for data in ({key: config[key] for key in sections}, {})
     )
     assert [getattr(written, key) for key in sections] == [getattr(bare_minimum, key) for key in sections]
-    assert units.size(config["webhook"]["max_body"]) == bare_minimum.webhook.max_body
+    assert size(config["webhook"]["max_body"]) == bare_minimum.webhook.max_body
 
 
 def _needed() -> dict[str, Any]:

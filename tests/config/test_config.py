@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapter.config.load import Config, load_config
-from adapter.config.units import seconds, size
+from adapter.config.schema import seconds, size
 from adapter.errors import ConfigError
 from adapter.mapping import shipped
 

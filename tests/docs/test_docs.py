@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from adapter.cli.main import parser
 from adapter.config.load import load_config
-from adapter.config.schema import Settings
-from adapter.config.units import seconds, size
+from adapter.config.schema import Settings, seconds, size
 from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
 

@@ -12,9 +12,8 @@ from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any
 
-from adapter.alertmanager import Group, pack, unpack
-from adapter.mapping.render.body import Subject
-from adapter.mapping.render.engine import Outcome, Program
+from adapter.alertmanager import Group, pack
+from adapter.mapping.render.engine import Program
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.files import load
@@ -82,7 +81,7 @@ async def rendered(directory: Path, *requests: RenderRequest, **options: Any) ->
         return await mappings.render(requests)
 
 
-def reasons(result: RenderResult | Outcome) -> dict[str, str]:
+def reasons(result: RenderResult) -> dict[str, str]:
     """Field -> reason of everything that fell back."""
     return {field: str(reason) for field, reason, _ in result.fallbacks}
 
@@ -99,12 +98,9 @@ def _program(ruleset: RuleSet) -> Program:
     return Program(ruleset.as_data(), {}, mark=lambda place: None, clock=time.monotonic, lap=lambda: 0.0, patience=10)
 
 
-def outcome(of: Program | str, request: RenderRequest) -> Outcome:
+def outcome(of: Program | str, request: RenderRequest) -> RenderResult:
     """What the rules make of a request."""
-    ready = of if isinstance(of, Program) else program(of)
-    alert, group = unpack(request.raw)
-    subject = Subject(request.alarm_id, request.time_ms, request.status, request.contract, alert, group)
-    return ready.render(subject, request.integration)
+    return (of if isinstance(of, Program) else program(of)).render(request)
 
 
 def fields(of: Program | str, request: RenderRequest | None = None) -> dict[str, Any]:

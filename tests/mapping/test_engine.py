@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter.mapping.render.body import Subject
-from adapter.mapping.render.engine import Outcome, Program
-from adapter.mapping.render.request import Contract
+from adapter.mapping.render.engine import Program
+from adapter.mapping.render.request import RenderResult
 from adapter.mapping.rules.files import load
-from tests.mapping.builders import SOUND, reasons, rules, write
+from tests.mapping.builders import SOUND, a_request, reasons, rules, write
 
 PATIENCE = 0.1
-ALERT = {
-    "status": "firing", "labels": {"alertname": "PodDown"}, "annotations": {}, "fingerprint": "f",
-    "startsAt": "", "endsAt": "", "generatorURL": "",
-}  # fmt: skip
-GROUP = {
-    "receiver": "", "groupKey": "", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "",
-}  # fmt: skip
 
 
 class Timed:
@@ -32,11 +24,10 @@ class Timed:
         write(folder, a=rules(*entries, {"name": "last", "when": "labels.alertname", "alarm": SOUND}))
         data = load(folder).as_data()
         self.program = Program(data, {}, mark=self._run, clock=lambda: self._now, lap=self._lap, patience=PATIENCE)
-        self.program.compile()
 
-    def render(self) -> Outcome:
+    def render(self) -> RenderResult:
         self._used = 0.0
-        return self.program.render(Subject("a", 1, "alarm", Contract(), ALERT, GROUP), "default")
+        return self.program.render(a_request())
 
     def _run(self, place: int) -> None:
         self._now += self._clock.get(place, 0.0)

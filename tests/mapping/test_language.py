@@ -135,7 +135,7 @@ def test_every_name_has_its_documented_value() -> None:
 def test_a_name_that_is_not_of_the_language_fails_when_it_gets_that_far() -> None:
     """`check` refuses it where it can be seen; where it cannot, the field falls back."""
     result = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_request({"severity": "nope"}))
-    assert result.fallbacks == [("resourceName", "error", "there is no 'nope'")]
+    assert result.fallbacks == (("resourceName", "error", "there is no 'nope'"),)
 
 
 def test_what_one_field_sets_is_not_seen_by_the_next() -> None:
@@ -196,7 +196,7 @@ def test_a_condition_after_the_match_is_not_tried() -> None:
     of = rules(
         {"name": "first", "when": "labels.pod", "alarm": SOUND}, {"name": "broken", "when": "1 / 0", "drop": True}
     )
-    assert outcome(of, a_request({"pod": "p"})).fallbacks == []
+    assert outcome(of, a_request({"pod": "p"})).fallbacks == ()
 
 
 TEMPLATE_LIKE = st.one_of(

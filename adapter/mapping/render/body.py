@@ -26,18 +26,14 @@ _FALLS_BACK: Final = ("alarmName", "alarmLevel", "nameSpace", "applicationId", "
 _NO_ALERT: Final[Mapping[str, Any]] = {"labels": {}, "annotations": {}, "fingerprint": "", "generatorURL": ""}
 _NO_GROUP: Final[Mapping[str, Any]] = {"externalURL": ""}
 
-
 Problems = Mapping[str, FailureReason]
 """By field."""
 
 
 class Subject(NamedTuple):
-    """What the body is about: the adapter's own fields and the alert itself."""
+    """What the body is about: a request, and the alert and group that its bytes hold."""
 
-    alarm_id: str
-    time_ms: int
-    status: str
-    contract: Contract
+    request: RenderRequest
     alert: Mapping[str, Any]
     group: Mapping[str, Any]
 
@@ -50,15 +46,10 @@ class Origin(NamedTuple):
     revision: str
 
 
-class Composed(NamedTuple):
-    fallbacks: list[Fallback]
-    clipped: list[str]
-    body: dict[str, Any]
-
-
-def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Problems) -> Composed:
+def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Problems) -> RenderResult:
     """`values` holds the rendered fields, those of `additional` as `additional.KEY`."""
-    body: dict[str, Any] = {"alarmId": subject.alarm_id, "alarmStatus": subject.status, "time": subject.time_ms}
+    request, contract = subject.request, subject.request.contract
+    body: dict[str, Any] = {"alarmId": request.alarm_id, "alarmStatus": request.status, "time": request.time_ms}
     fallbacks: list[Fallback] = []
     full: dict[str, str] = {}
     for field in _MAPPED:
@@ -68,7 +59,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
             text = tidy(text, lines=field.lines)
         elif not field.required and name not in problems:
             continue
-        why = problems.get(name) or _problem(field, text, subject.contract, name in values)
+        why = problems.get(name) or _problem(field, text, contract, name in values)
         if why is not None:
             fallbacks.append(Fallback(name, *why))
             if why.reason is Reason.TOO_LONG:
@@ -76,7 +67,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
         if why is not None or not text:
             text = tidy(_built_in(name, subject, body), lines=field.lines)
         if text:
-            body[name] = _fit(field, text, subject.contract, full)
+            body[name] = _fit(field, text, contract, full)
     clipped = [name for name in full if BY_NAME[name].cut]
     if problems:
         fallbacks += [Fallback(name, *why) for name, why in problems.items() if name not in BY_NAME]
@@ -84,7 +75,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
     body[ADDITIONAL], cut = _additional(_notes(subject, origin, fallbacks), full, extras)
     if cut:
         clipped.append(ADDITIONAL)
-    return Composed(fallbacks, clipped, body)
+    return RenderResult(*origin, False, tuple(fallbacks), tuple(clipped), to_json(body))
 
 
 def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, FailureReason]:
@@ -95,11 +86,8 @@ def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[
 
 def fallback(request: RenderRequest, revision: str, reason: Reason, detail: str = "") -> RenderResult:
     """The built-in body with that reason for every field, also where the alert's bytes cannot be read."""
-    alert, group = _unpack(request.raw)
-    subject = Subject(request.alarm_id, request.time_ms, request.status, request.contract, alert, group)
-    problems = all_fall_back(reason, request.contract, detail)
-    fallbacks, clipped, body = compose(subject, Origin(None, None, revision), {}, problems)
-    return RenderResult(None, None, revision, False, tuple(fallbacks), tuple(clipped), to_json(body))
+    subject = Subject(request, *_unpack(request.raw))
+    return compose(subject, Origin(None, None, revision), {}, all_fall_back(reason, request.contract, detail))
 
 
 def _unpack(raw: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -135,7 +123,7 @@ def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
         case "nameSpace":
             return _first(labels, "namespace", "job") or "default"
         case "applicationId":
-            return "unmapped" if subject.contract.require_application_id else ""
+            return "unmapped" if subject.request.contract.require_application_id else ""
         case "alarmDesc":
             return _first(annotations, "description", "summary", "message") or str(body["alarmName"])
         case "alarmSource":

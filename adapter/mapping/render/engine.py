@@ -8,14 +8,16 @@ back. A condition in quarantine counts as failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from jinja2 import TemplateError, nodes
 from jinja2.runtime import Context
+from pydantic_core import from_json
 
 from adapter.errors import RenderError, one_line
-from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose
-from adapter.mapping.render.request import FailureReason, Fallback, Reason
+from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose, fallback
+from adapter.mapping.render.request import FailureReason, Fallback, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.language import (
     WHEN,
     MappingEnvironment,
@@ -30,28 +32,11 @@ MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above e
 MAX_DETAIL: Final = 200
 
 
-class Place(NamedTuple):
-    """One template of a rule set: a field of a rule, or its condition."""
-
-    file: int
-    rule: int
-    field: str
-
-
-def places(data: Mapping[str, Any]) -> list[Place]:
-    """Every template of a rule set. A template's index in this list is its number in both processes."""
-    return [
-        Place(f, r, name)
-        for f, file in enumerate(data["files"])
-        for r, rule in enumerate(file["rules"])
-        for name in (WHEN, *rule["fields"])
-    ]
-
-
 class CannotCompile(RenderError):
     """A template that parses but cannot be compiled."""
 
     def __init__(self, place: int, message: str) -> None:
+        """`place`: the template's number, see RuleSet.finding."""
         self.place = place
         super().__init__(message)
 
@@ -104,41 +89,23 @@ class Compiler:
 
 
 class Rule:
-    """One rule with its compiled condition. Its fields are compiled when they are first needed."""
+    """One rule, compiled."""
 
     def __init__(self, compiler: Compiler, mapping: str, place: int, data: Mapping[str, Any]) -> None:
         """`place`: the number of the condition; those of the fields follow it."""
         self.name: str = data["name"]
         self.drop: bool = data["drop"]
         self.mapping = mapping
-        self.places = range(place, place + 1 + len(data["fields"]))
         self.condition = None if data["when"] is None else compiler.condition(place, data["when"])
-        self.compiled = False
         self.texts: dict[str, str] = {}  # the fields that are plain text
         self.templates: list[Template] = []  # the other fields
         self.quarantined: dict[str, FailureReason] = {}  # by the field of the template that is to blame
-        self._compiler = compiler
-        self._sources: Mapping[str, str] = data["fields"]
-
-    def compile(self) -> None:
-        for place, (name, source) in enumerate(self._sources.items(), self.places.start + 1):
-            result = self._compiler.field(place, name, source)
+        for number, (name, source) in enumerate(data["fields"].items(), place + 1):
+            result = compiler.field(number, name, source)
             if isinstance(result, str):
                 self.texts[name] = result
             else:
                 self.templates.append(result)
-        self.compiled = True
-
-
-class Outcome(NamedTuple):
-    """What became of one alert. `body` is None when the rule drops it."""
-
-    rule: str | None
-    mapping: str | None
-    dropped: bool
-    fallbacks: list[Fallback]
-    clipped: list[str]
-    body: dict[str, Any] | None
 
 
 class Program:
@@ -154,7 +121,7 @@ class Program:
         lap: Callable[[], float],
         patience: float,
     ) -> None:
-        """CannotCompile names the first condition that cannot be compiled.
+        """CannotCompile names the first template that cannot be compiled.
 
         `mark` takes the number of each template before it runs. `clock` gives seconds and is called for each template.
         `lap` gives the CPU seconds since it was called last or the alert began, and sets the deadline anew, so that no
@@ -175,35 +142,35 @@ class Program:
             self._names[lookup] = lookup_names(file["lookup"])
             compiler = Compiler(self._env, lookup)
             for item in file["rules"]:
-                self.rules.append(Rule(compiler, file["name"], place, item))
-                place = self.rules[-1].places.stop
-        for at, why in quarantined.items():
-            rule = next(rule for rule in self.rules if at in rule.places)
-            rule.quarantined[places(data)[at].field] = why
+                rule = Rule(compiler, file["name"], place, item)
+                self.rules.append(rule)
+                for field in (WHEN, *item["fields"]):
+                    if place in quarantined:
+                        rule.quarantined[field] = quarantined[place]
+                    place += 1
 
-    def compile(self) -> None:
-        """Compile the fields of all rules; CannotCompile names the first that cannot be compiled."""
-        for rule in self.rules:
-            rule.compile()
+    def render(self, request: RenderRequest) -> RenderResult:
+        """By the first rule that takes the alert; the built-in body when none does or the alert cannot be read."""
+        with suppress(ValueError, KeyError, TypeError, AttributeError, MemoryError):
+            both = from_json(request.raw)
+            return self._render(Subject(request, both["alert"], both["group"]))
+        return fallback(request, self._revision, Reason.ERROR)
 
-    def render(self, subject: Subject, integration: str) -> Outcome:
-        """The first rule that takes the alert, rendered within the contract; the built-in body when none does."""
-        context = self._context(subject, integration)
+    def _render(self, subject: Subject) -> RenderResult:
+        context = self._context(subject)
         problems: dict[str, FailureReason] = {}
         rule = self._choose(context, problems)
         if rule is None:
-            problems.update(all_fall_back(Reason.NO_RULE, subject.contract))
-            return Outcome(None, None, False, *compose(subject, Origin(None, None, self._revision), {}, problems))
-        if rule.drop:
-            fallbacks = [Fallback(name, *why) for name, why in problems.items()]
-            return Outcome(rule.name, rule.mapping, True, fallbacks, [], None)
-        values = self._fields(rule, context, problems)
+            problems.update(all_fall_back(Reason.NO_RULE, subject.request.contract))
+            return compose(subject, Origin(None, None, self._revision), {}, problems)
         origin = Origin(rule.name, rule.mapping, self._revision)
-        return Outcome(rule.name, rule.mapping, False, *compose(subject, origin, values, problems))
+        if rule.drop:
+            return RenderResult(*origin, True, tuple(Fallback(name, *why) for name, why in problems.items()), (), None)
+        return compose(subject, origin, self._fields(rule, context, problems), problems)
 
-    def try_out(self, rule: Rule, subject: Subject, integration: str) -> dict[int, FailureReason]:
+    def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
-        context = self._context(subject, integration)
+        context = self._context(subject)
         greedy: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
             result = self._run(template, context, rule)
@@ -212,9 +179,9 @@ class Program:
                 greedy[template.place] = why
         return greedy
 
-    def _context(self, subject: Subject, integration: str) -> Context:
+    def _context(self, subject: Subject) -> Context:
         self._clock_before = self._clock()
-        names = names_of(subject.alert, subject.group, integration)
+        names = names_of(subject.alert, subject.group, subject.request.integration)
         return Context(self._env, {**self._names, **names}, None, {})
 
     def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
@@ -229,11 +196,6 @@ class Program:
         return None
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
-        if not rule.compiled:
-            self._mark(rule.places[-1])  # or the deadline would blame the template before
-            rule.compile()
-            self._lap()
-            self._clock_before = self._clock()
         values = dict(rule.texts)
         blamed = {name: why for name, why in rule.quarantined.items() if name != WHEN}
         if blamed:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.render.engine import CannotCompile, detail_of, places
+from adapter.mapping.render.engine import CannotCompile, detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.renderer import WorkerRenderer
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
@@ -104,15 +104,15 @@ class LiveMappings:
 
     async def close(self) -> None:
         """End the worker process. Calls under way finish first."""
-        await self._renderer.retire()
+        await self._renderer.stop()
 
     async def _swap(self, found: files.Snapshot) -> None:
         renderer, findings = await _try_out(await asyncio.to_thread(files.parse, self._directory, found), self._limits)
         if findings:
-            await renderer.retire()
+            await renderer.stop()
             raise MappingError(findings)
         old, self._renderer = self._renderer, renderer
-        await old.retire()
+        await old.stop()
 
 
 async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:
@@ -121,11 +121,10 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     The first template that ends the process ends the trial. MappingError for one that cannot be compiled; WorkerDied
     when no template is to blame.
     """
-    data = rules.as_data()
     try:
-        worker = await WorkerProcess.start(data, {}, limits, compile_all=True)
+        worker = await WorkerProcess.start(rules, {}, limits)
     except CannotCompile as exc:
-        raise MappingError([_finding(rules, exc.place, f"the template cannot be compiled: {exc}")]) from exc
+        raise MappingError([rules.finding(exc.place, f"the template cannot be compiled: {exc}")]) from exc
     greedy: dict[int, FailureReason] = {}
     renderer = WorkerRenderer(rules, limits, worker)
     try:
@@ -141,7 +140,7 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     except BaseException:
         await worker.stop()
         raise
-    findings = [_finding(rules, at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
+    findings = [rules.finding(at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
     return renderer, findings
 
 
@@ -149,7 +148,3 @@ def _findings_of(exc: MappingError | WorkerDied, directory: Path) -> tuple[Findi
     if isinstance(exc, MappingError):
         return exc.findings
     return (Finding(str(directory), 0, 0, f"the rules cannot be tried out: {exc}"),)
-
-
-def _finding(rules: RuleSet, place: int, message: str) -> Finding:
-    return rules.finding(*places(rules.as_data())[place], message)

@@ -23,6 +23,7 @@ from adapter.mapping.render import protocol
 from adapter.mapping.render.engine import CannotCompile
 from adapter.mapping.render.request import FailureReason, Reason
 from adapter.mapping.render.worker import InProgress, ProgressMark
+from adapter.mapping.rules.model import RuleSet
 
 LOAD_SECONDS: Final = 30.0  # to start and compile; hundreds of rules take a few
 WALL: Final = 10  # deadlines, by the wall clock: for a worker that is starved or stopped rather than busy
@@ -59,13 +60,8 @@ class WorkerProcess:
         self._limits = limits
 
     @classmethod
-    async def start(
-        cls, rules: Mapping[str, Any], quarantined: Mapping[int, FailureReason], limits: Limits, *, compile_all: bool
-    ) -> WorkerProcess:
-        """A worker that has the rules. Without `compile_all` it compiles the fields of a rule when they are needed.
-
-        CannotCompile or WorkerDied when it cannot serve; the process has ended then.
-        """
+    async def start(cls, rules: RuleSet, quarantined: Mapping[int, FailureReason], limits: Limits) -> WorkerProcess:
+        """A worker that has compiled the rules. CannotCompile or WorkerDied when it cannot serve; then it has ended."""
         mark = ProgressMark(_shared_memory())
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
@@ -83,29 +79,24 @@ class WorkerProcess:
             errors.close()
             raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
         worker = cls(process, mark, errors, limits)
-        order = {
-            "rules": rules,
-            "quarantined": protocol.pack_reasons(quarantined),
-            "deadline": limits.deadline,
-            "compile_all": compile_all,
-        }
+        order = to_json({"rules": rules.as_data(), "quarantined": quarantined, "deadline": limits.deadline})
         try:
-            answer = from_json(await worker._ask(protocol.LOAD, to_json(order), LOAD_SECONDS))
-            if answer["broken"] is not None:
-                raise CannotCompile(*answer["broken"])
+            broken = from_json(await worker._ask(protocol.LOAD, order, LOAD_SECONDS))
+            if broken is not None:
+                raise CannotCompile(*broken)
         except BaseException:
             await worker.stop()
             raise
         return worker
 
     async def render(self, payload: bytes) -> bytes:
-        """protocol.pack_answers for the first requests of protocol.pack_requests, one at least."""
+        """protocol.pack_results for the first requests of protocol.pack_requests, one at least."""
         return await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)
 
     async def try_out(self, rule: int) -> dict[int, FailureReason]:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
-        answer = await self._ask(protocol.TRY_OUT, to_json({"rule": rule}), self._limits.deadline * WALL)
-        return protocol.unpack_reasons(from_json(answer)["greedy"])
+        answer = await self._ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)
+        return protocol.unpack_reasons(from_json(answer))
 
     async def stop(self) -> None:
         """End it now. Safe to call more than once."""
@@ -162,11 +153,7 @@ class WorkerProcess:
 
 def _shared_memory() -> int:
     """A file descriptor of one page that has no name."""
-    if sys.platform == "linux":
-        fd = os.memfd_create("coc-adapter-progress")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
+    fd = os.memfd_create("coc-adapter-progress")
     os.ftruncate(fd, ProgressMark.SIZE)
     return fd
 

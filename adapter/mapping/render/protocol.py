@@ -1,7 +1,7 @@
 """PURE: the frames between the service and its worker process. Each is a length, a kind and a payload.
 
-    LOAD     {rules, quarantined, deadline, compile_all}  -> {"broken": null | [place, message]}
-    TRY_OUT  {rule}                       -> {"greedy": {...}}    one rule, rendered for a plain alert
+    LOAD     {rules, quarantined, deadline}  -> null, or [place, message] of a template that cannot be compiled
+    TRY_OUT  a rule's number              -> {place: [reason, detail]} of its templates that want too much
     RENDER   header, then the raw alerts  -> header, then the bodies; one answer at least, maybe not all
 
 A RENDER payload carries the raw alerts as bytes, so that one which is not JSON spoils no other. Its answer carries the
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pydantic_core import from_json, to_json
 
@@ -45,31 +45,20 @@ def unpack_requests(payload: bytes) -> Iterator[RenderRequest]:
         at += length
 
 
-def pack_reasons(reasons: Mapping[int, FailureReason]) -> dict[str, list[str]]:
-    return {str(place): [str(reason), detail] for place, (reason, detail) in reasons.items()}
-
-
 def unpack_reasons(reasons: Mapping[str, Sequence[str]]) -> dict[int, FailureReason]:
     return {int(place): FailureReason(Reason(reason), detail) for place, (reason, detail) in reasons.items()}
 
 
-def pack_answers(answers: Sequence[tuple[Sequence[Any], bytes] | None]) -> bytes:
-    """Each: the fields of a RenderResult but revision and body, and the body, empty for none. None: unreadable."""
-    header = to_json([None if answer is None else [*answer[0], len(answer[1])] for answer in answers])
-    return b"".join([_HEADER.pack(len(header)), header, *(answer[1] for answer in answers if answer is not None)])
+def pack_results(results: Sequence[RenderResult]) -> bytes:
+    header = to_json([[*result[:-1], len(result.json or b"")] for result in results])
+    return b"".join([_HEADER.pack(len(header)), header, *(result.json or b"" for result in results)])
 
 
-def unpack_answers(payload: bytes, revision: str) -> list[RenderResult | None]:
+def unpack_results(payload: bytes) -> Iterator[RenderResult]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
-    results: list[RenderResult | None] = []
-    for answer in from_json(payload[_HEADER.size : at]):
-        if answer is None:
-            results.append(None)
-            continue
-        rule, mapping, dropped, fallbacks, clipped, length = answer
+    for rule, mapping, revision, dropped, fallbacks, clipped, length in from_json(payload[_HEADER.size : at]):
         fell_back = tuple(Fallback(field, Reason(reason), detail) for field, reason, detail in fallbacks)
         body = payload[at : at + length] if length else None
-        results.append(RenderResult(rule, mapping, revision, dropped, fell_back, tuple(clipped), body))
+        yield RenderResult(rule, mapping, revision, dropped, fell_back, tuple(clipped), body)
         at += length
-    return results

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import fallback
-from adapter.mapping.render.engine import CannotCompile, detail_of
+from adapter.mapping.render.engine import detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
-from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
-from adapter.mapping.render.worker import InProgress
+from adapter.mapping.render.request import FailureReason, RenderRequest, RenderResult
 from adapter.mapping.rules.model import RuleSet
 
 CHUNK_ALERTS: Final = 64
@@ -38,105 +37,81 @@ class WorkerRenderer:
     ) -> None:
         """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number."""
         self.rules = rules
-        self._data: Mapping[str, Any] = rules.as_data()
         self._limits = limits
         self._worker = worker
         self._quarantined = dict(quarantined or {})
         self._turn = asyncio.Lock()
-        self._calls = 0
-        self._retired = False
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """All, in order. Never fails because of a template."""
-        self._calls += 1
-        try:
-            call = _Call(self, requests)
-            while call.left:
-                async with self._turn:
-                    await call.step()
+        async with self._turn:
+            call = _Call(requests, self.rules.revision)
+            while chunk := call.chunk():
+                try:
+                    call.answered(chunk, await self._ask([requests[number] for number in chunk]))
+                except WorkerDied as death:
+                    place = call.on_worker_death(chunk, death)
+                    if place is not None:
+                        self._quarantined[place] = FailureReason(death.reason, detail_of(death))
             return call.results
-        finally:
-            self._calls -= 1
-            await self._end_if_unused()
 
-    async def retire(self) -> None:
-        """No new calls come: end the worker process when the last one returns."""
-        self._retired = True
-        await self._end_if_unused()
+    async def stop(self) -> None:
+        """End the worker process once the calls under way have returned."""
+        async with self._turn:
+            if self._worker is not None:
+                await self._worker.stop()
 
-    async def ask(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+    async def _ask(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Results for the first requests, one at least. WorkerDied when the process did not survive them."""
         if self._worker is None:
-            self._worker = await self._restarted()
+            self._worker = await WorkerProcess.start(self.rules, self._quarantined, self._limits)
         try:
-            answer = await self._worker.render(protocol.pack_requests(requests))
+            return list(protocol.unpack_results(await self._worker.render(protocol.pack_requests(requests))))
         except BaseException:
             self._worker = None
             raise
-        return [
-            fallback(request, self.rules.revision, Reason.ERROR) if result is None else result
-            for request, result in zip(requests, protocol.unpack_answers(answer, self.rules.revision), strict=False)
-        ]
-
-    def quarantine(self, place: int, why: FailureReason) -> None:
-        """Leave the rule's field templates out from the next start on, or its condition if that is to blame."""
-        self._quarantined[place] = why
-
-    async def _restarted(self) -> WorkerProcess:
-        try:
-            return await WorkerProcess.start(self._data, self._quarantined, self._limits, compile_all=False)
-        except CannotCompile as exc:
-            raise WorkerDied(Reason.CRASH, InProgress(None, None), str(exc), sure=False) from exc
-
-    async def _end_if_unused(self) -> None:
-        if self._retired and self._calls == 0 and self._worker is not None:
-            worker, self._worker = self._worker, None
-            await worker.stop()
 
 
 class _Call:
-    """One call of `render`, one chunk a step, so that simultaneous calls take turns."""
+    """The requests of one call of `render` that are left, and the results so far."""
 
-    def __init__(self, renderer: WorkerRenderer, requests: Sequence[RenderRequest]) -> None:
-        self._renderer = renderer
+    def __init__(self, requests: Sequence[RenderRequest], revision: str) -> None:
         self._requests = requests
+        self._revision = revision
         self._results: dict[int, RenderResult] = {}
-        self.left = list(range(len(requests)))
+        self._left = list(range(len(requests)))
+        self._limit = CHUNK_ALERTS
         self._deaths = 0
         self._tried_again: set[int] = set()
-        self._limit = CHUNK_ALERTS
 
     @property
     def results(self) -> list[RenderResult]:
         return [self._results[number] for number in range(len(self._requests))]
 
-    async def step(self) -> None:
-        chunk = self._chunk()
-        try:
-            results = await self._renderer.ask([self._requests[number] for number in chunk])
-        except WorkerDied as death:
-            self._on_worker_death(chunk, death)
-            return
-        self._results.update(zip(chunk, results, strict=False))
-        del self.left[: len(results)]
-        self._limit = CHUNK_ALERTS
-
-    def _chunk(self) -> list[int]:
+    def chunk(self) -> list[int]:
+        """The numbers of the requests to ask for next; empty when none is left."""
         size = 0
         chunk: list[int] = []
-        for number in self.left[: self._limit]:
+        for number in self._left[: self._limit]:
             size += len(self._requests[number].raw)
             if chunk and size > CHUNK_BYTES:
                 break
             chunk.append(number)
         return chunk
 
-    def _on_worker_death(self, chunk: list[int], death: WorkerDied) -> None:
+    def answered(self, chunk: list[int], results: Sequence[RenderResult]) -> None:
+        self._results.update(zip(chunk, results, strict=False))
+        del self._left[: len(results)]
+        self._limit = CHUNK_ALERTS
+
+    def on_worker_death(self, chunk: list[int], death: WorkerDied) -> int | None:
+        """The number of the template to put into quarantine."""
         self._deaths += 1
         alert, place = death.in_progress
         done = alert or 0
         # The alerts before the one in progress were rendered, but their results were lost: they go first.
         self._limit = done or CHUNK_ALERTS
+        blamed = None
         if alert is not None:
             number = chunk[alert]
             if not death.sure and number not in self._tried_again:
@@ -144,12 +119,12 @@ class _Call:
             elif place is None:
                 self._give_up([number], death)
             else:
-                self._renderer.quarantine(place, FailureReason(death.reason, detail_of(death)))
+                blamed = place
         if self._deaths >= MAX_DEATHS:
-            self._give_up(self.left[done:], death)
+            self._give_up(self._left[done:], death)
+        return blamed
 
     def _give_up(self, numbers: Sequence[int], death: WorkerDied) -> None:
         for number in numbers:
-            request = self._requests[number]
-            self._results[number] = fallback(request, self._renderer.rules.revision, death.reason, detail_of(death))
-            self.left.remove(number)
+            self._results[number] = fallback(self._requests[number], self._revision, death.reason, detail_of(death))
+            self._left.remove(number)

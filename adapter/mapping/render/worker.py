@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import Subject
 from adapter.mapping.render.engine import CannotCompile, Program
-from adapter.mapping.render.request import Contract, RenderRequest
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 
 PATIENCE: Final = 0.1  # part of the deadline one template may take before its rule is put into quarantine
 
@@ -42,7 +42,7 @@ _GROUP: Final[Mapping[str, Any]] = {
     "commonAnnotations": {},
     "externalURL": "https://alertmanager.example",
 }
-PLAIN: Final = Subject("rehearsal", 1, "alarm", Contract(), _ALERT, _GROUP)
+PLAIN: Final = Subject(RenderRequest(b"", "default", "rehearsal", 1, "alarm", Contract()), _ALERT, _GROUP)
 """What every rule is tried out on."""
 
 
@@ -93,11 +93,12 @@ class Worker:
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
         if kind == protocol.LOAD:
-            return to_json({"broken": self._load(from_json(payload))})
+            return to_json(self._load(from_json(payload)))
         assert self._program is not None, "LOAD comes first"
         try:
             if kind == protocol.TRY_OUT:
-                return self._try_out(self._program, from_json(payload)["rule"])
+                self._begin(0)
+                return to_json(self._program.try_out(self._program.rules[from_json(payload)], PLAIN))
             return self._render(self._program, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -114,26 +115,20 @@ class Worker:
                 lap=self._lap,
                 patience=self._deadline * PATIENCE,
             )
-            if order["compile_all"]:
-                self._program.compile()
         except CannotCompile as exc:
             return exc.place, str(exc)
         return None
 
-    def _try_out(self, program: Program, rule: int) -> bytes:
-        self._begin(0)
-        return to_json({"greedy": protocol.pack_reasons(program.try_out(program.rules[rule], PLAIN, "default"))})
-
     def _render(self, program: Program, payload: bytes) -> bytes:
         started, size = time.monotonic(), 0
-        answers: list[tuple[Sequence[Any], bytes] | None] = []
+        results: list[RenderResult] = []
         for number, request in enumerate(protocol.unpack_requests(payload)):
             self._begin(number)
-            answers.append(answer := _one(program, request))
-            size += len(answer[1]) if answer else 0
+            results.append(result := program.render(request))
+            size += len(result.json or b"")
             if size > protocol.MAX_ANSWERS or time.monotonic() - started > self._deadline / 4:
                 break
-        return protocol.pack_answers(answers)
+        return protocol.pack_results(results)
 
     def _begin(self, number: int) -> None:
         self._mark.alert(number)
@@ -143,19 +138,6 @@ class Worker:
         """CPU seconds since the timer was set. Sets it anew."""
         left, _ = signal.setitimer(signal.ITIMER_PROF, self._deadline)
         return self._deadline - left
-
-
-def _one(program: Program, request: RenderRequest) -> tuple[Sequence[Any], bytes] | None:
-    """One answer; None when the alert cannot be read."""
-    try:
-        both = from_json(request.raw)
-        subject = Subject(
-            request.alarm_id, request.time_ms, request.status, request.contract, both["alert"], both["group"]
-        )
-        *fields, body = program.render(subject, request.integration)
-        return fields, b"" if body is None else to_json(body)
-    except (ValueError, KeyError, TypeError, AttributeError, MemoryError):
-        return None
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:

@@ -67,8 +67,13 @@ class RuleSet:
             ],
         }
 
-    def finding(self, file: int, rule: int, field: str, message: str) -> Finding:
-        """A finding at one template of the set."""
-        owner = self.files[file]
-        broken = owner.rules[rule]
-        return owner.source.finding((*broken.loc, WHEN) if field == WHEN else broken.fields[field][1], message)
+    def finding(self, place: int, message: str) -> Finding:
+        """A finding at a template by its number: of each rule first the condition, then the fields."""
+        templates = [
+            (file.source, loc)
+            for file in self.files
+            for rule in file.rules
+            for loc in ((*rule.loc, WHEN), *(loc for _, loc in rule.fields.values()))
+        ]
+        source, loc = templates[place]
+        return source.finding(loc, message)

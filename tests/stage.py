@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
-from adapter.sandbox.server import SANDBOX, make_sandbox
+from adapter.sandbox.server import Sandbox, serving
 
 KEY = "0123456789abcdef0123456789abcdef"
 PATIENCE = 30.0
@@ -91,22 +90,22 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = PATIEN
 class Coc:
     """The running sandbox: what it received, and the faults it plays."""
 
-    def __init__(self, app: web.Application, port: int, session: aiohttp.ClientSession) -> None:
-        self._app, self.port, self._session = app, port, session
+    def __init__(self, sandbox: Sandbox, port: int, session: aiohttp.ClientSession) -> None:
+        self._sandbox, self.port, self._session = sandbox, port, session
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
         """Every accepted alarm, in order of arrival."""
-        return [item["body"] for item in self._app[SANDBOX].received()]
+        return self.after(0)
 
     @property
     def count(self) -> int:
         """How many alarms were accepted; reads none of them."""
-        return self._app[SANDBOX].log.taken
+        return self._sandbox.taken
 
     def after(self, count: int) -> list[dict[str, Any]]:
         """The alarms after the first `count`; reads no others."""
-        return [item.shown()["body"] for item in self._app[SANDBOX].log.since(count, 1_000_000)]
+        return [alarm.shown()["body"] for alarm in self._sandbox.since(count)]
 
     def states(self, alarm_id: str) -> list[str]:
         return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]
@@ -124,15 +123,9 @@ class Coc:
 @asynccontextmanager
 async def sandbox(port: int = 0, key: str = KEY) -> AsyncIterator[Coc]:
     """A sandbox COC on loopback inside this process."""
-    app = make_sandbox(integration_key=key)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    async with aiohttp.ClientSession() as session:
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            yield Coc(app, runner.addresses[0][1], session)
-        finally:
-            await runner.cleanup()
+    stand_in = Sandbox(key)
+    async with aiohttp.ClientSession() as session, serving(stand_in, "127.0.0.1", port) as chosen:
+        yield Coc(stand_in, chosen, session)
 
 
 class Adapter:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 import aiohttp
-from aiohttp import web
 
 from adapter.app import Options, running
 from adapter.cli.table import table
 from adapter.config.load import load_config
-from adapter.sandbox.server import SANDBOX, make_sandbox, serving, until_signal
+from adapter.sandbox.server import Sandbox, serving, until_signal
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
 STORY: Final = (
@@ -48,8 +47,8 @@ Due = tuple[str, str]  # alarmId, alarmStatus
 async def demo(*, once: bool, out: TextIO) -> int:
     """Run the story, print the table; then serve until a signal, or with `once` return 0 or 1."""
     with tempfile.TemporaryDirectory(prefix="coc-adapter-demo-") as folder:
-        app = make_sandbox(integration_key=KEY)
-        async with serving(app, "127.0.0.1", 0 if once else _free(9878)) as coc_port:
+        sandbox = Sandbox(KEY)
+        async with serving(sandbox, "127.0.0.1", 0 if once else _free(9878)) as coc_port:
             config_file = Path(folder) / "adapter.yml"
             config_file.write_text(_CONFIG.format(port=coc_port, key=KEY), encoding="utf-8")
             config = load_config(config_file)
@@ -59,7 +58,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
                 port = service.ports[0]
                 print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
                 due = await _tell(port, out)
-                received = await _received(app, len(due))
+                received = await _received(sandbox, len(due))
                 print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
                 print(_table(received), file=out)
                 difference = _difference(due, [(item["alarmId"], item["alarmStatus"]) for item in received])
@@ -88,16 +87,15 @@ async def _tell(port: int, out: TextIO) -> list[Due]:
     return due
 
 
-async def _received(app: web.Application, due: int) -> list[dict[str, Any]]:
+async def _received(sandbox: Sandbox, due: int) -> list[dict[str, Any]]:
     """What the sandbox took, once as much as is due is there, or patience is at an end."""
-    sandbox = app[SANDBOX]
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
-    while len(sandbox.received()) < due and loop.time() < until:  # noqa: ASYNC110 - the sandbox has no event to wait for
+    while sandbox.taken < due and loop.time() < until:  # noqa: ASYNC110 - the sandbox has no event to wait for
         await asyncio.sleep(0.02)
     # As long again as a report takes, so that one too many would be seen.
     await asyncio.sleep(0.5)
-    return [item["body"] for item in sandbox.received()]
+    return [alarm.shown()["body"] for alarm in sandbox.since()]
 
 
 def _difference(due: Sequence[Due], received: Sequence[Due]) -> str:

@@ -1,21 +1,20 @@
 """`store copy`: everything of one store into another, empty one, in one transaction, while no adapter serves either.
 
 The schemas have equal names, so rows travel by column. What an engine derives from other columns (queues, sums, keys,
-leases, checksums) does not travel; the target derives its own, and all that waits is due at once there. That a report
-may have been sent travels as `maybe_sent_episode` of its alarm, however the source knows it.
+leases, checksums, the last ids) does not travel; the target derives its own, and all that waits is due at once there.
+That a report may have been sent travels as `maybe_sent_episode` of its alarm, however the source knows it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, fields
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
-from zlib import crc32
 
 from adapter.alarm import Alarm
 from adapter.clock import Clock
@@ -26,6 +25,12 @@ from adapter.store.sqlite.claims import left
 from adapter.store.sqlite.database import connect_writer, migrate
 from adapter.store.sqlite.disk import lock, prepare
 from adapter.store.sqlite.recovery import checksum, recount
+
+with needs_asyncpg():
+    from adapter.store.postgres import migrations
+    from adapter.store.postgres.connection import SCHEMA, Database
+    from adapter.store.postgres.intake import key_of
+    from adapter.store.postgres.replicas import storable, users
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -55,10 +60,22 @@ SELECT (SELECT count(*) FROM alarm) AS alarms, (SELECT count(*) FROM report) AS 
        (SELECT count(*) FROM pause) AS pauses
 """
 
+_DAMAGED: Final = """
+SELECT 1 FROM report WHERE crc IS NOT checksum(raw, body)
+UNION ALL SELECT 1 FROM alarm WHERE accepted_crc IS NOT checksum(accepted_body, NULL) LIMIT 1
+"""
 _LOCK_TABLES: Final = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
     " LOCK TABLE alarm, report, webhook, reject, pause IN EXCLUSIVE MODE"
 )
+# A report can be older than the webhooks that are kept, and its webhook's id must not be given out again.
+_SET_LAST_IDS: Final = """
+SELECT setval(pg_get_serial_sequence('alarm', 'id'), max(id)) FROM alarm;
+SELECT setval(pg_get_serial_sequence('report', 'seq'), max(seq)) FROM report;
+SELECT setval(pg_get_serial_sequence('reject', 'id'), max(id)) FROM reject;
+SELECT setval(pg_get_serial_sequence('webhook', 'id'),
+              nullif(greatest((SELECT max(id) FROM webhook), (SELECT max(webhook) FROM report)), 0));
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,27 +92,17 @@ class Copied:
 
 
 class End(Protocol):
-    """One store, locked so that nobody else serves or changes it. `finish` commits what was inserted."""
+    """One store, locked so that no process serves or changes it."""
 
-    maybe_sent_episode: str
-    """The SQL expression for it."""
-    checksums: Mapping[str, tuple[str, ...]]
-    """Columns that `is_sound` needs besides, by table."""
+    expressions: Mapping[str, str]
+    """SQL for columns that are not read as they stand."""
 
     async def fetch(self, statement: str) -> Sequence[Row]: ...
 
-    def is_sound(self, table: str, row: Row) -> bool:
-        """Whether the row's checksum matches."""
-        ...
-
     async def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None: ...
 
-    async def last_ids(self) -> dict[str, int]:
-        """The last id given out, by table."""
-        ...
-
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
-        """Derive queues and sums, continue with these ids, commit."""
+    async def finish(self) -> None:
+        """Derive queues, sums and the last ids; commit."""
         ...
 
 
@@ -104,7 +111,7 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> Copied:
     if source_url == target_url:
         raise StoreRefused("the source and the target are the same store")
     async with _locked(source_url, clock, "source") as source, _locked(target_url, clock, "target") as target:
-        if await _counts(target) != Copied(alarms=0, reports=0, pending=0, dead=0, webhooks=0, rejects=0, pauses=0):
+        if any(astuple(await _counts(target))):
             raise StoreRefused("the target is not empty: give an empty database or a path where there is none yet")
         for table in _COLUMNS:
             async for rows in _pages(source, table):
@@ -112,7 +119,7 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> Copied:
         before, after = await _counts(source), await _counts(target)
         if before != after:
             raise StoreRefused(f"not everything arrived, nothing was kept: {before} became {after}")
-        await target.finish(await source.last_ids())
+        await target.finish()
         return after
 
 
@@ -134,42 +141,33 @@ async def _counts(end: End) -> Copied:
 
 
 async def _pages(source: End, table: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """All rows in the order of their ids."""
-    key = _KEYS.get(table)
-    expressions = {"maybe_sent_episode": f"{source.maybe_sent_episode} AS maybe_sent_episode"}
-    columns = [expressions.get(name, name) for name in _COLUMNS[table]]
-    select = f"SELECT {', '.join([*columns, *source.checksums.get(table, ())])} FROM {table}"  # noqa: S608
+    """All rows in the order of their ids, with the text of alerts as str."""
+    key, names = _KEYS.get(table), _COLUMNS[table]
+    columns = ", ".join(f"{source.expressions.get(name, name)} AS {name}" for name in names)
+    select = f"SELECT {columns} FROM {table}"  # noqa: S608
     statement = f"{select} WHERE {key} > {{}} ORDER BY {key} LIMIT {PAGE}" if key else select
     last = -1
     while page := await source.fetch(statement.format(last)):
-        if not all(source.is_sound(table, row) for row in page):
-            raise StoreRefused("a row of the source is damaged; start the adapter on it once to repair it")
-        yield [_neutral(table, row) for row in page]
+        yield [{name: _plain(name, row[name]) for name in names} for row in page]
         if key is None:
             return
         last = page[-1][key]
 
 
-def _neutral(table: str, row: Row) -> dict[str, Any]:
-    """A row as both engines take it: the text of alerts as str, `done` never NULL."""
-    found = {name: row[name] for name in _COLUMNS[table]}
-    for name in _ALERT_TEXT & found.keys():
-        if isinstance(found[name], bytes):
-            found[name] = found[name].decode()
-    if table == "report":
-        found |= {"done": found["done"] or 0, "refused": bool(found["refused"])}
-    return found
+def _plain(name: str, value: Any) -> Any:
+    return value.decode() if name in _ALERT_TEXT and isinstance(value, bytes) else value
 
 
 class _SqliteEnd:
     """Holds the folder's lock."""
 
-    checksums: Mapping[str, tuple[str, ...]] = {"alarm": ("accepted_crc",), "report": ("crc",)}
-
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         head = f"SELECT episode FROM report WHERE seq = head AND seq <= {left(connection).maybe_sent_upto}"  # noqa: S608
-        self.maybe_sent_episode = f"coalesce(({head}), maybe_sent_episode)"
+        self.expressions: Mapping[str, str] = {
+            "maybe_sent_episode": f"coalesce(({head}), maybe_sent_episode)",
+            "done": "coalesce(done, 0)",
+        }
 
     @classmethod
     @asynccontextmanager
@@ -177,47 +175,33 @@ class _SqliteEnd:
         prepare(path)
         descriptor = lock(path)
         try:
-            connection = connect_writer(path)
-            try:
+            with closing(connect_writer(path)) as connection:
                 migrate(connection, path)
+                connection.create_function(
+                    "checksum", 2, lambda raw, body: None if raw is None else checksum(raw, body)
+                )
                 connection.execute("BEGIN IMMEDIATE")
+                if connection.execute(_DAMAGED).fetchone():
+                    raise StoreRefused(f"a row of {path} is damaged; start the adapter on it once to repair it")
                 yield cls(connection)
-            finally:
-                if connection.in_transaction:
-                    connection.rollback()
-                connection.close()
         except sqlite3.Error as exc:
             raise StoreRefused(f"{path} cannot be copied: {exc}; start the adapter on it once to repair it") from exc
         finally:
             os.close(descriptor)
 
     async def fetch(self, statement: str) -> Sequence[Row]:
-        await asyncio.sleep(0)
         return self._connection.execute(statement).fetchall()
 
-    def is_sound(self, table: str, row: Row) -> bool:
-        return all(row[name] == value for name, value in self._checksums(table, row).items())
-
     async def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        own = {"due_at": 0} if table == "alarm" else {}
-        complete = [row | own | self._checksums(table, row) for row in rows]
-        names, marks = ", ".join(complete[0]), ", ".join(f":{name}" for name in complete[0])
-        self._connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", complete)  # noqa: S608
-
-    @staticmethod
-    def _checksums(table: str, row: Row) -> dict[str, int | None]:
+        values = {name: f":{name}" for name in _COLUMNS[table]}
         if table == "alarm":
-            body = row["accepted_body"]
-            return {"accepted_crc": None if body is None else crc32(body)}
-        return {"crc": checksum(row["raw"], row["body"])} if table == "report" else {}
+            values |= {"due_at": "0", "accepted_crc": "checksum(:accepted_body, NULL)"}
+        if table == "report":
+            values["crc"] = "checksum(:raw, :body)"
+        names, expressions = ", ".join(values), ", ".join(values.values())
+        self._connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({expressions})", rows)  # noqa: S608
 
-    async def last_ids(self) -> dict[str, int]:
-        return dict(self._connection.execute("SELECT webhook, alarm, seq AS report, reject FROM counter").fetchone())
-
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
-        self._connection.execute(
-            "UPDATE counter SET webhook = :webhook, alarm = :alarm, seq = :report, reject = :reject", last_ids
-        )
+    async def finish(self) -> None:
         recount(self._connection)
         self._connection.commit()
 
@@ -225,75 +209,48 @@ class _SqliteEnd:
 class _PostgresEnd:
     """Holds table locks; refused while a replica lives."""
 
-    checksums: Mapping[str, tuple[str, ...]] = {}
     # A lease that was never given back does not travel; that its report may have been sent does.
-    maybe_sent_episode = """CASE WHEN lease_until IS NULL THEN maybe_sent_episode ELSE (
-        SELECT episode FROM report WHERE alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1) END"""
+    expressions: Mapping[str, str] = {
+        "maybe_sent_episode": """CASE WHEN lease_until IS NULL THEN maybe_sent_episode ELSE (
+            SELECT episode FROM report WHERE alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1) END"""
+    }
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, now: datetime) -> None:
         self._connection = connection
+        self._now = now
 
     @classmethod
     @asynccontextmanager
     async def locked(cls, dsn: str, clock: Clock, role: str) -> AsyncIterator[Self]:
-        with needs_asyncpg():
-            from adapter.store.postgres.connection import Database
-        from adapter.store.postgres.migrations import migrate, migrations
-        from adapter.store.postgres.replicas import users
-
         database = await Database.connect(dsn, clock=clock)
         try:
-            await migrate(database, migrations())
+            await migrations.migrate(database, migrations.migrations())
             async with database.write() as connection:
                 if busy := await users(database):
                     raise StoreRefused(f"the {role} is being served: {', '.join(busy)}; stop the adapter first")
                 await connection.execute(_LOCK_TABLES)
-                yield cls(connection)
+                yield cls(connection, await connection.fetchval("SELECT now()"))
         finally:
             await database.close()
 
     async def fetch(self, statement: str) -> Sequence[Row]:
         return await self._connection.fetch(statement)
 
-    def is_sound(self, table: str, row: Row) -> bool:
-        return True
-
     async def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        from adapter.store.postgres.connection import SCHEMA
-
-        now = await self._connection.fetchval("SELECT now()")
-        complete = [self._own(table, row, now) for row in rows]
+        complete = [self._complete(table, row) for row in rows]
         await self._connection.copy_records_to_table(
             table, records=[tuple(row.values()) for row in complete], columns=list(complete[0]), schema_name=SCHEMA
         )
 
-    @staticmethod
-    def _own(table: str, row: dict[str, Any], now: Any) -> dict[str, Any]:
-        from adapter.store.postgres.intake import key_of
-        from adapter.store.postgres.replicas import storable
-
+    def _complete(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         if table == "pause":
             return row | {name: storable(row[name]) for name in ("asked_by", "detail")}
         own = {name: row[name].encode(errors="replace") for name in _ALERT_TEXT & row.keys()}
         if table == "alarm":
-            own |= {"key": key_of(row["fingerprint"]), "due": now if row["pending"] else None}
+            own |= {"key": key_of(row["fingerprint"]), "due": self._now if row["pending"] else None}
+        if table == "report":
+            own["refused"] = bool(row["refused"])
         return row | own
 
-    async def last_ids(self) -> dict[str, int]:
-        found = {}
-        for table in _KEYS:
-            sequence = await self._connection.fetchval(_sequence(table))
-            row = await self._connection.fetchrow(f"SELECT last_value, is_called FROM {sequence}")  # noqa: S608
-            assert row is not None
-            found[table] = int(row["last_value"]) if row["is_called"] else 0
-        return found
-
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
-        for table, last in last_ids.items():
-            if last:
-                sequence = await self._connection.fetchval(_sequence(table))
-                await self._connection.execute("SELECT setval($1::text::regclass, $2)", sequence, last)
-
-
-def _sequence(table: str) -> str:
-    return f"SELECT pg_get_serial_sequence('{table}', '{_KEYS[table]}')"
+    async def finish(self) -> None:
+        await self._connection.execute(_SET_LAST_IDS)

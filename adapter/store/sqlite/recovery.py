@@ -44,10 +44,6 @@ _VALUES: Final[Mapping[str, frozenset[str]]] = {
     "outcome": frozenset(Outcome),
 }
 
-_IDS: Final = """UPDATE counter SET seq = max(seq, (SELECT ifnull(max(seq), 0) FROM report)),
-    alarm = max(alarm, (SELECT ifnull(max(id), 0) FROM alarm), (SELECT ifnull(max(alarm), 0) FROM report)),
-    webhook = max(webhook, (SELECT ifnull(max(webhook), 0) FROM report)),
-    reject = max(reject, (SELECT ifnull(max(id), 0) FROM reject))"""
 _ORPHANS: Final = """SELECT alarm, integration, episode, coc_alarm_id, received, raw FROM report
     WHERE alarm NOT IN (SELECT id FROM alarm) ORDER BY seq DESC"""
 _ADOPT: Final = """INSERT OR IGNORE INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts,
@@ -58,6 +54,11 @@ _OWE_AGAIN: Final = """UPDATE alarm SET status = 'firing', ends = 0, revision = 
     WHERE pending > (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL)
     AND NOT EXISTS (SELECT 1 FROM report WHERE alarm = alarm.id AND outcome IS NULL AND kind = 'ok')"""
 _RECOUNT: Final = (
+    """UPDATE counter SET seq = max(seq, (SELECT ifnull(max(seq), 0) FROM report)),
+           alarm = max(alarm, (SELECT ifnull(max(id), 0) FROM alarm)),
+           webhook = max(webhook, (SELECT ifnull(max(id), 0) FROM webhook),
+                         (SELECT ifnull(max(webhook), 0) FROM report)),
+           reject = max(reject, (SELECT ifnull(max(id), 0) FROM reject))""",
     """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
            head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
     """INSERT OR IGNORE INTO sums (integration) SELECT DISTINCT integration FROM alarm
@@ -236,7 +237,6 @@ def _is_sound(columns: Mapping[str, tuple[type, bool]], row: Mapping[str, Any]) 
 
 def _complete(new: sqlite3.Connection) -> None:
     """Add what the copied rows need: an alarm for every report, heads, counts. All that waits may have been sent."""
-    new.execute(_IDS)
     for alarm, integration, episode, coc_alarm_id, received, raw in new.execute(_ORPHANS).fetchall():
         with contextlib.suppress(ValueError, KeyError):
             alert, _ = unpack(raw)
@@ -250,6 +250,6 @@ def _complete(new: sqlite3.Connection) -> None:
 
 
 def recount(connection: sqlite3.Connection) -> None:
-    """Derive the queue of each alarm and the sums of each integration from the rows of reports and alarms."""
+    """Derive the last ids given out, the queue of each alarm and the sums of each integration from the other rows."""
     for statement in _RECOUNT:
         connection.execute(statement)

@@ -36,16 +36,10 @@ async def open_store(
             Path(rest), backlog=backlog, clock=clock, on_commit=on_commit, max_bytes=max_bytes
         )
     if scheme in ("postgresql", "postgres"):
-        return await _open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
+        with needs_asyncpg():
+            from adapter.store.postgres.store import open_postgres
+        return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
-
-
-async def _open_postgres(
-    url: str, *, backlog: int, clock: Clock, on_commit: Callable[[float], None], lease: float
-) -> Store:
-    with needs_asyncpg():
-        from adapter.store.postgres import store
-    return await store.open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import REJECTS_KEPT, Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS, has_labels, has_text
-from adapter.store.replay import Past, replayed
+from adapter.store.records import KEPT_ATTEMPTS
+from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
@@ -289,7 +289,7 @@ class MemoryStore:
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         self._check_open()
         rows = sorted((alarm.row for alarm in self._alarms.values()), key=lambda row: row.id)
-        return [row for row in rows if _matches(row, query)][: query.limit]
+        return list(filter(query.matches, rows))[: query.limit]
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
         self._check_open()
@@ -315,16 +315,17 @@ class MemoryStore:
         letters: dict[int, list[_Report]] = {}
         for letter in self._letters(seqs):
             letters.setdefault(letter.alarm.row.id, []).append(letter)
-        kinds: dict[int, tuple[Kind, ...]] = {}
+        replays: list[Owed] = []
         for chosen in letters.values():
             alarm = chosen[0].alarm
-            for owed in replayed([letter.past for letter in chosen], [report.past for report in alarm.trail]):
-                self._append(alarm, self._copy(self._reports[owed.source].row, owed.kind, as_sent=as_sent))
-                kinds[owed.asked] = (*kinds.get(owed.asked, ()), owed.kind)
+            owed = replayed([letter.seq for letter in chosen], [report.past for report in alarm.trail])
+            for one in owed:
+                self._append(alarm, self._copy(self._reports[one.source].row, one.kind, as_sent=as_sent))
+            replays += owed
             for letter in chosen:
                 letter.update(replayed=True)
             alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue)))
-        return kinds
+        return kinds_by_letter(replays)
 
     def _copy(self, source: ReportRow, kind: Kind, *, as_sent: bool) -> Report:
         body = source.provenance.body if as_sent and source.provenance and kind is not Kind.REASSERT else None
@@ -386,15 +387,3 @@ class MemoryStore:
     def _next_id(self, kind: str) -> int:
         self._last_id[kind] += 1
         return self._last_id[kind]
-
-
-def _matches(row: AlarmRow, query: AlarmQuery) -> bool:
-    alarm = row.alarm
-    return (
-        row.id > query.after
-        and query.integration in (None, row.integration)
-        and query.status in (None, alarm.status)
-        and query.fingerprint in (None, alarm.fingerprint)
-        and has_text(query.text, alarm.fingerprint, row.labels)
-        and has_labels(query.labels, row.labels)
-    )

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
 from adapter.store.contract import Claim
+from adapter.store.replay import Past
 from adapter.store.views import AlarmRow, Provenance, RejectRow, ReportRow
 
 KEPT_ATTEMPTS: Final = 10
@@ -132,6 +133,10 @@ def pause_of(row: Row) -> Pause:
     return Pause(reason=row["reason"], since=row["since"], by=row["asked_by"], detail=row["detail"])
 
 
+def past_of(row: Row) -> Past:
+    return Past(row["seq"], Kind(row["kind"]), row["coc_alarm_id"], outcome_of(row["outcome"]))
+
+
 def reject_row(row: Row) -> RejectRow:
     return RejectRow(
         id=row["id"],
@@ -192,14 +197,3 @@ def labels_to_json(labels: Mapping[str, str]) -> str:
 def labels_from_json(text: str | bytes) -> dict[str, str]:
     labels: dict[str, str] = from_json(text)
     return labels
-
-
-def has_text(text: str, fingerprint: str, labels: Mapping[str, str]) -> bool:
-    """AlarmQuery.text, case-insensitive."""
-    wanted = text.casefold()
-    return wanted in fingerprint.casefold() or any(wanted in value.casefold() for value in labels.values())
-
-
-def has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """AlarmQuery.labels; an absent label is the empty string, as in Prometheus."""
-    return all(labels.get(name, "") == value for name, value in wanted.items())

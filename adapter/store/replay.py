@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from adapter.alarm import Kind, Outcome
@@ -27,12 +27,13 @@ class Owed(NamedTuple):
     kind: Kind
 
 
-def replayed(letters: Sequence[Past], trail: Iterable[Past]) -> list[Owed]:
-    """The new reports of one alarm, in order, when these dead `letters` (by seq) are replayed.
+def replayed(asked: Collection[int], trail: Sequence[Past]) -> list[Owed]:
+    """The new reports of one alarm, in order, when the dead letters `asked` (seqs of its trail) are replayed.
 
     A report owed to the same COC alarm after a letter, and not itself refused, describes a newer state. It was sent
     before the replayed letter, or discarded because of it, so it must follow the letter once more.
     """
+    letters = [past for past in trail if past.seq in asked]
     owed = [Owed(letter.seq, letter.seq, letter.kind) for letter in letters]
     for coc_alarm_id in dict.fromkeys(letter.coc_alarm_id for letter in letters):
         last = max(letter.seq for letter in letters if letter.coc_alarm_id == coc_alarm_id)
@@ -44,3 +45,11 @@ def replayed(letters: Sequence[Past], trail: Iterable[Past]) -> list[Owed]:
         if newer:
             owed.append(Owed(last, max(newer), Kind.REASSERT))
     return owed
+
+
+def kinds_by_letter(owed: Iterable[Owed]) -> dict[int, tuple[Kind, ...]]:
+    """What `OperatorStore.replay` returns."""
+    kinds: dict[int, tuple[Kind, ...]] = {}
+    for report in owed:
+        kinds[report.asked] = (*kinds.get(report.asked, ()), report.kind)
+    return kinds

@@ -88,9 +88,20 @@ class AlarmQuery:
     status: Status | None = None
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
-    labels: Mapping[str, str] = field(default_factory=dict)  # equal
+    labels: Mapping[str, str] = field(default_factory=dict)  # equal; an absent one is "", as in Prometheus
     after: int = 0  # id of the last row of the previous page
     limit: int = 100
+
+    def matches(self, row: AlarmRow) -> bool:
+        wanted, texts = self.text.casefold(), (row.alarm.fingerprint, *row.labels.values())
+        return (
+            row.id > self.after
+            and self.integration in (None, row.integration)
+            and self.status in (None, row.alarm.status)
+            and self.fingerprint in (None, row.alarm.fingerprint)
+            and (not wanted or any(wanted in text.casefold() for text in texts))
+            and all(row.labels.get(name, "") == value for name, value in self.labels.items())
+        )
 
 
 class OperatorStore(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
@@ -80,6 +80,11 @@ def retried(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutin
         return await method(*args, **kwargs)
 
     return repeat
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    """Rows, one at least, as the arrays that `unnest` makes rows of."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 class Database:

@@ -20,7 +20,7 @@ from adapter.clock import Micros
 from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog, plan_of
-from adapter.store.postgres.connection import Database, TryAgain, retried
+from adapter.store.postgres.connection import Database, TryAgain, columns, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.records import ALARM_COLUMNS, alarm_of, labels_to_json
 
@@ -101,7 +101,8 @@ class PostgresIntake:
         alerts = intake.webhook.alerts
         async with self.database.write() as connection:
             names = dict.fromkeys(alert.fingerprint for alert in alerts)
-            known = _known(await connection.fetch(_KNOWN, intake.integration, keys_of(names)))
+            known = _Known()
+            known.add(await connection.fetch(_KNOWN, intake.integration, keys_of(names)))
             plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
             webhook = 0
             if plan.alarms or intake.webhook.rejects:
@@ -147,14 +148,11 @@ class _Known:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
 
-
-def _known(rows: Iterable[Row]) -> _Known:
-    known = _Known()
-    for row in rows:
-        alarm = alarm_of(row)
-        known.alarms[alarm.fingerprint] = alarm
-        known.ids[alarm.fingerprint] = row["id"]
-    return known
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            alarm = alarm_of(row)
+            self.alarms[alarm.fingerprint] = alarm
+            self.ids[alarm.fingerprint] = row["id"]
 
 
 async def _in_thread_if_many(alerts: Sequence[object], work: Callable[[], T]) -> T:
@@ -170,11 +168,10 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
     inserted = await _insert(connection, intake, new) if new else {}
     others = [name for name in plan.alarms if name not in inserted]
     if others:
-        locked = _known(await connection.fetch(_LOCKED, intake.integration, keys_of(others)))
-        if len(locked.ids) < len(others):
+        locked = await connection.fetch(_LOCKED, intake.integration, keys_of(others))
+        if len(locked) < len(others):
             raise TryAgain("an alarm was pruned while it came back")
-        known.alarms |= locked.alarms
-        known.ids |= locked.ids
+        known.add(locked)
     return inserted
 
 
@@ -182,7 +179,7 @@ async def _insert(connection: Connection, intake: Intake, new: dict[str, Changed
     """Ids by fingerprint, without those that another transaction inserted first."""
     names = [name.encode() for name in new]
     rows = await connection.fetch(
-        _NEW, intake.integration, intake.received, keys_of(new), names, *_columns(new.values())
+        _NEW, intake.integration, intake.received, keys_of(new), names, *_alarm_columns(new.values())
     )
     return {row["fingerprint"].decode(): row["id"] for row in rows}
 
@@ -200,7 +197,7 @@ async def _write(
     if names := list(changed):
         alarms = [plan.alarms[name] for name in names]
         places = [ids[name] for name in names]
-        await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_columns(alarms))
+        await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
     if not plan.owed and not intake.webhook.rejects:
         return 0
     reports = await _in_thread_if_many(plan.owed, lambda: _report_columns(intake, plan, ids))
@@ -216,12 +213,12 @@ async def _write_rejects(connection: Connection, integration: str, received: Mic
         await connection.execute(_FORGET, rows[-1]["id"] - REJECTS_KEPT)
 
 
-def _columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
+def _alarm_columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
     """labels to pending, as arrays for unnest."""
-    rows = [
+    return columns(
         (
             labels_to_json(labels).encode(),
-            alarm.status.value,
+            alarm.status,
             alarm.episode,
             alarm.coc_alarm_id,
             alarm.starts,
@@ -231,8 +228,7 @@ def _columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
             alarm.pending,
         )
         for alarm, labels in changes
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    )
 
 
 def _report_columns(intake: Intake, plan: Plan, ids: dict[str, int]) -> list[list[object]]:

@@ -18,13 +18,11 @@ from adapter.store.records import (
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
     alarm_row,
-    has_labels,
-    has_text,
-    outcome_of,
+    past_of,
     reject_row,
     report_row,
 )
-from adapter.store.replay import Owed, Past, replayed
+from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.views import AlarmQuery, AlarmRow, RejectRow, ReportRow
 
 if TYPE_CHECKING:
@@ -89,12 +87,10 @@ class PostgresQueries:
         while True:
             async with self.database.read() as connection:
                 rows = await connection.fetch(_ALARMS, after, query.integration, query.status, key, page)
-            for row in map(alarm_row, rows):
-                after = row.id
-                if has_text(query.text, row.alarm.fingerprint, row.labels) and has_labels(query.labels, row.labels):
-                    found.append(row)
+            found += filter(query.matches, map(alarm_row, rows))
             if len(rows) < page or len(found) >= query.limit:
                 return self.seen.shown(found[: query.limit])
+            after = rows[-1]["id"]
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
         return await self._reports(_TRAIL, integration, key_of(fingerprint), limit)
@@ -128,17 +124,14 @@ class PostgresQueries:
             owed = [
                 report
                 for trail in (await _trails(connection, list(integrations))).values()
-                for report in replayed([past for past in trail if past.seq in letters], trail)
+                for report in replayed(letters, trail)
             ]
             more = Counter(await _owe(connection, owed, as_sent=as_sent, now=self.clock.now()))
             await connection.execute(_HANDLED, "replayed", letters)
             await connection.execute(_QUEUE, list(more), list(more.values()))
         for alarm, added in more.items():
             self.counts.add(integrations[alarm], pending=added)
-        kinds: dict[int, tuple[Kind, ...]] = {}
-        for report in owed:
-            kinds[report.asked] = (*kinds.get(report.asked, ()), report.kind)
-        return kinds
+        return kinds_by_letter(owed)
 
 
 async def _lock(connection: Connection, seqs: Sequence[int]) -> tuple[list[int], dict[int, str]]:
@@ -153,8 +146,7 @@ async def _lock(connection: Connection, seqs: Sequence[int]) -> tuple[list[int],
 async def _trails(connection: Connection, alarms: list[int]) -> dict[int, list[Past]]:
     trails: dict[int, list[Past]] = {}
     for row in await connection.fetch(_PAST, alarms):
-        past = Past(row["seq"], Kind(row["kind"]), row["coc_alarm_id"], outcome_of(row["outcome"]))
-        trails.setdefault(row["alarm"], []).append(past)
+        trails.setdefault(row["alarm"], []).append(past_of(row))
     return trails
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from adapter.alarm import Pause
@@ -15,7 +14,7 @@ from adapter.store.records import PAUSE_COLUMNS, pause_of
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
 
-ALIVE_SECONDS: Final = 35.0  # several heartbeats of 5 s, and a server that is away for a while
+ALIVE_SECONDS: Final = 35  # several heartbeats of 5 s, and a server that is away for a while
 
 _BEAT: Final = """
 INSERT INTO replica (name, revision, started, seen) VALUES ($1, $2, now(), now()) ON CONFLICT (name) DO UPDATE
@@ -23,10 +22,11 @@ SET revision = excluded.revision, seen = excluded.seen
 """
 _FORGET: Final = "DELETE FROM replica WHERE seen < now() - interval '1 day'"
 _LEAVE: Final = "DELETE FROM replica WHERE name = $1"
-_LIST: Final = """
+_LIST: Final = f"""
 SELECT name, revision, extract(epoch FROM now() - seen)::float8 AS silent,
-       extract(epoch FROM now() - started)::float8 AS age FROM replica ORDER BY name
-"""
+       extract(epoch FROM now() - started)::float8 AS age, seen > now() - interval '{ALIVE_SECONDS} s' AS alive
+FROM replica ORDER BY name
+"""  # noqa: S608
 _SETTINGS: Final = """
 SELECT current_setting('server_version') AS version,
        current_setting('synchronous_commit') AS synchronous_commit,
@@ -47,49 +47,13 @@ _RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One process that serves, or served a while ago, from this database. Seconds by the server's clock."""
-
-    name: str
-    revision: str  # of its mappings
-    silent: float
-    age: float
-
-    @property
-    def alive(self) -> bool:
-        return self.silent < ALIVE_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """For `describe`; as of the last heartbeat."""
-
-    replicas: Sequence[Replica] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def live(self) -> int:
-        return sum(replica.alive for replica in self.replicas)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "replicas": [asdict(replica) | {"alive": replica.alive} for replica in self.replicas],
-            "settings": dict(self.settings),
-            "warnings": self.warnings,
-        }
-
-    @property
-    def warnings(self) -> list[str]:
-        return warnings(self.settings)
-
-
 class Replicas:
     """Heartbeats and pauses, which replicas read of each other."""
 
     def __init__(self, database: Database, name: str) -> None:
         self.name = name
-        self.surroundings = Surroundings()
+        self.surroundings: dict[str, Any] = {"replicas": [], "settings": {}, "warnings": []}
+        """For `describe`; as of the last heartbeat."""
         self._database = database
         self._revision = ""
 
@@ -99,13 +63,14 @@ class Replicas:
         async with self._database.write() as connection:
             await connection.execute(_BEAT, self.name, revision)
             await connection.execute(_FORGET)
-            replicas = [Replica(**row) for row in await connection.fetch(_LIST)]
+            replicas = [dict(row) for row in await connection.fetch(_LIST)]
             settings = dict((await connection.fetch(_SETTINGS))[0])
-        before, self.surroundings = self.surroundings, Surroundings(replicas, settings)
-        for warning in self.surroundings.warnings:
-            if warning not in before.warnings:
+        before = self.surroundings["warnings"]
+        self.surroundings = {"replicas": replicas, "settings": settings, "warnings": warnings(settings)}
+        for warning in self.surroundings["warnings"]:
+            if warning not in before:
                 event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
-        return self.surroundings.live
+        return sum(replica["alive"] for replica in replicas)
 
     async def probe(self) -> None:
         await self.heartbeat(self._revision)
@@ -140,16 +105,13 @@ def storable(text: str) -> str:
 async def users(database: Database) -> list[str]:
     """What works on this database now: live replicas, and leases that a killed one left behind."""
     async with database.read() as connection:
-        replicas = [Replica(**row) for row in await connection.fetch(_LIST)]
+        live = [f"replica {row['name']}" for row in await connection.fetch(_LIST) if row["alive"]]
         leases = await connection.fetchval(_LEASES)
-    live = [f"replica {replica.name}" for replica in replicas if replica.alive]
     return live + ([f"{leases} reports under way"] if leases else [])
 
 
 def warnings(settings: Mapping[str, Any]) -> list[str]:
     """PURE. Settings of the server under which an acknowledged alert may be lost."""
-    if not settings:
-        return []
     found = []
     if settings["synchronous_commit"] in ("off", "local"):
         found.append(f"synchronous_commit is {settings['synchronous_commit']}: the last commits may be lost in a crash")

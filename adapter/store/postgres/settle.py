@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from adapter.alarm import Kind
 from adapter.clock import Micros
 from adapter.store.contract import Settled, Settlement
-from adapter.store.postgres.connection import CommitUnknown, Database, retried
+from adapter.store.postgres.connection import CommitUnknown, Database, columns, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.records import ACCEPTED_COLUMNS, accepted_of, attempts_to_json, outcome_of, provenance_to_json
 from adapter.store.settlement import AlarmState, ReportState, apply
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _ALARMS: Final = f"""
 SELECT alarm.id, alarm.pending, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
-       alarm.maybe_sent_episode, alarm.due, alarm.lease_token, alarm.lease_until, alarm.lease_owner, now() AS now
+       alarm.maybe_sent_episode, alarm.lease_token, alarm.lease_until IS NOT NULL AS leased
 FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id FOR UPDATE
 """  # noqa: S608
 # Read after the alarms are locked; a report is only ever changed under that lock.
@@ -36,6 +35,7 @@ SELECT integration, alarm, episode, $1, coc_alarm_id, raw, $2, 0, $4
 FROM report WHERE alarm = $3 AND outcome = 'delivered' ORDER BY seq DESC LIMIT 1
 RETURNING seq
 """
+# A delay ends the lease.
 _WRITE: Final = """
 WITH settled AS (
     UPDATE report r SET outcome = u.outcome, done = u.done, attempts = u.attempts, refused = u.refused,
@@ -48,32 +48,32 @@ WITH settled AS (
 UPDATE alarm a SET pending = u.pending, accepted_body = u.accepted_body, accepted_status = u.accepted_status,
                    accepted_at = u.accepted_at, last_accepted_at = coalesce(u.accepted_at, a.last_accepted_at),
                    earlier_episode = u.earlier_episode, earlier_outcome = u.earlier_outcome,
-                   maybe_sent_episode = u.maybe_sent_episode, due = u.due, lease_until = u.lease_until,
-                   lease_owner = u.lease_owner
-FROM unnest($9::bigint[], $10::bigint[], $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::text[],
-            $16::bigint[], $17::timestamptz[], $18::timestamptz[], $19::text[])
-  AS u(id, pending, accepted_body, accepted_status, accepted_at, earlier_episode, earlier_outcome, maybe_sent_episode,
-       due, lease_until, lease_owner)
+                   maybe_sent_episode = u.maybe_sent_episode,
+                   due = CASE WHEN u.pending > 0 THEN coalesce(now() + u.delay * interval '1 s', a.due, now()) END,
+                   lease_until = CASE WHEN u.delay IS NULL THEN a.lease_until END,
+                   lease_owner = CASE WHEN u.delay IS NULL THEN a.lease_owner END
+FROM unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bytea[], $15::text[],
+            $16::bigint[], $17::float8[])
+  AS u(id, pending, earlier_episode, earlier_outcome, maybe_sent_episode, accepted_body, accepted_status, accepted_at,
+       delay)
 WHERE a.id = u.id
 """
 
 
 @dataclass(slots=True)
 class _Alarm:
-    """A locked row, as the settlements of a batch leave it. Times are those of the server's clock."""
+    """A locked row, as the settlements of a batch leave it."""
 
     id: int
     state: AlarmState
     token: int
-    now: datetime
-    due: datetime | None
-    lease_until: datetime | None
-    lease_owner: str | None
+    leased: bool
+    delay: float | None = None  # seconds from now until the next report is due; None: the lease is not over
 
-    def release(self, delay: float) -> None:
-        """End the lease; the next report is due in `delay` seconds."""
-        self.due = self.now + timedelta(seconds=delay) if self.state.pending else None
-        self.lease_until = self.lease_owner = None
+    def row(self) -> tuple[object, ...]:
+        pending, accepted, *others = self.state
+        body, status, at = (accepted.body, accepted.status, accepted.at) if accepted else (None, None, None)
+        return self.id, pending, *others, body, status, at, self.delay
 
 
 @dataclass(slots=True)
@@ -87,15 +87,16 @@ class _Report:
     provenance: str | None = None
     provenance_body: bytes | None = None
 
+    def row(self) -> tuple[object, ...]:
+        return self.seq, *self.state, self.attempt_log, self.provenance, self.provenance_body
 
-@dataclass(slots=True)
-class _Step:
+
+class _Step(NamedTuple):
     """What one settlement did."""
 
-    alarm: _Alarm | None = None  # None: it was pruned long ago
     counted: bool = False
     left: bool = False
-    reassert: bool = False
+    reasserted: bool = False
 
 
 class PostgresSettlements:
@@ -125,17 +126,40 @@ class PostgresSettlements:
         async with self._database.write() as connection:
             alarms = {row["id"]: _alarm(row) for row in await connection.fetch(_ALARMS, seqs)}
             reports = {row["seq"]: _report(row, alarms) for row in await connection.fetch(_REPORTS, seqs)}
-            steps = [_step(settlement, reports, self._unconfirmed) for settlement in settlements]
-            for step, settlement in zip(steps, settlements, strict=True):
-                step.reassert = step.reassert and await _reassert(connection, step.alarm, settlement.at)
-            await connection.execute(_WRITE, *_report_columns(reports.values()), *_alarm_columns(alarms.values()))
+            steps = [
+                await self._step(connection, settlement, reports.get(seq))
+                for seq, settlement in zip(seqs, settlements, strict=True)
+            ]
+            if reports:
+                report_rows = columns(report.row() for report in reports.values())
+                alarm_rows = columns(alarm.row() for alarm in alarms.values())
+                await connection.execute(_WRITE, *report_rows, *alarm_rows)
         return steps
 
+    async def _step(self, connection: Connection, settlement: Settlement, report: _Report | None) -> _Step:
+        """Apply one settlement to the rows; without a report it was pruned long ago."""
+        if report is None:
+            return _Step()
+        alarm, claim = report.alarm, settlement.claim
+        lease_held = alarm.token == claim.token
+        if (report.seq, claim.token) in self._unconfirmed and _happened(settlement, report, lease_held=lease_held):
+            return _Step(counted=True)
+        alarm.state, report.state, counted, reassert = applied = apply(
+            alarm.state, report.state, settlement, lease_held=lease_held
+        )
+        report.attempt_log = attempts_to_json(report.attempt_log, settlement.attempts)
+        if settlement.provenance is not None:
+            report.provenance = provenance_to_json(settlement.provenance)
+            report.provenance_body = settlement.provenance.body
+        if counted:
+            alarm.delay = settlement.delay
+        return _Step(counted, applied.left, reassert and await _reassert(connection, alarm, settlement.at))
+
     def _settled(self, integration: str, step: _Step) -> Settled:
-        self._counts.add(integration, pending=step.reassert - step.left)
+        self._counts.add(integration, pending=step.reasserted - step.left)
         return Settled(
             counted=step.counted,
-            reasserted=step.reassert,
+            reasserted=step.reasserted,
             pending=self._counts.pending(integration),
             open_alarms=self._counts.open_alarms(integration),
         )
@@ -149,7 +173,7 @@ def _alarm(row: Row) -> _Alarm:
         earlier_outcome=outcome_of(row["earlier_outcome"]),
         maybe_sent_episode=row["maybe_sent_episode"],
     )
-    return _Alarm(row["id"], state, row["lease_token"], row["now"], row["due"], row["lease_until"], row["lease_owner"])
+    return _Alarm(row["id"], state, row["lease_token"], row["leased"])
 
 
 def _report(row: Row, alarms: dict[int, _Alarm]) -> _Report:
@@ -159,71 +183,18 @@ def _report(row: Row, alarms: dict[int, _Alarm]) -> _Report:
     return _Report(row["seq"], alarms[row["alarm"]], state, row["attempt_log"])
 
 
-def _step(settlement: Settlement, reports: dict[int, _Report], unconfirmed: Collection[tuple[int, int]]) -> _Step:
-    """Apply one settlement to the rows."""
-    claim = settlement.claim
-    report = reports.get(claim.report.seq)
-    if report is None:
-        return _Step()
-    alarm = report.alarm
-    lease_held = alarm.token == claim.token
-    if (report.seq, claim.token) in unconfirmed and _happened(settlement, report, lease_held=lease_held):
-        return _Step(alarm, counted=True)
-    applied = apply(alarm.state, report.state, settlement, lease_held=lease_held)
-    alarm.state, report.state = applied.alarm, applied.report
-    report.attempt_log = attempts_to_json(report.attempt_log, settlement.attempts)
-    if settlement.provenance is not None:
-        report.provenance = provenance_to_json(settlement.provenance)
-        report.provenance_body = settlement.provenance.body
-    if applied.counted:
-        alarm.release(settlement.delay)
-    return _Step(alarm, applied.counted, applied.left, applied.reassert)
-
-
 def _happened(settlement: Settlement, report: _Report, *, lease_held: bool) -> bool:
     """Whether this settlement was committed, unconfirmed. The alarm may have been claimed for its next report since."""
     if settlement.outcome is None:
-        return lease_held and report.alarm.lease_until is None
+        return lease_held and not report.alarm.leased
     return report.state.outcome is settlement.outcome and report.state.done == settlement.at
 
 
-async def _reassert(connection: Connection, alarm: _Alarm | None, at: Micros) -> bool:
-    """Owe the accepted state again, unless something else is owed meanwhile, or all its reports are pruned."""
-    if alarm is None or alarm.state.pending or alarm.state.accepted is None:
-        return False
+async def _reassert(connection: Connection, alarm: _Alarm, at: Micros) -> bool:
+    """Owe the accepted state again, unless all reports of the alarm are pruned."""
+    assert alarm.state.accepted is not None
     body = alarm.state.accepted.body
     if await connection.fetchval(_REASSERT, Kind.REASSERT.value, at, alarm.id, body) is None:
         return False
     alarm.state = alarm.state._replace(pending=1)
-    alarm.due = alarm.due or alarm.now
     return True
-
-
-def _report_columns(reports: Collection[_Report]) -> list[list[object]]:
-    return [
-        [report.seq for report in reports],
-        [report.state.outcome for report in reports],
-        [report.state.done for report in reports],
-        [report.state.attempts for report in reports],
-        [report.state.refused for report in reports],
-        [report.attempt_log for report in reports],
-        [report.provenance for report in reports],
-        [report.provenance_body for report in reports],
-    ]
-
-
-def _alarm_columns(alarms: Collection[_Alarm]) -> list[list[object]]:
-    accepted = [alarm.state.accepted for alarm in alarms]
-    return [
-        [alarm.id for alarm in alarms],
-        [alarm.state.pending for alarm in alarms],
-        [one.body if one else None for one in accepted],
-        [one.status if one else None for one in accepted],
-        [one.at if one else None for one in accepted],
-        [alarm.state.earlier_episode for alarm in alarms],
-        [alarm.state.earlier_outcome for alarm in alarms],
-        [alarm.state.maybe_sent_episode for alarm in alarms],
-        [alarm.due for alarm in alarms],
-        [alarm.lease_until for alarm in alarms],
-        [alarm.lease_owner for alarm in alarms],
-    ]

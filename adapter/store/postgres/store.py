@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from adapter.clock import Clock
@@ -22,8 +22,6 @@ from adapter.store.postgres.replicas import Replicas
 from adapter.store.postgres.settle import PostgresSettlements
 from adapter.store.postgres.upkeep import PostgresUpkeep
 
-LEASE_SECONDS: Final = 25.0  # 2 x the default timeout + 5
-
 
 async def open_postgres(
     dsn: str,
@@ -31,7 +29,7 @@ async def open_postgres(
     backlog: int,
     clock: Clock,
     on_commit: Callable[[float], None] = lambda seconds: None,
-    lease: float = LEASE_SECONDS,
+    lease: float = 25.0,
     replica: str = "",
 ) -> PostgresStore:
     """Connect, migrate and write the first heartbeat. StoreRefused: not with this database; StoreUnavailable: not now.
@@ -76,7 +74,7 @@ class PostgresStore:
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self._replicas.name, "shared": True}
-        return place | self._replicas.surroundings.as_dict()
+        return place | self._replicas.surroundings
 
     async def close(self) -> None:
         with suppress(StoreUnavailable):

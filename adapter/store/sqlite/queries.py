@@ -17,14 +17,12 @@ from adapter.store.records import (
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
     alarm_row,
-    has_labels,
-    has_text,
-    outcome_of,
+    past_of,
     pause_of,
     reject_row,
     report_row,
 )
-from adapter.store.replay import Owed, Past, replayed
+from adapter.store.replay import Owed, kinds_by_letter, replayed
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import checksum
 from adapter.store.sqlite.writer import Writer
@@ -63,7 +61,7 @@ _SUMS: Final = """UPDATE sums SET pending = pending + ?, dead = dead - ?
 
 @dataclass(frozen=True, slots=True)
 class SqliteQueries:
-    """The AuditStore, and pauses."""
+    """The OperatorStore, and pauses."""
 
     writer: Writer
     reader: Reader
@@ -127,12 +125,7 @@ def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]
     where = " AND ".join(condition for condition, _ in wanted)
     statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
     rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
-    found = (
-        row
-        for row in rows
-        if has_text(query.text, row.alarm.fingerprint, row.labels) and has_labels(query.labels, row.labels)
-    )
-    return list(islice(found, query.limit))
+    return list(islice(filter(query.matches, rows), query.limit))
 
 
 def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:
@@ -178,21 +171,17 @@ def _replay(
     connection: sqlite3.Connection, seqs: Sequence[int], *, as_sent: bool, now: Micros, tick: int
 ) -> dict[int, tuple[Kind, ...]]:
     """`now` is wall time, `tick` the steady one."""
-    kinds: dict[int, tuple[Kind, ...]] = {}
+    replays: list[Owed] = []
     for alarm, letters in _letters(connection, seqs).items():
-        trail = [
-            Past(row["seq"], Kind(row["kind"]), row["coc_alarm_id"], outcome_of(row["outcome"]))
-            for row in connection.execute(_PAST, (alarm, letters[0]))
-        ]
-        owed = replayed([past for past in trail if past.seq in letters], trail)
+        owed = replayed(letters, [past_of(row) for row in connection.execute(_PAST, (alarm, letters[0]))])
         last = connection.execute("UPDATE counter SET seq = seq + ? RETURNING seq", (len(owed),)).fetchone()["seq"]
         first = last - len(owed) + 1
         for seq, report in enumerate(owed, start=first):
             _owe_again(connection, report, seq, now, as_sent=as_sent and report.kind is not Kind.REASSERT)
-            kinds[report.asked] = (*kinds.get(report.asked, ()), report.kind)
         connection.execute(_QUEUE, (len(owed), tick, first, alarm))
         _handle(connection, alarm, letters, "replayed", owed=len(owed))
-    return kinds
+        replays += owed
+    return kinds_by_letter(replays)
 
 
 def _owe_again(connection: sqlite3.Connection, owed: Owed, seq: int, now: Micros, *, as_sent: bool) -> None:

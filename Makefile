@@ -33,7 +33,7 @@ lock: .venv/build.stamp ## resolve requirements/*.in again, locked by hash, with
 faults: .venv/test.stamp ## the fault catalogue in full counts: ONLY=7 for one row
 	$(BIN)/python -m tests.faults
 
-bench: .venv/run.stamp ## measure speed and memory: ONLY=B3 for one case, WRITE=1 to write the table into docs/performance.md
+bench: .venv/test.stamp ## measure speed and memory: ONLY=B3 for one case, WRITE=1 to write the table into docs/performance.md
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write) $(BENCH_ARGS)
 
 audit: .venv/test.stamp ## known vulnerabilities of the dependencies; AUDIT_STRICT=1 fails if some could not be looked up

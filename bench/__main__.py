@@ -1,6 +1,6 @@
 """`make bench`: run every case, or those of ONLY; print the table, write JSON into a file.
 
-python -m bench [--only B1,B3] [--repeats 3] [--json FILE] [--write]
+python -m bench [--only B1,B3] [--repeats 3] [--smoke] [--json FILE] [--write]
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Measure the adapter and compare it with its goals.")
     parser.add_argument("--only", default="", metavar="B1,B3", help="these cases and no others")
     parser.add_argument("--repeats", type=int, default=3, help="how often to measure; at least 1, default 3")
+    parser.add_argument("--smoke", action="store_true", help="with little load, only to see that the cases work")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(words)
@@ -37,6 +38,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
         parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
     if options.repeats < 1:
         parser.error("--repeats must be at least 1")
+    if options.write and (options.smoke or options.repeats < 3):
+        parser.error("--write needs at least 3 repeats, and no --smoke")
     options.cases = chosen or list(CASES)
     return options
 
@@ -51,12 +54,12 @@ def own_cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-async def run(names: list[str], repeats: int, folder: Path) -> tuple[list[Row], dict[str, float]]:
+async def run(names: list[str], repeats: int, smoke: bool, folder: Path) -> tuple[list[Row], dict[str, float]]:
     """Run the cases; return their rows, and how many cores other processes used during each case."""
     subject, tools = cores()
     if tools is not None:
         os.sched_setaffinity(0, {tools})
-    bench = Bench(repeats=repeats, folder=folder, subject_core=subject, tool_core=tools, say=say)
+    bench = Bench(repeats=repeats, smoke=smoke, folder=folder, subject_core=subject, tool_core=tools, say=say)
     rows: list[Row] = []
     other_load: dict[str, float] = {}
     for name in names:
@@ -75,7 +78,7 @@ def main(words: list[str]) -> int:
     data.mkdir(exist_ok=True)  # a temporary folder may be in memory, where a commit costs nothing
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=data))
     try:
-        rows, other_load = uvloop.run(run(options.cases, options.repeats, folder))
+        rows, other_load = uvloop.run(run(options.cases, options.repeats, options.smoke, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     result = report.Report(

@@ -14,9 +14,10 @@ CROWDED: Final = 0.15  # cores used by other processes during a case
 
 
 class Verdict(StrEnum):
+    AIM = "pass, aim met"
     PASS = "pass"
     SHORT = "short"
-    NONE = ""  # a figure without a goal
+    NONE = ""  # a figure without a goal, or an aim alone that is not met
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +53,28 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on a figure; the bound itself meets it."""
+    """A bound on a figure, and what is aimed at beyond it; the value itself meets either. At least one is given."""
 
     sense: Literal["at least", "at most", "exactly"]
-    bound: float
+    bound: float | None
     unit: str = ""
+    aim: float | None = None
 
     def judge(self, value: float) -> Verdict:
-        met = {
-            "at least": value >= self.bound,
-            "at most": value <= self.bound,
-            "exactly": value == self.bound,
-        }[self.sense]
-        return Verdict.PASS if met else Verdict.SHORT
+        if self.aim is not None and self._met(value, self.aim):
+            return Verdict.AIM
+        if self.bound is None:
+            return Verdict.NONE
+        return Verdict.PASS if self._met(value, self.bound) else Verdict.SHORT
+
+    def _met(self, value: float, bound: float) -> bool:
+        return {"at least": value >= bound, "at most": value <= bound, "exactly": value == bound}[self.sense]
 
     def __str__(self) -> str:
         sign = {"at least": ">=", "at most": "<=", "exactly": "="}[self.sense]
-        return f"{sign} {self.bound:g}{' ' + self.unit if self.unit and self.unit != 'x' else self.unit}"
+        unit = self.unit if self.unit in ("", "x") else f" {self.unit}"
+        parts = [f"{sign} {self.bound:g}{unit}"] if self.bound is not None else []
+        return ", ".join([*parts, *([f"aim {self.aim:g}{unit}"] if self.aim is not None else [])])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

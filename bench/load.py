@@ -22,11 +22,6 @@ class LoadResult:
     started: float = 0.0
     ended: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    refused: int = 0  # answers of 503; each webhook was sent again
-
-    @property
-    def seconds(self) -> float:
-        return self.ended - self.started
 
 
 class Client(asyncio.Protocol):
@@ -118,5 +113,4 @@ async def _send_all(client: Client, queue: Iterator[bytes], load: LoadResult) ->
                 break
             if status != 503:
                 raise RuntimeError(f"a webhook was answered {status}: {text[:200]!r}")
-            load.refused += 1
             await asyncio.sleep(_PAUSE)

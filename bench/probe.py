@@ -37,10 +37,10 @@ def probe(connection: socket.socket) -> float:
 def main(port: int) -> None:
     with suppress(PermissionError):
         os.nice(-10)
-    waits = []
+    waits: list[float] = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while not select.select([sys.stdin], [], [], EVERY)[0]:
+        while not waits or not select.select([sys.stdin], [], [], EVERY)[0]:
             waits.append(probe(connection))
     print(json.dumps(waits))
 

@@ -93,7 +93,9 @@ def remarks(report: Report) -> list[str]:
     remarks = [f"{row.case} {row.name}: {note}." for row in report.rows for note in row.notes]
     noisy = [f"{row.case} {row.name}" for row in report.rows if row.noisy]
     if noisy:
-        remarks.append(f"Spread over {NOISY:.0%} and across the goal, so not decided by this run: {', '.join(noisy)}.")
+        remarks.append(
+            f"Spread over {NOISY:.0%} and across the goal or aim, so not decided by this run: {', '.join(noisy)}."
+        )
     crowded = [f"{case} ({cores:.2f} cores)" for case, cores in report.other_load.items() if cores > CROWDED]
     if crowded:
         remarks.append(f"Other processes used the machine during {', '.join(crowded)}; absolute figures are low.")
@@ -101,8 +103,8 @@ def remarks(report: Report) -> list[str]:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    judged = [row.verdict for row in rows if row.goal]
-    return f"{judged.count(Verdict.PASS)} of {len(judged)} goals met"
+    judged = [row.verdict for row in rows if row.goal and row.goal.bound is not None]
+    return f"{len(judged) - judged.count(Verdict.SHORT)} of {len(judged)} goals met"
 
 
 def as_json(report: Report) -> str:

@@ -7,7 +7,7 @@ import itertools
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,20 @@ WARM_UP = 1_000_000_000  # identities from here on are not counted
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """One run of the benchmark."""
+    """One run of the benchmark. `smoke`: with little load, only to see that the cases work."""
 
     repeats: int
+    smoke: bool
     folder: Path
     subject_core: Core
     tool_core: Core
     say: Callable[[str], None]
     filled: dict[int, Path] = field(default_factory=dict)  # folders of stores by number of undelivered reports
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def some(self, alerts: int) -> int:
+        """So many alerts, or a fiftieth in a smoke run."""
+        return max(1, alerts // 50) if self.smoke else alerts
 
     def new_folder(self) -> Path:
         folder = self.folder / f"{next(self._numbers)}"
@@ -65,8 +70,8 @@ class Bench:
             shutil.rmtree(home)
 
     @asynccontextmanager
-    async def relay(self, sink: Sink) -> AsyncIterator[Running]:
-        async with self._script("bench.relay", sink, []) as process:
+    async def relay(self, variant: str, sink: Sink) -> AsyncIterator[Running]:
+        async with self._script("bench.relay", sink, [variant]) as process:
             yield process
 
     @asynccontextmanager
@@ -80,6 +85,10 @@ class Bench:
         command = ["-m", module, f"{port}", sink.url, *arguments]
         async with running(module, command, port, core=self.subject_core, folder=folder) as process:
             yield process
+
+
+Subject = Callable[[Sink], AbstractAsyncContextManager[Running]]
+"""Starts a process that reports to a sink."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +114,16 @@ class Flow:
         return percentile(self.load.latencies, share)
 
 
-async def flow(process: Running, sink: Sink, alarms: int, *, per_webhook: int, connections: int) -> Flow:
+async def flow(
+    process: Running, sink: Sink, alarms: int, *, per_webhook: int, connections: int, latency: float = 0.0
+) -> Flow:
     """Warm the process up, then send new alarms through it."""
+    await sink.reset(latency)
     await drive(process.port, fresh(500, per_webhook=per_webhook, first=WARM_UP), connections)
     await sink.wait(500)
     bodies = fresh(alarms, per_webhook=per_webhook)
     await asyncio.sleep(0.2)  # settlements of the warm-up
-    await sink.reset()
+    await sink.reset(latency)
     cpu = procfs.cpu_seconds(process.pid)
     load = await drive(process.port, bodies, connections)
     stats = await sink.wait(alarms)

@@ -23,10 +23,15 @@ _DEBIAN = {
 }
 
 
+def installed(program: str) -> str | None:
+    """The program's path, if there is one."""
+    search_path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *_postgres_folders()])
+    return shutil.which(program, path=search_path)
+
+
 def needs(program: str) -> str:
     """Return the program's path; without it skip the test, or fail under REQUIRE_ALL=1."""
-    search_path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *_postgres_folders()])
-    path = shutil.which(program, path=search_path)
+    path = installed(program)
     if path is None:
         unavailable(f"{program} is not installed; on Debian: apt-get install {_DEBIAN[program]}")
     return path

@@ -49,6 +49,11 @@ class PostgresServer:
     def running(self) -> bool:
         return (self.folder / "data" / "postmaster.pid").exists()
 
+    @property
+    def pid(self) -> int:
+        """The server's process; each connection is a child of it."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def dsn(self, database: str = "postgres") -> str:
         return f"postgresql://app@127.0.0.1:{self.port}/{database}"
 
@@ -83,10 +88,10 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(settings: str = "") -> Iterator[PostgresServer]:
+def postgres_server(settings: str = "", parent: str = "/tmp") -> Iterator[PostgresServer]:
     """A running server, removed afterwards."""
     needs("initdb")
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     try:
         if os.geteuid() == 0:
             user = pwd.getpwnam("nobody")

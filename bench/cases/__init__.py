@@ -23,6 +23,7 @@ CASES: Final[dict[str, Case]] = {
     "B9": backlog.start,
     "B10": memory.idle_and_burst,
     "B11": growth.size_of_a_webhook,
+    "M1": throughput.against_compiled_code,
     "P1": replicas.alarms_per_second,
     "P2": replicas.claim_and_settle,
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,7 @@ from bench import multiply
 from bench.figures import Goal, Row, compared, plain
 from bench.load import Client, drive, post
 from bench.payloads import fresh
-from bench.process import Adapter, Sink, free_port
+from bench.process import ROOT, Adapter, Sink, free_port, running
 from bench.setting import WARM_UP, Bench, settled
 
 MANY: Final = 1_000_000
@@ -31,7 +33,7 @@ BODY: Final = (
 
 async def claim_and_settle(bench: Bench) -> list[Row]:
     """The store alone: 64 reports at a time are claimed and settled as delivered."""
-    many, few = await filled(bench, MANY), await filled(bench, FEW)
+    many, few = await filled(bench, bench.some(MANY)), await filled(bench, FEW)
     with_many, with_few = [], []
     for _ in range(bench.repeats):
         with_many.append(await round_trip(_url(many)))
@@ -76,18 +78,29 @@ def _delivered(claim: Claim) -> Settlement:
 
 async def start(bench: Bench) -> list[Row]:
     """From the start of the process to the first 200, which follows a commit."""
-    many = await filled(bench, MANY)
-    empty, full = [], []
+    many = await filled(bench, bench.some(MANY))
+    names = bench.new_folder() / "libraries"
+    names.write_text(subprocess.check_output([sys.executable, "-m", "bench.bare"], cwd=ROOT, text=True))
+    bare, empty, full = [], [], []
     for _ in range(bench.repeats):
+        bare.append(await _bare(bench, names))
         full.append(await _first_commit(bench, many))
         empty.append(await _first_commit(bench, bench.new_folder()))
-        bench.say(f"B9: {empty[-1]:.2f} s empty, {full[-1]:.2f} s with {MANY}")
+        bench.say(f"B9: {empty[-1]:.2f} s empty, {full[-1]:.2f} s with {MANY}, bare {bare[-1]:.2f} s")
     more = [with_many - without for with_many, without in zip(full, empty, strict=True)]
+    name, against = "start to the first durable 200, empty store", ("bare process", bare)
     return [
-        plain("B9", "start to the first durable 200, empty store", "s", empty, Goal("at most", 1.0, "s")),
-        plain("B9", f"the same with {MANY} undelivered", "s", full),
+        compared("B9", name, "s", empty, against, Goal("at most", 1.8, "x")),
         plain("B9", f"what {MANY} undelivered add", "s", more, Goal("at most", 0.1, "s")),
     ]
+
+
+async def _bare(bench: Bench, names: Path) -> float:
+    """Seconds to the first 200 of a process that imports the same libraries and opens a socket."""
+    port, folder = free_port(), bench.new_folder()
+    arguments = ["-m", "bench.bare", f"{port}", str(names)]
+    async with running("bare", arguments, port, core=bench.subject_core, folder=folder) as process:
+        return time.monotonic() - process.started
 
 
 async def _first_commit(bench: Bench, folder: Path) -> float:

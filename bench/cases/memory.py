@@ -21,6 +21,7 @@ EVERY: Final = 0.1  # seconds between two readings
 async def idle_and_burst(bench: Bench) -> list[Row]:
     """Idle: after the first alarm was delivered. Burst: the peak until its last alarm reached COC."""
     idle, burst = [], []
+    alerts = bench.some(BURST)
     for _ in range(bench.repeats):
         async with bench.sink() as sink, bench.adapter(sink) as process:
             await drive(process.port, fresh(1, per_webhook=1, first=WARM_UP), 1)
@@ -28,8 +29,8 @@ async def idle_and_burst(bench: Bench) -> list[Row]:
             await asyncio.sleep(1)
             idle.append(procfs.memory(process.pid))
             peak = asyncio.create_task(_peak(process))
-            await drive(process.port, fresh(BURST, per_webhook=1000), 4)
-            await sink.wait(1 + BURST)
+            await drive(process.port, fresh(alerts, per_webhook=1000), 4)
+            await sink.wait(1 + alerts)
             peak.cancel()
             burst.append(await peak)
             bench.say(f"B10: idle {_mib(idle[-1])}, burst {_mib(burst[-1])}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import Final
 
 import asyncpg
@@ -16,13 +16,15 @@ from bench.cases.backlog import FEW, MANY, round_trip, seed
 from bench.figures import Goal, Row, compared, plain
 from bench.load import drive
 from bench.payloads import fresh
-from bench.postgres import Server, programs, server
-from bench.process import Adapter, Running, Sink
+from bench.process import Adapter, Running, Sink, keep_to
 from bench.setting import WARM_UP, Bench
+from tests.needs import installed
+from tests.postgres import PostgresServer, postgres_server
 
 ALARMS: Final = 6_000
 PER_WEBHOOK: Final = 10
 CONNECTIONS: Final = 16  # of each replica
+SETTINGS: Final = "-c shared_buffers=256MB -c max_wal_size=4GB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,15 @@ class _Measured:
 
 async def alarms_per_second(bench: Bench) -> list[Row]:
     """SQLite, PostgreSQL with one replica and with two, alternately; all processes share the cores."""
-    installed = programs()
-    if installed is None:
+    if installed("initdb") is None:
         bench.say("P1: no PostgreSQL is installed; not measured")
         return []
     results: dict[str, list[_Measured]] = {"SQLite": [], "1 replica": [], "2 replicas": []}
-    names = count()
-    with server(installed) as database:
+    with _server(bench) as database:
         async with bench.sink() as sink:
             for _ in range(bench.repeats):
                 for (name, measured), replicas in zip(results.items(), (0, 1, 2), strict=True):
-                    dsn = database.new_database(f"p1_{next(names)}") if replicas else None
+                    dsn = await database.new_database() if replicas else None
                     measured.append(await _flow(bench, sink, database, dsn, max(1, replicas)))
                     bench.say(f"P1: {name} {measured[-1].rate:.0f}/s")
     rates = {name: [one.rate for one in measured] for name, measured in results.items()}
@@ -70,13 +70,12 @@ async def alarms_per_second(bench: Bench) -> list[Row]:
 
 async def claim_and_settle(bench: Bench) -> list[Row]:
     """The store alone, as in B8."""
-    installed = programs()
-    if installed is None:
+    if installed("initdb") is None:
         bench.say("P2: no PostgreSQL is installed; not measured")
         return []
     with_many, with_few = [], []
-    with server(installed) as database:
-        many, few = [await _filled(bench, database, reports) for reports in (MANY, FEW * bench.repeats)]
+    with _server(bench) as database:
+        many, few = [await _filled(bench, database, reports) for reports in (bench.some(MANY), FEW * bench.repeats)]
         for _ in range(bench.repeats):
             with_many.append(await round_trip(many))
             with_few.append(await round_trip(few))
@@ -85,9 +84,18 @@ async def claim_and_settle(bench: Bench) -> list[Row]:
     return [compared("P2", name, "µs", with_many, (f"{FEW} undelivered", with_few), goal)]
 
 
-async def _filled(bench: Bench, database: Server, reports: int) -> str:
+@contextmanager
+def _server(bench: Bench) -> Iterator[PostgresServer]:
+    """A server on all cores. fsync and synchronous_commit are on, by its defaults."""
+    keep_to(None)
+    with postgres_server(SETTINGS, parent="/var/tmp") as database:  # /tmp may be in memory
+        keep_to(bench.tool_core)
+        yield database
+
+
+async def _filled(bench: Bench, database: PostgresServer, reports: int) -> str:
     """The DSN of a database with so many undelivered reports."""
-    dsn, started = database.new_database(f"p2_{reports}"), time.monotonic()
+    dsn, started = await database.new_database(), time.monotonic()
     await seed(bench, Adapter(store=dsn))
     connection = await asyncpg.connect(dsn)
     await multiply.postgres(connection, reports)
@@ -96,7 +104,7 @@ async def _filled(bench: Bench, database: Server, reports: int) -> str:
     return dsn
 
 
-async def _flow(bench: Bench, sink: Sink, database: Server, dsn: str | None, replicas: int) -> _Measured:
+async def _flow(bench: Bench, sink: Sink, database: PostgresServer, dsn: str | None, replicas: int) -> _Measured:
     """New alarms through so many replicas, each with its own senders."""
     await sink.reset()
     async with AsyncExitStack() as stack:

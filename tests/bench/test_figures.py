@@ -37,18 +37,20 @@ def test_a_constant_series_has_no_spread_even_at_zero() -> None:
         (Goal("at most", 0.1), 0.11, Verdict.SHORT),
         (Goal("exactly", 1.0), 1.0, Verdict.PASS),
         (Goal("exactly", 1.0), 1.002, Verdict.SHORT),
+        (Goal("at least", 1.6, aim=2.0), 2.0, Verdict.AIM),
+        (Goal("at least", 1.6, aim=2.0), 1.99, Verdict.PASS),
+        (Goal("at least", 1.6, aim=2.0), 1.59, Verdict.SHORT),
+        (Goal("at least", None, aim=0.6), 0.59, Verdict.NONE),
     ],
 )
 def test_a_goal_is_met_at_its_bound_and_not_beyond(goal: Goal, value: float, verdict: Verdict) -> None:
     assert goal.judge(value) is verdict
 
 
-def test_a_goal_is_written_with_its_sign_and_unit() -> None:
-    assert [str(Goal("at least", 2.0, "x")), str(Goal("at most", 6, "ms")), str(Goal("exactly", 1.0))] == [
-        ">= 2x",
-        "<= 6 ms",
-        "= 1",
-    ]
+def test_a_goal_is_written_with_its_sign_unit_and_aim() -> None:
+    assert [str(Goal("at most", 6, "ms")), str(Goal("exactly", 1.0))] == ["<= 6 ms", "= 1"]
+    assert str(Goal("at least", 1.6, "x", aim=2.0)) == ">= 1.6x, aim 2x"
+    assert str(Goal("at least", None, "x", aim=0.6)) == "aim 0.6x"
 
 
 def test_each_pair_has_a_ratio_so_that_a_slow_minute_affects_both() -> None:

@@ -13,8 +13,7 @@ from adapter.store import open_store
 from adapter.store.contract import Claim, Intake, Store
 from bench import multiply
 from bench.payloads import fresh
-from bench.postgres import programs, server
-from tests.needs import needs
+from tests.postgres import postgres_server
 
 TIMES = 3
 
@@ -64,11 +63,8 @@ async def test_every_report_of_a_multiplied_sqlite_store_can_be_claimed(tmp_path
 
 
 async def test_every_report_of_a_multiplied_postgresql_store_can_be_claimed() -> None:
-    needs("initdb")
-    place = programs()
-    assert place is not None
-    with server(place) as database:
-        dsn = database.new_database("many")
+    with postgres_server() as server:
+        dsn = await server.new_database()
         await _seed(dsn)
         connection = await asyncpg.connect(dsn)
         await multiply.postgres(connection, TIMES * multiply.SEED)

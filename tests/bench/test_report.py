@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Goal, compared, plain
-from bench.metrics import sums
 from bench.report import BEGIN, END, Report, as_json, cells, markdown, number, remarks, replace_block, summary, table
 
 GOOD = compared("B1", "rate", "/s", [4000.0, 4400.0], ("journal", [2000.0, 2000.0]), Goal("at least", 2.0, "x"))
@@ -83,8 +82,3 @@ def test_a_page_without_marks_is_not_changed(tmp_path: Path) -> None:
 )
 def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> None:
     assert number(value) == text
-
-
-def test_metrics_are_added_up_over_their_labels() -> None:
-    text = '# HELP a x\na_total{integration="x",code="200"} 3.0\na_total{integration="y",code="200"} 4.0\nb 1e3\n'
-    assert sums(text) == {"a_total": 7.0, "b": 1000.0}

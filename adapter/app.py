@@ -66,7 +66,7 @@ class Options:
 async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
     clock = clock or SystemClock()
-    metrics = Metrics(config.integrations, clock=clock)
+    metrics = Metrics(config.settings.integrations, clock=clock)
     async with AsyncExitStack() as stack:
         accesses = _open_accesses(config, options, clock, metrics, stack)
         store = await _open_store(config, clock, metrics, stack)
@@ -79,10 +79,10 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             deliveries=list(started.values()),
         )  # fmt: skip
         acceptor = Acceptor(
-            store, clock=clock, metrics=metrics, policy=config.policy,
+            store, clock=clock, metrics=metrics, policy=config.settings.relay.policy(),
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
         )  # fmt: skip
-        limits = config.webhook
+        limits = config.settings.webhook
         handler = WebhookHandler(
             acceptor, clock=clock, metrics=metrics, integration=config.integration,
             in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
@@ -128,7 +128,7 @@ class Service:
         """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
         replicas = await _live_replicas(self.store, self.mappings)
         for name, delivery in self.deliveries.items():
-            delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
+            delivery.set_rate(self.config.settings.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
         self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
@@ -139,7 +139,7 @@ class Service:
             delivery.observe_pause(pauses.get(name), asked)
 
     async def maintain(self) -> None:
-        await self.store.maintain(self.clock.now(), self.config.retention)
+        await self.store.maintain(self.clock.now(), self.config.settings.retention.retention())
 
     async def measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -158,7 +158,8 @@ def _open_accesses(
     config: Config, options: Options, clock: Clock, metrics: Metrics, stack: AsyncExitStack
 ) -> tuple[Access, Access]:
     """The access rules of the main and the admin listener; AdapterError where an address needs credentials."""
-    main = Access(options.web_config_file, bearer=config.bearer, clock=clock, on_refusal=metrics.access_refused)
+    bearer = config.settings.webhook.bearer
+    main = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
     stack.callback(main.close)
     admin = Access(options.web_config_file, bearer=None, clock=clock, on_refusal=metrics.access_refused)
     stack.callback(admin.close)
@@ -173,15 +174,15 @@ def _open_accesses(
 async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Store:
     store = await open_store(
         config.store.get(),
-        backlog=config.backlog,
+        backlog=config.settings.limits.backlog,
         clock=clock,
         on_commit=metrics.committed,
-        max_bytes=config.store_size or None,
-        lease=2 * max(item.timeout for item in config.integrations.values()) + 5,
+        max_bytes=config.settings.limits.store_size or None,
+        lease=2 * max(item.timeout for item in config.settings.integrations.values()) + 5,
     )
     stack.push_async_callback(store.close)
     description = store.describe()
-    metrics.store_opened(description["backend"], config.backlog)
+    metrics.store_opened(description["backend"], config.settings.limits.backlog)
     for name, counts in (await store.counts()).items():
         metrics.carried(name, counts, shared=bool(description.get("shared")))
     return store
@@ -210,7 +211,7 @@ async def _start_deliveries(
     started = {}
     asked = clock.monotonic()
     pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
-    for name, integration in config.integrations.items():
+    for name, integration in config.settings.integrations.items():
         client = CocClient(integration.endpoint, clock)
         await client.open()
         stack.push_async_callback(client.close)
@@ -251,21 +252,21 @@ async def _listen(
         registry=service.metrics.registry,
         healthy=service.tasks.problem,
         ready=service.readiness.problem,
-        integrations=config.integrations,
+        integrations=config.settings.integrations,
     )
     api = _admin_api(service)
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
     async def serve(address: str, access: Access, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
-        app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
+        app = web.Application(middlewares=middlewares, client_max_size=config.settings.webhook.max_body)
         app.add_routes(routes)
         listener = await listen(
             app,
             address,
             access.ssl_context,
-            header_seconds=config.webhook.header_timeout,
-            max_connections=config.webhook.max_connections,
+            header_seconds=config.settings.webhook.header_timeout,
+            max_connections=config.settings.webhook.max_connections,
             drain_seconds=DRAIN_SECONDS,
             clock=clock,
         )
@@ -291,7 +292,7 @@ def _admin_api(service: Service) -> AdminApi:
         clock=service.clock,
         started=service.clock.now(),
         integrations=service.deliveries,
-        contracts={name: item.contract for name, item in config.integrations.items()},
+        contracts={name: item.contract for name, item in config.settings.integrations.items()},
         default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),
@@ -344,8 +345,8 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 async def serve(options: Options) -> int:
     """`coc-adapter serve`: until SIGTERM or SIGINT. Returns the exit code; a second signal ends it at once."""
     config = load_config(options.config_file)
-    if config.log_level:
-        logs.set_level(config.log_level)
+    if config.settings.log.level:
+        logs.set_level(config.settings.log.level)
     for secret in config.secrets:
         logs.register_secret(secret)
     stop = asyncio.Event()

@@ -66,7 +66,7 @@ class Reloader:
         try:
             new = load_config(self._config.path)
             self.restart_needed = new.shown != self._config.shown
-            logs.set_level(new.log_level or self._log_level)
+            logs.set_level(new.settings.log.level or self._log_level)
         except ConfigError as exc:
             findings += exc.findings
         await self._take_over(findings)

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapter import mapping
-from adapter.config.schema import Context, IntegrationSettings, Settings, WebhookSettings
-from adapter.lifecycle import Policy
+from adapter.config.schema import Context, Settings
 from adapter.secret import Secret
-from adapter.store.contract import Retention
 from adapter.validation import validate_whole
 from adapter.yamlfile import read
 
@@ -22,47 +20,34 @@ _SECRETS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """adapter.yml, with the files read that it names. `shown` is the file's data with secrets masked."""
+    """adapter.yml, with the files read that it names."""
 
     path: Path
+    settings: Settings
     store: Secret  # a URL that may hold a password
     mappings: Path
-    integrations: Mapping[str, IntegrationSettings]
-    policy: Policy
-    webhook: WebhookSettings
-    bearer: Secret | None
-    backlog: int
-    store_size: int  # bytes, 0 = no bound
-    retention: Retention
-    log_level: str | None  # wins over --log.level; read again by a reload
-    shown: Mapping[str, Any]
+    shown: Mapping[str, Any]  # the file's data with secrets masked
     secrets: tuple[Secret, ...]
 
     def integration(self, name: str | None) -> str | None:
         """The name of a webhook path's integration; without one in the path `default`, or the only one there is."""
+        known = self.settings.integrations
         if name is None:
-            name = next(iter(self.integrations)) if len(self.integrations) == 1 else "default"
-        return name if name in self.integrations else None
+            name = next(iter(known)) if len(known) == 1 else "default"
+        return name if name in known else None
 
 
 def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
     file = read(path, secrets=_SECRETS)
-    file.data = file.data or {}
+    file.data = file.data or {}  # an empty list counts as an empty file
     context = Context(path.parent)
     settings = validate_whole(file, Settings, context)
     return Config(
         path=path,
+        settings=settings,
         store=_store(settings, context),
         mappings=settings.mappings or mapping.shipped(),
-        integrations=settings.integrations,
-        policy=settings.relay.policy(),
-        webhook=settings.webhook,
-        bearer=settings.webhook.secret("bearer_token"),
-        backlog=settings.limits.backlog,
-        store_size=settings.limits.store_size,
-        retention=settings.retention.retention(),
-        log_level=settings.log.level,
         shown=_masked(file.data),
         secrets=tuple(context.secrets),
     )

@@ -271,14 +271,18 @@ class WebhookSettings(Model):
     max_in_flight: Annotated[int, Field(ge=1)] = 512
     max_in_flight_bytes: Annotated[Size, Field(gt=0)] = 256 * 1024 * 1024
 
+    @property
+    def bearer(self) -> Secret | None:
+        return self.secret("bearer_token")
+
 
 class LimitSettings(Model):
     backlog: Annotated[int, Field(ge=1)] = 1_000_000
-    store_size: Annotated[Size, Field(ge=0)] = 0
+    store_size: Annotated[Size, Field(ge=0)] = 0  # 0 = no bound
 
 
 class LogSettings(Model):
-    level: Literal["debug", "info", "warn", "error"] | None = None
+    level: Literal["debug", "info", "warn", "error"] | None = None  # wins over --log.level
 
 
 class RetentionSettings(Model):
@@ -291,7 +295,7 @@ class RetentionSettings(Model):
 
 
 class Settings(Model):
-    store: str = ""
+    store: str = Field("", repr=False)  # may hold a password
     store_file: SecretFile = None
     mappings: Annotated[Path | None, _path_that(Path.is_dir, "is not a directory")] = None
     integrations: Annotated[

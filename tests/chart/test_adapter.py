@@ -91,19 +91,19 @@ def test_every_secret_file_named_is_mounted_and_every_one_mounted_is_named(rende
 
 def test_each_secret_reaches_the_setting_it_belongs_to(renders: dict[str, Rendered], tmp_path: Path) -> None:
     trial = load_config(Mounted(renders["trial"], tmp_path / "trial").host(_CONFIG))
-    endpoint = trial.integrations["default"].endpoint
+    endpoint = trial.settings.integrations["default"].endpoint
     assert isinstance(endpoint.auth, AkSk)
     assert endpoint.integration_key.get() == "trial-integration-key"
     assert (endpoint.auth.access_key.get(), endpoint.auth.secret_key.get()) == ("trial-access-key", "trial-secret-key")
-    assert trial.bearer is not None
-    assert trial.bearer.get() == "trial-webhook-token"
+    assert trial.settings.webhook.bearer is not None
+    assert trial.settings.webhook.bearer.get() == "trial-webhook-token"
     existing = load_config(Mounted(renders["existing"], tmp_path / "existing").host(_CONFIG))
-    endpoint = existing.integrations["shop"].endpoint
+    endpoint = existing.settings.integrations["shop"].endpoint
     assert isinstance(endpoint.auth, Token)
     assert endpoint.integration_key.get() == "the-key"
     assert endpoint.auth.token.get() == "the-iam-token"
-    assert existing.bearer is not None
-    assert existing.bearer.get() == "the-bearer"
+    assert existing.settings.webhook.bearer is not None
+    assert existing.settings.webhook.bearer.get() == "the-bearer"
     database = load_config(Mounted(renders["postgresql"], tmp_path / "postgresql").host(_CONFIG))
     assert database.store.get() == "postgresql://coc:secret@database/coc"
 
@@ -126,9 +126,9 @@ def test_without_mappings_the_built_in_ones_are_used(renders: dict[str, Rendered
 def test_the_numbers_of_the_values_arrive_as_numbers(renders: dict[str, Rendered], tmp_path: Path) -> None:
     """Helm prints 25000000 as 2.5e+07 by default."""
     config = load_config(Mounted(renders["mappings"], tmp_path).host(_CONFIG))
-    assert config.backlog == 25_000_000
-    assert config.integrations["default"].rate_limit == 0.5
-    assert config.integrations["default"].endpoint.max_in_flight == 64
+    assert config.settings.limits.backlog == 25_000_000
+    assert config.settings.integrations["default"].rate_limit == 0.5
+    assert config.settings.integrations["default"].endpoint.max_in_flight == 64
 
 
 def test_the_grace_period_fits_the_drain(renders: dict[str, Rendered]) -> None:

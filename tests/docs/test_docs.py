@@ -119,7 +119,7 @@ def test_the_readmes_config_is_valid_with_the_secrets_it_names(tmp_path: Path) -
     (tmp_path / "secrets").mkdir()
     for name in ("integration-key", "access-key", "secret-key"):
         (tmp_path / "secrets" / name).write_text("x\n")
-    assert list(load_config(config).integrations) == ["default"]
+    assert list(load_config(config).settings.integrations) == ["default"]
 
 
 def test_the_readmes_mapping_is_valid(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from adapter.clock import Clock, Micros
 from adapter.errors import Finding, PayloadError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
-from adapter.mapping.tools.preview import preview_request
+from adapter.mapping.tools.preview import as_dict, preview_request
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, Counts
 
@@ -232,10 +232,8 @@ class AdminApi:
             raise Problem(400, str(exc)) from exc
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
         results = await self.mappings.render(jobs)
-        return [
-            RenderedModel.model_validate({"fingerprint": alert.fingerprint, **result._asdict(), "body": result.body})
-            for alert, result in zip(webhook.alerts, results, strict=True)
-        ]
+        pairs = zip(webhook.alerts, results, strict=True)
+        return [RenderedModel.model_validate(as_dict(alert, result)) for alert, result in pairs]
 
 
 async def replay(

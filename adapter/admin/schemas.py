@@ -193,7 +193,7 @@ class RenderedModel(Model):
     rule: str | None
     mapping: str | None
     dropped: bool
-    fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]]
+    fallbacks: list[FallbackModel]
     clipped: list[str]
     body: dict[str, Any] | None
 

@@ -83,7 +83,7 @@ def provenance(rendered: RenderResult, body: bytes | None) -> Provenance:
         rule=rendered.rule,
         mapping=rendered.mapping,
         revision=rendered.revision,
-        fallbacks=tuple((item.field, item.reason.value) for item in rendered.fallbacks),
+        fallbacks=tuple((field, why.reason.value) for field, why in rendered.fallbacks.items()),
         clipped=rendered.clipped,
         body=body,
     )

@@ -142,4 +142,4 @@ def test_the_built_in_body_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> 
     body = json.loads(sent)
     assert isinstance(rendered, RenderResult)
     assert (body["alarmName"], body["nameSpace"], body["alarmStatus"]) == ("Mapped", "mapped", "ok")
-    assert {item.reason for item in rendered.fallbacks} == {Reason.REFUSED}
+    assert {why.reason for why in rendered.fallbacks.values()} == {Reason.REFUSED}

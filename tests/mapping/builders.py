@@ -83,7 +83,7 @@ async def rendered(directory: Path, *requests: RenderRequest, **options: Any) ->
 
 def reasons(result: RenderResult) -> dict[str, str]:
     """Field -> reason of everything that fell back."""
-    return {field: str(reason) for field, reason, _ in result.fallbacks}
+    return {field: str(why.reason) for field, why in result.fallbacks.items()}
 
 
 def program(text: str | Path) -> Program:

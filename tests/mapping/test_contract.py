@@ -26,7 +26,7 @@ def test_a_clipped_field_ends_in_a_mark_and_is_kept_whole() -> None:
     assert result.body is not None
     assert result.body["alarmDesc"] == LONG[:254] + "…"
     assert result.body["additional"]["alarmDesc"] == LONG
-    assert result.fallbacks == ()
+    assert result.fallbacks == {}
 
 
 def test_a_clipped_name_has_no_mark_because_coc_does_not_take_one() -> None:
@@ -108,7 +108,7 @@ def test_the_source_is_prometheus_unless_a_rule_says_otherwise() -> None:
 def test_an_application_id_may_be_left_out_where_coc_allows_it() -> None:
     request = a_request(contract=Contract(require_application_id=False))
     result = outcome(one_rule(applicationId="{{ labels.nope }}"), request)
-    assert result.fallbacks == ()
+    assert result.fallbacks == {}
     assert result.body is not None
     assert "applicationId" not in result.body
     assert violations(result.body, require_application_id=False) == []

@@ -44,7 +44,7 @@ def test_a_rule_that_took_long_once_falls_back_from_the_next_alert_on(tmp_path: 
     assert reasons(timed.render()) == {}
     after = timed.render()
     assert (after.rule, reasons(after)["alarmName"]) == ("last", "timeout")
-    assert [detail for _, _, detail in after.fallbacks if detail] == ["it took 0.30 s"]
+    assert [why.detail for why in after.fallbacks.values() if why.detail] == ["it took 0.30 s"]
 
 
 def test_a_condition_that_took_long_once_is_not_true_any_more(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a_slow_template_is_not_charged_to_the_next_one(tmp_path: Path) -> None:
     assert timed.laps == 2
     result = timed.render()
     assert (result.rule, reasons(result)["when"]) == ("last", "timeout")
-    assert [detail for _, _, detail in result.fallbacks if detail] == ["rule r1: it took 0.30 s"]
+    assert [why.detail for why in result.fallbacks.values() if why.detail] == ["rule r1: it took 0.30 s"]

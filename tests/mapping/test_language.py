@@ -135,7 +135,7 @@ def test_every_name_has_its_documented_value() -> None:
 def test_a_name_that_is_not_of_the_language_fails_when_it_gets_that_far() -> None:
     """`check` refuses it where it can be seen; where it cannot, the field falls back."""
     result = outcome(one_rule(resourceName="{{ alert[labels.severity] }}"), a_request({"severity": "nope"}))
-    assert result.fallbacks == (("resourceName", "error", "there is no 'nope'"),)
+    assert result.fallbacks == {"resourceName": ("error", "there is no 'nope'")}
 
 
 def test_what_one_field_sets_is_not_seen_by_the_next() -> None:
@@ -187,7 +187,7 @@ def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
     )
     result = outcome(of, a_request())
     assert (result.rule, result.dropped) == ("rest", False)
-    ((field, reason, detail),) = result.fallbacks
+    ((field, (reason, detail)),) = result.fallbacks.items()
     assert (field, reason) == ("when", "error")
     assert detail.startswith("rule broken: division by zero; rule too: ")
 
@@ -196,7 +196,7 @@ def test_a_condition_after_the_match_is_not_tried() -> None:
     of = rules(
         {"name": "first", "when": "labels.pod", "alarm": SOUND}, {"name": "broken", "when": "1 / 0", "drop": True}
     )
-    assert outcome(of, a_request({"pod": "p"})).fallbacks == ()
+    assert outcome(of, a_request({"pod": "p"})).fallbacks == {}
 
 
 TEMPLATE_LIKE = st.one_of(

@@ -173,4 +173,4 @@ def test_every_sample_renders_by_the_shipped_mappings_without_fallback() -> None
         for alert in webhook.alerts:
             result = outcome(of, preview_request(alert, webhook.group, "default"))
             assert result.rule is not None
-            assert result.fallbacks == (), sample.name
+            assert result.fallbacks == {}, sample.name

@@ -135,7 +135,7 @@ async def test_the_alarm_says_which_template_was_stopped(tmp_path: Path) -> None
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         (result,) = await mappings.render([a_request({"trap": "yes"})])
-    details = {field: detail for field, _, detail in result.fallbacks if detail}
+    details = {field: why.detail for field, why in result.fallbacks.items() if why.detail}
     assert details == {"resourceName": "stopped after 0.2 s"}
     assert "resourceName: timeout (stopped after 0.2 s)" in (result.body or {})["additional"]["fallback"]
 
@@ -158,7 +158,7 @@ async def test_a_slow_template_is_found_before_the_deadline(tmp_path: Path) -> N
         first, second = await mappings.render([a_request({"turns": "2000"}), a_request({"turns": "1"})])
     assert reasons(first) == {}
     assert reasons(second) == dict.fromkeys(TEMPLATES, "timeout")
-    (detail,) = {detail for _, _, detail in second.fallbacks if detail}
+    (detail,) = {why.detail for why in second.fallbacks.values() if why.detail}
     assert detail.startswith("it took ")
 
 
@@ -169,7 +169,7 @@ async def test_a_rule_full_of_traps_is_stopped_once(tmp_path: Path) -> None:
         (result,) = await mappings.render([a_request({"trap": "yes"})])
     assert result.rule == "all"
     assert {reasons(result)[name] for name in names} == {"timeout"}
-    assert len([detail for _, _, detail in result.fallbacks if detail]) == 1
+    assert len([why.detail for why in result.fallbacks.values() if why.detail]) == 1
 
 
 async def test_a_set_full_of_traps_does_not_hold_a_call_for_ever(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json, to_json
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean_name, clip, tidy, units
-from adapter.mapping.render.request import Contract, FailureReason, Fallback, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.request import Contract, FailureReason, Fallbacks, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.filters import level
 
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
@@ -25,9 +25,6 @@ _PREFIX: Final = len(ADDITIONAL) + 1
 _FALLS_BACK: Final = ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
 _NO_ALERT: Final[Mapping[str, Any]] = {"labels": {}, "annotations": {}, "fingerprint": "", "generatorURL": ""}
 _NO_GROUP: Final[Mapping[str, Any]] = {"externalURL": ""}
-
-Problems = Mapping[str, FailureReason]
-"""By field."""
 
 
 class Subject(NamedTuple):
@@ -46,11 +43,11 @@ class Origin(NamedTuple):
     revision: str
 
 
-def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Problems) -> RenderResult:
+def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Fallbacks) -> RenderResult:
     """`values` holds the rendered fields, those of `additional` as `additional.KEY`."""
     request, contract = subject.request, subject.request.contract
     body: dict[str, Any] = {"alarmId": request.alarm_id, "alarmStatus": request.status, "time": request.time_ms}
-    fallbacks: list[Fallback] = []
+    fallbacks: dict[str, FailureReason] = {}
     full: dict[str, str] = {}
     for field in _MAPPED:
         name = field.name
@@ -61,7 +58,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
             continue
         why = problems.get(name) or _problem(field, text, contract, name in values)
         if why is not None:
-            fallbacks.append(Fallback(name, *why))
+            fallbacks[name] = why
             if why.reason is Reason.TOO_LONG:
                 full[name] = text
         if why is not None or not text:
@@ -69,13 +66,12 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
         if text:
             body[name] = _fit(field, text, contract, full)
     clipped = [name for name in full if BY_NAME[name].cut]
-    if problems:
-        fallbacks += [Fallback(name, *why) for name, why in problems.items() if name not in BY_NAME]
+    fallbacks |= {name: why for name, why in problems.items() if name not in BY_NAME}
     extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
     body[ADDITIONAL], cut = _additional(_notes(subject, origin, fallbacks), full, extras)
     if cut:
         clipped.append(ADDITIONAL)
-    return RenderResult(*origin, False, tuple(fallbacks), tuple(clipped), to_json(body))
+    return RenderResult(*origin, False, fallbacks, tuple(clipped), to_json(body))
 
 
 def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, FailureReason]:
@@ -143,8 +139,7 @@ def _fit(field: Field, text: str, contract: Contract, full: dict[str, str]) -> s
     return fitted
 
 
-def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[str, str]:
-    reasons = "; ".join(f"{name}: {reason}" + (f" ({more})" if more else "") for name, reason, more in fallbacks)
+def _notes(subject: Subject, origin: Origin, fallbacks: Fallbacks) -> dict[str, str]:
     return {
         "rule": origin.rule or "",
         "mapping": origin.mapping or "",
@@ -152,7 +147,7 @@ def _notes(subject: Subject, origin: Origin, fallbacks: list[Fallback]) -> dict[
         "fingerprint": tidy(subject.alert["fingerprint"], lines=False),
         "generatorURL": tidy(subject.alert["generatorURL"], lines=False),
         "externalURL": tidy(subject.group["externalURL"], lines=False),
-        "fallback": tidy(reasons, lines=False),
+        "fallback": tidy("; ".join(f"{name}: {why}" for name, why in fallbacks.items()), lines=False),
     }
 
 

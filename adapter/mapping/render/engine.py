@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from adapter.errors import RenderError, one_line
 from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose, fallback
-from adapter.mapping.render.request import FailureReason, Fallback, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.language import (
     WHEN,
     MappingEnvironment,
@@ -165,7 +165,7 @@ class Program:
             return compose(subject, Origin(None, None, self._revision), {}, problems)
         origin = Origin(rule.name, rule.mapping, self._revision)
         if rule.drop:
-            return RenderResult(*origin, True, tuple(Fallback(name, *why) for name, why in problems.items()), (), None)
+            return RenderResult(*origin, True, problems, (), None)
         return compose(subject, origin, self._fields(rule, context, problems), problems)
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:

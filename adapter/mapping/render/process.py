@@ -96,7 +96,7 @@ class WorkerProcess:
     async def try_out(self, rule: int) -> dict[int, FailureReason]:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
         answer = await self._ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)
-        return protocol.unpack_reasons(from_json(answer))
+        return protocol.unpack_places(from_json(answer))
 
     async def stop(self) -> None:
         """End it now. Safe to call more than once."""

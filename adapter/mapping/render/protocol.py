@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic_core import from_json, to_json
 
-from adapter.mapping.render.request import Contract, FailureReason, Fallback, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.request import Contract, FailureReason, Reason, RenderRequest, RenderResult
 
 LOAD: Final = b"L"
 TRY_OUT: Final = b"T"
@@ -45,8 +45,12 @@ def unpack_requests(payload: bytes) -> Iterator[RenderRequest]:
         at += length
 
 
-def unpack_reasons(reasons: Mapping[str, Sequence[str]]) -> dict[int, FailureReason]:
-    return {int(place): FailureReason(Reason(reason), detail) for place, (reason, detail) in reasons.items()}
+def unpack_reasons(reasons: Mapping[str, Sequence[str]]) -> dict[str, FailureReason]:
+    return {key: FailureReason(Reason(reason), detail) for key, (reason, detail) in reasons.items()}
+
+
+def unpack_places(reasons: Mapping[str, Sequence[str]]) -> dict[int, FailureReason]:
+    return {int(place): why for place, why in unpack_reasons(reasons).items()}
 
 
 def pack_results(results: Sequence[RenderResult]) -> bytes:
@@ -58,7 +62,6 @@ def unpack_results(payload: bytes) -> Iterator[RenderResult]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
     for rule, mapping, revision, dropped, fallbacks, clipped, length in from_json(payload[_HEADER.size : at]):
-        fell_back = tuple(Fallback(field, Reason(reason), detail) for field, reason, detail in fallbacks)
         body = payload[at : at + length] if length else None
-        yield RenderResult(rule, mapping, revision, dropped, fell_back, tuple(clipped), body)
+        yield RenderResult(rule, mapping, revision, dropped, unpack_reasons(fallbacks), tuple(clipped), body)
         at += length

@@ -80,7 +80,6 @@ class _Call:
         self._revision = revision
         self._results: dict[int, RenderResult] = {}
         self._left = list(range(len(requests)))
-        self._limit = CHUNK_ALERTS
         self._deaths = 0
         self._tried_again: set[int] = set()
 
@@ -92,7 +91,7 @@ class _Call:
         """The numbers of the requests to ask for next; empty when none is left."""
         size = 0
         chunk: list[int] = []
-        for number in self._left[: self._limit]:
+        for number in self._left[:CHUNK_ALERTS]:
             size += len(self._requests[number].raw)
             if chunk and size > CHUNK_BYTES:
                 break
@@ -102,15 +101,11 @@ class _Call:
     def answered(self, chunk: list[int], results: Sequence[RenderResult]) -> None:
         self._results.update(zip(chunk, results, strict=False))
         del self._left[: len(results)]
-        self._limit = CHUNK_ALERTS
 
     def on_worker_death(self, chunk: list[int], death: WorkerDied) -> int | None:
         """The number of the template to put into quarantine."""
         self._deaths += 1
         alert, place = death.in_progress
-        done = alert or 0
-        # The alerts before the one in progress were rendered, but their results were lost: they go first.
-        self._limit = done or CHUNK_ALERTS
         blamed = None
         if alert is not None:
             number = chunk[alert]
@@ -121,7 +116,7 @@ class _Call:
             else:
                 blamed = place
         if self._deaths >= MAX_DEATHS:
-            self._give_up(self._left[done:], death)
+            self._give_up(self._left[alert or 0 :], death)
         return blamed
 
     def _give_up(self, numbers: Sequence[int], death: WorkerDied) -> None:

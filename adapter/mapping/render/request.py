@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
@@ -28,13 +29,12 @@ class FailureReason(NamedTuple):
     reason: Reason
     detail: str = ""  # one line for a person, at most 200 characters
 
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
-class Fallback(NamedTuple):
-    """One field that fell back. `field` is a COC field, `additional.KEY`, or `when` for a condition that failed."""
 
-    field: str
-    reason: Reason
-    detail: str = ""  # one line for a person, at most 200 characters
+Fallbacks = Mapping[str, FailureReason]
+"""Why each field fell back; a key is a COC field, `additional.KEY`, or `when` for a condition that failed."""
 
 
 class Contract(NamedTuple):
@@ -62,7 +62,7 @@ class RenderResult(NamedTuple):
     mapping: str | None  # the file's name
     revision: str
     dropped: bool
-    fallbacks: tuple[Fallback, ...]
+    fallbacks: Fallbacks
     clipped: tuple[str, ...]
     json: bytes | None
 

@@ -109,7 +109,7 @@ class Worker:
         try:
             self._program = Program(
                 order["rules"],
-                protocol.unpack_reasons(order["quarantined"]),
+                protocol.unpack_places(order["quarantined"]),
                 mark=self._mark.place,
                 clock=time.monotonic,
                 lap=self._lap,

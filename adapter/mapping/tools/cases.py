@@ -30,7 +30,7 @@ from adapter.errors import Finding, MappingError, PayloadError
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
-from adapter.mapping.tools.preview import flat, preview_request, reason_of, render_all, rule_of, shown
+from adapter.mapping.tools.preview import flat, preview_request, render_all, rule_of, shown
 from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 
@@ -84,8 +84,7 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
 
 
 def _differences(expected: Mapping[str, Any], rendered: RenderResult) -> list[tuple[str, Any, Any]]:
-    fallbacks = sorted(fallback.field for fallback in rendered.fallbacks)
-    fields = {**flat(rendered), "fallbacks": fallbacks, "clipped": sorted(rendered.clipped)}
+    fields = {**flat(rendered), "fallbacks": sorted(rendered.fallbacks), "clipped": sorted(rendered.clipped)}
     return [
         (field, value, fields.get(field))
         for field, value in expected.items()
@@ -270,7 +269,7 @@ def _details(result: CaseResult) -> list[str]:
         lines.append(f"            + got       {_shown(got)}")
     outcome = "dropped" if rendered.dropped else "rendered"
     lines.append(f"        {outcome} by {rule_of(rendered)}; the case is {result.file}:{result.line}")
-    lines += [f"        {fallback.field} fell back: {reason_of(fallback)}" for fallback in rendered.fallbacks]
+    lines += [f"        {field} fell back: {why}" for field, why in rendered.fallbacks.items()]
     return lines
 
 

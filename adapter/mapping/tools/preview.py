@@ -17,7 +17,7 @@ from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError
 from adapter.lifecycle import Policy, coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.request import Contract, Fallback, RenderRequest, RenderResult
+from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import RuleSet
 
@@ -50,7 +50,7 @@ async def render_payload(
     requests = [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
     results, _ = await render_all(directory, requests)
     if output == "json":
-        objects = [_as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
+        objects = [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
         print(to_json(objects, indent=2).decode(), file=out)
         _print_rejects(webhook, errors)
     else:
@@ -123,10 +123,6 @@ def rule_of(result: RenderResult) -> str:
     return f"rule {result.rule} of {result.mapping}" if result.rule is not None else "no rule"
 
 
-def reason_of(fallback: Fallback) -> str:
-    return str(fallback.reason) + (f" ({fallback.detail})" if fallback.detail else "")
-
-
 def _differences(before: RenderResult, after: RenderResult) -> list[str]:
     old, new = flat(before), flat(after)
     names = [name for name in new | old if old.get(name) != new.get(name)]
@@ -141,13 +137,14 @@ def _title(alert: Alert) -> str:
     return f"{tidy(alert.labels.get('alertname', '(no alertname)'), lines=False)} {alert.fingerprint} {alert.status}"
 
 
-def _as_dict(alert: Alert, result: RenderResult) -> dict[str, Any]:
+def as_dict(alert: Alert, result: RenderResult) -> dict[str, Any]:
+    """What `render --output=json` and the admin API show of an alert."""
     return {
         "fingerprint": alert.fingerprint,
         "rule": result.rule,
         "mapping": result.mapping,
         "dropped": result.dropped,
-        "fallbacks": [{"field": field, "reason": reason} for field, reason, _ in result.fallbacks],
+        "fallbacks": [{"field": field, "reason": why.reason} for field, why in result.fallbacks.items()],
         "clipped": list(result.clipped),
         "body": result.body,
     }
@@ -170,7 +167,7 @@ def _print_rejects(webhook: Webhook, out: TextIO) -> None:
 
 def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     print(f"{_title(alert)}: {'dropped by ' if result.dropped else ''}{rule_of(result)}", file=out)
-    notes = {fallback.field: f"fallback: {reason_of(fallback)}" for fallback in result.fallbacks}
+    notes = {field: f"fallback: {why}" for field, why in result.fallbacks.items()}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
     fields = _body_fields(result)
     width = max(map(len, fields), default=0)

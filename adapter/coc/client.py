@@ -18,7 +18,7 @@ from adapter import __version__
 from adapter.clock import SECOND, Clock
 from adapter.coc.answer import LONGEST_MESSAGE
 from adapter.coc.endpoint import AkSk, Endpoint, EndpointProblem, is_forbidden_address
-from adapter.coc.exchange import Answer, Exchange, Target
+from adapter.coc.exchange import Answer, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.signing import Signer
 from adapter.coc.verdict import Action, Reason, Verdict, judge
@@ -38,7 +38,7 @@ class CocClient:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._template: RequestTemplate | None = None
-        self._target: Target | None = None  # of the template, built for its first report
+        self._target: Target | None = None
         self._without_template = Verdict(
             action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open"
         )
@@ -74,29 +74,17 @@ class CocClient:
 
     async def report(self, body: bytes) -> Verdict:
         """POST one alarm, JSON in UTF-8. Raises nothing but CancelledError."""
-        verdict, stale = await self._attempt(body)
-        if stale:
-            # A kept connection was found closed before a byte was written: nothing can have arrived.
-            verdict, _ = await self._attempt(body)
-        return verdict
-
-    async def _attempt(self, body: bytes) -> tuple[Verdict, bool]:
-        template, session = self._template, self._session
-        if template is None or session is None:
-            return self._without_template, False
-        exchange = Exchange(longest=LONGEST_ANSWER)
-        try:
-            if self._target is None:
-                self._target = Target.of(template.url, session, **template.connection)
-            now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-            answer = await exchange.run(self._target, template.headers_for(body, now), body)
-            if answer.broken is None or answer.status != 200:
-                return self._judged(answer, template, now), False
-            # A refusal whose text was cut off is still a refusal; a success is not a success.
-            verdict = replace(judge_failure(answer.broken, sent=True), status=200)
-        except Exception as exc:
-            verdict = judge_failure(exc, sent=exchange.sent)
-        return replace(verdict, message=one_line(template.redact(verdict.message), LONGEST_MESSAGE)), exchange.stale
+        template, target = self._template, self._target
+        if template is None or target is None:
+            return self._without_template
+        now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
+        answer = await target.post(template.headers_for(body, now), body, longest=LONGEST_ANSWER)
+        # A refusal whose text was cut off is still a refusal; a success is not a success.
+        if answer.broken is None or answer.status not in (0, 200):
+            return self._judged(answer, template, now)
+        verdict = judge_failure(answer.broken, sent=answer.sent)
+        message = one_line(template.redact(verdict.message), LONGEST_MESSAGE)
+        return replace(verdict, status=answer.status or verdict.status, message=message)
 
     def _judged(self, answer: Answer, template: RequestTemplate, now: datetime) -> Verdict:
         answered = (answer.status, answer.headers.get("Content-Type"), answer.body, template)
@@ -108,8 +96,10 @@ class CocClient:
         return verdict
 
     def _prepare(self, settings: bytes) -> bool:
+        assert self._session is not None
         try:
-            self._template, self._target = build_request(self._endpoint), None
+            self._template = template = build_request(self._endpoint)
+            self._target = Target.of(template.url, self._session, **template.connection)
         except EndpointProblem as exc:
             self._without_template = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
             return False

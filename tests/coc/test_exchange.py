@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from adapter.coc.exchange import Answer, Exchange, Target
+from adapter.coc.exchange import Answer, Target
 from adapter.coc.verdict import Reason
 from tests.coc.servers import KEY, SUCCESS, Request, ScriptedServer, answer, answering, client_of, scripted_server
 
@@ -31,7 +31,7 @@ async def target_at(side: ScriptedServer, **limits: float) -> AsyncIterator[Targ
 
 
 async def post(target: Target) -> Answer:
-    return await Exchange(longest=1000).run(target, HEADERS, BODY)
+    return await target.post(HEADERS, BODY, longest=1000)
 
 
 async def test_what_aiohttps_connections_are_relied_on_for() -> None:
@@ -40,11 +40,9 @@ async def test_what_aiohttps_connections_are_relied_on_for() -> None:
         target_at(coc) as target,
     ):
         for _ in range(3):
-            exchange = Exchange(longest=1000)
-            got = await exchange.run(target, HEADERS, BODY)
-            assert (got.status, got.body, got.whole, got.broken) == (200, SUCCESS, True, None)
+            got = await post(target)
+            assert (got.status, got.body, got.whole, got.broken, got.sent) == (200, SUCCESS, True, None, True)
             assert got.headers.getall("X-SAID") == ["a", "b"]
-            assert (exchange.sent, exchange.stale) == (True, False)
     assert coc.connections == 1
     assert [(request.line, request.body) for request in coc.requests] == [(f"POST /v1/{KEY} HTTP/1.1", BODY)] * 3
     assert coc.requests[0].headers == [*HEADERS.items(), ("Content-Length", f"{len(BODY)}")]
@@ -65,10 +63,9 @@ async def test_of_a_connection_that_is_gone_nothing_has_left(connection: str) ->
             return gone
 
     target = Target(Pool(), aiohttp.ClientTimeout(), None, b"")  # type: ignore[arg-type]
-    exchange = Exchange(longest=1000)
-    with pytest.raises(aiohttp.ServerDisconnectedError):
-        await exchange.run(target, HEADERS, BODY)
-    assert (exchange.stale, exchange.sent, closed) == (True, False, [True])
+    got = await post(target)
+    assert isinstance(got.broken, aiohttp.ServerDisconnectedError)
+    assert (got.status, got.sent, closed) == (0, False, [True, True])
 
 
 async def test_an_answer_that_comes_too_late_is_nobody_elses() -> None:

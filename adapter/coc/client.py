@@ -5,7 +5,6 @@ A RequestTemplate holds what stays the same from POST to POST: URL, headers, sig
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,7 +41,7 @@ class CocClient:
         self._without_template = Verdict(
             action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open"
         )
-        self._prepared_from = b""
+        self._prepared_from: tuple[object, ...] = ()
         # COC answers the same to almost every report; such an answer is judged once.
         self._last_accepted: tuple[object, Verdict] | None = None
 
@@ -56,7 +55,7 @@ class CocClient:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._prepare(snapshot(endpoint))
+        self._prepare(_snapshot(endpoint))
 
     async def close(self) -> None:
         """Close every connection; reports under way end with a verdict."""
@@ -69,7 +68,7 @@ class CocClient:
         Files that cannot be used leave everything as it was, to be read again at the next call.
         """
         self._endpoint.refresh_secrets()
-        now = snapshot(self._endpoint)
+        now = _snapshot(self._endpoint)
         return now != self._prepared_from and self._prepare(now)
 
     async def report(self, body: bytes) -> Verdict:
@@ -95,7 +94,7 @@ class CocClient:
             self._last_accepted = (answered, verdict)
         return verdict
 
-    def _prepare(self, settings: bytes) -> bool:
+    def _prepare(self, settings: tuple[object, ...]) -> bool:
         assert self._session is not None
         try:
             self._template = template = build_request(self._endpoint)
@@ -154,16 +153,15 @@ def build_request(endpoint: Endpoint) -> RequestTemplate:
     return RequestTemplate(url, headers, signer, connection, Redactor(endpoint.secrets(), MARK))
 
 
-def snapshot(endpoint: Endpoint) -> bytes:
-    """A digest of everything a template is built from."""
+def _snapshot(endpoint: Endpoint) -> tuple[object, ...]:
+    """Everything that may change of what a template is built from."""
     # Secret.refresh cannot tell: another holder of the same Secret may have refreshed it before.
-    settings = (tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files())
-    return hashlib.sha256(repr(settings).encode("utf-8", "surrogatepass")).digest()
+    return tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files()
 
 
 def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
     auth = endpoint.auth
-    scope = auth.headers()
+    scope = auth.headers() if auth else {}
     values = [*scope.values(), auth.access_key.get() if isinstance(auth, AkSk) else ""]
     if not all(value.isascii() and value.isprintable() for value in values):
         message = "a key, token or id holds characters no header can carry"

@@ -67,23 +67,12 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoAuth:
-    """Nothing but the integration key."""
-
-    def secrets(self) -> tuple[Secret | None, ...]:
-        return ()
-
-    def headers(self) -> dict[str, str]:
-        return {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """How one integration reaches COC. Times in seconds."""
 
     base_url: str  # scheme, host, port and perhaps a path before /v1; see `url_problem`
     integration_key: Secret
-    auth: AkSk | Token | NoAuth
+    auth: AkSk | Token | None = None  # None: nothing but the integration key
     timeout: float = 10.0  # the whole request
     connect_timeout: float = 5.0  # name look-up, TCP and TLS; never longer than `timeout`
     max_in_flight: int = 32
@@ -123,7 +112,8 @@ class Endpoint:
 
     def secrets(self) -> Iterator[str]:
         """Every text that must not appear in a log, an answer or a metric."""
-        yield from (secret.get() for secret in (self.integration_key, *self.auth.secrets()) if secret)
+        credentials = self.auth.secrets() if self.auth else ()
+        yield from (secret.get() for secret in (self.integration_key, *credentials) if secret)
         try:
             proxy = self.proxy()
         except EndpointProblem:
@@ -134,7 +124,8 @@ class Endpoint:
 
     def refresh_secrets(self) -> None:
         """Read every secret file again."""
-        for secret in (self.integration_key, *self.auth.secrets(), self.proxy_url):
+        credentials = self.auth.secrets() if self.auth else ()
+        for secret in (self.integration_key, *credentials, self.proxy_url):
             if secret:
                 secret.refresh()
 

@@ -99,23 +99,14 @@ STATUSES: tuple[Row, ...] = (
 )
 
 
-class CodeRule(NamedTuple):
-    """What an error_code means whatever the status of its row; `statuses` says where it may overrule the status."""
-
-    pattern: re.Pattern[str]
-    statuses: str
-    action: Action
-    reason: Reason
-    hint: str
-
-
-CODES: tuple[CodeRule, ...] = (
-    CodeRule(re.compile(r"(APIGW|APIG)\.0308"), "200-599", _RETRY, Reason.THROTTLED, "COC limits the rate"),
-    CodeRule(re.compile(r"(APIGW|APIG)\.03\d\d"), "200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, KEY_HINT),
-    CodeRule(re.compile(r"common\.010100\d+"), "200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, TOKEN_HINT),
-    CodeRule(re.compile(r"(APIGW|APIG)\.0101"), "200, 400-406, 408-499", _PAUSE, Reason.ENDPOINT, WRONG_ENDPOINT),
-    CodeRule(re.compile(r"(COC|GOM)\.\d+"), "200", _REFUSED, Reason.CONTENT, "COC refuses this alarm: see its message"),
-)
+CODES: dict[str, Row] = {
+    r"(APIGW|APIG)\.0308": Row("200-599", _RETRY, Reason.THROTTLED, "COC limits the rate"),
+    r"(APIGW|APIG)\.03\d\d": Row("200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, KEY_HINT),
+    r"common\.010100\d+": Row("200, 400-406, 408-499", _PAUSE, Reason.CREDENTIALS, TOKEN_HINT),
+    r"(APIGW|APIG)\.0101": Row("200, 400-406, 408-499", _PAUSE, Reason.ENDPOINT, WRONG_ENDPOINT),
+    r"(COC|GOM)\.\d+": Row("200", _REFUSED, Reason.CONTENT, "COC refuses this alarm: see its message"),
+}
+"""What an error_code means, the first that fits; the statuses of its row say where it overrules the status."""
 
 SUCCESS = re.compile(r"([A-Za-z]+\.)?0+")
 """COC.00000000 in the examples, GOM.00000000 in the 2024 definition, 0 in the tables."""
@@ -131,7 +122,7 @@ def statuses(spec: str) -> tuple[int, ...]:
 
 
 _BY_STATUS = {status: row for row in STATUSES for status in statuses(row.statuses)}
-_CODES = tuple((rule, frozenset(statuses(rule.statuses))) for rule in CODES)
+_CODES = tuple((re.compile(pattern), frozenset(statuses(row.statuses)), row) for pattern, row in CODES.items())
 _OUTSIDE = Row("", _RETRY, Reason.UNEXPECTED, WRONG_ENDPOINT)
 
 
@@ -153,7 +144,7 @@ def judge(
     success = whole and answer.at_top and SUCCESS.fullmatch(answer.code)
     if status == 200 and success and _may_be_json(headers):
         return Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=status, code=code, message=message)
-    row = _rule(status, answer.code)
+    row = _row(status, answer.code)
     return Verdict(
         action=row.action,
         reason=row.reason,
@@ -162,7 +153,7 @@ def judge(
         message=message,
         hint=_hint(status, row, answer, headers, now),
         retry_after=retry_after(headers, now) if row.action is Action.RETRY else None,
-        ambiguous=row.ambiguous if isinstance(row, Row) else False,
+        ambiguous=row.ambiguous,
     )
 
 
@@ -172,18 +163,18 @@ def _may_be_json(headers: Mapping[str, str]) -> bool:
     return "json" in kind or kind in ("", "text/plain", "application/octet-stream")
 
 
-def _rule(status: int, code: str) -> Row | CodeRule:
-    if code:
-        for rule, where in _CODES:
-            if status in where and rule.pattern.fullmatch(code) and not SUCCESS.fullmatch(code):
-                return rule
+def _row(status: int, code: str) -> Row:
+    if code and not SUCCESS.fullmatch(code):
+        for pattern, where, row in _CODES:
+            if status in where and pattern.fullmatch(code):
+                return row
     return _BY_STATUS.get(status, _OUTSIDE)
 
 
 _ABOUT_TIME = re.compile(r"x-sdk-date|timestamp|clock|time ?skew|signature (has )?expired", re.IGNORECASE)
 
 
-def _hint(status: int, row: Row | CodeRule, answer: Answer, headers: Mapping[str, str], now: datetime) -> str:
+def _hint(status: int, row: Row, answer: Answer, headers: Mapping[str, str], now: datetime) -> str:
     if row.reason is not Reason.CREDENTIALS or status == 407:
         return row.hint
     skew = clock_skew(headers, now)

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from adapter.clock import SECOND, Micros
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, url_problem
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, url_problem
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.secret import Secret
@@ -159,8 +159,8 @@ class TokenAuth(Model):
 class WithoutAuth(Model):
     type: Literal["none"]
 
-    def credentials(self) -> NoAuth:
-        return NoAuth()
+    def credentials(self) -> None:
+        return None
 
 
 def _auth_type(value: Any) -> str:

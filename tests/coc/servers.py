@@ -14,7 +14,7 @@ from typing import Any
 
 from adapter.clock import SystemClock
 from adapter.coc.client import CocClient
-from adapter.coc.endpoint import Endpoint, NoAuth
+from adapter.coc.endpoint import Endpoint
 from adapter.secret import Secret
 
 KEY = "k3yk3yk3yk3yk3yk3yk3yk3yk3yk3y32"
@@ -132,7 +132,7 @@ async def listening(serve: Any, tls: ssl.SSLContext | None = None) -> AsyncItera
 async def client_of(base: str | int, **changes: Any) -> AsyncIterator[CocClient]:
     """An open client for a base_url, or for plain HTTP on a loopback port."""
     base_url = f"http://127.0.0.1:{base}" if isinstance(base, int) else base
-    settings: dict[str, Any] = {"integration_key": Secret(value=KEY), "auth": NoAuth(), "timeout": 5.0} | changes
+    settings: dict[str, Any] = {"integration_key": Secret(value=KEY), "timeout": 5.0} | changes
     if isinstance(proxy := settings.get("proxy_url"), str):
         settings["proxy_url"] = Secret(value=proxy)
     client = CocClient(Endpoint(base_url=base_url, **settings), SystemClock())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapter.coc.client import LONGEST_ANSWER
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, NoAuth, Token, is_forbidden_address, url_problem
+from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, is_forbidden_address, url_problem
 from adapter.coc.verdict import Action, Reason
 from adapter.secret import Secret
 from tests.coc.servers import KEY, SUCCESS, Request, answer, answering, client_of, reset, scripted_server
@@ -378,4 +378,4 @@ def test_an_endpoint_prints_no_secret() -> None:
         proxy_url=Secret(value="http://u:canary4@p:1"),
     )
     assert "canary" not in repr(endpoint)
-    assert "canary" not in repr(Endpoint(base_url="", integration_key=Secret(value="canary"), auth=NoAuth()))
+    assert "canary" not in repr(Endpoint(base_url="", integration_key=Secret(value="canary")))

@@ -14,7 +14,7 @@ import aiohttp
 
 from adapter.clock import SystemClock
 from adapter.coc.client import CocClient
-from adapter.coc.endpoint import Endpoint, NoAuth
+from adapter.coc.endpoint import Endpoint
 from adapter.coc.verdict import Action
 from adapter.secret import Secret
 from tests.coc.servers import SUCCESS, Request, answer, scripted_server
@@ -262,9 +262,8 @@ async def name_service(folder: Path, *, rounds: int) -> CaseResult:
         async with sandbox() as coc:
             for _ in range(rounds):
                 endpoint = Endpoint(
-                    base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY),
-                    auth=NoAuth(), timeout=2.0,
-                )  # fmt: skip
+                    base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY), timeout=2.0
+                )
                 client = CocClient(endpoint, SystemClock())
                 await client.open()
                 try:

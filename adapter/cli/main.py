@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -98,7 +97,6 @@ def _address(text: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    gc.disable()  # until `serve` runs: what a start makes stays, and looking through it costs a fifth of the start
     from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)

@@ -8,16 +8,13 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Iterable
-from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from adapter import __version__
-from adapter.alarm import Kind, News, Outcome
+from adapter.alarm import Kind
 from adapter.coc.fields import ADDITIONAL, MAPPED
-from adapter.coc.verdict import Reason
-from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.server import access
 
 UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none of ours
@@ -45,6 +42,8 @@ _RENDER: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _COMMIT: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
+Metric = TypeVar("Metric", Counter, Gauge)
+
 
 class Series:
     """All of them on one registry."""
@@ -57,23 +56,6 @@ class Series:
         self._declare_reports()
         self._declare_coc()
         self._declare_mapping()
-        at_zero(self.refused, REFUSALS)
-        at_zero(self.backend, BACKENDS)
-        at_zero(self.clipped, FIELDS)
-        at_zero(self.fallbacks, FIELDS, FallbackReason)
-
-    def start_integration(self, name: str) -> None:
-        """Start the series of one integration at zero; those that are there stay as they are."""
-        at_zero(self.webhooks, (name,), CODES)
-        at_zero(self.received, (name,), STATUSES)
-        at_zero(self.alerts, (name,), News)
-        at_zero(self.reports, (name,), Outcome)
-        at_zero(self.enqueued, (name,), KINDS)
-        at_zero(self.requests, (name,), Reason)
-        at_zero(self.paused, (name,), PAUSES)
-        at_zero(self.breaker, (name,), BREAKER_STATES)
-        for gauge in (self.pending, self.open, self.dead):
-            at_zero(gauge, (name,))
 
     def _declare_service(self) -> None:
         info = self._gauge("build_info", "Always 1; the labels say what runs.", "version", "pythonversion")
@@ -157,7 +139,6 @@ class Series:
         return Histogram(name, text, namespace="coc_adapter", registry=self._registry, buckets=buckets)
 
 
-def at_zero(metric: Counter | Gauge, *values: Iterable[str]) -> None:
-    """Export every combination of these label values; a series that is there stays as it is."""
-    for labels in product(*values):
-        metric.labels(*(str(label) for label in labels))
+def children(metric: Metric, values: Iterable[str], *labels: str) -> dict[str, Metric]:
+    """The child for each value of the last label. Each is exported from now on; one that is there stays as it is."""
+    return {value: metric.labels(*labels, value) for value in values}

@@ -23,18 +23,21 @@ from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.verdict import Reason
+from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.metrics.declared import (
     BACKENDS,
     BREAKER_STATES,
     CARRIED,
     CODES,
     FIELDS,
+    KINDS,
     OTHER,
     PAUSES,
     REFUSALS,
+    STATUSES,
     UNKNOWN,
     Series,
-    at_zero,
+    children,
 )
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.views import Counts
@@ -54,96 +57,95 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._clock = clock or SystemClock()
-        self._series = Series(self.registry)
-        self._queues: dict[str, _Queue] = {}
+        series = self._series = Series(self.registry)
+        self._refused = children(series.refused, REFUSALS)
+        self._backend = children(series.backend, BACKENDS)
+        self._clipped = children(series.clipped, FIELDS)
+        self._fallbacks = {field: children(series.fallbacks, FallbackReason, field) for field in FIELDS}
+        self._integrations: dict[str, _Integration] = {}
         for name in integrations:
-            self._queue(name)
-        at_zero(self._series.webhooks, (UNKNOWN,), CODES)
+            self._integration(name)
+        self._unknown_webhooks = children(series.webhooks, CODES, UNKNOWN)
 
-    def _queue(self, integration: str) -> _Queue:
+    def _integration(self, name: str) -> _Integration:
         # Also for an integration that left the configuration while the store still owes its reports.
-        queue = self._queues.get(integration)
-        if queue is None:
-            self._series.start_integration(integration)
-            queue = self._queues[integration] = _Queue(self._series, integration, self._clock)
-            self._series.breaker.labels(integration, "closed").set(1)
-        return queue
+        if name not in self._integrations:
+            self._integrations[name] = _Integration(self._series, name, self._clock)
+        return self._integrations[name]
 
     # Intake
 
     def webhook_answered(self, integration: str | None, code: int, seconds: float) -> None:
-        name = integration if integration and integration in self._queues else UNKNOWN
-        self._series.webhooks.labels(name, str(code) if str(code) in CODES else OTHER).inc()
+        known = self._integrations.get(integration or "")
+        webhooks = known.webhooks if known else self._unknown_webhooks
+        webhooks.get(str(code), webhooks[OTHER]).inc()
         self._series.webhook_duration.observe(seconds)
 
     def webhook_accepted(self, integration: str, webhook: Webhook, receipt: Receipt) -> None:
-        queue, series = self._queue(integration), self._series
+        series = self._integration(integration)
         firing = sum(alert.status == "firing" for alert in webhook.alerts)
         unusable = len(webhook.rejects)
-        received = {"firing": firing, "resolved": len(webhook.alerts) - firing, "unusable": unusable}
-        for status, count in received.items():
-            series.received.labels(integration, status).inc(count)
+        series.received["firing"].inc(firing)
+        series.received["resolved"].inc(len(webhook.alerts) - firing)
+        series.received["unusable"].inc(unusable)
         for news, count in {**receipt.news, News.REJECTED: unusable}.items():
-            series.alerts.labels(integration, news).inc(count)
-        self._enqueued(integration, (kind for _, kind in receipt.owed))
-        series.reports.labels(integration, Outcome.SUPERSEDED).inc(receipt.superseded)
-        queue.set(receipt.pending, receipt.open_alarms)
-        series.truncated.inc(webhook.truncated)
-
-    def _enqueued(self, integration: str, kinds: Iterable[str]) -> None:
-        for kind, count in Tally(kinds).items():
-            self._series.enqueued.labels(integration, kind).inc(count)
+            series.alerts[news].inc(count)
+        series.enqueue(kind for _, kind in receipt.owed)
+        series.reports[Outcome.SUPERSEDED].inc(receipt.superseded)
+        series.set(receipt.pending, receipt.open_alarms)
+        self._series.truncated.inc(webhook.truncated)
 
     def access_refused(self, reason: str) -> None:
-        self._series.refused.labels(reason if reason in REFUSALS else OTHER).inc()
+        self._refused.get(reason, self._refused[OTHER]).inc()
 
     # Delivery
 
     def carried(self, integration: str, counts: Counts, *, shared: bool = False) -> None:
         """At start: what it found pending counts as enqueued, unless `shared` replicas have counted it already."""
-        queue = self._queue(integration)
+        series = self._integration(integration)
         if not shared:
-            self._series.enqueued.labels(integration, CARRIED).inc(counts.pending)
-        queue.set(counts.pending, counts.open_alarms)
-        queue.refresh(counts, self._clock.now())
+            series.enqueued[CARRIED].inc(counts.pending)
+        series.set(counts.pending, counts.open_alarms)
+        series.refresh(counts, self._clock.now())
 
     def report_settled(self, settlement: Settlement, settled: Settled) -> None:
         """Counted once, under the outcome with which the report left; a retry moves only the gauges."""
-        report, outcome, series = settlement.claim.report, settlement.outcome, self._series
-        name = report.integration
-        queue = self._queue(name)
+        report, outcome = settlement.claim.report, settlement.outcome
+        series = self._integration(report.integration)
         if settled.reasserted:
-            series.enqueued.labels(name, Kind.REASSERT).inc()
+            series.enqueued[Kind.REASSERT].inc()
         if outcome is not None and settled.counted:
-            series.reports.labels(name, outcome).inc()
+            series.reports[outcome].inc()
             if outcome is Outcome.DEAD:
-                series.dead.labels(name).inc()
+                series.dead.inc()
             if outcome is Outcome.DELIVERED:
                 alarm_id = report.coc_alarm_id
                 exemplar = {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None
-                series.latency.observe(max(0, settlement.at - report.received) / SECOND, exemplar)
+                self._series.latency.observe(max(0, settlement.at - report.received) / SECOND, exemplar)
             if settlement.provenance is not None:
                 for field, reason in settlement.provenance.fallbacks:
-                    series.fallbacks.labels(_label(field), reason).inc()
+                    self._fallbacks[_label(field)][reason].inc()
                 for field in settlement.provenance.clipped:
-                    series.clipped.labels(_label(field)).inc()
-        queue.set(settled.pending, settled.open_alarms)
+                    self._clipped[_label(field)].inc()
+        series.set(settled.pending, settled.open_alarms)
 
     def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
         """Dead letters were enqueued again as reports of these kinds, right before this call."""
-        self._enqueued(integration, kinds)
-        self._queue(integration).add(len(kinds))
+        series = self._integration(integration)
+        series.enqueue(kinds)
+        series.add(len(kinds))
 
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None:
-        self._series.requests.labels(integration, reason if reason in tuple(Reason) else Reason.UNEXPECTED).inc()
+        requests = self._integration(integration).requests
+        requests.get(reason, requests[Reason.UNEXPECTED]).inc()
         self._series.request_duration.observe(seconds)
 
     def paused(self, integration: str, reason: str | None) -> None:
         """Paused for this reason, or resumed with None."""
-        _choose(self._series.paused, PAUSES, reason, integration)
+        _choose(self._integration(integration).paused, reason)
 
     def breaker(self, integration: str, state: Breaker) -> None:
-        _choose(self._series.breaker, BREAKER_STATES, state, integration)
+        _choose(self._integration(integration).breaker, state)
 
     # Mapping
 
@@ -164,7 +166,7 @@ class Metrics:
 
     def store_opened(self, backend: Literal["sqlite", "postgresql", "memory"], backlog: int) -> None:
         """`backlog`: the bound on pending reports, all integrations together."""
-        _choose(self._series.backend, BACKENDS, backend)
+        _choose(self._backend, backend)
         self._series.backlog_limit.set(backlog)
 
     def committed(self, seconds: float) -> None:
@@ -182,11 +184,11 @@ class Metrics:
         With `shared` (several replicas) also what is pending and open, which others change too. For a store of one
         process these gauges move only together with their counters, else a scrape in between breaks the law.
         """
-        for name in {*self._queues, *counts}:
-            queue, count = self._queue(name), counts.get(name, _NOTHING)
+        for name in {*self._integrations, *counts}:
+            series, count = self._integration(name), counts.get(name, _NOTHING)
             if shared:
-                queue.set(count.pending, count.open_alarms)
-            queue.refresh(count, now)
+                series.set(count.pending, count.open_alarms)
+            series.refresh(count, now)
 
     # The event loop
 
@@ -194,18 +196,30 @@ class Metrics:
         self._series.lag.observe(max(0.0, seconds))
 
 
-class _Queue:
-    """The gauges of one integration's pending reports, and since when the oldest of them waits."""
+class _Integration:
+    """The series of one integration, from the start with every label value, and since when its oldest report waits."""
 
     def __init__(self, series: Series, name: str, clock: Clock) -> None:
+        self.webhooks = children(series.webhooks, CODES, name)
+        self.received = children(series.received, STATUSES, name)
+        self.alerts = children(series.alerts, News, name)
+        self.reports = children(series.reports, Outcome, name)
+        self.enqueued = children(series.enqueued, KINDS, name)
+        self.requests = children(series.requests, Reason, name)
+        self.paused = children(series.paused, PAUSES, name)
+        self.breaker = children(series.breaker, BREAKER_STATES, name)
+        self.dead = series.dead.labels(name)
+        self._pending, self._open = series.pending.labels(name), series.open.labels(name)
         self._clock = clock
         self._count = 0
         self._oldest: float | None = None  # when the oldest pending report came, on the steady clock
-        self._pending, self._open, self._dead = (
-            gauge.labels(name) for gauge in (series.pending, series.open, series.dead)
-        )
         # Computed at scrape time, so that it grows even when the loop that refreshes the gauges hangs.
         series.oldest.labels(name).set_function(self._age)
+        _choose(self.breaker, "closed")
+
+    def enqueue(self, kinds: Iterable[str]) -> None:
+        for kind, count in Tally(kinds).items():
+            self.enqueued[kind].inc(count)
 
     def set(self, pending: int, open_alarms: int) -> None:
         self._open.set(open_alarms)
@@ -220,7 +234,7 @@ class _Queue:
             self._oldest = self._clock.monotonic()
 
     def refresh(self, counts: Counts, now: Micros) -> None:
-        self._dead.set(counts.dead)
+        self.dead.set(counts.dead)
         if counts.oldest is not None and self._oldest is not None:
             self._oldest = self._clock.monotonic() - (now - counts.oldest) / SECOND
 
@@ -228,11 +242,11 @@ class _Queue:
         return 0.0 if self._oldest is None else max(0.0, self._clock.monotonic() - self._oldest)
 
 
-def _choose(gauge: Gauge, values: Sequence[str], chosen: str | None, *labels: str) -> None:
-    if chosen is not None and chosen not in values:
-        raise ValueError(f"{chosen!r} is none of {', '.join(values)}")
-    for value in values:
-        gauge.labels(*labels, value).set(int(value == chosen))
+def _choose(gauges: Mapping[str, Gauge], chosen: str | None) -> None:
+    if chosen is not None and chosen not in gauges:
+        raise ValueError(f"{chosen!r} is none of {', '.join(gauges)}")
+    for value, gauge in gauges.items():
+        gauge.set(int(value == chosen))
 
 
 def _label(field: str) -> str:

@@ -45,7 +45,6 @@ MAINTAIN_SECONDS = 60.0
 LAG_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
 SWITCH_SECONDS = 0.001  # how long a thread that computes keeps the event loop from the interpreter
-OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +67,14 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
     clock = clock or SystemClock()
     metrics = Metrics(config.settings.integrations, clock=clock)
     async with AsyncExitStack() as stack:
-        accesses = _open_accesses(config, options, clock, metrics, stack)
+        access = _open_access(config, options, clock, metrics)
         store = await _open_store(config, clock, metrics, stack)
         mappings = await _open_mappings(config, stack)
         tasks = Tasks(clock, stack)
         started = await _start_deliveries(config, clock, store, mappings, metrics, tasks, stack)
         deliveries = {name: delivery for name, (delivery, _) in started.items()}
         reloader = Reloader(
-            config, mappings=mappings, accesses=accesses, clock=clock, metrics=metrics, log_level=options.log_level,
+            config, mappings=mappings, access=access, clock=clock, metrics=metrics, log_level=options.log_level,
             deliveries=list(started.values()),
         )  # fmt: skip
         acceptor = Acceptor(
@@ -95,7 +94,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         tasks.repeat(REFRESH_SECONDS, service.refresh)
         tasks.repeat(MAINTAIN_SECONDS, service.maintain)
         tasks.repeat(LAG_SECONDS, service.measure_lag)
-        service.ports = await _listen(service, options, accesses, stack)
+        service.ports = await _listen(service, options, access, stack)
         try:
             yield service
         finally:
@@ -154,21 +153,19 @@ class Service:
             self.deliveries[integration].wake()
 
 
-def _open_accesses(
-    config: Config, options: Options, clock: Clock, metrics: Metrics, stack: AsyncExitStack
-) -> tuple[Access, Access]:
-    """The access rules of the main and the admin listener; AdapterError where an address needs credentials."""
+def _open_access(config: Config, options: Options, clock: Clock, metrics: Metrics) -> Access:
+    """AdapterError where an address needs credentials and nothing asks for them."""
     bearer = config.settings.webhook.bearer
-    main = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
-    stack.callback(main.close)
-    admin = Access(options.web_config_file, bearer=None, clock=clock, on_refusal=metrics.access_refused)
-    stack.callback(admin.close)
-    for address, access in ((options.listen_address, main), (options.admin_address, admin)):
+    access = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
+    for address, authenticated in (
+        (options.listen_address, access.authenticated or bearer is not None),
+        (options.admin_address, access.authenticated),
+    ):
         if problem := may_listen(
-            address, authenticated=access.authenticated, allow_unauthenticated=options.allow_unauthenticated
+            address, authenticated=authenticated, allow_unauthenticated=options.allow_unauthenticated
         ):
             raise AdapterError(problem)
-    return main, admin
+    return access
 
 
 async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Store:
@@ -243,9 +240,7 @@ async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
     return await store.heartbeat(mappings.revision) if isinstance(store, SharedStore) else 1
 
 
-async def _listen(
-    service: Service, options: Options, accesses: tuple[Access, Access], stack: AsyncExitStack
-) -> tuple[int, int]:
+async def _listen(service: Service, options: Options, access: Access, stack: AsyncExitStack) -> tuple[int, int]:
     """Open the main and the admin listener; their ports."""
     config, clock = service.config, service.clock
     management = management_routes(
@@ -258,7 +253,7 @@ async def _listen(
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
-    async def serve(address: str, access: Access, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
+    async def serve(address: str, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
         app = web.Application(middlewares=middlewares, client_max_size=config.settings.webhook.max_body)
         app.add_routes(routes)
         listener = await listen(
@@ -275,13 +270,11 @@ async def _listen(
         event(logger, logging.INFO, "listening", address=address, port=listener.port, scheme=scheme)
         return listener.port
 
-    main, admin = (
-        access.middleware(open_paths=OPEN_PATHS, bearer_paths=is_webhook, admin=access is accesses[1])
-        for access in accesses
-    )
+    main = access.middleware(admin=False, bearer_paths=is_webhook)
+    admin = access.middleware(admin=True, bearer_paths=lambda path: False)
     return (
-        await serve(options.listen_address, accesses[0], webhooks, [service.handler.counting(), main]),
-        await serve(options.admin_address, accesses[1], administration, [admin]),
+        await serve(options.listen_address, webhooks, [service.handler.counting(), main]),
+        await serve(options.admin_address, administration, [admin]),
     )
 
 

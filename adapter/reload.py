@@ -32,7 +32,7 @@ class Reloader:
         config: Config,
         *,
         mappings: LiveMappings,
-        accesses: Sequence[Access],
+        access: Access,
         deliveries: Sequence[tuple[Delivery, CocClient]],
         metrics: Metrics,
         clock: Clock,
@@ -40,7 +40,7 @@ class Reloader:
     ) -> None:
         self.restart_needed = False
         self._config_findings: tuple[Finding, ...] = ()
-        self._config, self._mappings, self._accesses, self._deliveries = config, mappings, accesses, deliveries
+        self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
         self._metrics, self._clock, self._log_level = metrics, clock, log_level
         self._count()
 
@@ -88,11 +88,10 @@ class Reloader:
                 changed = True
                 event(logger, logging.INFO, "secrets or certificates changed", integration=delivery.name)
                 delivery.credentials_changed()
-        for access in self._accesses:
-            try:
-                changed |= access.refresh()
-            except ConfigError as exc:
-                findings += exc.findings
+        try:
+            changed |= self._access.refresh()
+        except ConfigError as exc:
+            findings += exc.findings
         self._config_findings = tuple(findings)
         return await self._mappings.reload() or changed
 

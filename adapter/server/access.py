@@ -1,7 +1,7 @@
-"""Decides which requests one listener answers: credentials from the web config file, a bearer token, browser rules.
+"""Decides which requests the listeners answer: credentials from the web config file, a bearer token, browser rules.
 
 The first refusal wins: wrong host or another site on the admin listener (403), credentials (401). Nothing but TLS is
-asked for on a path in `open_paths`. An answer never says which part of the credentials was wrong.
+asked for on OPEN_PATHS. An answer never says which part of the credentials was wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hmac
 import logging
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from adapter.server.address import ip_of
 from adapter.server.passwords import Busy, Passwords
 from adapter.server.webconfig import WebConfig, load_web_config
 
+OPEN_PATHS: Final = ("/-/healthy", "/-/ready")  # for probes, which have no credentials
 REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "busy")
 """Every reason that `on_refusal` gets: no credentials, unreadable ones, wrong ones; a browser sent here by another
 site, or under a host name that is not ours; too many passwords waiting to be verified."""
@@ -38,7 +38,7 @@ _logger: Final = logging.getLogger("adapter.server.access")
 
 
 class Access:
-    """The access rules of one listener. Its methods are for the event loop's thread."""
+    """The access rules of both listeners. Its methods are for the event loop's thread."""
 
     def __init__(
         self,
@@ -51,10 +51,9 @@ class Access:
         """ConfigError when the web config file, or a certificate it names, cannot be used."""
         self._path, self._bearer, self._on_refusal = web_config, bearer, on_refusal
         self._repeats = RepeatFilter(clock, every=60.0)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._config = load_web_config(web_config) if web_config else WebConfig()
         self._broken = False  # the files have changed since, and what they say now cannot be used
-        self._passwords = Passwords(self._config.users, self._executor)
+        self._passwords = Passwords(self._config.users)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The context for a new connection; None without TLS."""
@@ -72,32 +71,31 @@ class Access:
         new = load_web_config(self._path)
         if (new.tls is None) != (self._config.tls is None):
             raise self._needs_restart("TLS cannot be switched on or off while running")
-        if self.authenticated and not (new.authenticates or self._bearer):
+        if self.authenticated and not new.authenticates:
             raise self._needs_restart("credentials cannot be switched off while running")
         self._broken = False
         if new.users != self._config.users:
-            self._passwords = Passwords(new.users, self._executor)
+            self._passwords = Passwords(new.users)
         self._config = new
         return True
 
     @property
     def authenticated(self) -> bool:
-        """True when users, client certificates or the bearer token keep strangers out."""
-        return self._config.authenticates or self._bearer is not None
+        """True when users or client certificates keep strangers out; the bearer token opens its paths only."""
+        return self._config.authenticates
 
-    def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def middleware(self, *, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool) -> Middleware:
+    def middleware(
+        self, *, bearer_paths: Callable[[str], bool] = lambda path: False, admin: bool = False
+    ) -> Middleware:
         """Checks each request, and adds security headers to every response.
 
-        Credentials by path: none for `open_paths`; a user or the bearer token where `bearer_paths` says so and a token
+        Credentials by path: none for OPEN_PATHS; a user or the bearer token where `bearer_paths` says so and a token
         is configured; a user everywhere else. What is not configured is not asked for.
         """
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            response: web.StreamResponse | None = await self._refusal(request, open_paths, bearer_paths, admin)
+            response: web.StreamResponse | None = await self._refusal(request, bearer_paths, admin)
             try:
                 if response is None:
                     response = await _answer(request, handler)
@@ -110,9 +108,9 @@ class Access:
         return check
 
     async def _refusal(
-        self, request: web.Request, open_paths: frozenset[str], bearer_paths: Callable[[str], bool], admin: bool
+        self, request: web.Request, bearer_paths: Callable[[str], bool], admin: bool
     ) -> web.Response | None:
-        if request.rel_url.raw_path in open_paths:
+        if request.rel_url.raw_path in OPEN_PATHS:
             return None
         if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
@@ -162,7 +160,7 @@ class Access:
     ) -> web.Response:
         self._on_refusal(reason)
         source = _source(request.remote)
-        self._repeats.warn(_logger, "refused", key=source, reason=reason, status=status, source=source)
+        self._repeats.warn(_logger, "refused", key=(source, status), reason=reason, status=status, source=source)
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
     def _needs_restart(self, message: str) -> ConfigError:

@@ -1,4 +1,4 @@
-"""Verifies basic auth against bcrypt hashes, in one thread beside the event loop.
+"""Verifies basic auth against bcrypt hashes, in a thread beside the event loop.
 
 - One verification runs at a time, so that a flood of guesses takes one core at most. Once `_WAITING` guesses wait,
   further ones are refused before they cost anything.
@@ -9,12 +9,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import bcrypt
@@ -33,12 +31,12 @@ class Busy(AdapterError):
 class Passwords:
     """The users of one web config file. `users`: name -> bcrypt hash, both as bytes."""
 
-    def __init__(self, users: Mapping[bytes, bytes], executor: ThreadPoolExecutor) -> None:
+    def __init__(self, users: Mapping[bytes, bytes]) -> None:
         self._users = users
-        self._executor = executor
         self._pepper = secrets.token_bytes(32)
         self._verdicts: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
-        self._running: dict[bytes, asyncio.Future[bool]] = {}
+        self._running: dict[bytes, asyncio.Task[bool]] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._users)
@@ -54,21 +52,22 @@ class Passwords:
         if running is None:
             if len(self._running) >= _WAITING:
                 raise Busy
-            loop = asyncio.get_running_loop()
-            running = self._running[key] = loop.run_in_executor(self._executor, self._matches, user, password)
-            running.add_done_callback(functools.partial(self._remember, key))
+            running = self._running[key] = asyncio.create_task(self._verify(key, user, password))
         return await asyncio.shield(running)  # one that is cancelled must not cancel it for the others
+
+    async def _verify(self, key: bytes, user: bytes, password: bytes) -> bool:
+        try:
+            async with self._one_at_a_time:
+                matches = await asyncio.to_thread(self._matches, user, password)
+        finally:
+            del self._running[key]
+        keys = self._verdicts[matches]
+        keys[key] = None
+        if len(keys) > _REMEMBERED:
+            keys.popitem(last=False)
+        return matches
 
     def _matches(self, user: bytes, password: bytes) -> bool:
         dearest = max(self._users.values(), key=lambda hashed: hashed[4:6])  # by bcrypt's cost, two digits
         matches = bcrypt.checkpw(password[:_BCRYPT_BYTES], self._users.get(user, dearest))
         return matches and user in self._users
-
-    def _remember(self, key: bytes, done: asyncio.Future[bool]) -> None:
-        del self._running[key]
-        if done.cancelled() or done.exception():
-            return
-        keys = self._verdicts[done.result()]
-        keys[key] = None
-        if len(keys) > _REMEMBERED:
-            keys.popitem(last=False)

@@ -14,8 +14,6 @@ from adapter.secret import Secret
 from adapter.server.access import Access
 from adapter.server.listener import Listener, listen
 
-OPEN_PATHS = frozenset({"/-/healthy"})
-
 
 def hashed(password: str, cost: int = 4) -> str:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
@@ -49,7 +47,7 @@ def an_app(access: Access, *, admin: bool = False) -> web.Application:
     async def fails(request: web.Request) -> web.Response:
         raise RuntimeError("a secret detail")
 
-    rules = access.middleware(open_paths=OPEN_PATHS, bearer_paths=lambda path: path.startswith("/webhook"), admin=admin)
+    rules = access.middleware(bearer_paths=lambda path: path.startswith("/webhook"), admin=admin)
     app = web.Application(middlewares=[rules])
     for path in ("/-/healthy", "/metrics", "/webhook", "/webhook/{integration}", "/api"):
         app.router.add_route("*", path, ok)
@@ -67,4 +65,3 @@ async def serving(access: Access, *, admin: bool = False, **limits: float) -> As
         yield listener
     finally:
         await listener.close()
-        access.close()

@@ -58,7 +58,6 @@ async def test_each_path_answers_exactly_those_it_should(configured: str, tmp_pa
                 answer = await client.post(path, headers=headers, data=b"{}")
                 expected = 200 if name in allowed else 401
                 assert (path, name, answer.status) == (path, name, expected)
-    access.close()
 
 
 async def test_a_401_names_the_schemes_and_nothing_else(tmp_path: Path) -> None:
@@ -75,7 +74,6 @@ async def test_a_401_names_the_schemes_and_nothing_else(tmp_path: Path) -> None:
             assert answer.headers.getall("WWW-Authenticate") == ['Basic realm="coc-adapter", charset="UTF-8"']
             answers.add(await answer.text())
         assert answers == {"credentials are missing or wrong\n"}
-    access.close()
 
 
 async def test_two_authorization_headers_are_refused(tmp_path: Path) -> None:
@@ -83,7 +81,6 @@ async def test_two_authorization_headers_are_refused(tmp_path: Path) -> None:
     async with TestClient(TestServer(an_app(access))) as client:
         headers = [("Authorization", "Basic x"), ("Authorization", GOOD["Authorization"])]
         assert (await client.get("/metrics", headers=headers)).status == 401
-    access.close()
 
 
 async def test_unknown_paths_ask_for_credentials_before_they_say_so(tmp_path: Path) -> None:
@@ -93,7 +90,6 @@ async def test_unknown_paths_ask_for_credentials_before_they_say_so(tmp_path: Pa
         assert (await client.get("/nowhere", headers=GOOD)).status == 404
         assert (await client.get("/-/healthy/../metrics")).status == 401
         assert (await client.get("/-%2Fhealthy")).status == 401
-    access.close()
 
 
 async def test_passwords_beyond_72_bytes_and_odd_ones_are_answered(tmp_path: Path) -> None:
@@ -112,7 +108,6 @@ async def test_passwords_beyond_72_bytes_and_odd_ones_are_answered(tmp_path: Pat
         assert await status("shop", "with:colon") == 401
         assert await status("empty", "") == 200
         assert await status("ünï", "pässwörd") == 200
-    access.close()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +134,6 @@ async def test_another_site_may_change_nothing_on_the_admin_listener(headers: di
         assert (await client.get("/api", headers=sent)).status == 200
     async with TestClient(TestServer(an_app(access))) as client:
         assert (await client.post("/webhook", headers=headers)).status == 200
-    access.close()
 
 
 @pytest.mark.parametrize(
@@ -156,14 +150,12 @@ async def test_a_name_that_was_made_to_point_at_loopback_gets_nothing_from_the_a
     async with TestClient(TestServer(an_app(access, admin=True))) as client:
         assert (await client.get("/api", headers={"Host": host})).status == status
         assert (await client.get("/-/healthy", headers={"Host": host})).status == 200
-    access.close()
     guarded = an_access(write_users(tmp_path / "web.yml", shop="right"))
     async with TestClient(TestServer(an_app(guarded, admin=True))) as client:
         answer = await client.get(
             "/api", headers={"Host": host if status == 403 and host != "[" else "x.example", **GOOD}
         )
         assert answer.status == 200  # a page that rebinds its name has no credentials
-    guarded.close()
 
 
 async def test_answers_carry_hardening_headers_and_no_banner(tmp_path: Path) -> None:
@@ -203,7 +195,6 @@ async def test_configured_headers_win(tmp_path: Path) -> None:
             assert answer.headers["Strict-Transport-Security"] == "max-age=63072000"
             assert answer.headers["X-Frame-Options"] == "sameorigin"
             assert "X-XSS-Protection" not in answer.headers
-    access.close()
 
 
 async def test_a_bug_shows_no_detail_to_the_client_and_all_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -212,7 +203,6 @@ async def test_a_bug_shows_no_detail_to_the_client_and_all_to_the_log(caplog: py
         answer = await client.get("/fails")
         assert (answer.status, await answer.text()) == (500, "internal error, see the adapter's log\n")
     assert "a secret detail" in caplog.text
-    access.close()
 
 
 async def test_a_body_that_cannot_be_read_is_a_400_and_no_bug(caplog: pytest.LogCaptureFixture) -> None:
@@ -221,7 +211,6 @@ async def test_a_body_that_cannot_be_read_is_a_400_and_no_bug(caplog: pytest.Log
         answer = await client.post("/api", data=b"not gzip", headers={"Content-Encoding": "gzip"})
         assert answer.status == 400
     assert "bug in the adapter" not in caplog.text
-    access.close()
 
 
 async def test_a_flood_of_guesses_is_answered_503_while_a_known_user_is_served(tmp_path: Path) -> None:
@@ -264,7 +253,6 @@ async def test_refusals_are_counted_each_and_logged_once_a_minute_without_what_w
     fields = lines[0].event_fields  # type: ignore[attr-defined]
     assert fields == {"reason": "wrong", "status": 401, "source": "127.0.0.1", "silent": 0}
     assert "canary" not in caplog.text + repr(fields)
-    access.close()
 
 
 async def test_users_are_exchanged_without_a_restart_and_a_broken_file_changes_nothing(tmp_path: Path) -> None:
@@ -282,7 +270,6 @@ async def test_users_are_exchanged_without_a_restart_and_a_broken_file_changes_n
         assert (await client.get("/metrics", headers=GOOD)).status == 401
         auth = {"Authorization": encode_basic_auth("shop", "new")}
         assert (await client.get("/metrics", headers=auth)).status == 200
-    access.close()
 
 
 def test_a_refresh_of_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> None:
@@ -291,7 +278,6 @@ def test_a_refresh_of_unchanged_files_costs_next_to_nothing(tmp_path: Path) -> N
     for _ in range(200):
         assert not access.refresh()
     assert time.process_time() - started < 2.0  # reading them again would try 4000 bcrypt hashes
-    access.close()
 
 
 def test_a_broken_file_is_reported_until_it_is_repaired_even_by_another_file(tmp_path: Path) -> None:
@@ -309,18 +295,17 @@ def test_a_broken_file_is_reported_until_it_is_repaired_even_by_another_file(tmp
     assert access.refresh()
     assert not access.refresh()
     assert access.authenticated
-    access.close()
 
 
 @pytest.mark.parametrize("emptied", ["", "basic_auth_users: {}\n", "http_server_config: {}\n"])
-def test_credentials_cannot_vanish_while_running(tmp_path: Path, emptied: str) -> None:
+@pytest.mark.parametrize("bearer", [None, "t0ken"])
+def test_credentials_cannot_vanish_while_running(tmp_path: Path, emptied: str, bearer: str | None) -> None:
     path = write_users(tmp_path / "web.yml", shop="right")
-    access = an_access(path)
+    access = an_access(path, bearer=bearer)
     path.write_text(emptied)
     with pytest.raises(ConfigError, match="credentials cannot be switched off while running"):
         access.refresh()
     assert access.authenticated
-    access.close()
 
 
 def test_credentials_may_be_added_while_running(tmp_path: Path) -> None:
@@ -331,7 +316,6 @@ def test_credentials_may_be_added_while_running(tmp_path: Path) -> None:
     write_users(path, shop="right")
     assert access.refresh()
     assert access.authenticated
-    access.close()
 
 
 async def test_the_token_is_exchanged_with_its_file(tmp_path: Path) -> None:
@@ -345,7 +329,6 @@ async def test_the_token_is_exchanged_with_its_file(tmp_path: Path) -> None:
         assert not access.refresh()
         assert (await client.post("/webhook", headers={"Authorization": "Bearer first"})).status == 401
         assert (await client.post("/webhook", headers={"Authorization": "Bearer second"})).status == 200
-    access.close()
 
 
 def test_a_missing_or_broken_file_stops_the_start(tmp_path: Path) -> None:
@@ -361,4 +344,3 @@ def test_a_configured_password_hash_shows_in_no_repr(tmp_path: Path) -> None:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{shop: '{secret}'}}\n")
     access = an_access(tmp_path / "web.yml")
     assert secret not in repr(access) + repr(vars(access))
-    access.close()

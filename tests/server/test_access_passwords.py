@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from aiohttp import encode_basic_auth
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -17,14 +14,8 @@ from adapter.server.passwords import Busy, Passwords
 from tests.server.servers import an_access, an_app, hashed, write_users
 
 
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
-
-
-async def test_an_unknown_user_costs_one_verification_even_of_the_right_password(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
+async def test_an_unknown_user_costs_one_verification_even_of_the_right_password() -> None:
+    passwords = Passwords({b"shop": hashed("right", 9).encode()})
     started = time.process_time()
     assert not await passwords.verify(b"nobody", b"right")
     unknown = time.process_time() - started
@@ -46,7 +37,6 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(tmp_path: Path)
                 async with client.get("/metrics", headers=headers) as answer:
                     assert answer.status == 401
                 samples[user].append(time.perf_counter() - started)
-    access.close()
     # Where nothing tells them apart this is 0.5, give or take 0.03; the bounds are five times that away.
     assert 0.35 < superiority(samples["shop"], samples["nobody"]) < 0.65
 
@@ -56,9 +46,9 @@ def superiority(left: list[float], right: list[float]) -> float:
     return sum((a > b) + 0.5 * (a == b) for a in left for b in right) / (len(left) * len(right))
 
 
-async def test_a_verdict_is_remembered(executor: ThreadPoolExecutor) -> None:
+async def test_a_verdict_is_remembered() -> None:
     users = {b"shop": hashed("right", 11).encode()}
-    passwords = Passwords(users, executor)
+    passwords = Passwords(users)
     started = time.process_time()
     assert await passwords.verify(b"shop", b"right")
     assert not await passwords.verify(b"shop", b"wrong")
@@ -72,12 +62,12 @@ async def test_a_verdict_is_remembered(executor: ThreadPoolExecutor) -> None:
     assert time.process_time() - started_again < paid * 10  # 300 verifications would have cost a hundred times that
 
 
-async def test_neither_password_nor_plain_hash_of_it_is_kept(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right-canary").encode()}, executor)
+async def test_neither_password_nor_plain_hash_of_it_is_kept() -> None:
+    passwords = Passwords({b"shop": hashed("right-canary").encode()})
     assert await passwords.verify(b"shop", b"right-canary")
     assert not await passwords.verify(b"shop", b"wrong-canary")
     assert "canary" not in repr(vars(passwords))
-    again = Passwords({b"shop": hashed("right-canary").encode()}, executor)
+    again = Passwords({b"shop": hashed("right-canary").encode()})
     assert await again.verify(b"shop", b"right-canary")
     assert not keys_in(vars(passwords)) & keys_in(vars(again)) - {b"shop"}  # a hash of the password alone would be
 
@@ -88,20 +78,20 @@ def keys_in(value: object) -> set[bytes]:
     return {key for key in value if isinstance(key, bytes)}.union(*map(keys_in, value.values()))
 
 
-async def test_user_and_password_cannot_be_shifted_into_each_other(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"ab": hashed("c").encode(), b"a": hashed("x").encode()}, executor)
+async def test_user_and_password_cannot_be_shifted_into_each_other() -> None:
+    passwords = Passwords({b"ab": hashed("c").encode(), b"a": hashed("x").encode()})
     assert await passwords.verify(b"ab", b"c")
     assert not await passwords.verify(b"a", b"bc")
 
 
-async def test_many_requests_with_one_credential_are_verified_once(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
+async def test_many_requests_with_one_credential_are_verified_once() -> None:
+    passwords = Passwords({b"shop": hashed("right", 9).encode()})
     verdicts = await asyncio.gather(*(passwords.verify(b"shop", b"right") for _ in range(500)))
     assert verdicts == [True] * 500
 
 
-async def test_a_cancelled_request_leaves_the_verdict_to_the_others(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right", 9).encode()}, executor)
+async def test_a_cancelled_request_leaves_the_verdict_to_the_others() -> None:
+    passwords = Passwords({b"shop": hashed("right", 9).encode()})
     first = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
     second = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
     await asyncio.sleep(0)
@@ -109,8 +99,8 @@ async def test_a_cancelled_request_leaves_the_verdict_to_the_others(executor: Th
     assert await second
 
 
-async def test_a_flood_of_guesses_is_refused_and_known_users_are_still_served(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right", 8).encode()}, executor)
+async def test_a_flood_of_guesses_is_refused_and_known_users_are_still_served() -> None:
+    passwords = Passwords({b"shop": hashed("right", 8).encode()})
     assert await passwords.verify(b"shop", b"right")
     flood = [asyncio.ensure_future(passwords.verify(b"shop", f"{n}".encode())) for n in range(300)]
     await asyncio.sleep(0)
@@ -120,8 +110,8 @@ async def test_a_flood_of_guesses_is_refused_and_known_users_are_still_served(ex
     assert True not in results
 
 
-async def test_bcrypt_never_blocks_the_loop(executor: ThreadPoolExecutor) -> None:
-    passwords = Passwords({b"shop": hashed("right", 12).encode()}, executor)
+async def test_bcrypt_never_blocks_the_loop() -> None:
+    passwords = Passwords({b"shop": hashed("right", 12).encode()})
     verifying = asyncio.ensure_future(passwords.verify(b"shop", b"right"))
     turns = 0
     while not verifying.done():

@@ -157,9 +157,7 @@ def test_tls_cannot_be_switched_while_running(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="TLS cannot be switched on or off while running"):
         access.refresh()
     assert access.ssl_context() is not None
-    access.close()
     access = an_access(path)
     a_config(tmp_path, Pair(tmp_path / "server.crt", tmp_path / "server.key"))
     with pytest.raises(ConfigError, match="TLS cannot be switched on or off while running"):
         access.refresh()
-    access.close()

@@ -12,15 +12,12 @@ from aiohttp import web
 
 from adapter import __version__
 from adapter.admin.explain import explain
-from adapter.admin.openapi import Call, Operation, Page, Problem, Query, content, document, serve
+from adapter.admin.openapi import Call, Operation, Problem, Query, document, serve
 from adapter.admin.schemas import (
     AlarmModel,
     DiscardedModel,
-    FindingModel,
     IdsModel,
     IntegrationModel,
-    MappingModel,
-    PauseModel,
     RejectModel,
     RenderedModel,
     ReplayedModel,
@@ -28,7 +25,6 @@ from adapter.admin.schemas import (
     ReportModel,
     StatusModel,
     TrailModel,
-    stamp,
 )
 from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
@@ -38,13 +34,9 @@ from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import as_dict, preview_request
 from adapter.store.contract import Store
-from adapter.store.views import AlarmQuery, Counts
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 _MATCHER: Final = re.compile(r'\s*([^=!~"]+?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
-_PAGING: Final = (
-    Query("after", "id of the last row of the page before; the header X-Next-After tells it", {"type": "integer"}),
-    Query("limit", "rows per page, 1 to 1000", {"type": "integer"}),
-)
 _INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
@@ -98,12 +90,12 @@ class AdminApi:
             Operation("GET", "/api/v1/status", "build, configuration, mappings, store, integrations",
                       self._status, StatusModel),
             Operation("GET", "/api/v1/alarms", "alarms, by id",
-                      self._alarms, list[AlarmModel], (*alarms, *_PAGING)),
+                      self._alarms, list[AlarmModel], alarms, paged=True),
             Operation("GET", "/api/v1/alarms/{integration}/{fingerprint}",
                       "one alarm: what came, what was sent, what COC said, or why not",
                       self._trail, TrailModel, errors=(404,)),
             Operation("GET", "/api/v1/dead-letters", "reports COC refused for good",
-                      self._dead_letters, list[ReportModel], (_INTEGRATION, *_PAGING)),
+                      self._dead_letters, list[ReportModel], (_INTEGRATION,), paged=True),
             Operation("POST", "/api/v1/dead-letters/replay", "owe them again",
                       self._replay, list[ReplayedModel], takes=ReplayModel),
             Operation("POST", "/api/v1/dead-letters/discard", "take them off",
@@ -115,54 +107,51 @@ class AdminApi:
             Operation("POST", "/api/v1/integrations/{name}/resume", "lifts an automatic pause too",
                       self._resume, IntegrationModel, errors=(404,)),
             Operation("GET", "/api/v1/rejects", "what could not be used",
-                      self._rejects, list[RejectModel], _PAGING),
+                      self._rejects, list[RejectModel], paged=True),
             Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
-                      self._render, list[RenderedModel], (_INTEGRATION,), takes_webhook=True, errors=(400, 404)),
+                      self._render, list[RenderedModel], (_INTEGRATION,), takes=bytes, errors=(404,)),
         ]  # fmt: skip
 
-    async def _status(self, call: Call) -> StatusModel:
+    async def _status(self, call: Call) -> dict[str, Any]:
         reason = await self.not_ready()
-        return StatusModel(
-            version=__version__,
-            python=platform.python_version(),
-            started_at=stamp(self.started) or "",
-            ready=reason is None,
-            not_ready_because=reason,
-            restart_needed=self.restart_needed(),
-            config=dict(self.config),
-            mapping=MappingModel(
-                revision=self.mappings.revision,
-                directory=self.mappings_folder,
-                findings=[FindingModel.model_validate(finding) for finding in self.findings()],
-            ),
-            store=self.store.describe(),
-            integrations=await self._integrations(call),
-        )
+        mapping = {"revision": self.mappings.revision, "directory": self.mappings_folder, "findings": self.findings()}
+        return {
+            "version": __version__,
+            "python": platform.python_version(),
+            "started_at": self.started,
+            "ready": reason is None,
+            "not_ready_because": reason,
+            "restart_needed": self.restart_needed(),
+            "config": self.config,
+            "mapping": mapping,
+            "store": self.store.describe(),
+            "integrations": await self._integrations(call),
+        }
 
-    async def _integrations(self, call: Call) -> list[IntegrationModel]:
+    async def _integrations(self, call: Call) -> list[dict[str, Any]]:
         counts = await self.store.counts()
         return [self._integration(name, counts.get(name, _NONE)) for name in self.integrations]
 
-    def _integration(self, name: str, counts: Counts) -> IntegrationModel:
+    def _integration(self, name: str, counts: Counts) -> dict[str, Any]:
         delivery = self.integrations[name]
-        return IntegrationModel(
-            id=name,
-            integration=name,
-            state="paused" if delivery.pause else "running",
-            breaker=delivery.breaker_state,
-            pause=PauseModel.model_validate(delivery.pause) if delivery.pause else None,
-            pending=counts.pending,
-            open_alarms=counts.open_alarms,
-            dead_letters=counts.dead,
-            oldest_pending_at=stamp(counts.oldest or 0),
-        )
+        return {
+            "id": name,
+            "integration": name,
+            "state": "paused" if delivery.pause else "running",
+            "breaker": delivery.breaker_state,
+            "pause": delivery.pause,
+            "pending": counts.pending,
+            "open_alarms": counts.open_alarms,
+            "dead_letters": counts.dead,
+            "oldest_pending_at": counts.oldest,
+        }
 
-    async def _alarms(self, call: Call) -> Page:
+    async def _alarms(self, call: Call) -> list[AlarmRow]:
         status = call.one("status")
         if status is not None and status not in tuple(Status):
             raise Problem(400, "status is firing or resolved")
         after, limit = call.paging()
-        rows = await self.store.alarms(
+        return await self.store.alarms(
             AlarmQuery(
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
@@ -172,68 +161,59 @@ class AdminApi:
                 limit=limit,
             )
         )
-        return Page([AlarmModel.model_validate(row) for row in rows], limit)
 
-    async def _trail(self, call: Call) -> TrailModel:
+    async def _trail(self, call: Call) -> dict[str, Any]:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
         rows = await self.store.alarms(AlarmQuery(integration=integration, fingerprint=fingerprint, limit=1))
         reports = await self.store.trail(integration, fingerprint)
         delivery = self.integrations.get(integration)
         alarm = rows[0] if rows else None
-        return TrailModel(
-            explanation=explain(
-                alarm,
-                reports,
-                pause=delivery.pause if delivery else None,
-                breaker=delivery.breaker_state if delivery else "closed",
-                now=self.clock.now(),
-            ),
-            alarm=AlarmModel.model_validate(alarm) if alarm else None,
-            reports=[ReportModel.model_validate(row) for row in reports],
+        sentences = explain(
+            alarm,
+            reports,
+            pause=delivery.pause if delivery else None,
+            breaker=delivery.breaker_state if delivery else "closed",
+            now=self.clock.now(),
         )
+        return {"explanation": sentences, "alarm": alarm, "reports": reports}
 
-    async def _dead_letters(self, call: Call) -> Page:
-        after, limit = call.paging()
-        rows = await self.store.dead_letters(call.one("integration"), after, limit)
-        return Page([ReportModel.model_validate(row) for row in rows], limit)
+    async def _dead_letters(self, call: Call) -> list[ReportRow]:
+        return await self.store.dead_letters(call.one("integration"), *call.paging())
 
-    async def _replay(self, call: Call) -> list[ReplayedModel]:
+    async def _replay(self, call: Call) -> list[dict[str, Any]]:
         replayed = await replay(self.store, call.body.ids, as_sent=call.body.as_sent, count=self.replayed)
-        return [ReplayedModel(id=seq, kinds=[kind.value for kind in kinds]) for seq, kinds in replayed.items()]
+        return [{"id": seq, "kinds": kinds} for seq, kinds in replayed.items()]
 
-    async def _discard(self, call: Call) -> list[DiscardedModel]:
-        return [DiscardedModel(id=seq) for seq in await self.store.discard(call.body.ids)]
+    async def _discard(self, call: Call) -> list[dict[str, Any]]:
+        return [{"id": seq} for seq in await self.store.discard(call.body.ids)]
 
-    async def _pause(self, call: Call) -> IntegrationModel:
+    async def _pause(self, call: Call) -> dict[str, Any]:
         return await self._set_pause(call, Pause(reason="operator", since=self.clock.now(), by="admin API"))
 
-    async def _resume(self, call: Call) -> IntegrationModel:
+    async def _resume(self, call: Call) -> dict[str, Any]:
         return await self._set_pause(call, None)
 
-    async def _set_pause(self, call: Call, pause: Pause | None) -> IntegrationModel:
+    async def _set_pause(self, call: Call, pause: Pause | None) -> dict[str, Any]:
         name = call.request.match_info["name"]
         if name not in self.integrations:
             raise Problem(404, _UNKNOWN)
         await self.integrations[name].set_pause(pause)
         return self._integration(name, (await self.store.counts()).get(name, _NONE))
 
-    async def _rejects(self, call: Call) -> Page:
-        after, limit = call.paging()
-        rows = await self.store.rejects(after, limit)
-        return Page([RejectModel.model_validate(row) for row in rows], limit)
+    async def _rejects(self, call: Call) -> list[RejectRow]:
+        return await self.store.rejects(*call.paging())
 
-    async def _render(self, call: Call) -> list[RenderedModel]:
+    async def _render(self, call: Call) -> list[dict[str, Any]]:
         name = call.one("integration") or self.default_integration
         if name is None or name not in self.contracts:
             raise Problem(404, _UNKNOWN)
         try:
-            webhook = parse_webhook(await content(call.request))
+            webhook = parse_webhook(call.body)
         except PayloadError as exc:
             raise Problem(400, str(exc)) from exc
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
         results = await self.mappings.render(jobs)
-        pairs = zip(webhook.alerts, results, strict=True)
-        return [RenderedModel.model_validate(as_dict(alert, result)) for alert, result in pairs]
+        return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
 
 
 async def replay(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
-from pydantic_core import to_json
 
 from adapter import __version__
 from adapter.admin.schemas import ErrorModel
@@ -28,9 +27,20 @@ class Query(NamedTuple):
     schema: Mapping[str, Any] = {"type": "string"}
 
 
+PAGING: Final = (
+    Query("after", "id of the last row of the page before; the header X-Next-After tells it", {"type": "integer"}),
+    Query("limit", "rows per page, 1 to 1000", {"type": "integer"}),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `answer` is a model or a list of a model."""
+    """One method of one path.
+
+    `answer` is a model or a list of a model, to which the result of `run` is brought by its keys or attributes.
+    `takes` is the model of the body, or bytes for a webhook. With `paged` the header X-Next-After carries the id of the
+    last row where there may be more.
+    """
 
     method: str
     path: str
@@ -38,14 +48,14 @@ class Operation:
     run: Callable[[Call], Awaitable[Any]]
     answer: Any
     query: tuple[Query, ...] = ()
-    takes: type[BaseModel] | None = None
-    takes_webhook: bool = False
+    takes: type[BaseModel] | type[bytes] | None = None
     errors: tuple[int, ...] = ()
+    paged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked: path and query values, and the body as its model."""
+    """One request, checked: path and query values, and the body as the operation takes it."""
 
     request: web.Request
     body: Any = None
@@ -77,19 +87,20 @@ def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
 
 
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
+    models = TypeAdapter(operation.answer)
+
     async def handle(request: web.Request) -> web.Response:
         try:
-            answer = await operation.run(Call(request, await _body(operation, request)))
+            call = Call(request, await _body(operation, request))
+            result = await operation.run(call)
         except Problem as exc:
             return _error(exc.status, str(exc))
         except StoreUnavailable as exc:
             return _error(503, f"the store is unavailable: {exc}".splitlines()[0])
-        headers = {}
-        if isinstance(answer, Page):
-            if len(answer.items) == answer.limit:
-                headers["X-Next-After"] = str(answer.items[-1].id)
-            answer = answer.items
-        return web.Response(body=to_json(answer), content_type="application/json", headers=headers)
+        answer = models.validate_python(result, from_attributes=True)
+        more = operation.paged and len(answer) == call.paging()[1]
+        headers = {"X-Next-After": str(answer[-1].id)} if more else {}
+        return web.Response(body=models.dump_json(answer), content_type="application/json", headers=headers)
 
     return handle
 
@@ -100,30 +111,20 @@ def _error(status: int, message: str) -> web.Response:
     )
 
 
-class Page(NamedTuple):
-    """At most `limit` items. Where there may be more, the header X-Next-After carries the id of the last one."""
-
-    items: list[Any]
-    limit: int
-
-
-async def content(request: web.Request) -> bytes:
-    """The body, within the limits of the listener; a Problem when it is too large, too slow or broken."""
+async def _body(operation: Operation, request: web.Request) -> Any:
+    """The body, within the limits of the listener; a Problem when it is too large, too slow, broken or not as asked."""
+    takes = operation.takes
+    if takes is None:
+        return None
     try:
-        return await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
+        body = await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
+        return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
     except BodyTooLarge as exc:
         raise Problem(413, f"the body is larger than {request.client_max_size} bytes") from exc
     except BodySlow as exc:
         raise Problem(503, f"the body did not arrive within {BODY_SECONDS:g} s") from exc
     except BodyBroken as exc:
         raise Problem(400, str(exc)) from exc
-
-
-async def _body(operation: Operation, request: web.Request) -> Any:
-    if operation.takes is None:
-        return None
-    try:
-        return operation.takes.model_validate_json(await content(request))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
@@ -132,9 +133,10 @@ async def _body(operation: Operation, request: web.Request) -> Any:
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the operations."""
-    types = {ErrorModel, *(used for operation in operations for used in (operation.answer, operation.takes) if used)}
+    types = {ErrorModel, *(used for operation in operations for used in (operation.answer, operation.takes))}
+    models: set[Any] = types - {None, bytes}
     inputs: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]]
-    inputs = [(used, "serialization", TypeAdapter(used)) for used in types]
+    inputs = [(used, "serialization", TypeAdapter(used)) for used in models]
     found, components = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
     schemas = {used: schema for (used, _), schema in found.items()}
     paths: dict[str, dict[str, Any]] = {}
@@ -153,10 +155,11 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
-    for name, text, schema in operation.query:
+    query = (*operation.query, *(PAGING if operation.paged else ()))
+    for name, text, schema in query:
         parameters.append({"name": name, "in": "query", "description": text, "schema": schema})
-    takes = operation.takes or operation.takes_webhook
-    errors = {*operation.errors, 503, *((400,) if operation.query or takes else ()), *((413,) if takes else ())}
+    takes = operation.takes
+    errors = {*operation.errors, 503, *((400,) if query or takes else ()), *((413,) if takes else ())}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.run.__name__.strip("_"),
@@ -169,6 +172,6 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
     if parameters:
         described["parameters"] = parameters
     if takes:
-        body = schemas[operation.takes] if operation.takes else {"type": "object"}
+        body = schemas.get(takes, {"type": "object"})
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return described

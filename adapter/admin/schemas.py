@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from adapter.clock import SECOND, Micros
 
 
-def stamp(micros: Micros) -> str | None:
+def _stamp(micros: Micros | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, null for never."""
     if not micros:
         return None
@@ -38,7 +38,7 @@ def _named(fallback: Any) -> Any:
     return dict(zip(("field", "reason"), fallback, strict=False)) if isinstance(fallback, tuple) else fallback
 
 
-Time = Annotated[str | None, BeforeValidator(stamp)]
+Time = Annotated[str | None, BeforeValidator(_stamp)]
 
 
 class Model(BaseModel):
@@ -60,7 +60,7 @@ class FindingModel(Model):
 
 class PauseModel(Model):
     reason: str = Field(description="operator, credentials, endpoint or refusals")
-    since: Annotated[str, BeforeValidator(stamp)]
+    since: Annotated[str, BeforeValidator(_stamp)]
     by: str
     detail: str
 
@@ -74,7 +74,7 @@ class IntegrationModel(Model):
     pending: int
     open_alarms: int
     dead_letters: int
-    oldest_pending_at: str | None
+    oldest_pending_at: Time
 
 
 class MappingModel(Model):
@@ -86,7 +86,7 @@ class MappingModel(Model):
 class StatusModel(Model):
     version: str
     python: str
-    started_at: str
+    started_at: Annotated[str, BeforeValidator(_stamp)]
     ready: bool
     not_ready_because: str | None
     restart_needed: bool = Field(description="adapter.yml has changed since the start")

@@ -210,7 +210,6 @@ async def _start_deliveries(
     pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
     for name, integration in config.settings.integrations.items():
         client = CocClient(integration.endpoint, clock)
-        await client.open()
         stack.push_async_callback(client.close)
         delivery = Delivery(
             name,

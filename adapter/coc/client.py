@@ -30,24 +30,12 @@ MARK: Final = "[secret]"  # not in angle brackets: HTML is shown without what lo
 
 
 class CocClient:
-    """A keep-alive session to one integration's endpoint. Use inside one event loop: open, report, close."""
+    """A keep-alive session to one integration's endpoint. Use inside one event loop, and close it."""
 
     def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A setting or certificate that cannot be used becomes the verdict of each report."""
         self._endpoint = endpoint
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
-        self._template: RequestTemplate | None = None
-        self._target: Target | None = None
-        self._without_template = Verdict(
-            action=Action.RETRY, reason=Reason.UNEXPECTED, message="the client is not open"
-        )
-        self._prepared_from: tuple[object, ...] = ()
-        # COC answers the same to almost every report; such an answer is judged once.
-        self._last_accepted: tuple[object, Verdict] | None = None
-
-    async def open(self) -> None:
-        """Make the session. A setting or certificate that cannot be used becomes the verdict of each report."""
-        endpoint = self._endpoint
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=_socket),
             timeout=aiohttp.ClientTimeout(
@@ -55,12 +43,15 @@ class CocClient:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._prepare(_snapshot(endpoint))
+        self._template: RequestTemplate | Verdict
+        self._built_from: tuple[object, ...] = ()
+        # COC answers the same to almost every report; such an answer is judged once.
+        self._last_accepted: tuple[object, Verdict] | None = None
+        self._build(_snapshot(endpoint))
 
     async def close(self) -> None:
         """Close every connection; reports under way end with a verdict."""
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     def refresh(self) -> bool:
         """Read secret and certificate files again; True when reports go out differently from now on.
@@ -68,16 +59,26 @@ class CocClient:
         Files that cannot be used leave everything as it was, to be read again at the next call.
         """
         self._endpoint.refresh_secrets()
-        now = _snapshot(self._endpoint)
-        return now != self._prepared_from and self._prepare(now)
+        settings = _snapshot(self._endpoint)
+        return settings != self._built_from and self._build(settings)
+
+    def _build(self, settings: tuple[object, ...]) -> bool:
+        try:
+            self._template = build_request(self._endpoint, self._session)
+        except EndpointProblem as exc:
+            if not self._built_from:
+                self._template = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
+            return False
+        self._built_from = settings
+        return True
 
     async def report(self, body: bytes) -> Verdict:
         """POST one alarm, JSON in UTF-8. Raises nothing but CancelledError."""
-        template, target = self._template, self._target
-        if template is None or target is None:
-            return self._without_template
+        template = self._template
+        if isinstance(template, Verdict):
+            return template
         now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-        answer = await target.post(template.headers_for(body, now), body, longest=LONGEST_ANSWER)
+        answer = await template.target.post(template.headers_for(body, now), body, longest=LONGEST_ANSWER)
         # A refusal whose text was cut off is still a refusal; a success is not a success.
         if answer.broken is None or answer.status not in (0, 200):
             return self._judged(answer, template, now)
@@ -94,17 +95,6 @@ class CocClient:
             self._last_accepted = (answered, verdict)
         return verdict
 
-    def _prepare(self, settings: tuple[object, ...]) -> bool:
-        assert self._session is not None
-        try:
-            self._template = template = build_request(self._endpoint)
-            self._target = Target.of(template.url, self._session, **template.connection)
-        except EndpointProblem as exc:
-            self._without_template = Verdict(action=Action.PAUSE, reason=exc.reason, message=str(exc), hint=exc.hint)
-            return False
-        self._prepared_from = settings
-        return True
-
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _, where = address
@@ -117,10 +107,9 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
 class RequestTemplate:
     """Everything a POST needs besides its body. Holds secrets, so it never prints them."""
 
-    url: URL
+    target: Target
     headers: dict[str, str]
     signer: Signer | None
-    connection: dict[str, Any]  # arguments of aiohttp: ssl, server_hostname, proxy, proxy_headers
     redact: Redactor
 
     def headers_for(self, body: bytes, at: datetime) -> dict[str, str]:
@@ -130,7 +119,7 @@ class RequestTemplate:
         return "<RequestTemplate>"
 
 
-def build_request(endpoint: Endpoint) -> RequestTemplate:
+def build_request(endpoint: Endpoint, session: aiohttp.ClientSession) -> RequestTemplate:
     """Read the TLS files too. EndpointProblem where no request can be made."""
     url, auth = endpoint.report_url(), endpoint.auth
     headers = _headers(endpoint, url)
@@ -150,7 +139,8 @@ def build_request(endpoint: Endpoint) -> RequestTemplate:
             # aiohttp takes the proxy's headers for the tunnel alone; without one the proxy reads those of the request.
             where = connection.setdefault("proxy_headers", {}) if url.scheme == "https" else headers
             where["Proxy-Authorization"] = credentials
-    return RequestTemplate(url, headers, signer, connection, Redactor(endpoint.secrets(), MARK))
+    target = Target.of(url, session, **connection)
+    return RequestTemplate(target, headers, signer, Redactor(endpoint.secrets(), MARK))
 
 
 def _snapshot(endpoint: Endpoint) -> tuple[object, ...]:

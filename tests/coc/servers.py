@@ -136,7 +136,6 @@ async def client_of(base: str | int, **changes: Any) -> AsyncIterator[CocClient]
     if isinstance(proxy := settings.get("proxy_url"), str):
         settings["proxy_url"] = Secret(value=proxy)
     client = CocClient(Endpoint(base_url=base_url, **settings), SystemClock())
-    await client.open()
     try:
         yield client
     finally:

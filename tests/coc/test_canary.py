@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import aiohttp
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -137,9 +138,10 @@ async def output(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Output]:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-def test_the_request_template_prints_no_secret(auth: str) -> None:
+async def test_the_request_template_prints_no_secret(auth: str) -> None:
     endpoint = Endpoint(base_url="https://coc.test", integration_key=Secret(value=KEY), auth=AUTHS[auth])
-    Output().search(endpoint, build_request(endpoint))
+    async with aiohttp.ClientSession() as session:
+        Output().search(endpoint, build_request(endpoint, session))
 
 
 @pytest.mark.parametrize("auth", AUTHS)

@@ -86,7 +86,6 @@ async def both(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -
         base_url = f"http://127.0.0.1:{coc.port}"
         assert await asyncio.to_thread(sdk.send, base_url, key, body, auth) == "sent"
         client = ours(base_url, key, auth)
-        await client.open()
         verdict = await client.report(json.dumps(body, ensure_ascii=False).encode())
         await client.close()
     assert verdict.reason is Reason.ACCEPTED

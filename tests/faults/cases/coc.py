@@ -265,7 +265,6 @@ async def name_service(folder: Path, *, rounds: int) -> CaseResult:
                     base_url=f"http://coc.example:{coc.port}", integration_key=Secret(value=KEY), timeout=2.0
                 )
                 client = CocClient(endpoint, SystemClock())
-                await client.open()
                 try:
                     for host, action in (("none", Action.RETRY), ("127.0.0.9", Action.RETRY), ("127.0.0.1", None)):
                         address["now"] = host

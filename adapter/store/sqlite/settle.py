@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 from adapter.alarm import Outcome
@@ -23,14 +23,12 @@ _LOAD: Final = """SELECT seq, outcome, done, attempts, refused, attempt_log, ala
     earlier_episode, earlier_outcome, maybe_sent_episode FROM report JOIN alarm ON alarm.id = report.alarm
     WHERE seq IN ({})"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
-_REPORT: Final = "UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ? WHERE seq = ?"
-_REPORT_AND_PROVENANCE: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ?,
-    provenance = ?, provenance_body = ? WHERE seq = ?"""
+_REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ?,
+    provenance_body = iif(? IS NULL, provenance_body, ?), provenance = coalesce(?, provenance) WHERE seq = ?"""
 _ALARM: Final = """UPDATE alarm SET pending = ?, head = ?, due_at = ?, earlier_episode = ?, earlier_outcome = ?,
-    maybe_sent_episode = ? WHERE id = ?"""
-_ALARM_AND_ACCEPTED: Final = """UPDATE alarm SET pending = ?, head = ?, due_at = ?, earlier_episode = ?,
-    earlier_outcome = ?, maybe_sent_episode = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?,
-    accepted_crc = ?, last_accepted_at = ? WHERE id = ?"""
+    maybe_sent_episode = ?, accepted_body = coalesce(?, accepted_body), accepted_status = coalesce(?, accepted_status),
+    accepted_at = coalesce(?, accepted_at), accepted_crc = coalesce(?, accepted_crc),
+    last_accepted_at = coalesce(?, last_accepted_at) WHERE id = ?"""
 _SUMS: Final = "SELECT pending, open_alarms, dead FROM sums WHERE integration = ?"
 _WRITE_SUMS: Final = "UPDATE sums SET pending = ?, dead = ? WHERE integration = ?"
 _DELETE_OLDEST: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
@@ -97,8 +95,9 @@ class SqliteSettlements:
         settled = [
             _apply(settlement, reports.get(settlement.claim.report.seq), sums, tick) for settlement in settlements
         ]
-        _write_reports(connection, reports.values())
-        _write_alarms(connection, {report.alarm.id: report.alarm for report in reports.values()}.values())
+        alarms = {report.alarm.id: report.alarm for report in reports.values()}.values()
+        write_many(connection, _ALARM, [_alarm_columns(connection, alarm) for alarm in alarms])
+        write_many(connection, _REPORT, [_report_columns(report) for report in reports.values()])
         connection.executemany(_WRITE_SUMS, [(one.pending, one.dead, name) for name, one in sums.items()])
         return settled
 
@@ -134,36 +133,20 @@ def _apply(settlement: Settlement, report: _Report | None, sums: dict[str, _Sums
     return Settled(counted=counted, reasserted=False, pending=own.pending, open_alarms=own.open_alarms)
 
 
-def _write_reports(connection: sqlite3.Connection, reports: Collection[_Report]) -> None:
-    plain: list[tuple[Any, ...]] = []
-    with_provenance: list[tuple[Any, ...]] = []
-    for report in reports:
-        state, made = report.state, report.provenance
-        values = (_value(state.outcome), state.done, state.attempts, state.refused, report.attempt_log)
-        if made is None:
-            plain.append((*values, report.seq))
-        else:
-            with_provenance.append((*values, provenance_to_json(made), made.body, report.seq))
-    write_many(connection, _REPORT, plain)
-    write_many(connection, _REPORT_AND_PROVENANCE, with_provenance)
+def _report_columns(report: _Report) -> tuple[object, ...]:
+    state, made = report.state, report.provenance
+    text, body = (provenance_to_json(made), made.body) if made else (None, None)
+    outcome = _value(state.outcome)
+    return (outcome, state.done, state.attempts, state.refused, report.attempt_log, text, body, text, report.seq)
 
 
-def _write_alarms(connection: sqlite3.Connection, alarms: Collection[_Alarm]) -> None:
-    plain: list[tuple[Any, ...]] = []
-    with_accepted: list[tuple[Any, ...]] = []
-    for alarm in alarms:
-        state, accepted = alarm.state, alarm.state.accepted
-        if alarm.head_left:
-            alarm.head = connection.execute(_NEXT, (alarm.id, alarm.head)).fetchone()[0] if state.pending else None
-        earlier = _value(state.earlier_outcome)
-        values = (state.pending, alarm.head, alarm.due_at, state.earlier_episode, earlier, state.maybe_sent_episode)
-        if accepted is None:
-            plain.append((*values, alarm.id))
-        else:
-            body = (accepted.body, accepted.status, accepted.at, crc32(accepted.body), accepted.at)
-            with_accepted.append((*values, *body, alarm.id))
-    write_many(connection, _ALARM, plain)
-    write_many(connection, _ALARM_AND_ACCEPTED, with_accepted)
+def _alarm_columns(connection: sqlite3.Connection, alarm: _Alarm) -> tuple[object, ...]:
+    state, accepted = alarm.state, alarm.state.accepted
+    if alarm.head_left:
+        alarm.head = connection.execute(_NEXT, (alarm.id, alarm.head)).fetchone()[0] if state.pending else None
+    earlier = (state.earlier_episode, _value(state.earlier_outcome))
+    body = (accepted.body, accepted.status, accepted.at, crc32(accepted.body), accepted.at) if accepted else (None,) * 5
+    return (state.pending, alarm.head, alarm.due_at, *earlier, state.maybe_sent_episode, *body, alarm.id)
 
 
 def _value(outcome: Outcome | None) -> str | None:

@@ -109,43 +109,38 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        going = True
-        while going:
-            batch: list[_Operation] = []
-            first = self._queue.get()
-            going = first is not None
-            if first is not None:
-                going = self._commit(first, batch)
-                self._answer(batch)
-                self._after_commit()
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            self._commit(batch)
+            self._answer(batch)
+            self._after_commit()
         self._drop()
 
-    def _commit(self, first: _Operation, batch: list[_Operation]) -> bool:
-        """Run what is queued as one transaction; False when the queue said stop."""
-        going = True
-        batch.append(first)
+    def _commit(self, batch: list[_Operation]) -> None:
+        """Run what is queued as one transaction, behind the first of the batch."""
         started = time.monotonic()
         try:
             connection = self._ready()
             connection.execute("BEGIN IMMEDIATE")
-            self._run(connection, first, alone=True)
-            while time.monotonic() - started < BATCH_SECONDS:
-                try:
-                    operation = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if operation is None:
-                    going = False
-                    break
+            self._run(connection, batch[0])
+            while time.monotonic() - started < BATCH_SECONDS and (operation := self._next()) is not None:
                 batch.append(operation)
-                self._run(connection, operation, alone=False)
+                self._run(connection, operation)
             before = time.monotonic()
             connection.execute("COMMIT")
             self._on_commit(time.monotonic() - before)
             self._pause = _FIRST_PAUSE
         except Exception as error:
             self._fail(batch, error)
-        return going
+
+    def _next(self) -> _Operation | None:
+        """What is queued behind a first operation, up to the end."""
+        with contextlib.suppress(queue.Empty):
+            operation = self._queue.get_nowait()
+            if operation is None:
+                self._queue.put(None)
+            return operation
+        return None
 
     def _after_commit(self) -> None:
         if self._connection is not None:
@@ -154,10 +149,8 @@ class Writer:
             except (sqlite3.Error, OSError) as error:  # a dying disk raises either, which must not end the thread
                 self._fail([], error)
 
-    def _run(self, connection: sqlite3.Connection, operation: _Operation, *, alone: bool) -> None:
-        """`alone`: it is the first of the transaction, and needs no savepoint: should it fail, nothing else is kept."""
-        if not alone:
-            connection.execute("SAVEPOINT operation")
+    def _run(self, connection: sqlite3.Connection, operation: _Operation) -> None:
+        connection.execute("SAVEPOINT operation")
         try:
             operation.result = operation.run(connection)
         except Exception as error:
@@ -166,11 +159,8 @@ class Writer:
             operation.error = (
                 StoreError(f"the store refused it: {error}") if isinstance(error, sqlite3.Error) else error
             )
-            connection.execute("ROLLBACK" if alone else "ROLLBACK TO operation")
-            if alone:
-                connection.execute("BEGIN IMMEDIATE")
-        if not alone:
-            connection.execute("RELEASE operation")
+            connection.execute("ROLLBACK TO operation")
+        connection.execute("RELEASE operation")
 
     def _ready(self) -> sqlite3.Connection:
         if self._connection is None:

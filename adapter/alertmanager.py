@@ -33,13 +33,13 @@ _DIGITS: Final = 4300  # Python refuses to read a longer integer
 class Alert(NamedTuple):
     """One alert of a webhook. Times as received (RFC 3339), and as microseconds UTC where 0 means absent."""
 
-    fingerprint: str
     status: Literal["firing", "resolved"]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     startsAt: str
     endsAt: str
     generatorURL: str
+    fingerprint: str
     starts: Micros
     ends: Micros
 
@@ -90,17 +90,7 @@ class Webhook:
 
 def pack(alert: Alert, group_json: bytes) -> bytes:
     """An alert with its group, as the bytes that a report stores until it is rendered; `group_json`: Group.as_json."""
-    text = to_json(
-        {
-            "status": alert.status,
-            "labels": alert.labels,
-            "annotations": alert.annotations,
-            "startsAt": alert.startsAt,
-            "endsAt": alert.endsAt,
-            "generatorURL": alert.generatorURL,
-            "fingerprint": alert.fingerprint,
-        }
-    )
+    text = to_json(alert._asdict(), exclude={"starts", "ends"})
     return b'{"alert":' + text + b',"group":' + group_json + b"}"
 
 

@@ -34,7 +34,7 @@ class LiveMappings:
         self._directory = directory
         self._limits = limits
         self._renderer = renderer
-        self._findings = tuple(findings)
+        self.findings = tuple(findings)  # why the directory is refused, or what the trial of the rules in force found
         self._tried = tried
         self._reloading = asyncio.Lock()
 
@@ -70,17 +70,12 @@ class LiveMappings:
         return self._renderer.rules
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Why the directory is refused, or what the trial of the rules in force found. Empty when all is well."""
-        return self._findings
-
-    @property
     def refused(self) -> bool:
         """Whether the directory holds other rules than those in force."""
         return self._tried != self.revision
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
-        """Render all, in order, by one revision. Never fails because of a template: what does falls back."""
+        """Render all, in order, by one revision. A template that fails costs its field, see WorkerRenderer."""
         return await self._renderer.render(requests)
 
     async def reload(self) -> bool:
@@ -96,10 +91,10 @@ class LiveMappings:
                 if swapped:
                     await self._swap(found)
             except (MappingError, WorkerDied) as exc:
-                self._findings = _findings_of(exc, self._directory)
+                self.findings = _findings_of(exc, self._directory)
                 self._tried = tried if isinstance(exc, MappingError) else ""
                 return False
-            self._findings, self._tried = (), tried
+            self.findings, self._tried = (), tried
             return swapped
 
     async def close(self) -> None:

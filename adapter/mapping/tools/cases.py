@@ -72,12 +72,12 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
         except MappingError as exc:
             findings += exc.findings
         raise MappingError(findings)
-    rendered, rules = await render_all(directory, [case.request for *_, case in cases])
+    rendered, mappings = await render_all(directory, [case.request for *_, case in cases])
     results = [
         CaseResult(file, line, case.name, result, _differences(case.expect.fields(), result))
         for (file, line, case), result in zip(cases, rendered, strict=True)
     ]
-    _print_report(results, rules, out)
+    _print_report(results, mappings.rules, out)
     if junit is not None:
         _write_junit(results, junit)
     return 1 if any(result.differences for result in results) else 0
@@ -121,30 +121,28 @@ LabelSet = dict[str, Annotated[str, BeforeValidator(_label_value)]]
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    def given(self) -> dict[str, Any]:
-        """What stands in the file."""
-        return self.model_dump(exclude_unset=True)
-
 
 class _Alert(_Model):
+    """An alert of a webhook body; what a case leaves out has these values."""
+
     model_config = ConfigDict(title="an alert")
     labels: LabelSet = {}
     annotations: LabelSet = {}
-    status: str = ""
-    startsAt: str = ""
-    endsAt: str = ""
+    status: str = "firing"
+    startsAt: str = "2026-01-02T03:04:05Z"
+    endsAt: str | None = None  # a minute later when resolved
     generatorURL: str = ""
     fingerprint: str = ""
 
 
 class _Group(_Model):
     model_config = ConfigDict(title="a group")
-    receiver: str = ""
+    receiver: str = "coc"
     groupKey: str = ""
     groupLabels: LabelSet = {}
-    commonLabels: LabelSet = {}
-    commonAnnotations: LabelSet = {}
-    externalURL: str = ""
+    commonLabels: LabelSet | None = None  # those of the alert
+    commonAnnotations: LabelSet | None = None
+    externalURL: str = "https://alertmanager.example"
 
 
 class _Alarm(BaseModel):
@@ -174,7 +172,8 @@ class _Expect(_Model):
 
     def fields(self) -> dict[str, Any]:
         """The expected values, with the keys of preview.flat."""
-        fields = {name: sorted(v) if isinstance(v, list) else v for name, v in self.given().items() if name != "alarm"}
+        given = self.model_dump(exclude_unset=True, exclude={"alarm"})
+        fields = {name: sorted(value) if isinstance(value, list) else value for name, value in given.items()}
         alarm = self.alarm.fields()
         if alarm:
             # An alarm that is not reported at all must not pass for one with empty fields.
@@ -223,19 +222,12 @@ class _Case(_Model):
         return self._request
 
     def _body(self) -> bytes:
-        """A webhook body with the case's alert; what the case does not say is filled in."""
-        given = {"labels": {}, "annotations": {}, **self.alert.given()}
-        group = {
-            "receiver": "coc",
-            "groupLabels": {},
-            "commonLabels": given["labels"],
-            "commonAnnotations": given["annotations"],
-            "externalURL": "https://alertmanager.example",
-            **self.group.given(),
-        }
-        ends = "2026-01-02T04:05:06Z" if self.alert.status == "resolved" else ""
-        alert = {"status": "firing", "startsAt": "2026-01-02T03:04:05Z", "endsAt": ends, **given}
-        return to_json({**group, "alerts": [alert]})
+        """A webhook body with the case's alert."""
+        alert = self.alert.model_dump()
+        if alert["endsAt"] is None:
+            alert["endsAt"] = "2026-01-02T04:05:06Z" if alert["status"] == "resolved" else ""
+        common = {"commonLabels": alert["labels"], "commonAnnotations": alert["annotations"]}
+        return to_json({**common, **self.group.model_dump(exclude_none=True), "alerts": [alert]})
 
 
 class _File(_Model):

@@ -19,7 +19,6 @@ from adapter.lifecycle import Policy, coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
-from adapter.mapping.rules.model import RuleSet
 
 _BY_FINGERPRINT: Final = Policy(refresh_interval=0, id_per_episode=False)
 _CONTRACT: Final = Contract()
@@ -28,14 +27,9 @@ _CONTRACT: Final = Contract()
 def check(directory: Path) -> Sequence[Finding]:
     """Every finding of a directory, warnings included; its rules are read, compiled and tried as by a reload."""
     try:
-        return asyncio.run(_findings(directory))
+        _, mappings = asyncio.run(render_all(directory, []))
     except MappingError as exc:
         return exc.findings
-
-
-async def _findings(directory: Path) -> Sequence[Finding]:
-    mappings = await LiveMappings.open(directory)
-    await mappings.close()
     return (*mappings.rules.warnings, *mappings.findings)
 
 
@@ -92,11 +86,11 @@ def preview_request(alert: Alert, group: Group, integration: str, contract: Cont
     )
 
 
-async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tuple[list[RenderResult], RuleSet]:
-    """Render by the mappings of a directory, and the rules that did it."""
+async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tuple[list[RenderResult], LiveMappings]:
+    """Render by the mappings of a directory, and these mappings, closed again."""
     mappings = await LiveMappings.open(directory)
     try:
-        return await mappings.render(requests), mappings.rules
+        return await mappings.render(requests), mappings
     finally:
         await mappings.close()
 

@@ -99,7 +99,6 @@ class Rule:
         self.condition = None if data["when"] is None else compiler.condition(place, data["when"])
         self.texts: dict[str, str] = {}  # the fields that are plain text
         self.templates: list[Template] = []  # the other fields
-        self.quarantined: dict[str, FailureReason] = {}  # by the field of the template that is to blame
         for number, (name, source) in enumerate(data["fields"].items(), place + 1):
             result = compiler.field(number, name, source)
             if isinstance(result, str):
@@ -132,6 +131,7 @@ class Program:
         self._lap = lap
         self._patience = patience
         self._clock_before = 0.0
+        self._quarantined = dict(quarantined)  # by template's number
         self._revision: str = data["revision"]
         self._env = environment()
         self._names = dict(self._env.globals)
@@ -142,12 +142,8 @@ class Program:
             self._names[lookup] = lookup_names(file["lookup"])
             compiler = Compiler(self._env, lookup)
             for item in file["rules"]:
-                rule = Rule(compiler, file["name"], place, item)
-                self.rules.append(rule)
-                for field in (WHEN, *item["fields"]):
-                    if place in quarantined:
-                        rule.quarantined[field] = quarantined[place]
-                    place += 1
+                self.rules.append(Rule(compiler, file["name"], place, item))
+                place += 1 + len(item["fields"])
 
     def render(self, request: RenderRequest) -> RenderResult:
         """By the first rule that takes the alert; the built-in body when none does or the alert cannot be read."""
@@ -173,8 +169,8 @@ class Program:
         context = self._context(subject)
         greedy: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
-            result = self._run(template, context, rule)
-            why = result if isinstance(result, FailureReason) else rule.quarantined.get(template.field)
+            result = self._run(template, context)
+            why = result if isinstance(result, FailureReason) else self._quarantined.get(template.place)
             if why is not None and why.reason is not Reason.ERROR:
                 greedy[template.place] = why
         return greedy
@@ -188,7 +184,7 @@ class Program:
         for rule in self.rules:
             if rule.condition is None:
                 return rule
-            result = rule.quarantined.get(WHEN) or self._run(rule.condition, context, rule)
+            result = self._quarantined.get(rule.condition.place) or self._run(rule.condition, context)
             if isinstance(result, FailureReason):
                 problems[WHEN] = _with_condition(problems.get(WHEN), rule.name, result)
             elif result:
@@ -197,20 +193,20 @@ class Program:
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
         values = dict(rule.texts)
-        blamed = {name: why for name, why in rule.quarantined.items() if name != WHEN}
+        blamed = [why for template in rule.templates if (why := self._quarantined.get(template.place))]
         if blamed:
-            reason = next(iter(blamed.values())).reason
-            problems.update({template.field: FailureReason(reason) for template in rule.templates} | blamed)
+            others = FailureReason(blamed[0].reason)
+            problems.update({item.field: self._quarantined.get(item.place, others) for item in rule.templates})
             return values
         for template in rule.templates:
-            result = self._run(template, context, rule)
+            result = self._run(template, context)
             if isinstance(result, FailureReason):
                 problems[template.field] = result
             else:
                 values[template.field] = result
         return values
 
-    def _run(self, template: Template, context: Context, rule: Rule) -> str | FailureReason:
+    def _run(self, template: Template, context: Context) -> str | FailureReason:
         self._mark(template.place)
         result: str | FailureReason
         try:
@@ -222,7 +218,7 @@ class Program:
         now = self._clock()
         # The clock also runs while other processes have the CPU: only CPU time puts a rule into quarantine.
         if now - self._clock_before > self._patience and (seconds := self._lap()) > self._patience:
-            rule.quarantined[template.field] = FailureReason(Reason.TIMEOUT, f"it took {seconds:.2f} s")
+            self._quarantined[template.place] = FailureReason(Reason.TIMEOUT, f"it took {seconds:.2f} s")
         self._clock_before = now
         return result
 

@@ -22,7 +22,7 @@ from adapter.admin.api import AdminApi
 from adapter.alarm import Kind
 from adapter.clock import Clock, SystemClock
 from adapter.coc.client import CocClient
-from adapter.config.load import Config, load_config
+from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError, StoreUnavailable
 from adapter.intake.accept import Acceptor
@@ -65,7 +65,7 @@ class Options:
 async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
     clock = clock or SystemClock()
-    metrics = Metrics(config.settings.integrations, clock=clock)
+    metrics = Metrics(config.integrations, clock=clock)
     async with AsyncExitStack() as stack:
         access = _open_access(config, options, clock, metrics)
         store = await _open_store(config, clock, metrics, stack)
@@ -78,10 +78,10 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             deliveries=list(started.values()),
         )  # fmt: skip
         acceptor = Acceptor(
-            store, clock=clock, metrics=metrics, policy=config.settings.relay.policy(),
+            store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
         )  # fmt: skip
-        limits = config.settings.webhook
+        limits = config.webhook
         handler = WebhookHandler(
             acceptor, clock=clock, metrics=metrics, integration=config.integration,
             in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
@@ -127,7 +127,7 @@ class Service:
         """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
         replicas = await _live_replicas(self.store, self.mappings)
         for name, delivery in self.deliveries.items():
-            delivery.set_rate(self.config.settings.integrations[name].rate_limit / replicas)
+            delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
         self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
@@ -138,7 +138,7 @@ class Service:
             delivery.observe_pause(pauses.get(name), asked)
 
     async def maintain(self) -> None:
-        await self.store.maintain(self.clock.now(), self.config.settings.retention.retention())
+        await self.store.maintain(self.clock.now(), self.config.retention.retention())
 
     async def measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,7 +155,7 @@ class Service:
 
 def _open_access(config: Config, options: Options, clock: Clock, metrics: Metrics) -> Access:
     """AdapterError where an address needs credentials and nothing asks for them."""
-    bearer = config.settings.webhook.bearer
+    bearer = config.webhook.bearer
     access = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
     for address, authenticated in (
         (options.listen_address, access.authenticated or bearer is not None),
@@ -170,16 +170,16 @@ def _open_access(config: Config, options: Options, clock: Clock, metrics: Metric
 
 async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Store:
     store = await open_store(
-        config.store.get(),
-        backlog=config.settings.limits.backlog,
+        config.store_url.get(),
+        backlog=config.limits.backlog,
         clock=clock,
         on_commit=metrics.committed,
-        max_bytes=config.settings.limits.store_size or None,
-        lease=2 * max(item.timeout for item in config.settings.integrations.values()) + 5,
+        max_bytes=config.limits.store_size or None,
+        lease=2 * max(item.timeout for item in config.integrations.values()) + 5,
     )
     stack.push_async_callback(store.close)
     description = store.describe()
-    metrics.store_opened(description["backend"], config.settings.limits.backlog)
+    metrics.store_opened(description["backend"], config.limits.backlog)
     for name, counts in (await store.counts()).items():
         metrics.carried(name, counts, shared=bool(description.get("shared")))
     return store
@@ -208,7 +208,7 @@ async def _start_deliveries(
     started = {}
     asked = clock.monotonic()
     pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
-    for name, integration in config.settings.integrations.items():
+    for name, integration in config.integrations.items():
         client = CocClient(integration.endpoint, clock)
         stack.push_async_callback(client.close)
         delivery = Delivery(
@@ -246,21 +246,21 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
         registry=service.metrics.registry,
         healthy=service.tasks.problem,
         ready=service.readiness.problem,
-        integrations=config.settings.integrations,
+        integrations=config.integrations,
     )
     api = _admin_api(service)
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
     async def serve(address: str, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
-        app = web.Application(middlewares=middlewares, client_max_size=config.settings.webhook.max_body)
+        app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
         app.add_routes(routes)
         listener = await listen(
             app,
             address,
             access.ssl_context,
-            header_seconds=config.settings.webhook.header_timeout,
-            max_connections=config.settings.webhook.max_connections,
+            header_seconds=config.webhook.header_timeout,
+            max_connections=config.webhook.max_connections,
             drain_seconds=DRAIN_SECONDS,
             clock=clock,
         )
@@ -284,7 +284,7 @@ def _admin_api(service: Service) -> AdminApi:
         clock=service.clock,
         started=service.clock.now(),
         integrations=service.deliveries,
-        contracts={name: item.contract for name, item in config.settings.integrations.items()},
+        contracts={name: item.contract for name, item in config.integrations.items()},
         default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),
@@ -337,8 +337,8 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 async def serve(options: Options) -> int:
     """`coc-adapter serve`: until SIGTERM or SIGINT. Returns the exit code; a second signal ends it at once."""
     config = load_config(options.config_file)
-    if config.settings.log.level:
-        logs.set_level(config.settings.log.level)
+    if config.log.level:
+        logs.set_level(config.log.level)
     for secret in config.secrets:
         logs.register_secret(secret)
     stop = asyncio.Event()

@@ -13,7 +13,7 @@ from pathlib import Path
 from adapter import logs
 from adapter.clock import SECOND, Clock
 from adapter.coc.client import CocClient
-from adapter.config.load import Config, load_config
+from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import ConfigError, Finding
 from adapter.logs import event
@@ -66,7 +66,7 @@ class Reloader:
         try:
             new = load_config(self._config.path)
             self.restart_needed = new.shown != self._config.shown
-            logs.set_level(new.settings.log.level or self._log_level)
+            logs.set_level(new.log.level or self._log_level)
         except ConfigError as exc:
             findings += exc.findings
         await self._take_over(findings)

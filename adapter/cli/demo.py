@@ -18,7 +18,7 @@ import aiohttp
 
 from adapter.app import Options, running
 from adapter.cli.table import table
-from adapter.config.load import load_config
+from adapter.config import load_config
 from adapter.sandbox.server import Sandbox, serving, until_signal
 
 KEY: Final = "0123456789abcdef0123456789abcdef"

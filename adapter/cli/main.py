@@ -144,7 +144,7 @@ def _mappings_flag(command: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from adapter.config.load import load_config
+    from adapter.config import load_config
     from adapter.mapping.tools.preview import check
 
     directory = load_config(options.config_file).mappings

@@ -12,8 +12,7 @@ import yaml
 from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.coc.endpoint import AkSk, Token
-from adapter.config.load import load_config
-from adapter.config.schema import Context, Settings, size
+from adapter.config import Config, Context, load_config, size
 from adapter.mapping.render.live import MEMORY
 from tests.chart.mounted import Mounted
 from tests.chart.rendering import Rendered, ci_values, render, render_all
@@ -91,21 +90,21 @@ def test_every_secret_file_named_is_mounted_and_every_one_mounted_is_named(rende
 
 def test_each_secret_reaches_the_setting_it_belongs_to(renders: dict[str, Rendered], tmp_path: Path) -> None:
     trial = load_config(Mounted(renders["trial"], tmp_path / "trial").host(_CONFIG))
-    endpoint = trial.settings.integrations["default"].endpoint
+    endpoint = trial.integrations["default"].endpoint
     assert isinstance(endpoint.auth, AkSk)
     assert endpoint.integration_key.get() == "trial-integration-key"
     assert (endpoint.auth.access_key.get(), endpoint.auth.secret_key.get()) == ("trial-access-key", "trial-secret-key")
-    assert trial.settings.webhook.bearer is not None
-    assert trial.settings.webhook.bearer.get() == "trial-webhook-token"
+    assert trial.webhook.bearer is not None
+    assert trial.webhook.bearer.get() == "trial-webhook-token"
     existing = load_config(Mounted(renders["existing"], tmp_path / "existing").host(_CONFIG))
-    endpoint = existing.settings.integrations["shop"].endpoint
+    endpoint = existing.integrations["shop"].endpoint
     assert isinstance(endpoint.auth, Token)
     assert endpoint.integration_key.get() == "the-key"
     assert endpoint.auth.token.get() == "the-iam-token"
-    assert existing.settings.webhook.bearer is not None
-    assert existing.settings.webhook.bearer.get() == "the-bearer"
+    assert existing.webhook.bearer is not None
+    assert existing.webhook.bearer.get() == "the-bearer"
     database = load_config(Mounted(renders["postgresql"], tmp_path / "postgresql").host(_CONFIG))
-    assert database.store.get() == "postgresql://coc:secret@database/coc"
+    assert database.store_url.get() == "postgresql://coc:secret@database/coc"
 
 
 def test_a_mapping_file_arrives_unchanged(renders: dict[str, Rendered], tmp_path: Path) -> None:
@@ -126,9 +125,9 @@ def test_without_mappings_the_built_in_ones_are_used(renders: dict[str, Rendered
 def test_the_numbers_of_the_values_arrive_as_numbers(renders: dict[str, Rendered], tmp_path: Path) -> None:
     """Helm prints 25000000 as 2.5e+07 by default."""
     config = load_config(Mounted(renders["mappings"], tmp_path).host(_CONFIG))
-    assert config.settings.limits.backlog == 25_000_000
-    assert config.settings.integrations["default"].rate_limit == 0.5
-    assert config.settings.integrations["default"].endpoint.max_in_flight == 64
+    assert config.limits.backlog == 25_000_000
+    assert config.integrations["default"].rate_limit == 0.5
+    assert config.integrations["default"].endpoint.max_in_flight == 64
 
 
 def test_the_grace_period_fits_the_drain(renders: dict[str, Rendered]) -> None:
@@ -149,7 +148,7 @@ def test_the_values_have_the_adapters_defaults() -> None:
     config = yaml.safe_load(bare.one("ConfigMap")["data"]["adapter.yml"])
     sections = ("relay", "limits", "retention")
     written, bare_minimum = (
-        Settings.model_validate(data | _needed(), context=Context(Path()))
+        Config.model_validate(data | _needed(), context=Context(Path(), {}))
         for data in ({key: config[key] for key in sections}, {})
     )
     assert [getattr(written, key) for key in sections] == [getattr(bare_minimum, key) for key in sections]

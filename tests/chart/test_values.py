@@ -11,12 +11,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from adapter.config.schema import (
+from adapter.config import (
+    Config,
     IntegrationSettings,
     LimitSettings,
     RelaySettings,
     RetentionSettings,
-    Settings,
     WebhookSettings,
 )
 from tests.chart.rendering import CHART, Resource, ci_values, merged, render_all
@@ -96,7 +96,7 @@ def test_the_values_use_the_names_of_adapter_yml() -> None:
     """The schema has every setting of adapter.yml, except secrets and what the chart itself writes."""
     written = {"store", "store_file", "mappings", "integrations", "log"}
     config = _schema_of(("config",))
-    assert set(config["properties"]) == set(Settings.model_fields) - written
+    assert set(config["properties"]) == set(Config.model_fields) - written
     sections: dict[str, type[BaseModel]] = {
         "relay": RelaySettings,
         "limits": LimitSettings,

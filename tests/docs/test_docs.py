@@ -14,8 +14,7 @@ from prometheus_client import generate_latest
 from pydantic import BaseModel
 
 from adapter.cli.main import parser
-from adapter.config.load import load_config
-from adapter.config.schema import Settings, seconds, size
+from adapter.config import Config, load_config, seconds, size
 from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
 
@@ -66,11 +65,11 @@ def documented() -> dict[str, str]:
 
 
 def test_the_configuration_table_lists_exactly_the_existing_keys() -> None:
-    assert set(documented()) == {name for name, _ in keys(Settings)}
+    assert set(documented()) == {name for name, _ in keys(Config)}
 
 
 def test_the_defaults_in_the_configuration_table_are_the_real_ones() -> None:
-    defaults = dict(keys(Settings))
+    defaults = dict(keys(Config))
     for name, cell in documented().items():
         match = re.fullmatch(r"`(.*)`", cell)
         if match is None or not isinstance(defaults[name], int | float | bool):
@@ -119,7 +118,7 @@ def test_the_readmes_config_is_valid_with_the_secrets_it_names(tmp_path: Path) -
     (tmp_path / "secrets").mkdir()
     for name in ("integration-key", "access-key", "secret-key"):
         (tmp_path / "secrets" / name).write_text("x\n")
-    assert list(load_config(config).settings.integrations) == ["default"]
+    assert list(load_config(config).integrations) == ["default"]
 
 
 def test_the_readmes_mapping_is_valid(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
-from adapter.config.load import load_config
+from adapter.config import load_config
 from tests.chart.rendering import render
 from tests.needs import needs, unavailable
 
@@ -51,7 +51,7 @@ def test_every_adapter_yml_passes_check(tmp_path: Path, capsys: pytest.CaptureFi
         path.write_text(text)
         assert main(["check", f"--config.file={path}"]) == 0, capsys.readouterr()
         config = load_config(path)
-        assert config.settings.webhook.bearer, "the address is not loopback, so it would not start without a token"
+        assert config.webhook.bearer, "the address is not loopback, so it would not start without a token"
 
 
 def test_alertmanager_accepts_every_alertmanager_yml(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""The shape of adapter.yml as pydantic models. Files that it names are read here, relative to its folder.
+"""adapter.yml -> a frozen Config, or every error at once as `file:line:col: message`. README.md lists every key.
 
-docs/install.md lists every key.
+Files that it names are read here, relative to its folder.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -18,19 +18,25 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationInfo,
     model_validator,
 )
 
+from adapter import mapping
 from adapter.clock import SECOND, Micros
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, url_problem
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.secret import Secret
 from adapter.store.contract import Retention
-from adapter.validation import Problem
+from adapter.validation import Problem, validate_whole
+from adapter.yamlfile import read
 
+_SECRETS: Final = frozenset(
+    {"integration_key", "access_key", "secret_key", "security_token", "token", "bearer_token", "proxy_url", "store"}
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _STORES: Final = ("sqlite", "memory", "postgresql", "postgres")
 _SECONDS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -42,12 +48,16 @@ _SIZE: Final = re.compile(r"(\d+)\s*(?:([KMGTPE])i?)?B?", re.ASCII)
 class Context:
     """What the validators get beside the data."""
 
-    folder: Path  # of adapter.yml
+    path: Path  # of adapter.yml
+    shown: Mapping[str, Any]  # the file's data with secrets masked
     secrets: list[Secret] = field(default_factory=list)  # every secret found, to keep them out of the logs
 
     def keep(self, secret: Secret) -> Secret:
         self.secrets.append(secret)
         return secret
+
+    def file(self, name: object) -> Path:
+        return self.path.parent / str(name)
 
 
 def _secret(value: Any, info: ValidationInfo[Context]) -> Secret | None:
@@ -57,15 +67,17 @@ def _secret(value: Any, info: ValidationInfo[Context]) -> Secret | None:
 
 
 def _secret_file(value: Any, info: ValidationInfo[Context]) -> Secret | None:
-    return info.context.keep(Secret(path=info.context.folder / str(value))) if value else None
+    return info.context.keep(Secret(path=info.context.file(value))) if value else None
 
 
-def _path_that(exists: Callable[[Path], bool], otherwise: str) -> BeforeValidator:
-    """A path below the folder of adapter.yml; None where none is named."""
+def _path_that(
+    exists: Callable[[Path], bool], otherwise: str, default: Callable[[], Path | None] = lambda: None
+) -> BeforeValidator:
+    """A path from the folder of adapter.yml; the default where none is named."""
 
     def checked(value: Any, info: ValidationInfo[Context]) -> Path | None:
-        path = info.context.folder / str(value) if value else None
-        if path and not exists(path):
+        path = info.context.file(value) if value else default()
+        if value and path and not exists(path):
             raise ValueError(f"{path} {otherwise}")
         return path
 
@@ -294,10 +306,14 @@ class RetentionSettings(Model):
         return Retention(delivered=_micros(self.delivered), dead=_micros(self.dead), resolved=_micros(self.resolved))
 
 
-class Settings(Model):
+class Config(Model):
+    """adapter.yml, with the files read that it names."""
+
     store: str = Field("", repr=False)  # may hold a password
     store_file: SecretFile = None
-    mappings: Annotated[Path | None, _path_that(Path.is_dir, "is not a directory")] = None
+    mappings: Annotated[Path, _path_that(Path.is_dir, "is not a directory", mapping.shipped)] = Field(
+        default_factory=mapping.shipped
+    )
     integrations: Annotated[
         dict[Annotated[str, AfterValidator(_integration_name)], IntegrationSettings], Field(min_length=1)
     ]
@@ -306,15 +322,61 @@ class Settings(Model):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+    _context: Context = PrivateAttr()
+    _store_url: Secret = PrivateAttr()
 
     @model_validator(mode="after")
-    def _known_store(self) -> Self:
-        scheme, _, rest = self.store_url().partition(":")
+    def _resolve_store(self, info: ValidationInfo[Context]) -> Self:
+        context = self._context = info.context
+        url = self.store_file.get() if self.store_file else self.store or "sqlite:data/adapter.db"
+        scheme, _, rest = url.partition(":")
         if scheme not in _STORES:
             raise Problem("the store is none of sqlite:PATH, postgresql://... and memory:", at=("store",))
         if scheme == "sqlite" and not rest:
             raise Problem("sqlite: needs the path of a file after it", at=("store",))
+        if scheme in ("sqlite", "memory"):
+            if self.store_file:
+                context.secrets.remove(self.store_file)  # no password in it, and its words are common ones in a log
+            self._store_url = Secret(value=f"sqlite:{context.file(rest)}" if scheme == "sqlite" else url)
+        else:
+            self._store_url = self.store_file or context.keep(Secret(value=url))
         return self
 
-    def store_url(self) -> str:
-        return self.store_file.get() if self.store_file else self.store or "sqlite:data/adapter.db"
+    @property
+    def path(self) -> Path:
+        return self._context.path
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        return self._context.shown
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret of the file, to keep it out of the logs."""
+        return tuple(self._context.secrets)
+
+    @property
+    def store_url(self) -> Secret:
+        """The store's URL, from `store` or `store_file`; it may hold a password."""
+        return self._store_url
+
+    def integration(self, name: str | None) -> str | None:
+        """The name of a webhook path's integration; without one in the path `default`, or the only one there is."""
+        if name is None:
+            name = next(iter(self.integrations)) if len(self.integrations) == 1 else "default"
+        return name if name in self.integrations else None
+
+
+def load_config(path: Path) -> Config:
+    """Read one file; ConfigError carries every finding."""
+    file = read(path, secrets=_SECRETS)
+    file.data = file.data or {}  # an empty list counts as an empty file
+    return validate_whole(file, Config, Context(path, _masked(file.data)))
+
+
+def _masked(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: "<secret>" if key in _SECRETS and value else _masked(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_masked(item) for item in data]
+    return data

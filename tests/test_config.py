@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adapter.config.load import Config, load_config
-from adapter.config.schema import seconds, size
+from adapter.config import Config, load_config, seconds, size
 from adapter.errors import ConfigError
 from adapter.mapping import shipped
 
-BAD = sorted((Path(__file__).resolve().parents[1] / "data" / "bad_configs").glob("*.yml"))
+BAD = sorted((Path(__file__).resolve().parent / "data" / "bad_configs").glob("*.yml"))
 SMALL = "integrations: {default: {site: cn, integration_key: the-key-itself}}\n"
 
 
@@ -37,11 +36,11 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 
 def test_only_integrations_is_required_and_the_rest_has_the_documented_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, SMALL)
-    integration = config.settings.integrations["default"]
-    assert config.store.get() == f"sqlite:{tmp_path / 'data/adapter.db'}"
+    integration = config.integrations["default"]
+    assert config.store_url.get() == f"sqlite:{tmp_path / 'data/adapter.db'}"
     assert config.mappings == shipped()
-    assert config.settings.relay.policy() == (3_600_000_000, False)
-    assert (config.settings.limits.backlog, config.settings.webhook.max_body) == (1_000_000, 16 * 1024 * 1024)
+    assert config.relay.policy() == (3_600_000_000, False)
+    assert (config.limits.backlog, config.webhook.max_body) == (1_000_000, 16 * 1024 * 1024)
     assert (integration.endpoint.timeout, integration.endpoint.max_in_flight, integration.rate_limit) == (10.0, 32, 0.0)
     assert integration.contract == (True, True)
     assert integration.endpoint.base_url == "https://coc.myhuaweicloud.com"
@@ -54,8 +53,8 @@ def test_relative_paths_count_from_the_folder_of_the_config(tmp_path: Path) -> N
     text = "store_file: dsn\nmappings: maps\nintegrations: {a: {site: eu, integration_key_file: key}}\n"
     config = load(tmp_path, text)
     assert config.mappings == tmp_path / "maps"
-    assert config.settings.integrations["a"].endpoint.integration_key.get() == "from-a-file"
-    assert config.store.get() == "postgresql://u:p@db/adapter"
+    assert config.integrations["a"].endpoint.integration_key.get() == "from-a-file"
+    assert config.store_url.get() == "postgresql://u:p@db/adapter"
 
 
 @pytest.mark.parametrize("auth", ["none", "{type: none}"])
@@ -74,8 +73,8 @@ webhook: {bearer_token: canary-bearer}
 """
     config = load(tmp_path, text)
     assert "canary" not in repr(config.shown)
-    assert "canary" not in repr(config.settings.integrations)
-    assert "canary" not in repr((config.store, config.settings.webhook.bearer, config.secrets))
+    assert "canary" not in repr(config.integrations)
+    assert "canary" not in repr((config.store_url, config.webhook.bearer, config.secrets))
     assert "canary" not in repr(config)
 
 

@@ -334,6 +334,10 @@ async def test_labels_with_nul_are_found_by_text(dsn: str) -> None:
 # Schema and settings
 
 
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert list(migrations()) == list(range(1, len(migrations()) + 1))
+
+
 async def test_replicas_that_start_at_once_migrate_once(postgres: PostgresServer, dsn: str) -> None:
     async def start(number: int) -> None:
         store = await open_postgres(dsn, backlog=9, clock=SystemClock(), replica=f"replica-{number}")

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from adapter.errors import StoreRefused
 from adapter.store.sqlite import recovery
+from adapter.store.sqlite.claims import Left, left
 from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, free_bytes, lock, prepare, sync_folder
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
-T = TypeVar("T")
 Connect = Callable[..., sqlite3.Connection]
 """sqlite3.connect, or a function that fails on purpose."""
 
@@ -33,6 +31,7 @@ _CHECKPOINT_PAGES: Final = 4000  # 16 MB of log: small enough to be replayed at 
 _LOG_LIMIT: Final = 32 * MIB
 _LEAST_PAGES: Final = 64
 _LIST_LENGTHS: Final = (1, 10, 50)
+_FOLDER: Final = Path(__file__).parent / "schema"
 _MAX_RECOVERIES: Final = 5  # in one process; each leaves a copy of the file
 
 
@@ -58,6 +57,7 @@ class Database:
         self.path = path
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
+        self.left = Left(0, 0)  # as of the last opening
         self._options = options
         self._max_pages = max_pages
         self._failed = False
@@ -70,65 +70,51 @@ class Database:
     def close(self) -> None:
         os.close(self._lock)
 
-    def start(self, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
-        """The first writing connection, and what `read` finds with it; StoreRefused when it cannot be opened safely."""
+    def start(self) -> sqlite3.Connection:
+        """The first writing connection; StoreRefused when it cannot be opened safely."""
         try:
-            try:
-                return self._start(read)
-            except sqlite3.Error as error:
-                if not is_damage(error):
-                    raise
-                self.failed(error)
-                return self._start(read)
+            return self.writer()
         except (sqlite3.Error, OSError) as exc:
             raise refused(self.path, exc) from exc
-
-    def _start(self, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
-        connection = self.writer()
-        try:
-            return connection, read(connection)
-        except BaseException:
-            connection.close()
-            raise
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection to a sound file of the schema we know."""
         recovery.finish(self.path)
         self.path.with_name(self.path.name + ".ballast").unlink(missing_ok=True)  # left by version 0.1
-        connection = self._recovered() if self._damaged else self._sound()
-        self._damaged = False
+        if self._damaged:
+            self._recover()
+        try:
+            connection = self._sound()
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._recover()
+            connection = self._sound()
         if self._failed:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # frees the disk space of the log
         return connection
 
     def _sound(self) -> sqlite3.Connection:
-        try:
-            connection = self._open(self.path)
-            try:
-                if not self._failed and self.path.stat().st_size <= CHECKED_BYTES:
-                    check(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            return self._recovered()
+        """Raises what SQLite raises for a damaged file when it finds that the file is not sound."""
+        connection = self._open(self.path)
+        with _closed_on_error(connection):
+            if not self._failed and self.path.stat().st_size <= CHECKED_BYTES:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise DamagedRow(f"quick_check: {found}")
+            self.left = left(connection)
         return connection
 
-    def _recovered(self) -> sqlite3.Connection:
+    def _recover(self) -> None:
         recovery.recover(self.path, self._open)
         self.generation += 1
-        return self._open(self.path)
+        self._damaged = False
 
     def _open(self, path: Path, version: int = 0) -> sqlite3.Connection:
         connection = connect_writer(path, self._options.connect, self._max_pages)
-        try:
+        with _closed_on_error(connection):
             migrate(connection, path, version)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
     def reader(self) -> sqlite3.Connection:
@@ -192,10 +178,16 @@ def connect_reader(path: Path, connect: Connect = sqlite3.connect) -> sqlite3.Co
 
 def _set_up(connection: sqlite3.Connection, pragmas: dict[str, Any]) -> None:
     connection.row_factory = sqlite3.Row
-    try:
+    with _closed_on_error(connection):
         for name, value in pragmas.items():
             connection.execute(f"PRAGMA {name} = {value}").fetchall()
-    except sqlite3.Error:
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
         connection.close()
         raise
 
@@ -243,19 +235,7 @@ def migrate(connection: sqlite3.Connection, path: Path, target: int = 0) -> None
 
 def migrations() -> dict[int, str]:
     """The files schema/NNNN_name.sql, by number."""
-    found = {}
-    for file in (resources.files("adapter.store.sqlite") / "schema").iterdir():
-        name = re.fullmatch(r"(\d{4})_\w+\.sql", file.name)
-        if name:
-            found[int(name[1])] = file.read_text("utf-8")
-    return found
-
-
-def check(connection: sqlite3.Connection) -> None:
-    """Raise what SQLite raises for a damaged file when its structure is not sound."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise DamagedRow(f"quick_check: {found}")
+    return {int(file.name[:4]): file.read_text("utf-8") for file in sorted(_FOLDER.glob("*.sql"))}
 
 
 def refused(path: Path, error: Exception) -> StoreRefused:

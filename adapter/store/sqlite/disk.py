@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -41,29 +42,18 @@ def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
 
 
 def filesystem(folder: Path, mounts: Path) -> str:
-    """The type of the filesystem that holds the folder, as the kernel names it; empty where it cannot be told."""
+    """The type of the filesystem that holds the folder, as the kernel names it; empty where it is unknown."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
-        device = folder.stat().st_dev
     except OSError:
         return ""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    found = ""
+    inside, found = folder.resolve(), ""
     longest = -1
-    for fields in (line.split() for line in lines):
-        point = _unescaped(fields[4])
-        # btrfs and overlay answer stat with a device of their own, so the mount point decides where no number fits.
-        inside = folder.resolve().is_relative_to(point)
-        rank = len(point) + (1_000_000 if fields[2] == number else 0)
-        if inside and rank >= longest:
-            longest, found = rank, fields[fields.index("-") + 1]
+    for fields in map(str.split, lines):
+        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), fields[4])
+        if inside.is_relative_to(point) and len(point) >= longest:  # the last of those at one point lies on top
+            longest, found = len(point), fields[fields.index("-") + 1]
     return found
-
-
-def _unescaped(text: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
 
 
 def lock(path: Path) -> int:
@@ -98,9 +88,8 @@ def free_bytes(folder: Path) -> int:
 
 
 class DiskReserve:
-    """`refresh` measures; `require` and `check_size` raise StoreUnavailable for a webhook that there is no space for.
+    """Space that intake leaves to delivery.
 
-    Both measure anew at each webhook, because one can be 16 MiB. All methods run in the writer's thread but `left`.
     Reports other than the `ok` of a firing alarm are taken down to the reserve, an `ok` down to half of it: a lost
     alarm heals at Alertmanager's next repeat, a lost ok does not.
     """
@@ -118,47 +107,41 @@ class DiskReserve:
         self._free = free
         self._reserve = reserve
         self._file_reserve = 0 if max_pages is None else min(reserve, max_pages * PAGE_SIZE // 8)
-        self._disk_left = reserve
-        self._file_left = self._file_reserve
+        self.reached = False
+        """Whether the reserve was in use at the last measurement."""
 
-    def refresh(self, connection: sqlite3.Connection) -> None:
+    def measure(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Bytes left on the disk, and in the file by its limit. Called by the writer's thread and a reader's."""
         try:
-            self._disk_left = self._free(self._folder)
+            disk = self._free(self._folder)
         except OSError as exc:
             raise StoreUnavailable(f"the free space of {self._folder} cannot be read: {exc.strerror}") from exc
-        self._file_left = self._pages_left(connection)
+        file = _UNLIMITED
+        if self._max_pages is not None:
+            used = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+            file = (self._max_pages - used) * PAGE_SIZE
+        self.reached = disk < self._reserve or file < self._file_reserve
+        return disk, file
 
-    @property
-    def reached(self) -> bool:
-        return self._disk_left < self._reserve or self._file_left < self._file_reserve
+    def require(self, connection: sqlite3.Connection, other: int) -> None:
+        """StoreUnavailable when there is no space for a webhook, before or after its rows are written.
 
-    def require(self, other: int) -> None:
-        """For a webhook that adds reports, `other` of them not the `ok` of a firing alarm."""
+        `other`: how many of the reports that it adds are not the `ok` of a firing alarm.
+        """
+        disk, file = self.measure(connection)
         share = 1 if other > 0 else 2
-        if self._disk_left < self._reserve // share:
+        if disk < self._reserve // share:
             raise StoreUnavailable(
                 f"less than {self._reserve // MIB} MiB are free for the store in {self._folder}; "
                 "alerts are taken again when there is more"
             )
-        if self._file_left < self._file_reserve // share:
+        if file < self._file_reserve // share:
             raise StoreUnavailable("the store's file is at its size limit; alerts are taken again when it has drained")
-
-    def check_size(self, connection: sqlite3.Connection, other: int) -> None:
-        """The same, after the webhook's rows were written and before they are committed."""
-        self._file_left = self._pages_left(connection)
-        self.require(other)
 
     def left(self, connection: sqlite3.Connection) -> int:
         """Bytes that can still be stored: as far as the disk and the file's limit allow, pages free in the file too."""
-        freed = _pragma(connection, "freelist_count") * PAGE_SIZE
-        return min(self._free(self._folder) + freed, self._pages_left(connection))
-
-    def _pages_left(self, connection: sqlite3.Connection) -> int:
-        """Bytes, by the file's limit alone."""
-        if self._max_pages is None:
-            return _UNLIMITED
-        used = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
-        return (self._max_pages - used) * PAGE_SIZE
+        disk, file = self.measure(connection)
+        return min(disk + _pragma(connection, "freelist_count") * PAGE_SIZE, file)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

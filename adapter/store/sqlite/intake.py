@@ -86,14 +86,13 @@ class SqliteIntake:
         await self.writer.call(self._reject, integration, received, rejects)
 
     def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
-        self.reserve.refresh(connection)
         found = _load(connection, intake)
         plan = plan_of(found.alarms, intake)
         plan.supersede(self._untried_updates(connection, plan, found))
         check_backlog(plan, pending=found.counts["all_pending"], bound=self.backlog)
         adds = plan.added > 0
         if adds:
-            self.reserve.require(plan.added_other)
+            self.reserve.require(connection, plan.added_other)
         webhook = found.counts["webhook"] + 1 if plan.owed or intake.webhook.rejects else 0
         pending, open_alarms = found.counts["pending"] + plan.added, found.counts["open_alarms"] + plan.opened
         if plan.alarms:
@@ -105,7 +104,7 @@ class SqliteIntake:
         if plan.added or plan.opened:
             connection.execute(_SUMS, (intake.integration, pending, open_alarms))
         if adds:
-            self.reserve.check_size(connection, plan.added_other)
+            self.reserve.require(connection, plan.added_other)
         ids = {name: place.id for name, place in found.places.items()}
         return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
 
@@ -127,7 +126,7 @@ class SqliteIntake:
         """Only the newest stay, and only their reasons when there is little space."""
         if not rejects:
             return
-        self.reserve.refresh(connection)
+        self.reserve.measure(connection)
         kept = rejects[-REJECTS_KEPT:]
         (last,) = connection.execute("UPDATE counter SET reject = reject + ? RETURNING reject", (len(kept),)).fetchone()
         rows = [

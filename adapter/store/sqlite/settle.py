@@ -85,7 +85,7 @@ class SqliteSettlements:
         return await self.writer.commit(lambda connection: self._settle(connection, settlements, tick), committed)
 
     def _settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement], tick: int) -> list[Settled]:
-        self.reserve.refresh(connection)
+        self.reserve.measure(connection)
         if self.reserve.reached:
             # A settled report grows by what was sent. The oldest history is deleted, so that a full file can drain.
             connection.execute(_DELETE_OLDEST, (2 * len(settlements),))

@@ -16,8 +16,7 @@ from typing import Any, Self
 from adapter.clock import SECOND, Clock
 from adapter.errors import StoreError
 from adapter.store.last_seen import SeenLater
-from adapter.store.sqlite import claims
-from adapter.store.sqlite.claims import Left, SqliteClaims
+from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.database import DEFAULT, Database, Options
 from adapter.store.sqlite.intake import SqliteIntake
 from adapter.store.sqlite.queries import SqliteQueries
@@ -45,17 +44,16 @@ class SqliteStore:
         """StoreRefused when the store cannot be opened safely."""
         database = Database(path, max_bytes=max_bytes, options=options)
         try:
-            connection, left = await asyncio.to_thread(database.start, claims.left)
+            connection = await asyncio.to_thread(database.start)
         except BaseException:
             database.close()
             raise
-        return cls(database, connection, left, backlog=backlog, clock=clock, on_commit=on_commit)
+        return cls(database, connection, backlog=backlog, clock=clock, on_commit=on_commit)
 
     def __init__(
         self,
         database: Database,
         connection: sqlite3.Connection,
-        left: Left,
         *,
         backlog: int,
         clock: Clock,
@@ -63,7 +61,7 @@ class SqliteStore:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._tick_offset = left.latest_due - int(clock.monotonic() * SECOND)
+        self._tick_offset = database.left.latest_due - int(clock.monotonic() * SECOND)
         self._closed = False
         self._free_bytes: int | None = None
         writer = self._writer = Writer(
@@ -75,7 +73,7 @@ class SqliteStore:
         )
         self._claim_reader, self._audit_reader = self._reader("store-claim"), self._reader("store-audit")
         seen = SeenLater()
-        self._claims = SqliteClaims(self._claim_reader, writer, self._tick, left.maybe_sent_upto)
+        self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
         intake = SqliteIntake(writer, self._claims, database.reserve, seen, self._tick, backlog)
         queries = SqliteQueries(writer, self._audit_reader, seen, clock, self._tick)
         upkeep = self._upkeep = SqliteUpkeep(writer, seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,9 +16,6 @@ from adapter.store.sqlite.writer import Writer
 
 STEP: Final = 1000  # rows per transaction, so that intake is never held up
 
-Pruning = Callable[[sqlite3.Connection], bool]
-"""One step; True when there may be more."""
-
 _DONE: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
     WHERE outcome IS NOT NULL AND outcome <> 'dead' AND done < ? ORDER BY done LIMIT ?)"""
 _WEBHOOK: Final = (
@@ -27,9 +24,9 @@ _WEBHOOK: Final = (
 _REJECT: Final = "DELETE FROM reject WHERE id IN (SELECT id FROM reject WHERE received < ? LIMIT ?)"
 _DEAD: Final = """SELECT seq, integration, handled FROM report INDEXED BY report_dead
     WHERE outcome = 'dead' AND done < ? ORDER BY done LIMIT ?"""
-_RESOLVED: Final = """SELECT last_seen, id, EXISTS (SELECT 1 FROM report WHERE report.alarm = alarm.id) FROM alarm
-    INDEXED BY alarm_resolved WHERE status = 'resolved' AND head IS NULL AND (last_seen, id) > (?, ?) AND last_seen < ?
-    ORDER BY last_seen, id LIMIT ?"""
+_RESOLVED: Final = """DELETE FROM alarm WHERE id IN (SELECT id FROM alarm INDEXED BY alarm_resolved
+    WHERE status = 'resolved' AND head IS NULL AND last_seen < ?
+    AND NOT EXISTS (SELECT 1 FROM report WHERE report.alarm = alarm.id) ORDER BY last_seen LIMIT ?)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,15 @@ class SqliteUpkeep:
 
     async def maintain(self, now: Micros, retention: Retention) -> None:
         await self.write_seen()
-        for prune in _prunings(now, retention):
-            while await self.writer.call(prune):
+        delivered, dead, resolved = (now - kept for kept in (retention.delivered, retention.dead, retention.resolved))
+        for prune in (
+            partial(_delete, statement=_DONE, before=delivered),
+            partial(_delete, statement=_WEBHOOK, before=delivered),
+            partial(_delete, statement=_REJECT, before=delivered),
+            partial(_prune_dead, before=dead),
+            partial(_delete, statement=_RESOLVED, before=resolved),
+        ):
+            while await self.writer.call(prune) == STEP:
                 pass
         await self.probe()
 
@@ -57,40 +61,16 @@ class SqliteUpkeep:
         await self.writer.call(_probe)
 
 
-def _prunings(now: Micros, retention: Retention) -> Iterator[Pruning]:
-    """What is over its retention, kind by kind. What is pending is in none of them."""
-    yield partial(_delete, _DONE, now - retention.delivered)
-    yield partial(_delete, _WEBHOOK, now - retention.delivered)
-    yield partial(_delete, _REJECT, now - retention.delivered)
-    yield partial(_prune_dead, now - retention.dead)
-    yield _Resolved(now - retention.resolved)
+def _delete(connection: sqlite3.Connection, statement: str, before: Micros) -> int:
+    return connection.execute(statement, (before, STEP)).rowcount
 
 
-def _delete(statement: str, before: Micros, connection: sqlite3.Connection) -> bool:
-    return connection.execute(statement, (before, STEP)).rowcount == STEP
-
-
-def _prune_dead(before: Micros, connection: sqlite3.Connection) -> bool:
+def _prune_dead(connection: sqlite3.Connection, before: Micros) -> int:
     rows = connection.execute(_DEAD, (before, STEP)).fetchall()
     connection.executemany("DELETE FROM report WHERE seq = ?", [(seq,) for seq, _, _ in rows])
     waiting = [(integration,) for _, integration, handled in rows if handled is None]
     connection.executemany("UPDATE sums SET dead = dead - 1 WHERE integration = ?", waiting)
-    return len(rows) == STEP
-
-
-class _Resolved:
-    """Resolved alarms of which no report is kept any more; the next step goes on behind those that stay."""
-
-    def __init__(self, before: Micros) -> None:
-        self._before = before
-        self._after: tuple[Micros, int] = (-1, 0)
-
-    def __call__(self, connection: sqlite3.Connection) -> bool:
-        rows = connection.execute(_RESOLVED, (*self._after, self._before, STEP)).fetchall()
-        connection.executemany("DELETE FROM alarm WHERE id = ?", [(id_,) for _, id_, needed in rows if not needed])
-        if rows:
-            self._after = rows[-1][:2]
-        return len(rows) == STEP
+    return len(rows)
 
 
 def _write_seen(connection: sqlite3.Connection, seen: Mapping[int, Tally]) -> None:

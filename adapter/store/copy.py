@@ -30,7 +30,7 @@ with needs_asyncpg():
     from adapter.store.postgres import migrations
     from adapter.store.postgres.connection import SCHEMA, Database
     from adapter.store.postgres.intake import key_of
-    from adapter.store.postgres.replicas import storable, users
+    from adapter.store.postgres.replicas import users
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -244,7 +244,7 @@ class _PostgresEnd:
 
     def _complete(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         if table == "pause":
-            return row | {name: storable(row[name]) for name in ("asked_by", "detail")}
+            return row
         own = {name: row[name].encode(errors="replace") for name in _ALERT_TEXT & row.keys()}
         if table == "alarm":
             own |= {"key": key_of(row["fingerprint"]), "due": self._now if row["pending"] else None}

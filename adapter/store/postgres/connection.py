@@ -20,7 +20,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from adapter.clock import Clock
-from adapter.errors import StoreUnavailable, one_line
+from adapter.errors import AdapterError, StoreUnavailable, one_line
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -39,15 +39,6 @@ COMMIT_SECONDS: Final = 8.0
 CLOSE_SECONDS: Final = 10.0
 TRIES: Final = 3  # of a transaction that met another one
 
-# The last two are how asyncpg says that a connection broke under it.
-_UNCLEAR: Final = (
-    asyncio.CancelledError,
-    GeneratorExit,
-    TimeoutError,
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _LIMITS: Final = (
@@ -215,13 +206,11 @@ async def _nothing_to_reset(_: object) -> None:
 
 async def _roll_back(connection: Connection, exc: BaseException) -> None:
     """Leave a usable connection behind, or none."""
-    if isinstance(exc, _UNCLEAR):
-        _drop(connection)
-        return
-    try:
-        await connection.execute("ROLLBACK", timeout=2)
-    except TROUBLE:
-        _drop(connection)
+    if isinstance(exc, asyncpg.PostgresError | AdapterError):  # the server's answer, or a decision of ours
+        with suppress(*TROUBLE):
+            await connection.execute("ROLLBACK", timeout=2)
+            return
+    _drop(connection)
 
 
 def _drop(connection: Connection) -> None:

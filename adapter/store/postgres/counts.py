@@ -50,16 +50,11 @@ class RunningCounts:
         self._open_alarms = Counter({name: one.open_alarms for name, one in counts.items()})
         return counts
 
-    def add(self, integration: str, *, pending: int, open_alarms: int = 0) -> None:
-        """This replica has committed this difference."""
+    def add(self, integration: str, *, pending: int, open_alarms: int = 0) -> tuple[int, int]:
+        """This replica has committed this difference. Returns pending and open alarms of the integration."""
         self._pending[integration] += pending
         self._open_alarms[integration] += open_alarms
-
-    def pending(self, integration: str) -> int:
-        return max(0, self._pending[integration])
-
-    def open_alarms(self, integration: str) -> int:
-        return max(0, self._open_alarms[integration])
+        return max(0, self._pending[integration]), max(0, self._open_alarms[integration])
 
     @property
     def all_pending(self) -> int:

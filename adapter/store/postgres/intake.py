@@ -46,11 +46,12 @@ WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
 """
 _NEW: Final = """
 INSERT INTO alarm (integration, first_seen, last_seen, due, key, fingerprint, labels, status, episode, coc_alarm_id,
-                   starts, ends, content, revision, pending)
+                   starts, ends, content, revision, last_accepted_at, pending)
 SELECT $1::text, $2::bigint, $2::bigint, CASE WHEN u.pending > 0 THEN now() END, u.*
 FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
-            $11::bytea[], $12::text[], $13::bigint[])
-  AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, pending)
+            $11::bytea[], $12::text[], $13::bigint[], $14::bigint[])
+  AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at,
+       pending)
 ORDER BY u.key
 ON CONFLICT (integration, key) DO NOTHING
 RETURNING id, fingerprint
@@ -62,8 +63,8 @@ SET last_seen = greatest(a.last_seen, $1), labels = u.labels, status = u.status,
     coc_alarm_id = u.coc_alarm_id, starts = u.starts, ends = u.ends, content = u.content, revision = u.revision,
     pending = u.pending, due = CASE WHEN u.pending > 0 THEN coalesce(a.due, now()) END
 FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
-            $11::text[], $12::bigint[])
-  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, pending)
+            $11::text[], $12::bigint[], $13::bigint[])
+  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending)
 WHERE a.id = u.id
 """
 _WEBHOOK: Final = """
@@ -102,7 +103,7 @@ class PostgresIntake:
         async with self.database.write() as connection:
             names = dict.fromkeys(alert.fingerprint for alert in alerts)
             known = _Known()
-            known.add(await connection.fetch(_KNOWN, intake.integration, keys_of(names)))
+            known.add(await connection.fetch(_KNOWN, intake.integration, list(map(key_of, names))))
             plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
             webhook = 0
             if plan.alarms or intake.webhook.rejects:
@@ -110,29 +111,17 @@ class PostgresIntake:
                 plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
                 await _supersede(connection, plan, known)
                 check_backlog(plan, pending=self.counts.all_pending, bound=self.backlog)
-                known.ids |= new
                 webhook = await _write(connection, intake, plan, known.ids, changed=plan.alarms.keys() - new.keys())
             else:
                 await connection.execute("ROLLBACK")
-        self.counts.add(intake.integration, pending=plan.added, open_alarms=plan.opened)
-        result = accept_result(
-            plan,
-            intake,
-            known.ids,
-            webhook=webhook,
-            pending=self.counts.pending(intake.integration),
-            open_alarms=self.counts.open_alarms(intake.integration),
-        )
+        pending, open_alarms = self.counts.add(intake.integration, pending=plan.added, open_alarms=plan.opened)
+        result = accept_result(plan, intake, known.ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
         self.seen.add(result.seen)
         return result.receipt
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
         async with self.database.write() as connection:
             await _write_rejects(connection, integration, received, rejects)
-
-
-def keys_of(fingerprints: Iterable[str]) -> list[bytes]:
-    return [key_of(name) for name in fingerprints]
 
 
 def key_of(fingerprint: str) -> bytes:
@@ -166,9 +155,10 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
     """
     new = {name: change for name, change in plan.alarms.items() if name not in known.ids}
     inserted = await _insert(connection, intake, new) if new else {}
+    known.ids |= inserted
     others = [name for name in plan.alarms if name not in inserted]
     if others:
-        locked = await connection.fetch(_LOCKED, intake.integration, keys_of(others))
+        locked = await connection.fetch(_LOCKED, intake.integration, list(map(key_of, others)))
         if len(locked) < len(others):
             raise TryAgain("an alarm was pruned while it came back")
         known.add(locked)
@@ -179,7 +169,7 @@ async def _insert(connection: Connection, intake: Intake, new: dict[str, Changed
     """Ids by fingerprint, without those that another transaction inserted first."""
     names = [name.encode() for name in new]
     rows = await connection.fetch(
-        _NEW, intake.integration, intake.received, keys_of(new), names, *_alarm_columns(new.values())
+        _NEW, intake.integration, intake.received, list(map(key_of, new)), names, *_alarm_columns(new.values())
     )
     return {row["fingerprint"].decode(): row["id"] for row in rows}
 
@@ -214,21 +204,8 @@ async def _write_rejects(connection: Connection, integration: str, received: Mic
 
 
 def _alarm_columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
-    """labels to pending, as arrays for unnest."""
-    return columns(
-        (
-            labels_to_json(labels).encode(),
-            alarm.status,
-            alarm.episode,
-            alarm.coc_alarm_id,
-            alarm.starts,
-            alarm.ends,
-            alarm.content,
-            alarm.revision,
-            alarm.pending,
-        )
-        for alarm, labels in changes
-    )
+    """labels, then Alarm's fields from status on, as arrays for unnest."""
+    return columns((labels_to_json(labels).encode(), *alarm[1:]) for alarm, labels in changes)
 
 
 def _report_columns(intake: Intake, plan: Plan, ids: dict[str, int]) -> list[list[object]]:

@@ -49,10 +49,13 @@ WHERE report.outcome = 'dead' AND report.handled IS NULL AND report.seq > $1
 ORDER BY report.seq LIMIT $3
 """
 _REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
-_LETTERS: Final = """
-SELECT seq, alarm FROM report WHERE seq = ANY($1::bigint[]) AND outcome = 'dead' AND handled IS NULL ORDER BY seq
+_LOCK: Final = """
+SELECT id, integration FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id
+FOR UPDATE
 """
-_LOCK: Final = "SELECT id, integration FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"
+_LETTERS: Final = (
+    "SELECT seq FROM report WHERE seq = ANY($1::bigint[]) AND outcome = 'dead' AND handled IS NULL ORDER BY 1"
+)
 _PAST: Final = "SELECT seq, alarm, kind, coc_alarm_id, outcome FROM report WHERE alarm = ANY($1::bigint[]) ORDER BY seq"
 _AGAIN: Final = """
 INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, received, webhook, body)
@@ -135,12 +138,9 @@ class PostgresQueries:
 
 
 async def _lock(connection: Connection, seqs: Sequence[int]) -> tuple[list[int], dict[int, str]]:
-    """Those that are dead letters, now that their alarms are locked; and the integrations by alarm."""
-    asked = sorted(set(seqs))
-    alarms = {row["alarm"] for row in await connection.fetch(_LETTERS, asked)}
-    integrations = {row["id"]: row["integration"] for row in await connection.fetch(_LOCK, sorted(alarms))}
-    letters = [row["seq"] for row in await connection.fetch(_LETTERS, asked) if row["alarm"] in integrations]
-    return letters, integrations
+    """Lock the alarms of these reports. Those that are dead letters, and the integrations by alarm."""
+    integrations = {row["id"]: row["integration"] for row in await connection.fetch(_LOCK, seqs)}
+    return [row["seq"] for row in await connection.fetch(_LETTERS, seqs)], integrations
 
 
 async def _trails(connection: Connection, alarms: list[int]) -> dict[int, list[Past]]:

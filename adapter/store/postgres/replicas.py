@@ -88,18 +88,13 @@ class Replicas:
             if pause is None:
                 await connection.execute(_RESUME, integration, automatic)
             else:
-                texts = (pause.reason, pause.since, storable(pause.by), storable(pause.detail))
-                await connection.execute(_PAUSE, integration, *texts, automatic)
+                values = (integration, pause.reason, pause.since, pause.by, pause.detail)
+                await connection.execute(_PAUSE, *values, automatic)
             return (await _pauses(connection)).get(integration)
 
 
 async def _pauses(connection: Connection) -> dict[str, Pause]:
     return {row["integration"]: pause_of(row) for row in await connection.fetch(_PAUSES)}
-
-
-def storable(text: str) -> str:
-    """Text without NUL, which PostgreSQL refuses, and without what UTF-8 cannot encode."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 async def users(database: Database) -> list[str]:

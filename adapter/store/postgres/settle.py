@@ -156,13 +156,8 @@ class PostgresSettlements:
         return _Step(counted, applied.left, reassert and await _reassert(connection, alarm, settlement.at))
 
     def _settled(self, integration: str, step: _Step) -> Settled:
-        self._counts.add(integration, pending=step.reasserted - step.left)
-        return Settled(
-            counted=step.counted,
-            reasserted=step.reasserted,
-            pending=self._counts.pending(integration),
-            open_alarms=self._counts.open_alarms(integration),
-        )
+        pending, open_alarms = self._counts.add(integration, pending=step.reasserted - step.left)
+        return Settled(counted=step.counted, reasserted=step.reasserted, pending=pending, open_alarms=open_alarms)
 
 
 def _alarm(row: Row) -> _Alarm:

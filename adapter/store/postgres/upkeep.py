@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from adapter.clock import Micros
 from adapter.store.contract import Retention
 from adapter.store.last_seen import SeenLater
-from adapter.store.postgres.connection import SCHEMA, Database
+from adapter.store.postgres.connection import SCHEMA, Database, columns
 
 PRUNED_AT_ONCE: Final = 1000
 
-_FREE: Final = "SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
+# Alarms that another transaction holds are left for the next time.
 _SEEN: Final = """
+WITH free AS MATERIALIZED (SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED)
 UPDATE alarm a SET last_seen = greatest(a.last_seen, u.at), repeats = a.repeats + u.repeats, stale = a.stale + u.stale
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(id, at, repeats, stale) WHERE a.id = u.id
+FROM free, unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(id, at, repeats, stale)
+WHERE a.id = free.id AND u.id = free.id
+RETURNING a.id
 """
 _PRUNE_REPORTS: Final = """
 DELETE FROM report WHERE seq IN (
@@ -47,24 +49,17 @@ class PostgresUpkeep:
         await self._prune(now, retention)
 
     async def write_seen(self) -> None:
-        """Write when alerts were last seen. Busy alarms are left for the next time."""
-        while seen := self.seen.take():
-            written: set[int] = set()
+        """Write when alerts were last seen."""
+        while busy := self.seen.take():
             try:
-                written = await self._write_seen(seen)
+                async with self.database.write() as connection:
+                    written = await connection.fetch(_SEEN, list(busy), *columns(busy.values()))
+                for row in written:
+                    del busy[row["id"]]
             finally:
-                busy = {alarm: one for alarm, one in seen.items() if alarm not in written}
                 self.seen.put_back(busy)
             if busy:
                 return
-
-    async def _write_seen(self, seen: Mapping[int, tuple[Micros, int, int]]) -> set[int]:
-        """`seen`: (last seen, repeats, stale) by alarm. Those that were written."""
-        async with self.database.write() as connection:
-            free = [row["id"] for row in await connection.fetch(_FREE, sorted(seen))]
-            columns = [[seen[alarm][place] for alarm in free] for place in range(3)]
-            await connection.execute(_SEEN, free, *columns)
-        return set(free)
 
     async def _prune(self, now: Micros, retention: Retention) -> None:
         """Small transactions, so that nothing waits long; rows that another replica prunes meanwhile are skipped."""

@@ -7,29 +7,21 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from adapter.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from adapter.store.sqlite.database import Database
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 class Reader:
-    def __init__(
-        self,
-        name: str,
-        connect: Callable[[], sqlite3.Connection],
-        *,
-        generation: Callable[[], int],
-        on_failure: Callable[[sqlite3.Error, int], None],
-    ) -> None:
-        """`generation` changes when the file at the path is replaced; `on_failure` gets the one that failed.
-
-        All three run in the thread.
-        """
-        self._connect = connect
-        self._generation = generation
+    def __init__(self, name: str, database: Database, on_failure: Callable[[sqlite3.Error, int], None]) -> None:
+        """`on_failure` gets the generation of the file that could not be read. It runs in the thread."""
+        self._database = database
         self._on_failure = on_failure
         self._opened = -1
         self._closed = False
@@ -57,11 +49,11 @@ class Reader:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     def _ready(self) -> sqlite3.Connection:
-        if self._opened != self._generation():
+        if self._opened != self._database.generation:
             self._drop()
         if self._connection is None:
-            self._opened = self._generation()
-            self._connection = self._connect()
+            self._opened = self._database.generation
+            self._connection = self._database.reader()
         return self._connection
 
     def _drop(self) -> None:

@@ -71,7 +71,8 @@ class SqliteStore:
             on_failure=database.failed,
             between=database.checkpoint_if_large,
         )
-        self._claim_reader, self._audit_reader = self._reader("store-claim"), self._reader("store-audit")
+        self._claim_reader = Reader("store-claim", database, self._reading_failed)
+        self._audit_reader = Reader("store-audit", database, self._reading_failed)
         seen = SeenLater()
         self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
         intake = SqliteIntake(writer, self._claims, database.reserve, seen, self._tick, backlog)
@@ -86,10 +87,6 @@ class SqliteStore:
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.replay, self.discard = queries.replay, queries.discard
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
-
-    def _reader(self, name: str) -> Reader:
-        database = self._database
-        return Reader(name, database.reader, generation=lambda: database.generation, on_failure=self._reading_failed)
 
     def _reading_failed(self, error: sqlite3.Error, generation: int) -> None:
         """In a reader's thread. Damage is handed to the writer, which recovers the file unless it has done so."""

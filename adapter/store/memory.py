@@ -116,18 +116,9 @@ class MemoryStore:
         return report.row.report.kind is Kind.UPDATE and not tried
 
     def _new_alarm(self, alarm: Alarm, intake: Intake) -> _Alarm:
-        row = AlarmRow(
-            id=self._next_id("alarm"),
-            integration=intake.integration,
-            alarm=alarm,
-            labels={},
-            first_seen=intake.received,
-            last_seen=intake.received,
-            repeats=0,
-            stale=0,
-            accepted=None,
-        )
-        self._alarms[intake.integration, alarm.fingerprint] = new = _Alarm(row=row)
+        name, at, id_ = intake.integration, intake.received, self._next_id("alarm")
+        row = AlarmRow(id=id_, integration=name, alarm=alarm, labels={}, first_seen=at, last_seen=at)
+        self._alarms[name, alarm.fingerprint] = new = _Alarm(row=row)
         return new
 
     def _owe(self, alarm: _Alarm, owed: OwedReport, raw: bytes, at: Micros, webhook: int) -> _Report:
@@ -145,10 +136,7 @@ class MemoryStore:
         return self._append(alarm, report)
 
     def _append(self, alarm: _Alarm, report: Report) -> _Report:
-        row = ReportRow(
-            report=report, outcome=None, replayed=False, done=0, due_in=None, provenance=None, attempts=(), sender={}
-        )
-        new = self._reports[report.seq] = _Report(alarm=alarm, row=row)
+        new = self._reports[report.seq] = _Report(alarm=alarm, row=ReportRow(report=report))
         if not alarm.queue:
             alarm.due = self._ticks()
         alarm.queue.append(new)

@@ -42,9 +42,9 @@ class AlarmRow:
     labels: Mapping[str, str]
     first_seen: Micros
     last_seen: Micros
-    repeats: int
-    stale: int
-    accepted: Accepted | None
+    repeats: int = 0
+    stale: int = 0
+    accepted: Accepted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,15 @@ class ReportRow:
     """One report, pending or not."""
 
     report: Report
-    outcome: Outcome | None
-    replayed: bool  # a dead letter that was enqueued again
-    done: Micros  # 0 while pending
-    due_in: float | None  # seconds, for the head of its alarm's queue
-    provenance: Provenance | None
-    attempts: tuple[Attempt, ...]  # the last ten
-    sender: Mapping[str, Any]  # of its webhook: receiver, externalURL, alerts; empty when pruned
+    outcome: Outcome | None = None
+    replayed: bool = False  # a dead letter that was enqueued again
+    done: Micros = 0  # 0 while pending
+    due_in: float | None = None  # seconds, for the head of its alarm's queue
+    provenance: Provenance | None = None
+    attempts: tuple[Attempt, ...] = ()  # the last ten
+    sender: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of its webhook: receiver, externalURL, alerts; empty when pruned
 
     @property
     def webhook(self) -> dict[str, Any]:

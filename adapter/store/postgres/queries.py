@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from adapter.alarm import Kind
-from adapter.clock import Clock, Micros
+from adapter.clock import Clock
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.connection import Database, retried
 from adapter.store.postgres.counts import RunningCounts
@@ -22,7 +22,7 @@ from adapter.store.records import (
     reject_row,
     report_row,
 )
-from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
+from adapter.store.replay import Past, kinds_by_letter, replayed
 from adapter.store.views import AlarmQuery, AlarmRow, RejectRow, ReportRow
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ _LOCK: Final = """
 SELECT id, integration FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id
 FOR UPDATE
 """
-_LETTERS: Final = (
-    "SELECT seq FROM report WHERE seq = ANY($1::bigint[]) AND outcome = 'dead' AND handled IS NULL ORDER BY 1"
-)
+_LETTERS: Final = """
+SELECT seq FROM report WHERE seq = ANY($1::bigint[]) AND outcome = 'dead' AND handled IS NULL ORDER BY seq
+"""
 _PAST: Final = "SELECT seq, alarm, kind, coc_alarm_id, outcome FROM report WHERE alarm = ANY($1::bigint[]) ORDER BY seq"
 _AGAIN: Final = """
 INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, received, webhook, body)
@@ -122,14 +122,18 @@ class PostgresQueries:
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         async with self.database.write() as connection:
             letters, integrations = await _lock(connection, seqs)
-            if not letters:
-                return {}
-            owed = [
-                report
-                for trail in (await _trails(connection, list(integrations))).values()
-                for report in replayed(letters, trail)
-            ]
-            more = Counter(await _owe(connection, owed, as_sent=as_sent, now=self.clock.now()))
+            trails: dict[int, list[Past]] = {}
+            for row in await connection.fetch(_PAST, list(integrations)):
+                trails.setdefault(row["alarm"], []).append(past_of(row))
+            owed = [report for trail in trails.values() for report in replayed(letters, trail)]
+            enqueued = await connection.fetch(
+                _AGAIN,
+                self.clock.now(),
+                [report.source for report in owed],
+                [report.kind for report in owed],
+                [as_sent and report.kind is not Kind.REASSERT for report in owed],
+            )
+            more = Counter(row["alarm"] for row in enqueued)
             await connection.execute(_HANDLED, "replayed", letters)
             await connection.execute(_QUEUE, list(more), list(more.values()))
         for alarm, added in more.items():
@@ -141,22 +145,3 @@ async def _lock(connection: Connection, seqs: Sequence[int]) -> tuple[list[int],
     """Lock the alarms of these reports. Those that are dead letters, and the integrations by alarm."""
     integrations = {row["id"]: row["integration"] for row in await connection.fetch(_LOCK, seqs)}
     return [row["seq"] for row in await connection.fetch(_LETTERS, seqs)], integrations
-
-
-async def _trails(connection: Connection, alarms: list[int]) -> dict[int, list[Past]]:
-    trails: dict[int, list[Past]] = {}
-    for row in await connection.fetch(_PAST, alarms):
-        trails.setdefault(row["alarm"], []).append(past_of(row))
-    return trails
-
-
-async def _owe(connection: Connection, owed: list[Owed], *, as_sent: bool, now: Micros) -> list[int]:
-    """The alarm of each new report."""
-    rows = await connection.fetch(
-        _AGAIN,
-        now,
-        [report.source for report in owed],
-        [report.kind.value for report in owed],
-        [as_sent and report.kind is not Kind.REASSERT for report in owed],
-    )
-    return [row["alarm"] for row in rows]

@@ -21,6 +21,8 @@ from adapter.alertmanager import unpack
 from adapter.store.records import labels_to_json
 from adapter.store.sqlite.disk import sync_folder
 
+_PARTIAL: Final = ".salvage"
+_COMPLETE: Final = ".recovered"
 _SEQ_GAP: Final = 2**20
 _HIGHEST_ID: Final = 2**40
 _RANGE: Final = 16
@@ -96,7 +98,11 @@ def checksum(raw: bytes, body: bytes | None) -> int:
 
 def companions(path: Path) -> tuple[Path, ...]:
     """The database and the files SQLite keeps beside it."""
-    return path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+    return path, _beside(path, "-wal"), _beside(path, "-shm")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def set_aside(path: Path) -> list[str]:
@@ -111,72 +117,61 @@ def recover(path: Path, create: Callable[[Path, int], sqlite3.Connection]) -> No
     `create` opens a file and brings it to a schema version, 0 for the latest.
     """
     finish(path)
-    partial = _partial(path)
+    partial = _beside(path, _PARTIAL)
     # Rows are copied between equal schemas and migrated in the new file.
-    with contextlib.closing(_read_only(path)) as old, contextlib.closing(create(partial, _version(old))) as new:
-        new.execute("BEGIN IMMEDIATE")
-        _copy_ids(old, new)
-        known = {name for (name,) in new.execute("SELECT name FROM sqlite_schema")}
-        for table in [table for table in _COPIED if table in known]:
-            _copy(old, new, table)
-        new.execute("COMMIT")
+    with contextlib.closing(_read_only(path)) as old:
+        version = _number(old, "user_version", "pragma_user_version") or 0
+        with contextlib.closing(create(partial, version)) as new:
+            new.execute("BEGIN IMMEDIATE")
+            _copy_ids(old, new)
+            known = {name for (name,) in new.execute("SELECT name FROM sqlite_schema")}
+            for table in [table for table in _COPIED if table in known]:
+                _copy(old, new, table)
+            new.execute("COMMIT")
     with contextlib.closing(create(partial, 0)) as new:
         new.execute("BEGIN IMMEDIATE")
         _complete(new)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    partial.rename(_recovered(path))
+    partial.rename(_beside(path, _COMPLETE))
     sync_folder(path.parent)
     finish(path)
 
 
 def finish(path: Path) -> None:
     """Complete a recovery that a crash cut short; drop one that was not complete."""
-    for file in companions(_partial(path)):
+    for file in companions(_beside(path, _PARTIAL)):
         file.unlink(missing_ok=True)
-    if not _recovered(path).exists():
+    if not _beside(path, _COMPLETE).exists():
         return
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}-{time.time_ns() % 1_000_000:06}")
+    aside = _beside(path, f".corrupt-{stamp}-{time.time_ns() % 1_000_000:06}")
     for file, target in zip(companions(path), companions(aside), strict=True):
         if file.exists():
             file.rename(target)
     sync_folder(path.parent)
-    _recovered(path).rename(path)
+    _beside(path, _COMPLETE).rename(path)
     sync_folder(path.parent)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.salvage")
-
-
-def _recovered(path: Path) -> Path:
-    return path.with_name(f"{path.name}.recovered")
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
-def _version(old: sqlite3.Connection) -> int:
-    with contextlib.suppress(sqlite3.Error):
-        return int(old.execute("PRAGMA user_version").fetchone()[0])
-    return 0
-
-
 def _copy_ids(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Ids go on where they were; behind a gap where that is unknown, so that no claim under way meets a new report."""
-    ids = [_last(old, column) for column in ("seq", "alarm", "webhook", "reject")]
-    new.execute("UPDATE counter SET seq = ?, alarm = ?, webhook = ?, reject = ?", [id_ or 0 for id_ in ids])
-    if ids[0] is None:
-        new.execute("UPDATE counter SET seq = ?", ((_last(old, "max(seq)", "report") or 0) + _SEQ_GAP,))
+    seq, *others = [_number(old, column) for column in ("seq", "alarm", "webhook", "reject")]
+    if seq is None:
+        seq = (_number(old, "max(seq)", "report") or 0) + _SEQ_GAP
+    ids = (seq, *(id_ or 0 for id_ in others))
+    new.execute("UPDATE counter SET seq = ?, alarm = ?, webhook = ?, reject = ?", ids)
 
 
-def _last(old: sqlite3.Connection, column: str, table: str = "counter") -> int | None:
-    """An id, when it can be read and is none that was never given out."""
+def _number(old: sqlite3.Connection, column: str, table: str = "counter") -> int | None:
+    """An id or a version, when it can be read and is none that was never given out."""
     with contextlib.suppress(sqlite3.Error, ValueError, TypeError):
-        id_ = int(old.execute(f"SELECT {column} FROM {table}").fetchone()[0])  # noqa: S608
-        return id_ if 0 <= id_ < _HIGHEST_ID else None
+        value = int(old.execute(f"SELECT {column} FROM {table}").fetchone()[0])  # noqa: S608
+        return value if 0 <= value < _HIGHEST_ID else None
     return None
 
 
@@ -186,7 +181,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
     names = ", ".join(columns)
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
     select = f"SELECT {key}, {names} FROM {table} NOT INDEXED WHERE {_WANTED.get(table, 'TRUE')}"  # noqa: S608
-    last = max(_last(old, counter) or 0, _last(old, f"max({key})", table) or 0) if counter else 0
+    last = max(_number(old, counter) or 0, _number(old, f"max({key})", table) or 0) if counter else 0
     for values in _rows(old, select, key, last) if counter else _few_rows(old, select):
         if _is_sound(columns, dict(zip(columns, values[1:], strict=True))):
             new.execute(insert, values[1:])

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
+from adapter.server.address import parse_listen_address
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def _service_commands(commands: Any) -> None:
     _address_flag(serve, "--web.listen-address", "127.0.0.1:9876")
     _address_flag(serve, "--web.admin-address", "127.0.0.1:9877")
     serve.add_argument(
-        "--web.config.file", dest="web_config_file", default="", metavar="FILE",
+        "--web.config.file", dest="web_config_file", type=lambda text: Path(text) if text else None, metavar="FILE",
         help="TLS, users and headers, in the exporter-toolkit format",
     )  # fmt: skip
     serve.add_argument(
@@ -87,8 +88,6 @@ def _address_flag(command: argparse.ArgumentParser, flag: str, default: str) -> 
 
 
 def _address(text: str) -> str:
-    from adapter.server.address import parse_listen_address
-
     try:
         parse_listen_address(text)
     except ValueError as exc:
@@ -100,7 +99,6 @@ def _serve(options: argparse.Namespace) -> int:
     from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)
-    options.web_config_file = Path(options.web_config_file) if options.web_config_file else None
     return _run(serve(Options(**{flag.name: getattr(options, flag.name) for flag in fields(Options)})))
 
 
@@ -113,7 +111,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _sandbox(options: argparse.Namespace) -> int:
     from adapter.sandbox.server import serve_sandbox
-    from adapter.server.address import parse_listen_address
 
     logs.setup("info", "logfmt")
     host, port = parse_listen_address(options.listen_address)

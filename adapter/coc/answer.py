@@ -23,7 +23,7 @@ _CODE_NAMES = ("error_code", "errorCode", "code")
 _MESSAGE_NAMES = ("error_msg", "errorMsg", "error_message", "message", "msg")
 
 
-class Answer(NamedTuple):
+class AnswerText(NamedTuple):
     """Code and message of a body."""
 
     code: str  # as it stood there, to be judged by
@@ -32,21 +32,21 @@ class Answer(NamedTuple):
     at_top: bool = False  # the code stood where COC's own stands, not inside a wrapper
 
 
-def read_answer(body: bytes, redact: Callable[[str], str]) -> Answer:
+def read_answer(body: bytes, redact: Callable[[str], str]) -> AnswerText:
     """Code and words of a body: of a JSON object by its fields, of anything else the text without its tags."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        return Answer("", "", _as_text(body, redact))
+        return AnswerText("", "", _as_text(body, redact))
     inner = document.get("error")
     holder = inner if isinstance(inner, dict) else document
     code, message = _first(holder, _CODE_NAMES), _first(holder, _MESSAGE_NAMES)
     if not code and not message:
         message = body.decode("utf-8", "replace")
     at_top = holder is document and "error_code" in document
-    return Answer(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message), LONGEST_MESSAGE), at_top)
+    return AnswerText(code, one_line(redact(code), LONGEST_CODE), one_line(redact(message), LONGEST_MESSAGE), at_top)
 
 
 def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:

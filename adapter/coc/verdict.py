@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from adapter.coc.answer import Answer, clock_skew, read_answer, retry_after
+from adapter.coc.answer import AnswerText, clock_skew, read_answer, retry_after
 
 
 class Action(StrEnum):
@@ -174,7 +174,7 @@ def _row(status: int, code: str) -> Row:
 _ABOUT_TIME = re.compile(r"x-sdk-date|timestamp|clock|time ?skew|signature (has )?expired", re.IGNORECASE)
 
 
-def _hint(status: int, row: Row, answer: Answer, headers: Mapping[str, str], now: datetime) -> str:
+def _hint(status: int, row: Row, answer: AnswerText, headers: Mapping[str, str], now: datetime) -> str:
     if row.reason is not Reason.CREDENTIALS or status == 407:
         return row.hint
     skew = clock_skew(headers, now)

@@ -63,9 +63,8 @@ def test_the_service_requires_credentials_unless_they_are_disabled(renders: dict
         )
         assert options.allow_unauthenticated is (name == "open")
         assert ("bearer_token_file" in config["webhook"]) is (name != "open")
-    assert (
-        parser().parse_args(renders["tls"].container["args"]).web_config_file == "/etc/coc-adapter-web/web-config.yml"
-    )
+    options = parser().parse_args(renders["tls"].container["args"])
+    assert str(options.web_config_file) == "/etc/coc-adapter-web/web-config.yml"
 
 
 def _files(config: Any) -> Iterator[str]:

@@ -221,8 +221,8 @@ async def replay(
 ) -> dict[int, tuple[Kind, ...]]:
     """Owe dead letters again; the kinds enqueued, by seq. Seqs that are no dead letters are left out.
 
-    `count` hears the integration and the kinds right after the commit: nothing may come between the two, neither
-    another settlement, whose figures are newer, nor a failure.
+    `count` is called with the integration and the kinds right after the commit: nothing may come between the two,
+    neither another settlement, whose figures are newer, nor a failure.
     """
     integrations = {}
     for seq in seqs:

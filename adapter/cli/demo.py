@@ -57,7 +57,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
             async with running(config, options) as service:
                 port = service.ports[0]
                 print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
-                due = await _tell(port, out)
+                due = await _post(port, out)
                 received = await _received(sandbox, len(due))
                 print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
                 print(_table(received), file=out)
@@ -69,8 +69,8 @@ async def demo(*, once: bool, out: TextIO) -> int:
     return 1 if difference else 0
 
 
-async def _tell(port: int, out: TextIO) -> list[Due]:
-    """Post the story's webhooks; what COC is due to hear, alarm by alarm in order."""
+async def _post(port: int, out: TextIO) -> list[Due]:
+    """Post the story's webhooks; what COC is due to receive, in order."""
     due: list[Due] = []
     firing: dict[str, bool] = {}
     async with aiohttp.ClientSession() as session:

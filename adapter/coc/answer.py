@@ -33,7 +33,7 @@ class AnswerText(NamedTuple):
 
 
 def read_answer(body: bytes, redact: Callable[[str], str]) -> AnswerText:
-    """Code and words of a body: of a JSON object by its fields, of anything else the text without its tags."""
+    """Code and message of a body: the fields of a JSON object, the text without its tags of anything else."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

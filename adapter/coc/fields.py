@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 FIELDS: Final = (
     Field("alarmId", required=True, own=True),  # 2026: letters and digits, 1..255; lifecycle makes it so
-    Field("alarmName", required=True, mark=""),  # 2026: Chinese, letters, digits, - and _: no room for an ellipsis
+    Field("alarmName", required=True, mark=""),  # 2026: Chinese, letters, digits, - and _, so no ellipsis
     Field("alarmLevel", required=True),  # enum Critical, Major, Minor, Info
     Field("time", required=True, own=True),  # a number, 1..2^63-1; milliseconds by every example
     Field("nameSpace", required=True),  # 1..255
@@ -67,8 +67,9 @@ def clip(text: str, limit: int, mark: str = ELLIPSIS) -> str:
     """At most `limit` UTF-16 units, `mark` included; no character is cut in half."""
     if len(text) * 2 <= limit or units(text) <= limit:
         return text
-    room = max(0, limit - units(mark))
-    head = text[:room].encode("utf-16-le", "surrogatepass")[: room * 2].decode("utf-16-le", "ignore")
+    head_limit = max(0, limit - units(mark))
+    encoded = text[:head_limit].encode("utf-16-le", "surrogatepass")
+    head = encoded[: head_limit * 2].decode("utf-16-le", "ignore")
     return (head.rstrip() + mark)[:limit]
 
 

@@ -47,15 +47,15 @@ async def test_a_hundred_reports_share_one_connection() -> None:
 
 
 async def test_as_many_reports_as_allowed_are_in_flight_at_once() -> None:
-    everybody = asyncio.Event()
+    all_arrived = asyncio.Event()
     waiting = 0
 
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal waiting
         waiting += 1
         if waiting == 150:
-            everybody.set()
-        await everybody.wait()
+            all_arrived.set()
+        await all_arrived.wait()
         writer.write(answer())
 
     async with scripted_server(script) as coc, client_of(coc.port, max_in_flight=150) as client:

@@ -1,4 +1,4 @@
-"""The exchange beneath the client, which speaks to aiohttp's connections without its session.
+"""The exchange below the client, which uses aiohttp's connections without its session.
 
 A changed aiohttp shows here first: every test but those of a connection that is gone runs on the real one.
 """
@@ -48,11 +48,11 @@ async def test_what_aiohttps_connections_are_relied_on_for() -> None:
     assert coc.requests[0].headers == [*HEADERS.items(), ("Content-Length", f"{len(BODY)}")]
 
 
-@pytest.mark.parametrize("connection", ["closing", "full of words nobody asked for", "without a transport"])
+@pytest.mark.parametrize("connection", ["closing", "holding an answer to no request", "without a transport"])
 async def test_of_a_connection_that_is_gone_nothing_has_left(connection: str) -> None:
     transport = SimpleNamespace(is_closing=lambda: connection == "closing")
     gone = SimpleNamespace(
-        protocol=SimpleNamespace(should_close=connection.startswith("full")),
+        protocol=SimpleNamespace(should_close=connection.startswith("holding")),
         transport=None if connection.startswith("without") else transport,
         close=lambda: closed.append(True),
     )
@@ -68,7 +68,7 @@ async def test_of_a_connection_that_is_gone_nothing_has_left(connection: str) ->
     assert (got.status, got.sent, closed) == (0, False, [True, True])
 
 
-async def test_an_answer_that_comes_too_late_is_nobody_elses() -> None:
+async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one() -> None:
     late = asyncio.Event()
 
     async def script(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +86,7 @@ async def test_an_answer_that_comes_too_late_is_nobody_elses() -> None:
     assert coc.connections == 2
 
 
-async def test_a_second_answer_to_one_request_is_nobody_elses() -> None:
+async def test_a_second_answer_to_one_request_is_not_taken_for_the_next_one() -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(answer() + answer(503))
 

@@ -210,12 +210,12 @@ async def test_a_wrong_path_does_not_exist(coc: Client, path: str) -> None:
         assert response.status in (404, 405)
 
 
-async def test_a_wrong_key_is_let_in_nowhere(coc: Client) -> None:
+async def test_a_wrong_key_is_refused(coc: Client) -> None:
     status, body = await post(coc, "/v1/event/huawei/custom/wrong")
     assert (status, body["error_code"]) == (401, "common.01010001")
 
 
-async def test_keys_are_told_apart_without_being_shown() -> None:
+async def test_alarms_name_their_key_without_showing_it() -> None:
     async with TestClient(TestServer(Sandbox().application())) as coc:
         for key in ("first%2F%E4%B8%AD", "second", "second"):
             assert (await post(coc, f"/v1/event/huawei/custom/{key}"))[0] == 200
@@ -309,7 +309,7 @@ async def test_a_rule_that_cannot_be_is_refused_and_the_old_ones_stay(coc: Clien
     assert len(await shown(coc, "/faults")) == 1
 
 
-async def test_a_program_can_look_inside() -> None:
+async def test_a_program_reads_the_taken_alarms_of_its_own_sandbox() -> None:
     sandbox = Sandbox()
     async with TestClient(TestServer(sandbox.application())) as coc:
         await post(coc)
@@ -317,7 +317,7 @@ async def test_a_program_can_look_inside() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_served_it_prints_its_url_first_and_ends_on_a_signal(number: signal.Signals) -> None:
+async def test_the_command_prints_the_url_first_and_ends_on_a_signal(number: signal.Signals) -> None:
     program = "import asyncio, adapter.sandbox.server as s; asyncio.run(s.serve_sandbox('127.0.0.1', 0, 'k'))"
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(

@@ -91,7 +91,7 @@ def main(words: list[str]) -> int:
     print(report.table(rows))
     for remark in report.remarks(result):
         print(f"- {remark}")
-    print(report.summary(rows))
+    print("a smoke run: the figures mean nothing" if options.smoke else report.summary(rows))
     if options.json:
         options.json.write_text(report.as_json(result))
     if options.write:

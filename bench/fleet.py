@@ -95,8 +95,3 @@ def cores(load: Traffic, costs: Costs) -> float:
     """CPU cores that a load uses."""
     repeats = load.alerts - load.news
     return load.webhooks * costs.webhook + repeats * costs.repeat + load.news * costs.news
-
-
-def in_flight(rate: float, latency: float) -> float:
-    """Reports in flight, by Little's law."""
-    return rate * latency

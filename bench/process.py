@@ -152,17 +152,15 @@ class Adapter:
     """The configuration of the adapter for a case."""
 
     max_in_flight: int = 64
-    base_url: str | None = None  # None: the sink
-    mappings: Path | None = MAPPINGS  # None: the built-in ones
     store: str = "sqlite:data/adapter.db"
 
     def config(self, sink: Sink) -> str:
         lines = [
             f"store: {self.store}",
-            *([f"mappings: {self.mappings}"] if self.mappings else []),
+            f"mappings: {MAPPINGS}",
             "integrations:",
             "  default:",
-            f"    base_url: {self.base_url or sink.url}",
+            f"    base_url: {sink.url}",
             "    allow_http: true",
             f"    integration_key: {KEY}",
             "    auth: {type: none}",

@@ -69,20 +69,17 @@ class Bench:
         if folder is None:
             shutil.rmtree(home)
 
-    @asynccontextmanager
-    async def relay(self, variant: str, sink: Sink) -> AsyncIterator[Running]:
-        async with self._script("bench.relay", sink, [variant]) as process:
-            yield process
+    def relay(self, variant: str, sink: Sink) -> AbstractAsyncContextManager[Running]:
+        return self.script("bench.relay", sink.url, variant)
+
+    def journal(self, sink: Sink) -> AbstractAsyncContextManager[Running]:
+        return self.script("bench.journal", sink.url, str(self.new_folder() / "journal.db"))
 
     @asynccontextmanager
-    async def journal(self, sink: Sink) -> AsyncIterator[Running]:
-        async with self._script("bench.journal", sink, [str(self.new_folder() / "journal.db")]) as process:
-            yield process
-
-    @asynccontextmanager
-    async def _script(self, module: str, sink: Sink, arguments: list[str]) -> AsyncIterator[Running]:
+    async def script(self, module: str, *arguments: str) -> AsyncIterator[Running]:
+        """Run a script on the core of the measured process; its first argument is its port."""
         port, folder = free_port(), self.new_folder()
-        command = ["-m", module, f"{port}", sink.url, *arguments]
+        command = ["-m", module, f"{port}", *arguments]
         async with running(module, command, port, core=self.subject_core, folder=folder) as process:
             yield process
 

@@ -18,7 +18,7 @@ from bench import multiply
 from bench.figures import Goal, Row, compared, plain
 from bench.load import Client, drive, post
 from bench.payloads import fresh
-from bench.process import ROOT, Adapter, Sink, free_port, running
+from bench.process import ROOT, Adapter, Sink, free_port
 from bench.setting import WARM_UP, Bench, settled
 
 MANY: Final = 1_000_000
@@ -83,7 +83,8 @@ async def start(bench: Bench) -> list[Row]:
     names.write_text(subprocess.check_output([sys.executable, "-m", "bench.bare"], cwd=ROOT, text=True))
     bare, empty, full = [], [], []
     for _ in range(bench.repeats):
-        bare.append(await _bare(bench, names))
+        async with bench.script("bench.bare", str(names)) as process:
+            bare.append(time.monotonic() - process.started)
         full.append(await _first_commit(bench, many))
         empty.append(await _first_commit(bench, bench.new_folder()))
         bench.say(f"B9: {empty[-1]:.2f} s empty, {full[-1]:.2f} s with {MANY}, bare {bare[-1]:.2f} s")
@@ -93,14 +94,6 @@ async def start(bench: Bench) -> list[Row]:
         compared("B9", name, "s", empty, against, Goal("at most", 1.8, "x")),
         plain("B9", f"what {MANY} undelivered add", "s", more, Goal("at most", 0.1, "s")),
     ]
-
-
-async def _bare(bench: Bench, names: Path) -> float:
-    """Seconds to the first 200 of a process that imports the same libraries and opens a socket."""
-    port, folder = free_port(), bench.new_folder()
-    arguments = ["-m", "bench.bare", f"{port}", str(names)]
-    async with running("bare", arguments, port, core=bench.subject_core, folder=folder) as process:
-        return time.monotonic() - process.started
 
 
 async def _first_commit(bench: Bench, folder: Path) -> float:

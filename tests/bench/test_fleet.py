@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.fleet import Costs, Fleet, Traffic, cores, in_flight, simulated, traffic
+from bench.fleet import Costs, Fleet, Traffic, cores, simulated, traffic
 
 FLEETS = [
     pytest.param(Fleet(clusters=10, groups=10, group_size=10, changes=2), id="changes are rare"),
@@ -38,7 +38,3 @@ def test_a_second_sender_doubles_the_webhooks_and_not_the_news() -> None:
 def test_cores_add_up_webhooks_repeats_and_news() -> None:
     load = Traffic(webhooks=10, alerts=100, news=20)
     assert cores(load, Costs(webhook=0.001, repeat=0.0001, news=0.01)) == pytest.approx(0.01 + 0.008 + 0.2)
-
-
-def test_reports_in_flight_are_rate_times_latency() -> None:
-    assert in_flight(640, 0.1) == pytest.approx(64)

@@ -69,7 +69,7 @@ class Throttle:
         self._active -= 1
 
     def _allowed(self) -> int:
-        """How many may be sent at once, whatever the rate limit."""
+        """How many may be sent at once, rate limit aside."""
         now = self._clock.monotonic()
         if self.closed:
             return 0

@@ -11,7 +11,7 @@ settlement by settlement in the order given, each on what the one before left, a
 - `reassert`: when the whole batch is applied and the alarm still has nothing pending, a report of kind `reassert` with
   the accepted body, after the alarm's last delivered report. That is one more pending report.
 
-`lease_held`: nobody else has claimed the alarm since this claim. It is always so in a store that one process owns.
+`lease_held`: no other worker has claimed the alarm since this claim. It is always so in a store that one process owns.
 
 Why: who settles without its lease was too late, another worker has the report. Its outcome must not count. What COC
 answered it may be older than what the other worker sent, so the episode may hold a wrong state at COC.

@@ -54,7 +54,7 @@ class _Place(NamedTuple):
     due_at: int
 
 
-class _Found(NamedTuple):
+class _Before(NamedTuple):
     """What the transaction starts from."""
 
     alarms: dict[str, Alarm]  # by fingerprint, like the next one
@@ -86,39 +86,39 @@ class SqliteIntake:
         await self.writer.call(self._reject, integration, received, rejects)
 
     def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
-        found = _load(connection, intake)
-        plan = plan_of(found.alarms, intake)
-        plan.supersede(self._untried_updates(connection, plan, found))
-        check_backlog(plan, pending=found.counts["all_pending"], bound=self.backlog)
+        before = _load(connection, intake)
+        plan = plan_of(before.alarms, intake)
+        plan.supersede(self._untried_updates(connection, plan, before))
+        check_backlog(plan, pending=before.counts["all_pending"], bound=self.backlog)
         adds = plan.added > 0
         if adds:
             self.reserve.require(connection, plan.added_other)
-        webhook = found.counts["webhook"] + 1 if plan.owed or intake.webhook.rejects else 0
-        pending, open_alarms = found.counts["pending"] + plan.added, found.counts["open_alarms"] + plan.opened
+        webhook = before.counts["webhook"] + 1 if plan.owed or intake.webhook.rejects else 0
+        pending, open_alarms = before.counts["pending"] + plan.added, before.counts["open_alarms"] + plan.opened
         if plan.alarms:
-            _write_alarms(connection, intake, plan, found, tick)
-            self._write_superseded(connection, intake, plan, found)
+            _write_alarms(connection, intake, plan, before, tick)
+            self._write_superseded(connection, intake, plan, before)
         if webhook:
-            _write_reports(connection, intake, plan, found, webhook)
+            _write_reports(connection, intake, plan, before, webhook)
             self._reject(connection, intake.integration, intake.received, intake.webhook.rejects)
         if plan.added or plan.opened:
             connection.execute(_SUMS, (intake.integration, pending, open_alarms))
         if adds:
             self.reserve.require(connection, plan.added_other)
-        ids = {name: place.id for name, place in found.places.items()}
+        ids = {name: place.id for name, place in before.places.items()}
         return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
 
-    def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, found: _Found) -> dict[str, int]:
+    def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, before: _Before) -> dict[str, int]:
         untried = {}
         for name in plan.replaceable:
-            row = connection.execute(_LAST_PENDING, (found.places[name].id,)).fetchone()
+            row = connection.execute(_LAST_PENDING, (before.places[name].id,)).fetchone()
             tried = row is None or row["attempts"] or row["seq"] in self.claims.reports
             if not tried and row["kind"] == Kind.UPDATE:
                 untried[name] = row["seq"]
         return untried
 
-    def _write_superseded(self, connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found) -> None:
-        upto = max(self.claims.maybe_sent_upto, found.counts["maybe_sent_upto"])
+    def _write_superseded(self, connection: sqlite3.Connection, intake: Intake, plan: Plan, before: _Before) -> None:
+        upto = max(self.claims.maybe_sent_upto, before.counts["maybe_sent_upto"])
         write_many(connection, _SUPERSEDE, [(intake.received, seq) for seq in plan.superseded])
         write_many(connection, _MAYBE_SENT, [(seq,) for seq in plan.superseded if seq <= upto])
 
@@ -137,26 +137,26 @@ class SqliteIntake:
         connection.execute("DELETE FROM reject WHERE id <= ?", (last - REJECTS_KEPT,))
 
 
-def _load(connection: sqlite3.Connection, intake: Intake) -> _Found:
-    found = _Found({}, {}, connection.execute(_COUNTS, (intake.integration,)).fetchone())
+def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
+    before = _Before({}, {}, connection.execute(_COUNTS, (intake.integration,)).fetchone())
     names = dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts)
     try:
         for row in rows_in(connection, _KNOWN, list(names), intake.integration):
             # By position, in the order of Alarm's fields: `alarm_of` would be half the cost of a repeated alert.
             id_, head, due_at, name, status, *fields = row
-            found.alarms[name] = Alarm(name, Status(status), *fields)
-            found.places[name] = _Place(id_, head, due_at)
+            before.alarms[name] = Alarm(name, Status(status), *fields)
+            before.places[name] = _Place(id_, head, due_at)
     except ValueError as exc:
         raise DamagedRow("a row of an alarm holds what was never written") from exc
-    return found
+    return before
 
 
-def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found, tick: int) -> None:
-    """`found` gets the places of the new ones."""
-    at, places = intake.received, found.places
+def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, before: _Before, tick: int) -> None:
+    """`before` gets the places of the new ones."""
+    at, places = intake.received, before.places
     new = [name for name in plan.alarms if name not in places]
-    places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=found.counts["alarm"] + 1))
-    owed = reversed(list(enumerate(plan.owed, start=found.counts["seq"] + 1)))
+    places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
+    owed = reversed(list(enumerate(plan.owed, start=before.counts["seq"] + 1)))
     first_owed = {report.alarm.fingerprint: seq for seq, report in owed if not report.superseded}
     rows = []
     for name, (alarm, labels) in plan.alarms.items():
@@ -172,22 +172,22 @@ def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, fo
     connection.executemany(_ALARM, rows)
 
 
-def _write_reports(connection: sqlite3.Connection, intake: Intake, plan: Plan, found: _Found, webhook: int) -> None:
+def _write_reports(connection: sqlite3.Connection, intake: Intake, plan: Plan, before: _Before, webhook: int) -> None:
     """Also the webhook itself, and the last ids given out."""
     at, sender, group = intake.received, intake.webhook, intake.webhook.group
     group_json = group.as_json()
-    seq = found.counts["seq"]
+    seq = before.counts["seq"]
     rows = []
     for report in plan.owed:
         seq += 1
         alarm, raw = report.alarm, pack(report.alert, group_json)
         outcome, done = (Outcome.SUPERSEDED.value, at) if report.superseded else (None, None)
         rows.append(
-            (seq, intake.integration, found.places[alarm.fingerprint].id, alarm.episode, report.kind.value,
+            (seq, intake.integration, before.places[alarm.fingerprint].id, alarm.episode, report.kind.value,
              alarm.coc_alarm_id, at, webhook, crc32(raw), outcome, done, raw)
         )  # fmt: skip
     write_many(connection, _REPORT, rows)
-    last_alarm = max((place.id for place in found.places.values()), default=0)
+    last_alarm = max((place.id for place in before.places.values()), default=0)
     connection.execute(_LAST_IDS, (seq, last_alarm, webhook))
     connection.execute(
         _WEBHOOK,

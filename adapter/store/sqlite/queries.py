@@ -105,11 +105,11 @@ class SqliteQueries:
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
-    found = {}
+    counts = {}
     for name, pending, open_alarms, dead in connection.execute(_COUNTS).fetchall():
         oldest = connection.execute(_OLDEST, (name,)).fetchone()
-        found[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
-    return found
+        counts[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
+    return counts
 
 
 def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
@@ -146,12 +146,12 @@ def _set_pause(connection: sqlite3.Connection, integration: str, pause: Pause | 
 
 def _letters(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, list[int]]:
     """Those that are dead letters and wait for a person, by alarm."""
-    found: dict[int, list[int]] = {}
+    letters: dict[int, list[int]] = {}
     for seq in sorted(set(seqs)):
         row = connection.execute(_LETTER, (seq,)).fetchone()
         if row is not None:
-            found.setdefault(row["alarm"], []).append(seq)
-    return found
+            letters.setdefault(row["alarm"], []).append(seq)
+    return letters
 
 
 def _handle(connection: sqlite3.Connection, alarm: int, letters: Sequence[int], handled: str, *, owed: int) -> None:
@@ -161,10 +161,10 @@ def _handle(connection: sqlite3.Connection, alarm: int, letters: Sequence[int], 
 
 
 def _discard(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
-    found = _letters(connection, seqs)
-    for alarm, letters in found.items():
+    by_alarm = _letters(connection, seqs)
+    for alarm, letters in by_alarm.items():
         _handle(connection, alarm, letters, "discarded", owed=0)
-    return sorted(seq for letters in found.values() for seq in letters)
+    return sorted(seq for letters in by_alarm.values() for seq in letters)
 
 
 def _replay(

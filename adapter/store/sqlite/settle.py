@@ -68,7 +68,7 @@ class _Sums:
 
 @dataclass(frozen=True, slots=True)
 class SqliteSettlements:
-    """Promises 6 and 7. Nobody else claims, so every settlement holds its lease."""
+    """Promises 6 and 7. No other process claims, so every settlement holds its lease."""
 
     writer: Writer
     claims: SqliteClaims
@@ -134,8 +134,8 @@ def _apply(settlement: Settlement, report: _Report | None, sums: dict[str, _Sums
 
 
 def _report_columns(report: _Report) -> tuple[object, ...]:
-    state, made = report.state, report.provenance
-    text, body = (provenance_to_json(made), made.body) if made else (None, None)
+    state, provenance = report.state, report.provenance
+    text, body = (provenance_to_json(provenance), provenance.body) if provenance else (None, None)
     outcome = _value(state.outcome)
     return (outcome, state.done, state.attempts, state.refused, report.attempt_log, text, body, text, report.seq)
 

@@ -189,7 +189,7 @@ class Writer:
                 connection.close()
 
     def _answer(self, batch: list[_Operation]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed and no caller waits any more
             self._loop.call_soon_threadsafe(_resolve, batch)
 
 

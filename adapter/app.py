@@ -241,7 +241,7 @@ async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
 
 async def _listen(service: Service, options: Options, access: Access, stack: AsyncExitStack) -> tuple[int, int]:
     """Open the main and the admin listener; their ports."""
-    config, clock = service.config, service.clock
+    config = service.config
     management = management_routes(
         registry=service.metrics.registry,
         healthy=service.tasks.problem,
@@ -262,7 +262,6 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
             header_seconds=config.webhook.header_timeout,
             max_connections=config.webhook.max_connections,
             drain_seconds=DRAIN_SECONDS,
-            clock=clock,
         )
         stack.push_async_callback(listener.close)
         scheme = "https" if access.ssl_context() else "http"

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from adapter.clock import Clock, SystemClock
+from adapter.clock import SystemClock
 from adapter.logs import RepeatFilter, event
 from adapter.server.address import parse_listen_address
 from adapter.server.body import drop_body
@@ -40,7 +40,6 @@ async def listen(
     max_connections: int = 1000,
     idle_seconds: float = 330.0,
     drain_seconds: float = 15.0,
-    clock: Clock | None = None,
 ) -> Listener:
     """Serves `app` at `address` (":9876", "localhost:0", ...). OSError when it is not possible to listen there.
 
@@ -48,9 +47,8 @@ async def listen(
     `idle_seconds` is a little more than Alertmanager's own five minutes, so that the client closes first.
     `drain_seconds`: how long `close` waits for requests in flight.
     """
-    if _handle not in app.middlewares:
-        app.middlewares.insert(0, _handle)
-        app.on_response_prepare.append(_drop_banner)
+    app.middlewares.insert(0, _handle)
+    app.on_response_prepare.append(_drop_banner)
     sock = await _bind(address)
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
     try:
@@ -58,7 +56,7 @@ async def listen(
     except BaseException:
         sock.close()
         raise
-    return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds, clock or SystemClock())
+    return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds)
 
 
 class Listener:
@@ -72,32 +70,26 @@ class Listener:
         header_seconds: float,
         max_connections: int,
         idle_seconds: float,
-        clock: Clock,
     ) -> None:
         self.port: int = sock.getsockname()[1]
         self._runner, self._sock, self._ssl_context = runner, sock, ssl_context
         self._header_seconds, self._idle_seconds, self._max_connections = header_seconds, idle_seconds, max_connections
-        self._repeats = RepeatFilter(clock, every=60.0)
+        self._repeats = RepeatFilter(SystemClock(), every=60.0)
         self._loop = asyncio.get_running_loop()
-        self._opening: dict[asyncio.Task[None], float] = {}  # in the TLS handshake, and since when
-        self._open: dict[Connection, None] = {}
+        self._open: dict[Connection, asyncio.Task[None]] = {}  # and the task of its TLS handshake
         self._accepting = self._loop.create_task(self._accept())
         self._sweeping = self._loop.create_task(self._sweep())
 
     @property
     def connections(self) -> int:
         """Sockets that are open now, those in the TLS handshake included."""
-        return len(self._open) + len(self._opening)
-
-    async def stop_accepting(self) -> None:
-        """Closes the listening socket; open connections go on being served."""
-        await _cancel(self._accepting)
-        self._sock.close()
+        return len(self._open)
 
     async def close(self) -> None:
         """Accepts no more connections, waits for requests in flight, runs the application's shutdown and cleanup."""
-        await self.stop_accepting()
-        await _cancel(self._sweeping, *self._opening)
+        await _cancel(self._accepting)
+        self._sock.close()
+        await _cancel(self._sweeping, *self._open.values())
         await self._runner.cleanup()
 
     async def _accept(self) -> None:
@@ -111,50 +103,38 @@ class Listener:
                 continue
             if self.connections >= self._max_connections and not self._close_longest_wait():
                 if self._repeats.failed("full") is not None:
-                    event(
-                        _logger, logging.WARNING, "all connections are at work, closing new ones", open=len(self._open)
-                    )
+                    message = "all connections are at work, closing new ones"
+                    event(_logger, logging.WARNING, message, open=self.connections)
                 sock.close()
                 continue
             sock.setblocking(False)
-            task = self._loop.create_task(self._start(sock))
-            self._opening[task] = self._loop.time()
-            task.add_done_callback(self._opening.pop)
+            assert self._runner.server is not None
+            connection = Connection(self._runner.server, self._loop, self._open)
+            self._open[connection] = self._loop.create_task(self._start(connection, sock))
             await asyncio.sleep(_REST_SECONDS)
 
-    async def _start(self, sock: socket.socket) -> None:
+    async def _start(self, connection: Connection, sock: socket.socket) -> None:
         """The TLS handshake, if any, after which aiohttp serves the connection."""
         peer, context = "unknown", self._ssl_context()
         try:
             peer = sock.getpeername()[0]
             await self._loop.connect_accepted_socket(
-                self._connection, sock, ssl=context, ssl_handshake_timeout=self._header_seconds if context else None
+                lambda: connection, sock, ssl=context, ssl_handshake_timeout=self._header_seconds if context else None
             )
-        except asyncio.CancelledError:
+        except (OSError, asyncio.CancelledError) as exc:
+            self._open.pop(connection, None)
             sock.close()
-            raise
-        except OSError as exc:
-            sock.close()
+            if isinstance(exc, asyncio.CancelledError):
+                raise
             if self._repeats.failed(("handshake", peer)) is not None:
                 event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
 
-    def _connection(self) -> Connection:
-        assert self._runner.server is not None
-        return Connection(self._runner.server, self._loop, self._open)
-
     def _close_longest_wait(self) -> bool:
-        """Closes the handshake or connection that has waited longest; False when a request is handled on every one."""
-        waits: list[tuple[bool, float, Callable[[], object]]] = [
-            (connection.trusted, since, connection.abort)
-            for connection in self._open
-            if (since := connection.waiting_since) is not None
-        ]
-        waits += [(False, since, task.cancel) for task, since in self._opening.items()]
-        if not waits:
-            return False
-        _, _, end = min(waits, key=lambda wait: wait[:2])
-        end()
-        return True
+        """Closes the connection that has waited longest; False when a request is handled on every one."""
+        waiting = [connection for connection in self._open if connection.waiting_since is not None]
+        if waiting:
+            min(waiting, key=lambda connection: (connection.trusted, connection.waiting_since)).abort()
+        return bool(waiting)
 
     async def _sweep(self) -> None:
         """Closes connections that took too long; one pass over all of them instead of a timer for each."""
@@ -178,8 +158,10 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_open", "idle", "trusted", "waiting_since")
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, open_: dict[Connection, None]) -> None:
-        """`open_` holds the connection while it is open."""
+    def __init__(
+        self, server: web.Server, loop: asyncio.AbstractEventLoop, open_: dict[Connection, asyncio.Task[None]]
+    ) -> None:
+        """`open_` holds the connection while it is open, and the task that makes the TLS handshake."""
         super().__init__(
             server,
             loop=loop,
@@ -193,7 +175,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._open[self] = None
+        self.waiting_since = self._loop.time()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._open.pop(self, None)
@@ -207,8 +189,10 @@ class Connection(web.RequestHandler):
 
     def abort(self) -> None:
         """Closes at once, without waiting for a client that may be slow to read too."""
+        handshake = self._open.pop(self, None)
+        if handshake is not None:
+            handshake.cancel()
         transport = self.transport
-        self._open.pop(self, None)
         self.force_close()
         if transport is not None:
             transport.abort()
@@ -271,15 +255,13 @@ async def _drop_banner(request: web.Request, response: web.StreamResponse) -> No
 
 async def _bind(address: str) -> socket.socket:
     host, port = parse_listen_address(address)
-    family: int = socket.AF_INET6
-    target: Any = ("", port)
-    if host is not None or not socket.has_dualstack_ipv6():
+    if host is None and socket.has_dualstack_ipv6():
+        sock = socket.create_server(("", port), family=socket.AF_INET6, backlog=512, dualstack_ipv6=True)
+    else:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
-        found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # localhost is 127.0.0.1 where it is both
-        family, target = found[0][0], found[0][4]
-    both = host is None and family == socket.AF_INET6
-    sock = socket.create_server(target, family=family, backlog=512, dualstack_ipv6=both)
+        found = await loop.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104
+        family, *_, target = min(found, key=lambda entry: entry[0] != socket.AF_INET)  # localhost may be both
+        sock = socket.create_server(target, family=family, backlog=512)
     sock.setblocking(False)
     return sock
 

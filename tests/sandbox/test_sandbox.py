@@ -224,6 +224,15 @@ async def test_alarms_name_their_key_without_showing_it() -> None:
     assert not any("second" in name for name in names)
 
 
+@pytest.mark.parametrize("name", ["Authorization", "X-Auth-Token", "X-Security-Token"])
+async def test_credentials_are_not_shown(coc: Client, name: str) -> None:
+    async with coc.post(PATH, json=GOOD, headers={name: "t0ken"}) as response:
+        assert response.status == 200
+    [alarm] = await shown(coc, "/alarms")
+    assert alarm["headers"][name] == "<secret>"
+    assert "t0ken" not in json.dumps(alarm)
+
+
 FAULTS: list[tuple[dict[str, Any], Reason, bool]] = [  # rule, what the client makes of it, whether the alarm was taken
     ({"status": 503, "retry_after": 7}, Reason.SERVER_ERROR, False),
     ({"status": 429}, Reason.THROTTLED, False),

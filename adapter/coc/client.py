@@ -15,12 +15,11 @@ from yarl import URL
 
 from adapter import __version__
 from adapter.clock import SECOND, Clock
-from adapter.coc.answer import LONGEST_MESSAGE
 from adapter.coc.endpoint import AkSk, Endpoint, EndpointProblem, is_forbidden_address
 from adapter.coc.exchange import Answer, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
 from adapter.coc.signing import Signer
-from adapter.coc.verdict import Action, Reason, Verdict, judge
+from adapter.coc.verdict import LONGEST_MESSAGE, Action, Reason, Verdict, judge
 from adapter.errors import one_line
 from adapter.secret import Redactor
 

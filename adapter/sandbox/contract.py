@@ -49,12 +49,10 @@ def read_body(body: bytes) -> tuple[dict[str, Any] | None, str]:
     return (found, "") if isinstance(found, dict) else (None, "JSON parse error: not an object")
 
 
-def violations(alarm: dict[str, Any], *, require_application_id: bool = True) -> list[str]:
+def violations(alarm: dict[str, Any]) -> list[str]:
     """Every rule the alarm breaks, one message each; empty when it keeps them all."""
     found = []
     for name, rule in _TEXTS.items():
-        if name == "applicationId" and not require_application_id and name not in alarm:
-            continue
         if message := _text(rule, alarm.get(name)):
             found.append(f"{name} {message}")
     time = alarm.get("time")

@@ -22,10 +22,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapter.coc.answer import read_answer
 from adapter.coc.client import MARK, build_request
 from adapter.coc.endpoint import AkSk, Endpoint, Token
-from adapter.coc.verdict import Action
+from adapter.coc.verdict import Action, read_answer
 from adapter.secret import Redactor, Secret
 from tests.coc.servers import Request, answer, client_of, connect_proxy, reset, scripted_server
 from tests.tls import Authority

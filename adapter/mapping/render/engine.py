@@ -49,62 +49,45 @@ class Template(NamedTuple):
     render: Callable[[Context], Iterable[str]]
 
 
-class Compiler:
-    """Compiles the templates of one file."""
-
-    def __init__(self, env: MappingEnvironment, lookup: str) -> None:
-        """`lookup`: the name under which the context has this file's tables, so that one context serves all files."""
-        self._env = env
-        self._lookup = lookup
-
-    def condition(self, place: int, source: str) -> Template:
-        """Gives some text exactly when the condition is true."""
-        tree = self._parse(source, expression=True)
-        (output,) = tree.find_all(nodes.Output)
-        true = nodes.Output([nodes.TemplateData("true")], lineno=1)
-        return self._compile(place, WHEN, nodes.If(output.nodes[0], [true], [], [], lineno=1))
-
-    def field(self, place: int, name: str, source: str) -> Template | str:
-        """The text itself where there is nothing to evaluate."""
-        tree = self._parse(source, expression=False)
-        text = constant(tree)
-        # All templates of an alert share one context: without a scope what one sets would be seen by the next.
-        return self._compile(place, name, nodes.Scope(tree.body, lineno=1)) if text is None else text
-
-    def _parse(self, source: str, *, expression: bool) -> nodes.Template:
-        tree = parse(self._env, source, expression=expression)
-        for name in tree.find_all(nodes.Name):
-            if name.name == "lookup":
-                name.name = self._lookup
-        return tree
-
-    def _compile(self, place: int, name: str, body: nodes.Node) -> Template:
-        tree = nodes.Template([body], lineno=1)
-        tree.set_environment(self._env)
-        try:
-            template = self._env.template_class.from_code(self._env, self._env.compile(tree), {}, None)
-        except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as exc:
-            raise CannotCompile(place, str(exc) or type(exc).__name__) from exc
-        return Template(place, name, template.root_render_func)
-
-
 class Rule:
-    """One rule, compiled."""
+    """One rule, compiled. `lookup`: the tables of its file."""
 
-    def __init__(self, compiler: Compiler, mapping: str, place: int, data: Mapping[str, Any]) -> None:
+    def __init__(
+        self, env: MappingEnvironment, place: int, data: Mapping[str, Any], *, mapping: str, lookup: Mapping[str, Any]
+    ) -> None:
         """`place`: the number of the condition; those of the fields follow it."""
         self.name: str = data["name"]
         self.drop: bool = data["drop"]
         self.mapping = mapping
-        self.condition = None if data["when"] is None else compiler.condition(place, data["when"])
+        self.lookup = lookup
+        self.condition = None if data["when"] is None else _condition(env, place, data["when"])
         self.texts: dict[str, str] = {}  # the fields that are plain text
         self.templates: list[Template] = []  # the other fields
-        for number, (name, source) in enumerate(data["fields"].items(), place + 1):
-            result = compiler.field(number, name, source)
-            if isinstance(result, str):
-                self.texts[name] = result
+        for number, (name, (source, _)) in enumerate(data["fields"].items(), place + 1):
+            tree = parse(env, source, expression=False)
+            text = constant(tree)
+            if text is None:
+                # The templates of an alert share one context: without a scope what one sets would be seen by the next.
+                self.templates.append(_compiled(env, number, name, nodes.Scope(tree.body, lineno=1)))
             else:
-                self.templates.append(result)
+                self.texts[name] = text
+
+
+def _condition(env: MappingEnvironment, place: int, source: str) -> Template:
+    """Gives some text exactly when the condition is true."""
+    (output,) = parse(env, source, expression=True).find_all(nodes.Output)
+    true = nodes.Output([nodes.TemplateData("true")], lineno=1)
+    return _compiled(env, place, WHEN, nodes.If(output.nodes[0], [true], [], [], lineno=1))
+
+
+def _compiled(env: MappingEnvironment, place: int, name: str, body: nodes.Node) -> Template:
+    tree = nodes.Template([body], lineno=1)
+    tree.set_environment(env)
+    try:
+        template = env.template_class.from_code(env, env.compile(tree), {}, None)
+    except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as exc:
+        raise CannotCompile(place, str(exc) or type(exc).__name__) from exc
+    return Template(place, name, template.root_render_func)
 
 
 class Program:
@@ -134,15 +117,12 @@ class Program:
         self._quarantined = dict(quarantined)  # by template's number
         self._revision: str = data["revision"]
         self._env = environment()
-        self._names = dict(self._env.globals)
         self.rules: list[Rule] = []
         place = 0
-        for number, file in enumerate(data["files"]):
-            lookup = f"lookup_{number}"
-            self._names[lookup] = lookup_names(file["lookup"])
-            compiler = Compiler(self._env, lookup)
+        for file in data["files"]:
+            lookup = lookup_names(file["lookup"])
             for item in file["rules"]:
-                self.rules.append(Rule(compiler, file["name"], place, item))
+                self.rules.append(Rule(self._env, place, item, mapping=file["name"], lookup=lookup))
                 place += 1 + len(item["fields"])
 
     def render(self, request: RenderRequest) -> RenderResult:
@@ -167,6 +147,7 @@ class Program:
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
         context = self._context(subject)
+        context.parent["lookup"] = rule.lookup
         greedy: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
             result = self._run(template, context)
@@ -178,10 +159,11 @@ class Program:
     def _context(self, subject: Subject) -> Context:
         self._clock_before = self._clock()
         names = names_of(subject.alert, subject.group, subject.request.integration)
-        return Context(self._env, {**self._names, **names}, None, {})
+        return Context(self._env, {**self._env.globals, **names}, None, {})
 
     def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
         for rule in self.rules:
+            context.parent["lookup"] = rule.lookup
             if rule.condition is None:
                 return rule
             result = self._quarantined.get(rule.condition.place) or self._run(rule.condition, context)

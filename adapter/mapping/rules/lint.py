@@ -45,36 +45,30 @@ _STRAY: Final = re.compile(r"\}\}|%\}")
 
 def lint(files: Iterable[MappingFile]) -> tuple[list[Finding], list[Finding]]:
     """The errors and the warnings of a set of files in their order."""
-    errors: list[Finding] = []
-    warnings: list[Finding] = []
-    catch_all = ""
+    linter = _Linter()
     for file in files:
-        linter = _Linter(file, catch_all)
-        linter.check()
-        errors += linter.errors
-        warnings += linter.warnings
-        catch_all = linter.catch_all
-    return errors, warnings
+        linter.check(file)
+    return linter.errors, linter.warnings
 
 
 class _Linter:
-    """Checks one file. `catch_all` is the first rule so far, in this file or one before, that takes every alert."""
+    """Checks one file after another."""
 
-    def __init__(self, file: MappingFile, catch_all: str) -> None:
+    def __init__(self) -> None:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
-        self.catch_all = catch_all
+        self._catch_all = ""  # the first rule so far, in any file, that takes every alert
+
+    def check(self, file: MappingFile) -> None:
         self._file = file
         self._tables: set[str] = set()  # those that templates use
         self._conditions: dict[str, Rule] = {}  # each with the first rule that has it
-
-    def check(self) -> None:
         checked: set[Loc] = set()  # a default is checked once, however many rules share it
         for rule in self._file.rules:
             takes_all = rule.when is None or self._is_always_true((*rule.loc, WHEN), rule.when)
             self._reach(rule)
-            if takes_all and not self.catch_all:
-                self.catch_all = f"rule {rule.name!r} of {self._file.name}"
+            if takes_all and not self._catch_all:
+                self._catch_all = f"rule {rule.name!r} of {self._file.name}"
             for field, (text, loc) in rule.fields.items():
                 if loc not in checked:
                     checked.add(loc)
@@ -97,8 +91,8 @@ class _Linter:
 
     def _reach(self, rule: Rule) -> None:
         first = self._conditions.setdefault(" ".join((rule.when or "").split()), rule)
-        if self.catch_all:
-            reason = f"{self.catch_all} takes every alert"
+        if self._catch_all:
+            reason = f"{self._catch_all} takes every alert"
         elif first is not rule:
             reason = f"rule {first.name!r} has the same condition"
         else:

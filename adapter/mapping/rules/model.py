@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic_core import to_jsonable_python
+
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding
 from adapter.mapping.rules.language import WHEN
@@ -47,25 +49,8 @@ class RuleSet:
 
     def as_data(self) -> dict[str, Any]:
         """The plain data that the worker process gets."""
-        return {
-            "revision": self.revision,
-            "files": [
-                {
-                    "name": file.name,
-                    "lookup": file.lookup,
-                    "rules": [
-                        {
-                            "name": rule.name,
-                            "when": rule.when,
-                            "drop": rule.drop,
-                            "fields": {field: text for field, (text, _) in rule.fields.items()},
-                        }
-                        for rule in file.rules
-                    ],
-                }
-                for file in self.files
-            ],
-        }
+        files = to_jsonable_python(self.files, exclude={"__all__": {"source"}})
+        return {"revision": self.revision, "files": files}
 
     def finding(self, place: int, message: str) -> Finding:
         """A finding at a template by its number: of each rule first the condition, then the fields."""

@@ -21,7 +21,6 @@ from adapter.errors import PayloadError
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 
-_ZERO: Final = "0001-01-01T00:00:00Z"  # Go's zero time: the end of every firing alert
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FNV_OFFSET: Final = 14695981039346656037
@@ -145,8 +144,6 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 def micros(text: str) -> Micros:
     """RFC 3339 text to microseconds UTC; 0 for an absent, zero (year 1) or unreadable time."""
-    if text == _ZERO:
-        return 0
     try:
         moment = datetime.fromisoformat(text)
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH

@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    PrivateAttr,
     Tag,
     ValidationInfo,
     model_validator,
@@ -322,8 +321,8 @@ class Config(Model):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
-    _context: Context = PrivateAttr()
-    _store_url: Secret = PrivateAttr()
+    _context: Context
+    _store_url: Secret
 
     @model_validator(mode="after")
     def _resolve_store(self, info: ValidationInfo[Context]) -> Self:

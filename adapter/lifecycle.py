@@ -77,7 +77,7 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
         fingerprint=alert.fingerprint,
         status=status,
         episode=known.episode + 1 if known else 1,
-        coc_alarm_id=coc_alarm_id(alert, policy),
+        coc_alarm_id=coc_alarm_id(alert, per_episode=policy.id_per_episode),
         starts=alert.starts,
         ends=alert.ends if status is Status.RESOLVED else 0,
         content=alert.content,
@@ -94,10 +94,10 @@ def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
     return abs(now - known.last_accepted_at) >= policy.refresh_interval
 
 
-def coc_alarm_id(alert: Alert, policy: Policy) -> str:
+def coc_alarm_id(alert: Alert, *, per_episode: bool) -> str:
     """COC's alarmId: the fingerprint itself, hashed only where it is not 1..255 ASCII letters and digits."""
     name = alert.fingerprint
-    if policy.id_per_episode:
+    if per_episode:
         name += f"{alert.starts // 1000}"
     if name.isascii() and name.isalnum() and len(name) <= 255:
         return name

@@ -153,15 +153,10 @@ class YamlFile:
     def _value(self, loader: _Loader, node: yaml.Node, loc: Loc, key: yaml.Node | None = None) -> Any:
         if len(self._marks) == MAX_NODES:
             raise yaml.YAMLError("more than 200 000 values (aliases count each time)")
-        self._marks[loc] = Mark(
-            node.start_mark.line + 1,
-            node.start_mark.column + 1,
-            getattr(node, "style", None),
-            key.start_mark.line + 1 if key else 0,
-            key.start_mark.column + 1 if key else 0,
-        )
+        (line, col), (key_line, key_col) = _start(node), _start(key)
+        self._marks[loc] = Mark(line, col, getattr(node, "style", None), key_line, key_col)
         if key is not None and key.value in self._secrets:
-            self._hidden.update(range(key.start_mark.line + 1, node.end_mark.line + 2))
+            self._hidden.update(range(key_line, node.end_mark.line + 2))
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, item, (*loc, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
@@ -198,8 +193,12 @@ class YamlFile:
         return found
 
     def _report(self, node: yaml.Node, message: str, hint: str = "") -> None:
-        mark = node.start_mark
-        self.findings.append(self.finding_at(mark.line + 1, mark.column + 1, message, hint))
+        self.findings.append(self.finding_at(*_start(node), message, hint))
+
+
+def _start(node: yaml.Node | None) -> tuple[int, int]:
+    """Line and column from 1; zeros without a node."""
+    return (node.start_mark.line + 1, node.start_mark.column + 1) if node else (0, 0)
 
 
 _CHARACTERS: Final = {"'": re.compile(r"''|\S"), '"': re.compile(r"\\(?:x.{2}|u.{4}|U.{8}|.)|\S")}

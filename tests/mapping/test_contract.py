@@ -1,4 +1,4 @@
-"""The field contract of COC, applied to whatever templates give: seen, counted, and never a refused body."""
+"""The field contract of COC, applied to any text of a template: changes are seen and counted, no body is refused."""
 
 from __future__ import annotations
 

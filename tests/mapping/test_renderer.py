@@ -296,7 +296,7 @@ async def test_the_worker_gets_nothing_of_our_environment(tmp_path: Path, monkey
 
 
 async def test_the_worker_dies_with_its_parent_even_in_an_endless_loop(tmp_path: Path) -> None:
-    """Its CPU timer is not ours: it ends the process after the deadline with nobody there to kill it."""
+    """Its CPU timer is not ours: it ends the process after the deadline without the service."""
     write(tmp_path, a=one_rule(resourceName=trap(HOSTILE["endless"])))
     async with opened(tmp_path, deadline=DEADLINE) as mappings:
         (pid,) = workers()

@@ -19,7 +19,6 @@ from adapter.mapping.rules.filters import level
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
 TOTAL_UNITS: Final = 240 * 1024  # all of them: at most 3 bytes each, so that the body stays under 1 MiB
 
-_DEFAULT_SOURCE: Final = "prometheus"
 _MAPPED: Final = tuple(field for field in FIELDS if not field.own)
 _PREFIX: Final = len(ADDITIONAL) + 1
 _FALLS_BACK: Final = ("alarmName", "alarmLevel", "nameSpace", "applicationId", "alarmDesc")
@@ -123,7 +122,7 @@ def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
         case "alarmDesc":
             return _first(annotations, "description", "summary", "message") or str(body["alarmName"])
         case "alarmSource":
-            return _DEFAULT_SOURCE
+            return "prometheus"
     return ""
 
 

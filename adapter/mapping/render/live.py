@@ -121,7 +121,7 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     except CannotCompile as exc:
         raise MappingError([rules.finding(exc.place, f"the template cannot be compiled: {exc}")]) from exc
     greedy: dict[int, FailureReason] = {}
-    renderer = WorkerRenderer(rules, limits, worker)
+    renderer = WorkerRenderer(rules, limits, worker, {})
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
             greedy.update(await worker.try_out(rule))

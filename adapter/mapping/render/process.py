@@ -62,7 +62,9 @@ class WorkerProcess:
     @classmethod
     async def start(cls, rules: RuleSet, quarantined: Mapping[int, FailureReason], limits: Limits) -> WorkerProcess:
         """A worker that has compiled the rules. CannotCompile or WorkerDied when it cannot serve; then it has ended."""
-        mark = ProgressMark(_shared_memory())
+        fd = os.memfd_create("coc-adapter-progress")
+        os.ftruncate(fd, ProgressMark.SIZE)
+        mark = ProgressMark(fd)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             process = await asyncio.create_subprocess_exec(
@@ -149,13 +151,6 @@ class WorkerProcess:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         message = f"ended by {how}" + (f": {lines[-1]}" if lines else "")
         return WorkerDied(Reason.CRASH, in_progress, message, sure=False)
-
-
-def _shared_memory() -> int:
-    """A file descriptor of one page that has no name."""
-    fd = os.memfd_create("coc-adapter-progress")
-    os.ftruncate(fd, ProgressMark.SIZE)
-    return fd
 
 
 def _environment() -> dict[str, str]:

@@ -1,10 +1,8 @@
 """Renders by one rule set in one worker process, and restarts the process when a template ends it.
 
-A template that ends the process puts its rule into quarantine for as long as the rule set is in force: none of the
-rule's field templates is run again, or its condition is not. Then the alert is rendered again. After any end but the
-deadline the alert is tried once more before that, because the process may have been killed from outside. A call during
-which the process ends MAX_DEATHS times gives the alerts that are left the built-in body, so that no rule set stalls a
-call for more than a few deadlines.
+That template is in quarantine, see engine, for as long as the rule set is in force, and the alert is rendered again.
+After any end but the deadline the alert is tried once more before that, because the process may have been killed from
+outside. A call during which the process ends MAX_DEATHS times gives the alerts that are left the built-in body.
 """
 
 from __future__ import annotations
@@ -29,17 +27,13 @@ class WorkerRenderer:
     """Each has a worker process of its own: what one renders cannot end the process of another."""
 
     def __init__(
-        self,
-        rules: RuleSet,
-        limits: Limits,
-        worker: WorkerProcess | None = None,
-        quarantined: Mapping[int, FailureReason] | None = None,
+        self, rules: RuleSet, limits: Limits, worker: WorkerProcess | None, quarantined: Mapping[int, FailureReason]
     ) -> None:
         """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number."""
         self.rules = rules
         self._limits = limits
         self._worker = worker
-        self._quarantined = dict(quarantined or {})
+        self._quarantined = dict(quarantined)
         self._turn = asyncio.Lock()
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
@@ -53,7 +47,7 @@ class WorkerRenderer:
                     place = call.on_worker_death(chunk, death)
                     if place is not None:
                         self._quarantined[place] = FailureReason(death.reason, detail_of(death))
-            return call.results
+            return [call.results[number] for number in range(len(requests))]
 
     async def stop(self) -> None:
         """End the worker process once the calls under way have returned."""
@@ -78,14 +72,10 @@ class _Call:
     def __init__(self, requests: Sequence[RenderRequest], revision: str) -> None:
         self._requests = requests
         self._revision = revision
-        self._results: dict[int, RenderResult] = {}
+        self.results: dict[int, RenderResult] = {}
         self._left = list(range(len(requests)))
         self._deaths = 0
         self._tried_again: set[int] = set()
-
-    @property
-    def results(self) -> list[RenderResult]:
-        return [self._results[number] for number in range(len(self._requests))]
 
     def chunk(self) -> list[int]:
         """The numbers of the requests to ask for next; empty when none is left."""
@@ -99,7 +89,7 @@ class _Call:
         return chunk
 
     def answered(self, chunk: list[int], results: Sequence[RenderResult]) -> None:
-        self._results.update(zip(chunk, results, strict=False))
+        self.results.update(zip(chunk, results, strict=False))
         del self._left[: len(results)]
 
     def on_worker_death(self, chunk: list[int], death: WorkerDied) -> int | None:
@@ -121,5 +111,5 @@ class _Call:
 
     def _give_up(self, numbers: Sequence[int], death: WorkerDied) -> None:
         for number in numbers:
-            self._results[number] = fallback(self._requests[number], self._revision, death.reason, detail_of(death))
+            self.results[number] = fallback(self._requests[number], self._revision, death.reason, detail_of(death))
             self._left.remove(number)

@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     StrictBool,
     ValidationInfo,
     model_validator,
@@ -190,7 +189,7 @@ class _Case(_Model):
     group: _Group = _Group()
     integration: str = "default"
     expect: _Expect = Field(description="rule, dropped, alarm, fallbacks or clipped")
-    _request: RenderRequest = PrivateAttr()
+    _request: RenderRequest
 
     @model_validator(mode="after")
     def _read_alert(self, info: ValidationInfo[Path]) -> Self:

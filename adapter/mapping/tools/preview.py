@@ -15,12 +15,11 @@ from pydantic_core import to_json
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
 from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError
-from adapter.lifecycle import Policy, coc_alarm_id
+from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
 
-_BY_FINGERPRINT: Final = Policy(refresh_interval=0, id_per_episode=False)
 _CONTRACT: Final = Contract()
 
 
@@ -79,7 +78,7 @@ def preview_request(alert: Alert, group: Group, integration: str, contract: Cont
     return RenderRequest(
         raw=pack(alert, group.as_json()),
         integration=integration,
-        alarm_id=coc_alarm_id(alert, _BY_FINGERPRINT),
+        alarm_id=coc_alarm_id(alert, per_episode=False),
         time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
         status="ok" if resolved else "alarm",
         contract=contract,

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -190,7 +190,7 @@ def _store_copy(options: argparse.Namespace) -> int:
     from adapter.store.copy import copy_store
 
     copied = _run(copy_store(options.source, options.target, SystemClock()))
-    for name, count in asdict(copied).items():
+    for name, count in copied.items():
         print(f"{name:12} {count}")
     return 0
 

@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -53,6 +52,7 @@ _KEYS: Final = {"webhook": "id", "alarm": "id", "report": "seq", "reject": "id"}
 _ALERT_TEXT: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url", "reason"}
 """Columns that are bytea in PostgreSQL; `reason` of a reject only."""
 _COUNT: Final = """
+-- pending are those of the reports, dead those of them that wait for a person
 SELECT (SELECT count(*) FROM alarm) AS alarms, (SELECT count(*) FROM report) AS reports,
        (SELECT count(*) FROM report WHERE outcome IS NULL) AS pending,
        (SELECT count(*) FROM report WHERE outcome = 'dead' AND handled IS NULL) AS dead,
@@ -78,19 +78,6 @@ SELECT setval(pg_get_serial_sequence('webhook', 'id'),
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
-    """How many rows of each kind there are."""
-
-    alarms: int
-    reports: int
-    pending: int  # of the reports
-    dead: int  # of the reports: dead letters that wait for a person
-    webhooks: int
-    rejects: int
-    pauses: int
-
-
 class End(Protocol):
     """One store, locked so that no process serves or changes it."""
 
@@ -106,12 +93,15 @@ class End(Protocol):
         ...
 
 
-async def copy_store(source_url: str, target_url: str, clock: Clock) -> Copied:
-    """StoreRefused when the source is being served, the target is not empty, or not everything arrived."""
+async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str, int]:
+    """How many rows of each kind were copied.
+
+    StoreRefused when the source is being served, the target is not empty, or not everything arrived.
+    """
     if source_url == target_url:
         raise StoreRefused("the source and the target are the same store")
     async with _locked(source_url, clock, "source") as source, _locked(target_url, clock, "target") as target:
-        if any(astuple(await _counts(target))):
+        if any((await _counts(target)).values()):
             raise StoreRefused("the target is not empty: give an empty database or a path where there is none yet")
         for table in _COLUMNS:
             async for rows in _pages(source, table):
@@ -135,9 +125,9 @@ def _locked(url: str, clock: Clock, role: str) -> AbstractAsyncContextManager[En
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH or postgresql://...")
 
 
-async def _counts(end: End) -> Copied:
-    row = (await end.fetch(_COUNT))[0]
-    return Copied(**{field.name: row[field.name] for field in fields(Copied)})
+async def _counts(end: End) -> dict[str, int]:
+    (row,) = await end.fetch(_COUNT)
+    return dict(row)
 
 
 async def _pages(source: End, table: str) -> AsyncIterator[list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ NUL; the functions here take either. The constants are lists for SELECT; they na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pydantic_core import from_json, to_json
@@ -44,6 +44,8 @@ class Row(Protocol):
     """sqlite3.Row or asyncpg.Record."""
 
     def __getitem__(self, column: str, /) -> Any: ...
+
+    def keys(self) -> Iterable[str]: ...
 
 
 def alarm_of(row: Row) -> Alarm:

@@ -156,17 +156,10 @@ class Database:
         connection.add_log_listener(warned)
         started = self._clock.monotonic()
         commit = asyncio.ensure_future(connection.execute(_COMMIT))
+        commit.add_done_callback(lambda done: done.exception())  # where it is abandoned
         try:
-            done, _ = await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
-        except asyncio.CancelledError:
-            commit.add_done_callback(lambda done: done.exception())
-            _drop(connection)
-            raise
-        if not done:
-            _drop(connection)
-            await asyncio.wait({commit})
-        try:
-            tag = commit.result()
+            async with asyncio.timeout(COMMIT_SECONDS):
+                tag = await asyncio.shield(commit)
         except TROUBLE as exc:
             _drop(connection)
             raise CommitUnknown(f"the commit was not confirmed: {_reason(exc)}") from exc

@@ -37,12 +37,8 @@ SELECT current_setting('server_version') AS version,
 """
 _LEASES: Final = "SELECT count(*) FROM alarm WHERE lease_until > now()"
 _PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
-_PAUSE: Final = f"""
-INSERT INTO pause AS p ({PAUSE_COLUMNS}) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (integration) DO UPDATE
-SET reason = excluded.reason, since = excluded.since, asked_by = excluded.asked_by, detail = excluded.detail
-WHERE NOT ($6::boolean AND p.reason = 'operator')
-"""  # noqa: S608
 _RESUME: Final = "DELETE FROM pause WHERE integration = $1 AND NOT ($2::boolean AND reason = 'operator')"
+_PAUSE: Final = f"INSERT INTO pause ({PAUSE_COLUMNS}) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"  # noqa: S608
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +81,9 @@ class Replicas:
 
     async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
         async with self._database.write() as connection:
-            if pause is None:
-                await connection.execute(_RESUME, integration, automatic)
-            else:
-                values = (integration, pause.reason, pause.since, pause.by, pause.detail)
-                await connection.execute(_PAUSE, *values, automatic)
+            await connection.execute(_RESUME, integration, automatic)
+            if pause is not None:
+                await connection.execute(_PAUSE, integration, pause.reason, pause.since, pause.by, pause.detail)
             return (await _pauses(connection)).get(integration)
 
 

@@ -94,14 +94,7 @@ class DiskReserve:
     alarm heals at Alertmanager's next repeat, a lost ok does not.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        max_pages: int | None,
-        reserve: int = RESERVE,
-        free: Callable[[Path], int] = free_bytes,
-    ) -> None:
+    def __init__(self, folder: Path, *, max_pages: int | None, reserve: int, free: Callable[[Path], int]) -> None:
         self._folder = folder
         self._max_pages = max_pages
         self._free = free

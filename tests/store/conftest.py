@@ -22,9 +22,9 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=PLACES)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    made = _make(request, tmp_path)
-    yield made
-    await made.leave()
+    new = _make(request, tmp_path)
+    yield new
+    await new.leave()
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ async def store(place: Place) -> Store:
 @pytest.fixture(params=DURABLE)
 async def durable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """A place that keeps what was committed after the process is gone."""
-    made = _make(request, tmp_path)
-    yield made
-    await made.leave()
+    new = _make(request, tmp_path)
+    yield new
+    await new.leave()
 
 
 def _make(request: pytest.FixtureRequest, folder: Path) -> Place:

@@ -18,7 +18,7 @@ _KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 
 
 
 class Place(Protocol):
-    """One backend under test, empty at first. Whatever it opened is closed by `leave`."""
+    """One backend under test, empty at first. `leave` closes the stores that it opened."""
 
     clock: FakeClock
     """The clock given to the stores."""
@@ -26,7 +26,7 @@ class Place(Protocol):
     async def open(self, *, backlog: int = 1000, **more: Any) -> Store: ...
 
     async def crash(self, store: Store) -> Store:
-        """Let the process die without a word, and open what it left, with the leases of the dead one over."""
+        """Kill the process, and open what it left, with its leases over."""
         ...
 
     async def restart(self, store: Store) -> Store:

@@ -1,4 +1,4 @@
-"""The promises of adapter/store/base.py, one by one, for every backend. The number in a name is the promise's."""
+"""The promises of adapter/store/contract.py, one by one, for every backend. The number in a name is the promise's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def claim_one(store: Store, integration: str = "default") -> Claim:
 
 
 async def drain(store: Store, outcome: Outcome = Outcome.DELIVERED) -> list[tuple[str, Kind]]:
-    """Settle whatever is due until nothing is; what left, in order."""
+    """Settle what is due until nothing is. Returns what left, in order."""
     left = []
     while claims := (await store.claim("default", 100)).claims:
         left += [(claim.report.fingerprint, claim.report.kind) for claim in claims]
@@ -150,7 +150,7 @@ async def test_3_a_large_webhook_is_one_step(store: Store) -> None:
     assert (await store.accept(firing(*names))).owed == ()
 
 
-async def test_3_a_refresh_is_owed_when_coc_heard_of_it_long_ago(store: Store) -> None:
+async def test_3_a_refresh_is_owed_when_coc_accepted_a_report_long_ago(store: Store) -> None:
     await store.accept(firing("a1"))
     await drain(store)
     assert (await store.accept(firing("a1", refresh=DAY, received=NOON + DAY - 1))).owed == ()
@@ -319,7 +319,7 @@ async def test_6_what_was_claimed_at_a_crash_is_given_out_again(place: Place, st
     assert sorted(await drain(store)) == [("a1", Kind.ALARM), ("a2", Kind.ALARM)]
 
 
-async def test_6_what_was_claimed_at_a_crash_is_in_doubt_and_so_is_its_ok(durable: Place) -> None:
+async def test_6_what_was_claimed_at_a_crash_may_have_been_sent_and_so_may_its_ok(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
     assert not (await claim_one(store)).maybe_sent
@@ -332,7 +332,7 @@ async def test_6_what_was_claimed_at_a_crash_is_in_doubt_and_so_is_its_ok(durabl
     assert (ok.report.kind, ok.earlier, ok.maybe_sent) == (Kind.OK, Outcome.DROPPED, True)
 
 
-async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place) -> None:
+async def test_6_maybe_sent_outlives_a_second_crash_and_an_orderly_end(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
     await claim_one(store)
@@ -344,7 +344,7 @@ async def test_6_doubt_outlives_a_second_crash_and_an_orderly_end(durable: Place
     assert (await claim_one(store)).maybe_sent
 
 
-async def test_6_what_comes_after_a_crash_is_not_in_doubt(durable: Place) -> None:
+async def test_6_what_comes_after_a_crash_was_not_sent(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
     await claim_one(store)
@@ -353,7 +353,7 @@ async def test_6_what_comes_after_a_crash_is_not_in_doubt(durable: Place) -> Non
     assert [claim.maybe_sent for claim in (await store.claim("default", 2)).claims] == [True, False]
 
 
-async def test_6_an_orderly_end_leaves_no_doubt(durable: Place) -> None:
+async def test_6_after_an_orderly_end_nothing_may_have_been_sent(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1", "a2"))
     await store.settle([Settlement(claim=claim, at=NOON) for claim in (await store.claim("default", 1)).claims])
@@ -362,7 +362,7 @@ async def test_6_an_orderly_end_leaves_no_doubt(durable: Place) -> None:
     assert [claim.maybe_sent for claim in (await store.claim("default", 2)).claims] == [False, False]
 
 
-async def test_6_an_acceptance_after_a_crash_ends_the_doubt(durable: Place) -> None:
+async def test_6_an_acceptance_after_a_crash_ends_maybe_sent(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
     await claim_one(store)
@@ -372,7 +372,7 @@ async def test_6_an_acceptance_after_a_crash_ends_the_doubt(durable: Place) -> N
     assert not (await claim_one(store)).maybe_sent
 
 
-async def test_6_what_replaces_an_update_that_was_claimed_at_a_crash_is_in_doubt(durable: Place) -> None:
+async def test_6_what_replaces_an_update_that_was_claimed_at_a_crash_may_have_been_sent(durable: Place) -> None:
     store = await durable.open()
     await store.accept(firing("a1"))
     await drain(store)
@@ -404,7 +404,7 @@ async def test_6_concurrent_claims_never_share_an_alarm(store: Store) -> None:
 # 7. Settled once
 
 
-async def test_7_a_second_settlement_is_told_that_it_does_not_count(store: Store) -> None:
+async def test_7_a_second_settlement_does_not_count(store: Store) -> None:
     await store.accept(firing("a1"))
     claim = await claim_one(store)
     first, second = (await store.settle([delivered(claim)]))[0], (await store.settle([delivered(claim)]))[0]
@@ -432,7 +432,7 @@ async def test_7_the_next_report_is_due_at_once(store: Store) -> None:
     assert claim.accepted.status == "alarm"
 
 
-async def test_7_what_came_of_an_episode_is_told_to_its_own_reports_only(store: Store) -> None:
+async def test_7_the_earlier_outcome_is_that_of_the_same_episode(store: Store) -> None:
     for step in (firing("a1"), resolved("a1"), firing("a1")):
         await store.accept(step)
     alarm = await claim_one(store)
@@ -443,7 +443,7 @@ async def test_7_what_came_of_an_episode_is_told_to_its_own_reports_only(store: 
     assert (await claim_one(store)).earlier is None
 
 
-async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> None:
+async def test_7_maybe_sent_stays_with_its_episode(place: Place, store: Store) -> None:
     for step in (firing("a1"), resolved("a1"), firing("a1")):
         await store.accept(step)
     await store.settle([retried(await claim_one(store), delay=1, ambiguous=True)])
@@ -457,7 +457,7 @@ async def test_7_doubt_stays_with_its_episode(place: Place, store: Store) -> Non
     assert not (await claim_one(store)).maybe_sent
 
 
-async def test_7_an_acceptance_ends_the_doubt_of_its_episode(store: Store) -> None:
+async def test_7_an_acceptance_ends_maybe_sent_for_its_episode(store: Store) -> None:
     for step in (firing("a1"), firing("a1", text="1"), firing("a1", text="2"), resolved("a1")):
         await store.accept(step)
     alarm = await claim_one(store)

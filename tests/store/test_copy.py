@@ -30,13 +30,12 @@ NewUrl = Callable[[str], Any]
 @pytest.fixture
 def new_url(postgres: PostgresServer, tmp_path: Path) -> NewUrl:
     """A URL of an empty store of that backend."""
-    made: list[str] = []
+    urls: list[str] = []
 
     async def new(backend: str) -> str:
-        made.append(backend)
-        if backend == "sqlite":
-            return f"sqlite:{tmp_path}/{len(made)}/adapter.db"
-        return await postgres.new_database()
+        url = f"sqlite:{tmp_path}/{len(urls)}/adapter.db" if backend == "sqlite" else await postgres.new_database()
+        urls.append(url)
+        return url
 
     return new
 
@@ -77,13 +76,13 @@ async def seen(store: Store) -> dict[str, Any]:
 
 
 async def left(store: Store) -> dict[str, list[tuple[Kind, str]]]:
-    """What leaves, in order, by alarm, with the alert's own words."""
+    """What leaves, in order, by alarm, with the alert's summary."""
     out: dict[str, list[tuple[Kind, str]]] = {}
     for integration in ("default", "other"):
         while claims := (await store.claim(integration, 1, ignore_delay=True)).claims:
             report = claims[0].report
-            words = unpack(report.raw)[0]["annotations"]["summary"]
-            out.setdefault(report.fingerprint, []).append((report.kind, words))
+            summary = unpack(report.raw)[0]["annotations"]["summary"]
+            out.setdefault(report.fingerprint, []).append((report.kind, summary))
             await store.settle([delivered(claims[0])])
     return out
 

@@ -170,7 +170,7 @@ async def test_a_late_worker_that_sent_nothing_changes_nothing(postgres: Postgre
     assert settled.counted is True
 
 
-async def test_only_a_lease_that_was_not_given_back_leaves_doubt(
+async def test_only_under_a_lease_that_was_not_given_back_may_a_report_have_been_sent(
     postgres: PostgresServer, dsn: str, pair: Pair
 ) -> None:
     await pair[0].accept(firing("a1", "a2", "a3"))
@@ -185,7 +185,7 @@ async def test_only_a_lease_that_was_not_given_back_leaves_doubt(
     assert {claim.report.fingerprint for claim in claims if claim.maybe_sent} == {held.report.fingerprint}
 
 
-async def test_what_a_late_worker_sent_puts_the_report_that_waits_in_doubt(
+async def test_after_a_late_worker_sent_something_the_report_that_waits_may_have_been_sent(
     postgres: PostgresServer, dsn: str, pair: Pair
 ) -> None:
     await pair[0].accept(firing("a1"))
@@ -402,7 +402,7 @@ async def test_a_server_without_fsync_is_warned_of(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "text"),
     [
         ({}, None),
         ({"fsync": "off"}, "fsync is off"),
@@ -412,9 +412,9 @@ async def test_a_server_without_fsync_is_warned_of(pair: Pair) -> None:
         ({"standbys": 1, "synchronous_standby_names": "b"}, None),
     ],
 )
-def test_settings_that_weaken_the_promise_are_named(changed: dict[str, object], words: str | None) -> None:
+def test_settings_that_weaken_the_promise_are_named(changed: dict[str, object], text: str | None) -> None:
     found = warnings(GOOD | changed)
-    assert found == [] if words is None else [words in text for text in found] == [True]
+    assert found == [] if text is None else [text in warning for warning in found] == [True]
 
 
 async def test_the_outcome_of_a_late_worker_is_not_counted_twice(

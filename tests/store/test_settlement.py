@@ -53,7 +53,7 @@ def settlements(draw: st.DrawFn) -> Settlement:
 
 
 @given(alarms, pending_reports, settlements())
-def test_a_pending_report_is_settled_by_whoever_holds_the_lease_and_once(
+def test_a_pending_report_is_settled_once_and_only_under_its_lease(
     alarm: AlarmState, report: ReportState, settlement: Settlement
 ) -> None:
     first = apply(alarm, report, settlement, lease_held=True)
@@ -105,7 +105,7 @@ def test_what_was_sent_without_the_lease_is_reasserted_unless_something_is_pendi
 
 
 @given(alarms, pending_reports, settlements())
-def test_an_acceptance_ends_the_doubt_of_its_episode_only(
+def test_an_acceptance_ends_maybe_sent_for_its_episode_only(
     alarm: AlarmState, report: ReportState, settlement: Settlement
 ) -> None:
     assume(settlement.accepted is not None)
@@ -115,7 +115,7 @@ def test_an_acceptance_ends_the_doubt_of_its_episode_only(
 
 
 @given(alarms, pending_reports, settlements())
-def test_without_an_acceptance_an_episode_stays_in_doubt_and_an_ambiguous_attempt_puts_it_there(
+def test_an_ambiguous_attempt_marks_the_episode_as_maybe_sent_until_an_acceptance(
     alarm: AlarmState, report: ReportState, settlement: Settlement
 ) -> None:
     assume(settlement.accepted is None)

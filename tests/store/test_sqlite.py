@@ -1,4 +1,4 @@
-"""What SQLite promises beyond the contract: its file, its folder, its room, and every fault we can cause to them."""
+"""What SQLite promises beyond the contract, about its file, folder and free space, under every fault we can cause."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_the_url_names_the_backend(path: Path) -> None:
             await open_store(url, backlog=1, clock=FakeClock())
 
 
-async def test_a_second_opener_is_told_which_folder_is_in_use(path: Path, opened: Open) -> None:
+async def test_a_second_opener_is_refused_with_the_folder_that_is_in_use(path: Path, opened: Open) -> None:
     await opened()
     with pytest.raises(StoreRefused, match=str(path.parent)):
         await opened()
@@ -155,18 +155,18 @@ def test_the_filesystem_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
 # How the process before ended
 
 
-async def doubts(store: Store) -> dict[str, bool]:
+async def maybe_sent(store: Store) -> dict[str, bool]:
     return {claim.report.fingerprint: claim.maybe_sent for claim in (await store.claim("default", 1000)).claims}
 
 
-async def test_an_end_with_claims_left_puts_all_that_waited_in_doubt(opened: Open) -> None:
+async def test_after_an_end_with_claims_left_all_that_waited_may_have_been_sent(opened: Open) -> None:
     store = await opened()
     await store.accept(firing("a1", "a2"))
     await store.claim("default", 1)
     await store.close()
     store = await opened()
     await store.accept(firing("a3"))
-    assert await doubts(store) == {"a1": True, "a2": True, "a3": False}
+    assert await maybe_sent(store) == {"a1": True, "a2": True, "a3": False}
 
 
 def a_store_of_the_first_schema(path: Path) -> None:
@@ -189,7 +189,7 @@ def a_store_of_the_first_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-async def test_a_store_of_the_first_schema_is_migrated_and_what_waits_there_is_in_doubt(
+async def test_a_store_of_the_first_schema_is_migrated_and_what_waits_there_may_have_been_sent(
     path: Path, opened: Open, damaged: bool
 ) -> None:
     a_store_of_the_first_schema(path)
@@ -199,7 +199,7 @@ async def test_a_store_of_the_first_schema_is_migrated_and_what_waits_there_is_i
     assert len(store.describe()["recovered"]) == damaged
     assert await store.pauses() == {"default": Pause(reason="operator", since=1, by="kim")}
     await store.accept(firing("a2"))
-    assert await doubts(store) == {"a1": True, "a2": False}
+    assert await maybe_sent(store) == {"a1": True, "a2": False}
 
 
 async def test_what_was_recovered_may_have_been_sent(path: Path, opened: Open) -> None:
@@ -207,7 +207,7 @@ async def test_what_was_recovered_may_have_been_sent(path: Path, opened: Open) -
     overwrite(path, "alarm_due")
     store = await opened()
     await store.accept(firing("a4"))
-    assert await doubts(store) == {"a2": True, "a3": True, "a4": False}
+    assert await maybe_sent(store) == {"a2": True, "a3": True, "a4": False}
 
 
 async def test_a_store_that_lost_the_row_of_its_ids_is_recovered(path: Path, opened: Open) -> None:
@@ -317,7 +317,7 @@ def overwrite(path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["counter", "alarm", "alarm_due", "alarm_identity", "report_alarm", "report_pending"])
-async def test_reports_that_can_be_read_are_owed_whatever_else_is_lost(path: Path, opened: Open, name: str) -> None:
+async def test_reports_that_can_be_read_are_owed_when_other_pages_are_lost(path: Path, opened: Open, name: str) -> None:
     await a_store_left_behind(opened)
     overwrite(path, name)
     damaged = path.read_bytes()
@@ -460,7 +460,7 @@ async def test_a_truncated_log_gives_a_store_as_it_was_earlier(
     await again.close()
 
 
-async def test_a_log_of_another_store_is_not_believed(path: Path, opened: Open, tmp_path: Path) -> None:
+async def test_a_log_of_another_store_is_not_replayed(path: Path, opened: Open, tmp_path: Path) -> None:
     await a_store_left_behind(opened)
     other = await open_at(tmp_path / "other" / "adapter.db")
     await other.accept(firing("foreign"))

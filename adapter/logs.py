@@ -103,6 +103,7 @@ class _Formatter(logging.Formatter):
         self._render = _json if format == "json" else _logfmt
 
     def format(self, record: logging.LogRecord) -> str:
+        _secrets.learn()
         component = record.name.removeprefix(f"{_PACKAGE}.")
         fields: dict[str, object] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
@@ -172,23 +173,19 @@ class _Secrets:
     def __init__(self) -> None:
         self._registered: weakref.WeakSet[Secret] = weakref.WeakSet()
         self._values: deque[str] = deque(maxlen=256)
-        self._redactor = Redactor((), _MARK)
+        self.redact = Redactor((), _MARK)
 
     def register(self, secret: Secret) -> None:
         self._registered.add(secret)
-        self._learn()
+        self.learn()
 
-    def redact(self, text: str) -> str:
-        self._learn()
-        return self._redactor(text)
-
-    def _learn(self) -> None:
+    def learn(self) -> None:
         """Take in rotated values; compile only when there is a new one."""
         current = {secret.get() for secret in self._registered}
         new = [value for value in current if value not in self._values and len(value) >= _SHORTEST_SECRET]
         if new:
             self._values.extend(new)
-            self._redactor = Redactor(self._values, _MARK)
+            self.redact = Redactor(self._values, _MARK)
 
 
 _secrets: Final = _Secrets()

@@ -81,23 +81,19 @@ class WebhookHandler:
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
             if not is_webhook(request.path):
                 return await handler(request)
-            started = self._clock.monotonic()
+            started, status = self._clock.monotonic(), 500
             try:
                 response = await handler(request)
+                status = response.status
+                return response
             except web.HTTPException as exc:
-                self._count(request, exc.status, started)
+                status = exc.status
                 raise
-            except Exception:
-                self._count(request, 500, started)
-                raise
-            self._count(request, response.status, started)
-            return response
+            finally:
+                name = None if status == 404 else self._integration(request.match_info.get("integration"))
+                self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
 
         return count
-
-    def _count(self, request: web.Request, status: int, started: float) -> None:
-        name = None if status == 404 else self._integration(request.match_info.get("integration"))
-        self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
 
     async def handle(self, request: web.Request) -> web.Response:
         integration = self._integration(request.match_info.get("integration"))

@@ -62,20 +62,19 @@ class Options:
 
 
 @asynccontextmanager
-async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
+async def running(config: Config, options: Options) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
-    clock = clock or SystemClock()
+    clock = SystemClock()
     metrics = Metrics(config.integrations, clock=clock)
     async with AsyncExitStack() as stack:
         access = _open_access(config, options, clock, metrics)
         store = await _open_store(config, clock, metrics, stack)
         mappings = await _open_mappings(config, stack)
-        tasks = Tasks(clock, stack)
-        started = await _start_deliveries(config, clock, store, mappings, metrics, tasks, stack)
-        deliveries = {name: delivery for name, (delivery, _) in started.items()}
+        reporting = _deliveries(config, clock, store, mappings, metrics, stack)
+        deliveries = {delivery.name: delivery for delivery, _ in reporting}
         reloader = Reloader(
             config, mappings=mappings, access=access, clock=clock, metrics=metrics, log_level=options.log_level,
-            deliveries=list(started.values()),
+            deliveries=reporting,
         )  # fmt: skip
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
@@ -88,8 +87,13 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             max_body=limits.max_body, body_seconds=limits.body_timeout,
         )  # fmt: skip
         readiness = Readiness(store.probe, clock)
+        tasks = Tasks(clock)
+        stack.push_async_callback(tasks.stop)
         service = Service(config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, tasks)
         await service.refresh()
+        stack.push_async_callback(service.stop_deliveries)
+        for delivery in deliveries.values():
+            tasks.start(delivery.run(), f"delivery {delivery.name}")
         tasks.repeat(RELOAD_SECONDS, reloader.poll)
         tasks.repeat(REFRESH_SECONDS, service.refresh)
         tasks.repeat(MAINTAIN_SECONDS, service.maintain)
@@ -123,9 +127,13 @@ class Service:
         self.readiness.draining = True
         self.handler.close()
 
+    async def stop_deliveries(self) -> None:
+        """All of them within one grace period."""
+        await asyncio.gather(*(delivery.stop(DRAIN_SECONDS) for delivery in self.deliveries.values()))
+
     async def refresh(self) -> None:
         """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
-        replicas = await _live_replicas(self.store, self.mappings)
+        replicas = await self.store.heartbeat(self.mappings.revision) if isinstance(self.store, SharedStore) else 1
         for name, delivery in self.deliveries.items():
             delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
@@ -195,19 +203,11 @@ async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
     return mappings
 
 
-async def _start_deliveries(
-    config: Config,
-    clock: Clock,
-    store: Store,
-    mappings: LiveMappings,
-    metrics: Metrics,
-    tasks: Tasks,
-    stack: AsyncExitStack,
-) -> dict[str, tuple[Delivery, CocClient]]:
-    """One running Delivery an integration; all of them stop together, in one grace period."""
-    started = {}
-    asked = clock.monotonic()
-    pauses, replicas = await store.pauses(), await _live_replicas(store, mappings)
+def _deliveries(
+    config: Config, clock: Clock, store: Store, mappings: LiveMappings, metrics: Metrics, stack: AsyncExitStack
+) -> list[tuple[Delivery, CocClient]]:
+    """One for each integration; `refresh` sets their rates and pauses before they run."""
+    reporting = []
     for name, integration in config.integrations.items():
         client = CocClient(integration.endpoint, clock)
         stack.push_async_callback(client.close)
@@ -221,22 +221,9 @@ async def _start_deliveries(
             jitter=random.random,
             observer=metrics,
             max_in_flight=integration.max_in_flight,
-            rate_limit=integration.rate_limit / replicas,
         )
-        delivery.observe_pause(pauses.get(name), asked)
-        tasks.start(delivery.run(), f"delivery {name}")
-        started[name] = delivery, client
-
-    async def stop() -> None:
-        await asyncio.gather(*(delivery.stop(DRAIN_SECONDS) for delivery, _ in started.values()))
-
-    stack.push_async_callback(stop)
-    return started
-
-
-async def _live_replicas(store: Store, mappings: LiveMappings) -> int:
-    """How many replicas share the store; each sends an equal part of an integration's rate limit."""
-    return await store.heartbeat(mappings.revision) if isinstance(store, SharedStore) else 1
+        reporting.append((delivery, client))
+    return reporting
 
 
 async def _listen(service: Service, options: Options, access: Access, stack: AsyncExitStack) -> tuple[int, int]:
@@ -296,17 +283,20 @@ def _admin_api(service: Service) -> AdminApi:
 
 
 class Tasks:
-    """The background tasks, each until the stack closes. One that ends by itself is a bug that only a restart cures."""
+    """The background tasks. One that ends by itself is a bug that only a restart cures."""
 
-    def __init__(self, clock: Clock, stack: AsyncExitStack) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.stopping = False
-        self._clock, self._stack = clock, stack
+        self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.append(task)
-        self._stack.push_async_callback(_cancelled, task)
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         """Call the action every `seconds`; what it raises is logged."""
@@ -328,11 +318,6 @@ class Tasks:
         return f"not running: {', '.join(ended)}" if ended else None
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 async def serve(options: Options) -> int:
     """`coc-adapter serve`: until SIGTERM or SIGINT. Returns the exit code; a second signal ends it at once."""
     config = load_config(options.config_file)
@@ -347,13 +332,16 @@ async def serve(options: Options) -> int:
     async with running(config, options) as service:
         _collect_rarely()
         sys.setswitchinterval(SWITCH_SECONDS)
-        hangups: set[asyncio.Task[None]] = set()
+        hangup = asyncio.Event()
 
-        def hang_up() -> None:
-            hangups.add(task := asyncio.ensure_future(_reload(service.reloader)))
-            task.add_done_callback(hangups.discard)
+        async def reload() -> None:
+            await hangup.wait()
+            hangup.clear()
+            with suppress(ConfigError):  # the reloader has logged the findings
+                await service.reloader.reload()
 
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        service.tasks.repeat(0.0, reload)
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
         store = service.store.describe()
         event(logger, logging.INFO, "ready", mapping_revision=service.mappings.revision, store=store["backend"])
         for warning in store.get("warnings", ()):
@@ -370,14 +358,6 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-async def _reload(reloader: Reloader) -> None:
-    try:
-        with suppress(ConfigError):  # the reloader has logged the findings
-            await reloader.reload()
-    except Exception:
-        logger.exception("%s", "a reload failed (a bug in the adapter)")
 
 
 def _exit() -> None:

@@ -1,7 +1,4 @@
-"""Counts what happens: each method is one event, called from the event loop (`committed` from any thread).
-
-The law of conservation holds at any scrape, because counters and gauge move in the same call, with no `await` between.
-"""
+"""Counts what happens: each method is one event, called from the event loop (`committed` from any thread)."""
 
 from __future__ import annotations
 

@@ -117,8 +117,8 @@ _COLUMNS: Final = {
 
 def _table(bodies: Sequence[Mapping[str, Any]]) -> str:
     headings = {name: name.removeprefix("alarm").lower() for name in _COLUMNS}
-    rows = [{headings[name]: " ".join(str(body.get(name, "")).split()) for name in _COLUMNS} for body in bodies]
-    return table({headings[name]: width for name, width in _COLUMNS.items()}, rows, rule=True)
+    rows = [{name: " ".join(str(body.get(name, "")).split()) for name in _COLUMNS} for body in bodies]
+    return table(headings, rows, widths=list(_COLUMNS.values()))
 
 
 def _free(port: int) -> int:

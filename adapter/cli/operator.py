@@ -173,5 +173,4 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str
         return empty
     headings = {column: column.upper().replace("_", " ") for column in columns}
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    named = [{heading: row.get(column) for column, heading in headings.items()} for row in rows]
-    return table(dict.fromkeys(headings.values()), named, edge=edge)
+    return table(headings, rows, edge=edge)

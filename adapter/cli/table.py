@@ -8,18 +8,19 @@ from typing import Any
 
 
 def table(
-    columns: Mapping[str, int | None], rows: Sequence[Mapping[str, Any]], *, rule: bool = False, edge: int | None = None
+    headings: Mapping[str, str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    widths: Sequence[int] = (),
+    edge: int | None = None,
 ) -> str:
-    """Heading -> the column's width in cells, or None for as wide as its values; rows have the headings as keys.
+    """Column -> its heading; rows have the columns as keys. Lines end at the cell `edge`.
 
-    `rule` draws a line below the headings. Lines end at the cell `edge`.
+    With `widths` in cells a line is drawn below the headings, else a column is as wide as its values.
     """
-    cells = [[cell(row.get(heading)) for heading in columns] for row in rows]
-    widths = [
-        width or max(_width(text) for text in (heading, *(line[index] for line in cells)))
-        for index, (heading, width) in enumerate(columns.items())
-    ]
-    lines = [list(columns), *([["-" * width for width in widths]] if rule else []), *cells]
+    cells = [[cell(row.get(column)) for column in headings] for row in rows]
+    lines = [list(headings.values()), *([["-" * width for width in widths]] if widths else []), *cells]
+    widths = widths or [max(map(_width, column)) for column in zip(*lines, strict=True)]
     texts = ("  ".join(_fit(text, width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)
     return "\n".join(text if edge is None else _fit(text, min(edge, _width(text))) for text in texts)
 

@@ -6,16 +6,19 @@ from adapter.cli.table import cell, table
 
 
 def test_columns_line_up_with_wide_characters() -> None:
-    lines = table({"NAME": None, "LEVEL": None}, [{"NAME": "磁盘已满", "LEVEL": "Critical"}, {"NAME": "DiskFull"}])
+    rows = [{"name": "磁盘已满", "level": "Critical"}, {"name": "DiskFull"}]
+    lines = table({"name": "NAME", "level": "LEVEL"}, rows)
     assert lines.splitlines() == ["NAME      LEVEL", "磁盘已满  Critical", "DiskFull"]
 
 
 def test_a_value_longer_than_its_column_ends_with_an_ellipsis() -> None:
-    assert table({"n": 6}, [{"n": "告警名称"}, {"n": "abcdefg"}]).splitlines() == ["n", "告警…", "abcde…"]
+    lines = table({"n": "n"}, [{"n": "告警名称"}, {"n": "abcdefg"}], widths=[6]).splitlines()
+    assert lines == ["n", "------", "告警…", "abcde…"]
 
 
 def test_lines_end_at_the_edge_of_the_terminal() -> None:
-    assert table({"a": None, "b": None}, [{"a": "xxxx", "b": "yyyy"}], edge=7).splitlines() == ["a     b", "xxxx  …"]
+    lines = table({"a": "a", "b": "b"}, [{"a": "xxxx", "b": "yyyy"}], edge=7).splitlines()
+    assert lines == ["a     b", "xxxx  …"]
 
 
 def test_a_value_cannot_change_the_terminal() -> None:

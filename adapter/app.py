@@ -163,7 +163,7 @@ class Service:
 
 def _open_access(config: Config, options: Options, clock: Clock, metrics: Metrics) -> Access:
     """AdapterError where an address needs credentials and nothing asks for them."""
-    bearer = config.webhook.bearer
+    bearer = config.webhook.secret("bearer_token")
     access = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
     for address, authenticated in (
         (options.listen_address, access.authenticated or bearer is not None),

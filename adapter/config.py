@@ -282,10 +282,6 @@ class WebhookSettings(Model):
     max_in_flight: Annotated[int, Field(ge=1)] = 512
     max_in_flight_bytes: Annotated[Size, Field(gt=0)] = 256 * 1024 * 1024
 
-    @property
-    def bearer(self) -> Secret | None:
-        return self.secret("bearer_token")
-
 
 class LimitSettings(Model):
     backlog: Annotated[int, Field(ge=1)] = 1_000_000

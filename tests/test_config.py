@@ -74,7 +74,7 @@ webhook: {bearer_token: canary-bearer}
     config = load(tmp_path, text)
     assert "canary" not in repr(config.shown)
     assert "canary" not in repr(config.integrations)
-    assert "canary" not in repr((config.store_url, config.webhook.bearer, config.secrets))
+    assert "canary" not in repr((config.store_url, config.webhook.secret("bearer_token"), config.secrets))
     assert "canary" not in repr(config)
 
 

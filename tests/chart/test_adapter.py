@@ -93,15 +93,17 @@ def test_each_secret_reaches_the_setting_it_belongs_to(renders: dict[str, Render
     assert isinstance(endpoint.auth, AkSk)
     assert endpoint.integration_key.get() == "trial-integration-key"
     assert (endpoint.auth.access_key.get(), endpoint.auth.secret_key.get()) == ("trial-access-key", "trial-secret-key")
-    assert trial.webhook.bearer is not None
-    assert trial.webhook.bearer.get() == "trial-webhook-token"
+    bearer = trial.webhook.secret("bearer_token")
+    assert bearer is not None
+    assert bearer.get() == "trial-webhook-token"
     existing = load_config(Mounted(renders["existing"], tmp_path / "existing").host(_CONFIG))
     endpoint = existing.integrations["shop"].endpoint
     assert isinstance(endpoint.auth, Token)
     assert endpoint.integration_key.get() == "the-key"
     assert endpoint.auth.token.get() == "the-iam-token"
-    assert existing.webhook.bearer is not None
-    assert existing.webhook.bearer.get() == "the-bearer"
+    bearer = existing.webhook.secret("bearer_token")
+    assert bearer is not None
+    assert bearer.get() == "the-bearer"
     database = load_config(Mounted(renders["postgresql"], tmp_path / "postgresql").host(_CONFIG))
     assert database.store_url.get() == "postgresql://coc:secret@database/coc"
 

@@ -42,8 +42,6 @@ class CannotCompile(RenderError):
 
 
 class Template(NamedTuple):
-    """One compiled template."""
-
     place: int
     field: str
     render: Callable[[Context], Iterable[str]]

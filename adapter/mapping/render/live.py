@@ -61,12 +61,10 @@ class LiveMappings:
 
     @property
     def revision(self) -> str:
-        """The digest of the rules in force."""
         return self._renderer.rules.revision
 
     @property
     def rules(self) -> RuleSet:
-        """The rules in force."""
         return self._renderer.rules
 
     @property

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,13 +21,14 @@ import adapter
 from adapter.errors import RenderError
 from adapter.mapping.render import protocol
 from adapter.mapping.render.engine import CannotCompile
-from adapter.mapping.render.request import FailureReason, Reason
+from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.render.worker import InProgress, ProgressMark
 from adapter.mapping.rules.model import RuleSet
 
 LOAD_SECONDS: Final = 30.0  # to start and compile; hundreds of rules take a few
 WALL: Final = 10  # deadlines, by the wall clock: for a worker that is starved or stopped rather than busy
 
+_PACKAGES: Final = Path(adapter.__file__).resolve().parent.parent
 _ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")
 _OPTIONS: Final = ("-P", "-s", "-B", "-X", "utf8", "-m", "adapter.mapping.render.worker")
 
@@ -65,6 +66,7 @@ class WorkerProcess:
         fd = os.memfd_create("coc-adapter-progress")
         os.ftruncate(fd, ProgressMark.SIZE)
         mark = ProgressMark(fd)
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             process = await asyncio.create_subprocess_exec(
@@ -73,7 +75,7 @@ class WorkerProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 pass_fds=(mark.fd,),
-                env=_environment(),
+                env=environment | {"PYTHONPATH": str(_PACKAGES)},
                 start_new_session=True,
             )
         except OSError as exc:
@@ -91,9 +93,10 @@ class WorkerProcess:
             raise
         return worker
 
-    async def render(self, payload: bytes) -> bytes:
-        """protocol.pack_results for the first requests of protocol.pack_requests, one at least."""
-        return await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)
+    async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """Results for the first requests, one at least."""
+        payload = protocol.pack_requests(requests)
+        return list(protocol.unpack_results(await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)))
 
     async def try_out(self, rule: int) -> dict[int, FailureReason]:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
@@ -151,8 +154,3 @@ class WorkerProcess:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         message = f"ended by {how}" + (f": {lines[-1]}" if lines else "")
         return WorkerDied(Reason.CRASH, in_progress, message, sure=False)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {**kept, "PYTHONPATH": str(Path(adapter.__file__).resolve().parent.parent)}

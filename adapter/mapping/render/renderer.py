@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from adapter.mapping.render import protocol
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.engine import detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
@@ -60,7 +59,7 @@ class WorkerRenderer:
         if self._worker is None:
             self._worker = await WorkerProcess.start(self.rules, self._quarantined, self._limits)
         try:
-            return list(protocol.unpack_results(await self._worker.render(protocol.pack_requests(requests))))
+            return await self._worker.render(requests)
         except BaseException:
             self._worker = None
             raise

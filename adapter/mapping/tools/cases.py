@@ -129,7 +129,7 @@ class _Alert(_Model):
     annotations: LabelSet = {}
     status: str = "firing"
     startsAt: str = "2026-01-02T03:04:05Z"
-    endsAt: str | None = None  # a minute later when resolved
+    endsAt: str | None = None  # an hour later when resolved
     generatorURL: str = ""
     fingerprint: str = ""
 

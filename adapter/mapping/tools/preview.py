@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from pydantic_core import to_json
 
@@ -19,8 +19,6 @@ from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
-
-_CONTRACT: Final = Contract()
 
 
 def check(directory: Path) -> Sequence[Finding]:
@@ -72,7 +70,7 @@ async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, byte
     return 1 if alarms else 0
 
 
-def preview_request(alert: Alert, group: Group, integration: str, contract: Contract = _CONTRACT) -> RenderRequest:
+def preview_request(alert: Alert, group: Group, integration: str, contract: Contract | None = None) -> RenderRequest:
     """The request for an alert that comes now and has no history."""
     resolved = alert.status == "resolved"
     return RenderRequest(
@@ -81,7 +79,7 @@ def preview_request(alert: Alert, group: Group, integration: str, contract: Cont
         alarm_id=coc_alarm_id(alert, per_episode=False),
         time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
         status="ok" if resolved else "alarm",
-        contract=contract,
+        contract=contract or Contract(),
     )
 
 

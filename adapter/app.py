@@ -40,7 +40,7 @@ from adapter.store import open_store
 from adapter.store.contract import SharedStore, Store
 
 RELOAD_SECONDS = 5.0
-REFRESH_SECONDS = 5.0  # between looks at the backlog
+REFRESH_SECONDS = 5.0  # between refreshes of the gauges, rates and pauses
 MAINTAIN_SECONDS = 60.0
 LAG_SECONDS = 1.0
 DRAIN_SECONDS = 20.0

@@ -104,11 +104,10 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         _secrets.learn()
-        component = record.name.removeprefix(f"{_PACKAGE}.")
         fields: dict[str, object] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": _NAMES.get(record.levelno, record.levelname.lower()),
-            "component": _clip(component, MAX_FIELD),
+            "component": record.name.removeprefix(f"{_PACKAGE}."),
             "msg": _text(record.getMessage(), MAX_FIELD),
         }
         for name, value in getattr(record, "event_fields", {}).items():

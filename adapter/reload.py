@@ -1,6 +1,6 @@
 """Reads again what may change while the service runs: mapping files, secrets, certificates, web config, log level.
 
-`poll` looks every few seconds, so that a changed ConfigMap takes effect by itself; `reload` is SIGHUP and
+`poll` runs every few seconds, so that a changed ConfigMap takes effect by itself; `reload` is SIGHUP and
 `POST /-/reload`. A broken file is refused as a whole with its findings; what was in force stays.
 """
 
@@ -46,7 +46,7 @@ class Reloader:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything the last look refused, and what the trial of the mapping rules in force found."""
+        """Everything the last poll or reload refused, and what the trial of the mapping rules in force found."""
         return tuple(sorted((*self._config_findings, *self._mappings.findings)))
 
     async def poll(self) -> None:

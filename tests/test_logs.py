@@ -21,7 +21,7 @@ from adapter.logs import MAX_FIELD, RepeatFilter, event, register_secret, set_le
 from adapter.secret import Secret
 
 FORMATS: tuple[Literal["logfmt", "json"], ...] = ("logfmt", "json")
-logger = logging.getLogger("adapter.some.room")
+logger = logging.getLogger("adapter.some.module")
 
 # What Prometheus' own reader takes for one logfmt line: keys, bare values, and quoted values with JSON escapes.
 LOGFMT = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=\\]+)(?: |$)')
@@ -77,7 +77,7 @@ def test_a_line_has_time_level_component_message_and_the_fields_in_their_order()
     ts, rest = line.split(" ", 1)
     assert re.fullmatch(r"ts=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ts)
     assert rest == (
-        'level=info component=some.room msg="report delivered" alarm=abc attempt=3 seconds=0.5 last=true why=null\n'
+        'level=info component=some.module msg="report delivered" alarm=abc attempt=3 seconds=0.5 last=true why=null\n'
     )
 
 
@@ -85,7 +85,7 @@ def test_json_keeps_types() -> None:
     read = json.loads(written("json", "report delivered", alarm="abc", attempt=3, seconds=0.5, last=True, why=None))
     del read["ts"]
     assert read == {
-        "level": "info", "component": "some.room", "msg": "report delivered",
+        "level": "info", "component": "some.module", "msg": "report delivered",
         "alarm": "abc", "attempt": 3, "seconds": 0.5, "last": True, "why": None,
     }  # fmt: skip
 
@@ -199,12 +199,12 @@ def test_a_secret_object_prints_as_secret_even_unregistered() -> None:
 def test_levels_are_prometheus_words_and_change_while_running() -> None:
     stream = io.StringIO()
     setup("warn", "logfmt", stream)
-    event(logger, logging.INFO, "unheard")
+    event(logger, logging.INFO, "not logged")
     set_level("debug")
-    event(logger, logging.DEBUG, "heard")
-    logging.getLogger("elsewhere").info("other packages speak from warn up")
+    event(logger, logging.DEBUG, "logged")
+    logging.getLogger("elsewhere").info("other packages log from warn up")
     logging.getLogger("elsewhere").warning("like this")
-    assert [read_logfmt(line + "\n")["msg"] for line in stream.getvalue().splitlines()] == ["heard", "like this"]
+    assert [read_logfmt(line + "\n")["msg"] for line in stream.getvalue().splitlines()] == ["logged", "like this"]
     with pytest.raises(ValueError, match="known: debug, info, warn, error"):
         set_level("loud")
 
@@ -217,13 +217,13 @@ def test_a_second_setup_replaces_the_first() -> None:
     assert (first.getvalue(), second.getvalue().count("\n")) == ("", 1)
 
 
-def test_an_event_below_the_level_looks_at_nothing() -> None:
+def test_an_event_below_the_level_renders_nothing() -> None:
     class Costly:
         def __str__(self) -> str:
-            raise AssertionError("looked at")
+            raise AssertionError("rendered")
 
     setup("info", "logfmt", io.StringIO())
-    event(logger, logging.DEBUG, "unheard", value=Costly())
+    event(logger, logging.DEBUG, "not logged", value=Costly())
 
 
 def test_the_first_failure_is_logged_and_repetition_only_now_and_then() -> None:

@@ -84,9 +84,7 @@ class Access:
         """True when users or client certificates keep strangers out; the bearer token opens its paths only."""
         return self._config.authenticates
 
-    def middleware(
-        self, *, bearer_paths: Callable[[str], bool] = lambda path: False, admin: bool = False
-    ) -> Middleware:
+    def middleware(self, *, admin: bool, bearer_paths: Callable[[str], bool]) -> Middleware:
         """Checks each request, and adds security headers to every response.
 
         Credentials by path: none for OPEN_PATHS; a user or the bearer token where `bearer_paths` says so and a token

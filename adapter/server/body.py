@@ -53,8 +53,7 @@ async def read_body(
         async with asyncio.timeout(seconds):
             async for piece in _pieces(request.content):
                 if kept.tell() + len(piece) > limit:
-                    kept.write(piece[: max(0, HEAD_BYTES - kept.tell())])
-                    raise BodyTooLarge(bytes(kept.getbuffer()[:HEAD_BYTES]))
+                    raise BodyTooLarge((kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
                 if reservation is not None:
                     reservation.grow(len(piece))
                 kept.write(piece)

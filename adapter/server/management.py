@@ -17,6 +17,7 @@ from adapter.errors import ConfigError, StoreUnavailable
 
 ANSWER_SECONDS: Final = 1.0  # how long an answer about readiness holds
 PROBE_SECONDS: Final = 2.0  # how long the store may take to commit; the chart's readiness probe waits for 3
+_SILENT: Final = f"the store has not committed for {PROBE_SECONDS:g} s"
 
 LINKS = (
     ("/metrics", "metrics"),
@@ -32,8 +33,7 @@ class Readiness:
         """`probe` commits something, and raises StoreUnavailable when it cannot."""
         self.draining = False
         self._probe, self._clock = probe, clock
-        self._answered_at = -ANSWER_SECONDS
-        self._answer: str | None = None
+        self._asked_at = 0.0
         self._probing: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
@@ -43,15 +43,11 @@ class Readiness:
         """
         if self.draining:
             return "shutting down"
-        if self._clock.monotonic() - self._answered_at < ANSWER_SECONDS:
-            return self._answer
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probed(), name="probe")
+        now = self._clock.monotonic()
+        if self._probing is None or (self._probing.done() and now - self._asked_at >= ANSWER_SECONDS):
+            self._probing, self._asked_at = asyncio.create_task(self._probed(), name="probe"), now
         await asyncio.wait((self._probing,), timeout=PROBE_SECONDS)
-        if not self._probing.done():
-            return f"the store has not committed for {PROBE_SECONDS:g} s"
-        self._answered_at, self._answer = self._clock.monotonic(), self._probing.result()
-        return self._answer
+        return self._probing.result() if self._probing.done() else _SILENT
 
     async def _probed(self) -> str | None:
         try:

@@ -19,7 +19,7 @@ import bcrypt
 
 from adapter.errors import AdapterError
 
-_BCRYPT_BYTES: Final = 72  # bcrypt uses no more; Go's, for which these files are made, ignores the rest too
+_BCRYPT_BYTES: Final = 72  # bcrypt uses no more; Go's, for which these files are written, ignores the rest too
 _REMEMBERED: Final = 1024  # verdicts of each kind
 _WAITING: Final = 64
 

@@ -181,7 +181,7 @@ def test_two_live_side_by_side() -> None:
     assert value(other, "webhooks_total", integration="a", code="200") == 0
 
 
-def test_the_label_values_are_those_of_the_rooms() -> None:
+def test_the_label_values_are_those_of_the_packages_that_count() -> None:
     assert set(REFUSALS) == {*access.REFUSALS, OTHER}
     assert set(BREAKER_STATES) == set(get_args(Breaker))
     assert {name for name, field in BY_NAME.items() if not field.own} < set(FIELDS)
@@ -231,10 +231,9 @@ async def step(metrics: Metrics, store: MemoryStore, what: str, *how: Any) -> No
     elif what == "settle":
         outcome, limit = how
         claims = (await store.claim("default", limit)).claims
-        made = {None: lambda claim: retried(claim, 0.0), Outcome.DELIVERED: delivered}
-        await settle(
-            metrics, store, [made.get(outcome, lambda claim: settled_as(claim, outcome))(claim) for claim in claims]
-        )
+        results = {None: lambda claim: retried(claim, 0.0), Outcome.DELIVERED: delivered}
+        result = results.get(outcome, lambda claim: settled_as(claim, outcome))
+        await settle(metrics, store, [result(claim) for claim in claims])
     elif what == "twice":
         for claim in (await store.claim("default", 1)).claims:
             await settle(metrics, store, [delivered(claim)])
@@ -268,7 +267,7 @@ def test_the_law_holds_after_every_step_and_over_every_restart(steps: list[tuple
     asyncio.run(run())
 
 
-# What each verb does
+# What each event does
 
 
 def test_a_webhook_is_counted_under_its_answer_and_a_strange_path_under_unknown(metrics: Metrics) -> None:
@@ -345,7 +344,7 @@ async def test_a_settlement_that_lost_its_lease_counts_only_the_reassert(metrics
 async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemoryStore) -> None:
     await store.accept(firing("a"))
     claim = (await store.claim("default", 1)).claims[0]
-    made = Provenance(
+    provenance = Provenance(
         rule="r",
         mapping="m",
         revision="1",
@@ -353,7 +352,7 @@ async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemorySt
         clipped=("additional.x",),
         body=b"{}",
     )
-    settlement = Settlement(claim=claim, at=NOON, outcome=Outcome.DROPPED, provenance=made)
+    settlement = Settlement(claim=claim, at=NOON, outcome=Outcome.DROPPED, provenance=provenance)
     metrics.report_settled(settlement, (await store.settle([settlement]))[0])
     assert value(metrics, "mapping_fallbacks_total", field="additional", reason="error") == 1
     assert value(metrics, "mapping_fallbacks_total", field="when", reason="timeout") == 1
@@ -395,7 +394,7 @@ def test_replicas_look_the_shared_backlog_up_and_do_not_count_it_as_carried(metr
     assert value(metrics, "reports_pending", integration="default") == 0
 
 
-def test_a_look_at_a_store_of_ones_own_moves_no_term_of_the_law(metrics: Metrics) -> None:
+def test_a_refresh_from_an_unshared_store_moves_no_term_of_the_law(metrics: Metrics) -> None:
     metrics.carried("default", Counts(pending=7, open_alarms=5, oldest=NOON))
     metrics.backlog({"default": Counts(pending=9, open_alarms=6, oldest=NOON, dead=1)}, NOON)
     assert value(metrics, "reports_pending", integration="default") == 7
@@ -424,15 +423,15 @@ def test_a_refused_reload_keeps_the_time_of_the_last_good_one(metrics: Metrics) 
     assert value(metrics, "config_last_reload_success_timestamp_seconds") == 100
 
 
-def test_only_the_revision_in_force_is_told(metrics: Metrics) -> None:
+def test_only_the_revision_in_force_is_exported(metrics: Metrics) -> None:
     metrics.reloaded(True, "old", 100.0)
     metrics.reloaded(True, "new", 200.0)
     assert value(metrics, "mapping_revision_info", revision="new") == 1
     assert [sample.labels for sample in samples(metrics, "mapping_revision_info")] == [{"revision": "new"}]
 
 
-def test_the_room_of_a_store_that_cannot_tell_is_not_zero(metrics: Metrics) -> None:
-    assert value(metrics, "store_free_bytes") != value(metrics, "store_free_bytes"), "NaN before the first look"
+def test_the_free_space_of_a_store_is_not_zero_while_unknown(metrics: Metrics) -> None:
+    assert value(metrics, "store_free_bytes") != value(metrics, "store_free_bytes"), "NaN before the first refresh"
     metrics.store_size(4096, 1 << 30)
     assert value(metrics, "store_free_bytes") == 1 << 30
     metrics.store_size(4096)
@@ -492,7 +491,7 @@ def test_every_metric_a_file_mentions_exists(path: Any) -> None:
     assert mentioned(path.read_text()) <= sample_names(Metrics(["default"]).registry)
 
 
-def test_every_metric_has_a_place_where_somebody_looks_at_it() -> None:
+def test_every_metric_is_in_an_alert_or_on_the_dashboard() -> None:
     shown = mentioned(ALERTS.read_text()) | mentioned(DASHBOARD.read_text())
     for family in Metrics(["default"]).registry.collect():
         if family.name.startswith("coc_adapter_"):

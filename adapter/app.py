@@ -274,7 +274,7 @@ def _admin_api(service: Service) -> AdminApi:
         default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),
-        config=config.shown,
+        config=config.source.shown,
         findings=lambda: service.reloader.findings,
         restart_needed=lambda: service.reloader.restart_needed,
         not_ready=service.readiness.problem,
@@ -323,7 +323,7 @@ async def serve(options: Options) -> int:
     config = load_config(options.config_file)
     if config.log.level:
         logs.set_level(config.log.level)
-    for secret in config.secrets:
+    for secret in config.source.secrets:
         logs.register_secret(secret)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -44,8 +44,8 @@ _SIZE: Final = re.compile(r"(\d+)\s*(?:([KMGTPE])i?)?B?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Context:
-    """What the validators get beside the data."""
+class Source:
+    """The file and what was found in it; the validators get it beside the data."""
 
     path: Path  # of adapter.yml
     shown: Mapping[str, Any]  # the file's data with secrets masked
@@ -59,13 +59,13 @@ class Context:
         return self.path.parent / str(name)
 
 
-def _secret(value: Any, info: ValidationInfo[Context]) -> Secret | None:
+def _secret(value: Any, info: ValidationInfo[Source]) -> Secret | None:
     if isinstance(value, dict | list | bool):
         raise ValueError(f"{info.field_name} must be text")
     return info.context.keep(Secret(value=str(value))) if value else None
 
 
-def _secret_file(value: Any, info: ValidationInfo[Context]) -> Secret | None:
+def _secret_file(value: Any, info: ValidationInfo[Source]) -> Secret | None:
     return info.context.keep(Secret(path=info.context.file(value))) if value else None
 
 
@@ -74,7 +74,7 @@ def _path_that(
 ) -> BeforeValidator:
     """A path from the folder of adapter.yml; the default where none is named."""
 
-    def checked(value: Any, info: ValidationInfo[Context]) -> Path | None:
+    def checked(value: Any, info: ValidationInfo[Source]) -> Path | None:
         path = info.context.file(value) if value else default()
         if value and path and not exists(path):
             raise ValueError(f"{path} {otherwise}")
@@ -317,12 +317,12 @@ class Config(Model):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
-    _context: Context
+    _source: Source
     _store_url: Secret
 
     @model_validator(mode="after")
-    def _resolve_store(self, info: ValidationInfo[Context]) -> Self:
-        context = self._context = info.context
+    def _resolve_store(self, info: ValidationInfo[Source]) -> Self:
+        source = self._source = info.context
         url = self.store_file.get() if self.store_file else self.store or "sqlite:data/adapter.db"
         scheme, _, rest = url.partition(":")
         if scheme not in _STORES:
@@ -331,24 +331,15 @@ class Config(Model):
             raise Problem("sqlite: needs the path of a file after it", at=("store",))
         if scheme in ("sqlite", "memory"):
             if self.store_file:
-                context.secrets.remove(self.store_file)  # no password in it, and its words are common ones in a log
-            self._store_url = Secret(value=f"sqlite:{context.file(rest)}" if scheme == "sqlite" else url)
+                source.secrets.remove(self.store_file)  # no password in it, and its words are common ones in a log
+            self._store_url = Secret(value=f"sqlite:{source.file(rest)}" if scheme == "sqlite" else url)
         else:
-            self._store_url = self.store_file or context.keep(Secret(value=url))
+            self._store_url = self.store_file or source.keep(Secret(value=url))
         return self
 
     @property
-    def path(self) -> Path:
-        return self._context.path
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        return self._context.shown
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """Every secret of the file, to keep it out of the logs."""
-        return tuple(self._context.secrets)
+    def source(self) -> Source:
+        return self._source
 
     @property
     def store_url(self) -> Secret:
@@ -366,7 +357,7 @@ def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
     file = read(path, secrets=_SECRETS)
     file.data = file.data or {}  # an empty list counts as an empty file
-    return validate_whole(file, Config, Context(path, _masked(file.data)))
+    return validate_whole(file, Config, Source(path, _masked(file.data)))
 
 
 def _masked(data: Any) -> Any:

@@ -63,9 +63,10 @@ class Reloader:
     async def reload(self) -> str:
         """The same on request, adapter.yml included; ConfigError with every finding."""
         findings: list[Finding] = []
+        path = self._config.source.path
         try:
-            new = load_config(self._config.path)
-            self.restart_needed = new.shown != self._config.shown
+            new = load_config(path)
+            self.restart_needed = new.source.shown != self._config.source.shown
             logs.set_level(new.log.level or self._log_level)
         except ConfigError as exc:
             findings += exc.findings
@@ -76,7 +77,7 @@ class Reloader:
             raise ConfigError(self.findings)
         event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
         if self.restart_needed:
-            event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=self._config.path)
+            event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=path)
             return f"mapping revision {self._mappings.revision}; adapter.yml has changed, restart to apply it"
         return f"mapping revision {self._mappings.revision}"
 

@@ -72,9 +72,9 @@ integrations:
 webhook: {bearer_token: canary-bearer}
 """
     config = load(tmp_path, text)
-    assert "canary" not in repr(config.shown)
+    assert "canary" not in repr(config.source.shown)
     assert "canary" not in repr(config.integrations)
-    assert "canary" not in repr((config.store_url, config.webhook.secret("bearer_token"), config.secrets))
+    assert "canary" not in repr((config.store_url, config.webhook.secret("bearer_token"), config.source.secrets))
     assert "canary" not in repr(config)
 
 
@@ -126,4 +126,4 @@ def test_only_a_store_that_may_carry_a_password_is_kept_out_of_the_logs(
     tmp_path: Path, store: str, secret: int
 ) -> None:
     config = load(tmp_path, f"store: {store}\n{SMALL}")
-    assert [known.get() for known in config.secrets].count(store) == secret
+    assert [known.get() for known in config.source.secrets].count(store) == secret

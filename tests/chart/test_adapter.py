@@ -12,7 +12,7 @@ import yaml
 from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.coc.endpoint import AkSk, Token
-from adapter.config import Config, Context, load_config, size
+from adapter.config import Config, Source, load_config, size
 from adapter.mapping.render.live import MEMORY
 from tests.chart.mounted import Mounted
 from tests.chart.rendering import Rendered, ci_values, render, render_all
@@ -149,7 +149,7 @@ def test_the_values_have_the_adapters_defaults() -> None:
     config = yaml.safe_load(bare.one("ConfigMap")["data"]["adapter.yml"])
     sections = ("relay", "limits", "retention")
     written, bare_minimum = (
-        Config.model_validate(data | _needed(), context=Context(Path(), {}))
+        Config.model_validate(data | _needed(), context=Source(Path(), {}))
         for data in ({key: config[key] for key in sections}, {})
     )
     assert [getattr(written, key) for key in sections] == [getattr(bare_minimum, key) for key in sections]

@@ -22,7 +22,7 @@ from adapter.store.settlement import AlarmState, ReportState, apply
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Alarm:
     row: AlarmRow
     earlier_episode: int = 0
@@ -36,7 +36,7 @@ class _Alarm:
         self.row = replace(self.row, **changes)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Report:
     alarm: _Alarm
     row: ReportRow
@@ -71,8 +71,6 @@ class MemoryStore:
         self._reports: dict[int, _Report] = {}
         self._claimed: set[int] = set()  # seqs
         self._maybe_sent_upto = 0  # the last seq that waited when a process ended with claims out
-        self._pending: Counter[str] = Counter()  # by integration, like the next one
-        self._open: Counter[str] = Counter()
         self._pauses: dict[str, Pause] = {}
         self._senders: dict[int, tuple[Micros, dict[str, Any]]] = {}
         self._rejects: list[RejectRow] = []
@@ -82,12 +80,12 @@ class MemoryStore:
     async def accept(self, intake: Intake) -> Receipt:
         self._check_open()
         name, at, webhook = intake.integration, intake.received, intake.webhook
-        found = {alert.fingerprint: self._alarms.get((name, alert.fingerprint)) for alert in webhook.alerts}
-        alarms = {fingerprint: alarm for fingerprint, alarm in found.items() if alarm is not None}
+        names = {alert.fingerprint for alert in webhook.alerts if (name, alert.fingerprint) in self._alarms}
+        alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
         plan = plan_of({fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, intake)
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
-        check_backlog(plan, pending=self._pending.total(), bound=self._bound)
+        check_backlog(plan, pending=sum(len(alarm.queue) for alarm in self._alarms.values()), bound=self._bound)
 
         id_ = self._keep_sender(intake) if plan.owed or webhook.rejects else 0
         for fingerprint, change in plan.alarms.items():
@@ -104,12 +102,15 @@ class MemoryStore:
             alarms[fingerprint].update(last_seen=at, repeats=alarms[fingerprint].row.repeats + 1)
         for fingerprint in plan.stale:
             alarms[fingerprint].update(last_seen=at, stale=alarms[fingerprint].row.stale + 1)
-        self._open[name] += plan.opened
         self._keep_rejects(name, at, webhook.rejects)
         ids = {fingerprint: alarm.row.id for fingerprint, alarm in alarms.items()}
-        return accept_result(
-            plan, intake, ids, webhook=id_, pending=self._pending[name], open_alarms=self._open[name]
-        ).receipt
+        return accept_result(plan, intake, ids, webhook=id_, **self._sums(name)).receipt
+
+    def _sums(self, name: str) -> dict[str, int]:
+        """Of one integration."""
+        alarms = [alarm.row.alarm for (integration, _), alarm in self._alarms.items() if integration == name]
+        firing = [alarm for alarm in alarms if alarm.status is Status.FIRING]
+        return {"pending": sum(alarm.pending for alarm in alarms), "open_alarms": len(firing)}
 
     def _is_untried(self, report: _Report) -> bool:
         tried = report.row.report.attempts > 0 or report.seq in self._claimed
@@ -141,18 +142,13 @@ class MemoryStore:
             alarm.due = self._ticks()
         alarm.queue.append(new)
         alarm.trail.append(new)
-        self._pending[report.integration] += 1
         return new
 
     def _supersede(self, report: _Report, at: Micros) -> None:
         report.update(outcome=Outcome.SUPERSEDED, done=at)
-        self._leave(report)
+        report.alarm.queue.remove(report)
         if report.seq <= self._maybe_sent_upto:
             report.alarm.maybe_sent_episode = report.row.report.episode
-
-    def _leave(self, report: _Report) -> None:
-        report.alarm.queue.remove(report)
-        self._pending[report.row.report.integration] -= 1
 
     def _keep_sender(self, intake: Intake) -> int:
         id_, group = self._next_id("webhook"), intake.webhook.group
@@ -205,24 +201,17 @@ class MemoryStore:
         name, seq = settlement.claim.report.integration, settlement.claim.report.seq
         self._claimed.discard(seq)
         counted = seq in self._reports and self._apply(self._reports[seq], settlement)
-        return Settled(counted=counted, reasserted=False, pending=self._pending[name], open_alarms=self._open[name])
+        return Settled(counted=counted, reasserted=False, **self._sums(name))
 
     def _apply(self, report: _Report, settlement: Settlement) -> bool:
         alarm, row = report.alarm, report.row
-        before = AlarmState(
-            pending=alarm.row.alarm.pending,
-            accepted=alarm.row.accepted,
-            earlier_episode=alarm.earlier_episode,
-            earlier_outcome=alarm.earlier_outcome,
-            maybe_sent_episode=alarm.maybe_sent_episode,
-        )
+        episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
+        before = AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes)
         state = ReportState(row.outcome, row.done, row.report.attempts, row.report.refused)
         applied = apply(before, state, settlement, lease_held=True)
         pending, accepted, alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode = applied.alarm
-        last_accepted_at = accepted.at if accepted else 0
-        alarm.update(
-            alarm=alarm.row.alarm._replace(pending=pending, last_accepted_at=last_accepted_at), accepted=accepted
-        )
+        after = alarm.row.alarm._replace(pending=pending, last_accepted_at=accepted.at if accepted else 0)
+        alarm.update(alarm=after, accepted=accepted)
         report.update(
             report=replace(row.report, attempts=applied.report.attempts, refused=applied.report.refused),
             outcome=applied.report.outcome,
@@ -233,7 +222,7 @@ class MemoryStore:
         if applied.counted:
             alarm.due = self._ticks() + int(settlement.delay * SECOND)
         if applied.left:
-            self._leave(report)
+            alarm.queue.remove(report)
         return applied.counted
 
     async def pauses(self) -> dict[str, Pause]:
@@ -268,8 +257,7 @@ class MemoryStore:
     def _counts(self, name: str) -> Counts:
         reports = [report for report in self._reports.values() if report.alarm.row.integration == name]
         return Counts(
-            pending=self._pending[name],
-            open_alarms=self._open[name],
+            **self._sums(name),
             oldest=next((report.row.report.received for report in reports if report.row.outcome is None), None),
             dead=sum(report.is_letter for report in reports),
         )
@@ -300,19 +288,17 @@ class MemoryStore:
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
         self._check_open()
-        letters: dict[int, list[_Report]] = {}
-        for letter in self._letters(seqs):
-            letters.setdefault(letter.alarm.row.id, []).append(letter)
+        letters = self._letters(seqs)
+        asked = [letter.seq for letter in letters]
         replays: list[Owed] = []
-        for chosen in letters.values():
-            alarm = chosen[0].alarm
-            owed = replayed([letter.seq for letter in chosen], [report.past for report in alarm.trail])
+        for alarm in dict.fromkeys(letter.alarm for letter in letters):
+            owed = replayed(asked, [report.past for report in alarm.trail])
             for one in owed:
                 self._append(alarm, self._copy(self._reports[one.source].row, one.kind, as_sent=as_sent))
-            replays += owed
-            for letter in chosen:
-                letter.update(replayed=True)
             alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue)))
+            replays += owed
+        for letter in letters:
+            letter.update(replayed=True)
         return kinds_by_letter(replays)
 
     def _copy(self, source: ReportRow, kind: Kind, *, as_sent: bool) -> Report:

@@ -154,7 +154,11 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
     TryAgain when one was pruned meanwhile.
     """
     new = {name: change for name, change in plan.alarms.items() if name not in known.ids}
-    inserted = await _insert(connection, intake, new) if new else {}
+    inserted: dict[str, int] = {}  # without those that another transaction inserted first
+    if new:
+        texts = [list(map(key_of, new)), [name.encode() for name in new]]
+        rows = await connection.fetch(_NEW, intake.integration, intake.received, *texts, *_alarm_columns(new.values()))
+        inserted = {row["fingerprint"].decode(): row["id"] for row in rows}
     known.ids |= inserted
     others = [name for name in plan.alarms if name not in inserted]
     if others:
@@ -163,15 +167,6 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
             raise TryAgain("an alarm was pruned while it came back")
         known.add(locked)
     return inserted
-
-
-async def _insert(connection: Connection, intake: Intake, new: dict[str, ChangedAlarm]) -> dict[str, int]:
-    """Ids by fingerprint, without those that another transaction inserted first."""
-    names = [name.encode() for name in new]
-    rows = await connection.fetch(
-        _NEW, intake.integration, intake.received, list(map(key_of, new)), names, *_alarm_columns(new.values())
-    )
-    return {row["fingerprint"].decode(): row["id"] for row in rows}
 
 
 async def _supersede(connection: Connection, plan: Plan, known: _Known) -> None:
@@ -188,12 +183,15 @@ async def _write(
         alarms = [plan.alarms[name] for name in names]
         places = [ids[name] for name in names]
         await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
-    if not plan.owed and not intake.webhook.rejects:
+    webhook, group = intake.webhook, intake.webhook.group
+    if not plan.owed and not webhook.rejects:
         return 0
+    texts = [text.encode() for text in (group.receiver, group.groupKey, group.externalURL)]
+    numbers = len(webhook.alerts), len(plan.owed), webhook.truncated, webhook.size
     reports = await _in_thread_if_many(plan.owed, lambda: _report_columns(intake, plan, ids))
-    webhook = await connection.fetchval(_WEBHOOK, *_sender(intake, len(plan.owed)), *reports)
-    await _write_rejects(connection, intake.integration, intake.received, intake.webhook.rejects)
-    return int(webhook)
+    id_ = await connection.fetchval(_WEBHOOK, intake.integration, intake.received, *texts, *numbers, *reports)
+    await _write_rejects(connection, intake.integration, intake.received, webhook.rejects)
+    return int(id_)
 
 
 async def _write_rejects(connection: Connection, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
@@ -214,15 +212,9 @@ def _report_columns(intake: Intake, plan: Plan, ids: dict[str, int]) -> list[lis
     return [
         [ids[report.alarm.fingerprint] for report in plan.owed],
         [report.alarm.episode for report in plan.owed],
-        [report.kind.value for report in plan.owed],
+        [report.kind for report in plan.owed],
         [report.alarm.coc_alarm_id for report in plan.owed],
         [pack(report.alert, group_json) for report in plan.owed],
-        [Outcome.SUPERSEDED.value if report.superseded else None for report in plan.owed],
+        [Outcome.SUPERSEDED if report.superseded else None for report in plan.owed],
         [intake.received if report.superseded else 0 for report in plan.owed],
     ]
-
-
-def _sender(intake: Intake, owed: int) -> tuple[object, ...]:
-    webhook, group = intake.webhook, intake.webhook.group
-    texts = (text.encode() for text in (group.receiver, group.groupKey, group.externalURL))
-    return intake.integration, intake.received, *texts, len(webhook.alerts), owed, webhook.truncated, webhook.size

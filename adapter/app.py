@@ -73,8 +73,8 @@ async def running(config: Config, options: Options) -> AsyncIterator[Service]:
         reporting = _deliveries(config, clock, store, mappings, metrics, stack)
         deliveries = {delivery.name: delivery for delivery, _ in reporting}
         reloader = Reloader(
-            config, mappings=mappings, access=access, clock=clock, metrics=metrics, log_level=options.log_level,
-            deliveries=reporting,
+            config, mappings=mappings, access=access, deliveries=reporting, metrics=metrics,
+            log_level=options.log_level,
         )  # fmt: skip
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
@@ -138,7 +138,7 @@ class Service:
             delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
-        self.metrics.backlog(counts, self.clock.now(), shared=bool(description.get("shared")))
+        self.metrics.backlog(counts, shared=bool(description.get("shared")))
         self.metrics.store_size(size, description.get("free_bytes"), len(description["warnings"]))
         asked = self.clock.monotonic()
         pauses = await self.store.pauses()

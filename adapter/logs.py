@@ -25,7 +25,6 @@ MAX_FIELD: Final = 500  # characters of one value
 MAX_TRACEBACK: Final = 8000
 _SHORTEST_SECRET: Final = 4  # replacing anything shorter would only garble the lines
 _MARK: Final = "<secret>"
-_NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
 _PLAIN: Final = re.compile(r'[^\s"=\\]+')
 _PACKAGE: Final = "adapter"
 
@@ -106,7 +105,7 @@ class _Formatter(logging.Formatter):
         _secrets.learn()
         fields: dict[str, object] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
-            "level": _NAMES.get(record.levelno, record.levelname.lower()),
+            "level": record.levelname.lower().replace("warning", "warn"),
             "component": record.name.removeprefix(f"{_PACKAGE}."),
             "msg": _text(record.getMessage(), MAX_FIELD),
         }

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter import logs
-from adapter.clock import SECOND, Clock
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
@@ -35,13 +34,12 @@ class Reloader:
         access: Access,
         deliveries: Sequence[tuple[Delivery, CocClient]],
         metrics: Metrics,
-        clock: Clock,
         log_level: str,
     ) -> None:
         self.restart_needed = False
         self._config_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
-        self._metrics, self._clock, self._log_level = metrics, clock, log_level
+        self._metrics, self._log_level = metrics, log_level
         self._count()
 
     @property
@@ -50,15 +48,10 @@ class Reloader:
         return tuple(sorted((*self._config_findings, *self._mappings.findings)))
 
     async def poll(self) -> None:
-        """Take over what changed. A refusal is logged once, until it changes."""
+        """Take over what changed. A refusal is logged once, until something changes."""
         before = self.findings
-        changed = await self._take_over([])
-        if changed or self.findings != before:
-            self._count()
-        if self.findings and self.findings != before:
-            self._log_findings()
-        elif not self.findings and (changed or before):
-            event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
+        if await self._take_over([]) or self.findings != before:
+            self._report()
 
     async def reload(self) -> str:
         """The same on request, adapter.yml included; ConfigError with every finding."""
@@ -71,11 +64,9 @@ class Reloader:
         except ConfigError as exc:
             findings += exc.findings
         await self._take_over(findings)
-        self._count()
+        self._report()
         if self.findings:
-            self._log_findings()
             raise ConfigError(self.findings)
-        event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
         if self.restart_needed:
             event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=path)
             return f"mapping revision {self._mappings.revision}; adapter.yml has changed, restart to apply it"
@@ -97,9 +88,12 @@ class Reloader:
         return await self._mappings.reload() or changed
 
     def _count(self) -> None:
-        self._metrics.reloaded(not self.findings, self._mappings.revision, self._clock.now() / SECOND)
+        self._metrics.reloaded(not self.findings, self._mappings.revision)
 
-    def _log_findings(self) -> None:
+    def _report(self) -> None:
+        self._count()
+        if not self.findings:
+            event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
         for finding in self.findings:
             event(
                 logger, logging.ERROR, "reload refused, the old one goes on",

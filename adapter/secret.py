@@ -78,9 +78,6 @@ class Redactor:
             text = self._without_cut_end(self._pattern.sub(self._mark, text))
         return _ECHOED.sub(lambda found: (found[1] or found[2]) + self._mark, text)
 
-    def __repr__(self) -> str:
-        return "<Redactor>"
-
     def _without_cut_end(self, text: str) -> str:
         # Half an answer may end within a secret. Four characters reveal nothing.
         end = text[-len(self._longest_first[0]) :].translate(_FOLD)

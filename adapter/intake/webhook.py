@@ -110,10 +110,8 @@ class WebhookHandler:
     async def _answer(self, request: web.Request, integration: str) -> web.Response:
         with ExitStack() as held:
             try:
-                reservation = held.enter_context(self._in_flight.reserve())
-                body = await read_body(
-                    request, limit=self._max_body, seconds=self._body_seconds, reservation=reservation
-                )
+                reserve = held.enter_context(self._in_flight.reserve())
+                body = await read_body(request, limit=self._max_body, seconds=self._body_seconds, reserve=reserve)
             except Overloaded:
                 return _refusal(503, "too much is in flight")
             except BodySlow:

@@ -18,7 +18,7 @@ from prometheus_client import (
 
 from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
-from adapter.clock import SECOND, Clock, Micros, SystemClock
+from adapter.clock import SECOND, Clock, SystemClock
 from adapter.coc.verdict import Reason
 from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.metrics.declared import (
@@ -103,7 +103,7 @@ class Metrics:
         if not shared:
             series.enqueued[CARRIED].inc(counts.pending)
         series.set(counts.pending, counts.open_alarms)
-        series.refresh(counts, self._clock.now())
+        series.refresh(counts)
 
     def report_settled(self, settlement: Settlement, settled: Settled) -> None:
         """Counted once, under the outcome with which the report left; a retry moves only the gauges."""
@@ -151,11 +151,11 @@ class Metrics:
         self._series.render.observe(seconds)
         self._series.rendered.inc(alarms)
 
-    def reloaded(self, ok: bool, revision: str, now_seconds: float) -> None:
+    def reloaded(self, ok: bool, revision: str) -> None:
         """A load of configuration and mappings ended; `revision` is the one in force after it."""
         self._series.reload_successful.set(int(ok))
         if ok:
-            self._series.reload_timestamp.set(now_seconds)
+            self._series.reload_timestamp.set(self._clock.now() / SECOND)
         self._series.revision.clear()
         self._series.revision.labels(revision).set(1)
 
@@ -175,8 +175,8 @@ class Metrics:
         self._series.store_free.set(math.nan if free is None else free)
         self._series.store_warnings.set(warnings)
 
-    def backlog(self, counts: Mapping[str, Counts], now: Micros, *, shared: bool = False) -> None:
-        """What the store counted at `now`: the oldest pending report and the dead letters.
+    def backlog(self, counts: Mapping[str, Counts], *, shared: bool = False) -> None:
+        """What the store counted just now: the oldest pending report and the dead letters.
 
         With `shared` (several replicas) also what is pending and open, which others change too. For a store of one
         process these gauges move only together with their counters, else a scrape in between breaks the law.
@@ -185,7 +185,7 @@ class Metrics:
             series, count = self._integration(name), counts.get(name, _NOTHING)
             if shared:
                 series.set(count.pending, count.open_alarms)
-            series.refresh(count, now)
+            series.refresh(count)
 
     # The event loop
 
@@ -230,10 +230,10 @@ class _Integration:
         elif self._oldest is None:
             self._oldest = self._clock.monotonic()
 
-    def refresh(self, counts: Counts, now: Micros) -> None:
+    def refresh(self, counts: Counts) -> None:
         self.dead.set(counts.dead)
         if counts.oldest is not None and self._oldest is not None:
-            self._oldest = self._clock.monotonic() - (now - counts.oldest) / SECOND
+            self._oldest = self._clock.monotonic() - (self._clock.now() - counts.oldest) / SECOND
 
     def _age(self) -> float:
         return 0.0 if self._oldest is None else max(0.0, self._clock.monotonic() - self._oldest)

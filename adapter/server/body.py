@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -12,7 +12,6 @@ from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
-from adapter.server.limits import Reservation
 
 HEAD_BYTES: Final = 64 * 1024
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
@@ -39,11 +38,11 @@ class BodyBroken(AdapterError):
 
 
 async def read_body(
-    request: web.Request, *, limit: int, seconds: float, reservation: Reservation | None = None
+    request: web.Request, *, limit: int, seconds: float, reserve: Callable[[int], None] = lambda size: None
 ) -> bytes:
     """The whole body, decompressed. `limit` counts decompressed bytes; at most one network read more is ever held.
 
-    `reservation` grows before bytes are kept, and may refuse them with Overloaded. A client that disconnects before
+    `reserve` is called before bytes are kept, and may refuse them with Overloaded. A client that disconnects before
     the end is BodyBroken too.
     """
     if _encoding(request) not in _ENCODINGS:
@@ -54,8 +53,7 @@ async def read_body(
             async for piece in _pieces(request.content):
                 if kept.tell() + len(piece) > limit:
                     raise BodyTooLarge((kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
-                if reservation is not None:
-                    reservation.grow(len(piece))
+                reserve(len(piece))
                 kept.write(piece)
     except TimeoutError:
         raise BodySlow from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from adapter.errors import AdapterError
@@ -18,33 +18,25 @@ class InFlight:
     def __init__(self, *, max_requests: int, max_bytes: int) -> None:
         self.requests = 0
         self.bytes = 0
-        self._max_requests = max_requests
-        self.max_bytes = max_bytes
+        self._max_requests, self._max_bytes = max_requests, max_bytes
 
     @contextmanager
-    def reserve(self) -> Iterator[Reservation]:
-        """Counts one request until the block ends; Overloaded when there are too many already."""
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Counts one request, and the bytes its function is called with, until the block ends. Overloaded."""
         if self.requests >= self._max_requests:
             raise Overloaded
         self.requests += 1
-        reservation = Reservation(self)
+        reserved = 0
+
+        def grow(size: int) -> None:
+            nonlocal reserved
+            if self.bytes + size > self._max_bytes:
+                raise Overloaded
+            self.bytes += size
+            reserved += size
+
         try:
-            yield reservation
+            yield grow
         finally:
             self.requests -= 1
-            self.bytes -= reservation.size
-
-
-class Reservation:
-    """The bytes that one request holds."""
-
-    def __init__(self, budget: InFlight) -> None:
-        self._budget = budget
-        self.size = 0
-
-    def grow(self, size: int) -> None:
-        """Adds `size` bytes; Overloaded when all requests together would hold too many."""
-        if self._budget.bytes + size > self._budget.max_bytes:
-            raise Overloaded
-        self._budget.bytes += size
-        self.size += size
+            self.bytes -= reserved

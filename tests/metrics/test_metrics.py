@@ -94,7 +94,7 @@ async def use(metrics: Metrics, store: MemoryStore, *names: str, integration: st
         metrics.coc_answered(integration, Reason.ACCEPTED, 0.03)
         metrics.report_settled(settlement, settled)
     metrics.rendered(len(claims), 0.001)
-    metrics.backlog(await store.counts(), NOON)
+    metrics.backlog(await store.counts())
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_promtool_finds_nothing_wrong_with_a_fresh_scrape(metrics: Metrics) -> N
 
 
 async def test_promtool_finds_nothing_wrong_with_a_used_one(metrics: Metrics, store: MemoryStore) -> None:
-    metrics.reloaded(True, "4f2a", 1.0)
+    metrics.reloaded(True, "4f2a")
     metrics.paused("default", "credentials")
     await use(metrics, store, "a", "b")
     promtool(needs("promtool"), "check", "metrics", text=generate_latest(metrics.registry).decode())
@@ -138,7 +138,7 @@ def test_a_label_has_each_of_its_values_from_the_start_and_no_other(metrics: Met
 
 
 def test_no_other_label_is_left_open(metrics: Metrics) -> None:
-    metrics.reloaded(True, "4f2a", 1.0)
+    metrics.reloaded(True, "4f2a")
     open_labels = {
         (family.name.removeprefix("coc_adapter_"), label)
         for family in metrics.registry.collect()
@@ -386,17 +386,17 @@ def test_replicas_look_the_shared_backlog_up_and_do_not_count_it_as_carried(metr
     counts = Counts(pending=7, open_alarms=5, oldest=NOON, dead=2)
     metrics.carried("default", counts, shared=True)
     assert total(metrics, "reports_enqueued_total") == 0
-    metrics.backlog({"default": Counts(pending=4, open_alarms=3, oldest=NOON, dead=1)}, NOON, shared=True)
+    metrics.backlog({"default": Counts(pending=4, open_alarms=3, oldest=NOON, dead=1)}, shared=True)
     assert value(metrics, "reports_pending", integration="default") == 4
     assert value(metrics, "open_alarms", integration="default") == 3
     assert value(metrics, "dead_letters", integration="default") == 1
-    metrics.backlog({}, NOON, shared=True)
+    metrics.backlog({}, shared=True)
     assert value(metrics, "reports_pending", integration="default") == 0
 
 
 def test_a_refresh_from_an_unshared_store_moves_no_term_of_the_law(metrics: Metrics) -> None:
     metrics.carried("default", Counts(pending=7, open_alarms=5, oldest=NOON))
-    metrics.backlog({"default": Counts(pending=9, open_alarms=6, oldest=NOON, dead=1)}, NOON)
+    metrics.backlog({"default": Counts(pending=9, open_alarms=6, oldest=NOON, dead=1)})
     assert value(metrics, "reports_pending", integration="default") == 7
     assert unaccounted(metrics, "default") == 0
 
@@ -416,16 +416,18 @@ def test_one_reason_of_a_pause_is_in_force_and_none_after_it(metrics: Metrics) -
         metrics.paused("default", "tired")
 
 
-def test_a_refused_reload_keeps_the_time_of_the_last_good_one(metrics: Metrics) -> None:
-    metrics.reloaded(True, "old", 100.0)
-    metrics.reloaded(False, "old", 200.0)
+def test_a_refused_reload_keeps_the_time_of_the_last_good_one(metrics: Metrics, clock: FakeClock) -> None:
+    clock.wall = 100_000_000
+    metrics.reloaded(True, "old")
+    clock.wall = 200_000_000
+    metrics.reloaded(False, "old")
     assert value(metrics, "config_last_reload_successful") == 0
     assert value(metrics, "config_last_reload_success_timestamp_seconds") == 100
 
 
 def test_only_the_revision_in_force_is_exported(metrics: Metrics) -> None:
-    metrics.reloaded(True, "old", 100.0)
-    metrics.reloaded(True, "new", 200.0)
+    metrics.reloaded(True, "old")
+    metrics.reloaded(True, "new")
     assert value(metrics, "mapping_revision_info", revision="new") == 1
     assert [sample.labels for sample in samples(metrics, "mapping_revision_info")] == [{"revision": "new"}]
 
@@ -460,7 +462,7 @@ async def test_an_alarm_id_too_long_for_an_exemplar_is_delivered_without(metrics
 
 def test_the_page_says_what_the_registry_says() -> None:
     metrics = Metrics(["default"])
-    metrics.reloaded(True, "4f2a", 1.0)
+    metrics.reloaded(True, "4f2a")
     documented = {}
     for name, kind, labels, text in re.findall(
         r"^\| `(coc_adapter_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \| [^|]+ \|$", METRICS_PAGE.read_text(), re.MULTILINE

@@ -45,10 +45,8 @@ class Reader:
         self.contents.append(request.content)
         await self.may_read.wait()
         try:
-            with self.budget.reserve() as reservation:
-                self.bodies.append(
-                    await read_body(request, limit=self._limit, seconds=self._seconds, reservation=reservation)
-                )
+            with self.budget.reserve() as reserve:
+                self.bodies.append(await read_body(request, limit=self._limit, seconds=self._seconds, reserve=reserve))
         except BodyTooLarge as exc:
             self.heads.append(exc.head)
             return web.Response(status=413)
@@ -316,10 +314,10 @@ def test_requests_in_flight_are_bounded() -> None:
     with budget.reserve() as first, budget.reserve() as second:
         with pytest.raises(Overloaded), budget.reserve():
             pass
-        first.grow(60)
+        first(60)
         with pytest.raises(Overloaded):
-            second.grow(41)
-        second.grow(40)
+            second(41)
+        second(40)
         assert (budget.requests, budget.bytes) == (2, 100)
     assert (budget.requests, budget.bytes) == (0, 0)
 

@@ -20,7 +20,7 @@ from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
 from adapter.store.views import AlarmQuery
-from tests.builders import NOON, an_alert, an_intake, delivered, firing, resolved, settled_as
+from tests.builders import FOREVER, NOON, an_alert, an_intake, delivered, firing, resolved, settled_as
 from tests.faults.proxy import breaking_proxy
 from tests.postgres import PostgresServer, replicas, wrong_queues
 
@@ -114,6 +114,19 @@ async def test_a_heartbeat_counts_the_replicas_that_live(postgres: PostgresServe
         await connection.execute("UPDATE replica SET seen = now() - interval '36 s' WHERE name = 'replica-1'")
     assert await pair[0].heartbeat("r1") == 1
     assert await pair[1].heartbeat("r1") == 2
+
+
+async def test_an_alarm_that_another_replica_pruned_does_not_hold_back_when_others_were_last_seen(
+    postgres: PostgresServer, dsn: str, pair: Pair
+) -> None:
+    names = [f"a{number}" for number in range(1001)]  # more than are written at a time
+    for _ in range(2):
+        await pair[0].accept(firing("pruned", *names))
+    async with postgres.admin(dsn) as connection:
+        await connection.execute("DELETE FROM report WHERE alarm = (SELECT id FROM alarm WHERE fingerprint = 'pruned')")
+        await connection.execute("DELETE FROM alarm WHERE fingerprint = 'pruned'")
+    await pair[0].maintain(NOON, FOREVER)
+    assert [row.repeats for row in await pair[1].alarms(AlarmQuery(limit=2000))] == [1] * len(names)
 
 
 # Leases

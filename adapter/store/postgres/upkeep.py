@@ -12,13 +12,15 @@ from adapter.store.postgres.connection import SCHEMA, Database, columns
 
 PRUNED_AT_ONCE: Final = 1000
 
-# Alarms that another transaction holds are left for the next time.
+# Returns the alarms that another transaction holds; those that were pruned meanwhile are not among them.
 _SEEN: Final = """
-WITH free AS MATERIALIZED (SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED)
-UPDATE alarm a SET last_seen = greatest(a.last_seen, u.at), repeats = a.repeats + u.repeats, stale = a.stale + u.stale
-FROM free, unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(id, at, repeats, stale)
-WHERE a.id = free.id AND u.id = free.id
-RETURNING a.id
+WITH free AS MATERIALIZED (SELECT id FROM alarm WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED),
+written AS (
+    UPDATE alarm a
+    SET last_seen = greatest(a.last_seen, u.at), repeats = a.repeats + u.repeats, stale = a.stale + u.stale
+    FROM free, unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(id, at, repeats, stale)
+    WHERE a.id = free.id AND u.id = free.id RETURNING a.id)
+SELECT id FROM alarm WHERE id = ANY($1::bigint[]) AND id NOT IN (SELECT id FROM written)
 """
 _PRUNE_REPORTS: Final = """
 DELETE FROM report WHERE seq IN (
@@ -49,13 +51,13 @@ class PostgresUpkeep:
         await self._prune(now, retention)
 
     async def write_seen(self) -> None:
-        """Write when alerts were last seen."""
-        while busy := self.seen.take():
+        """Write when alerts were last seen. Busy alarms are left for the next time."""
+        while seen := self.seen.take():
+            busy = seen
             try:
                 async with self.database.write() as connection:
-                    written = await connection.fetch(_SEEN, list(busy), *columns(busy.values()))
-                for row in written:
-                    del busy[row["id"]]
+                    rows = await connection.fetch(_SEEN, list(seen), *columns(seen.values()))
+                busy = {row["id"]: seen[row["id"]] for row in rows}
             finally:
                 self.seen.put_back(busy)
             if busy:

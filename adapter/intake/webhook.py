@@ -28,8 +28,7 @@ from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailab
 from adapter.intake.accept import Acceptor
 from adapter.logs import RepeatFilter
 from adapter.metrics import Metrics
-from adapter.server.body import BodyRefused, BodyTooLarge, read_body
-from adapter.server.limits import InFlight, Overloaded
+from adapter.server.body import BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
 
 COMMIT_SECONDS: Final = 10.0  # the second of a pair of Alertmanagers waits 15 s before it sends too
 BYTES_PER_SECOND: Final = 1 << 20  # of a body, which adds to that: a hundred thousand alerts take longer

@@ -1,11 +1,11 @@
-"""Reads a request body within limits: bytes as they are after decompression, and seconds for the whole of it."""
+"""Reads request bodies within limits: bytes after decompression, seconds, and what all of them may hold together."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from aiohttp import ClientError, StreamReader, web
@@ -34,6 +34,40 @@ class BodyTooLarge(BodyRefused):
     def __init__(self, limit: int, head: bytes) -> None:
         super().__init__(413, f"the body is larger than {limit} bytes")
         self.head = head
+
+
+class Overloaded(AdapterError):
+    """Too much is in flight: answer 503, after which the sender tries again."""
+
+
+class InFlight:
+    """A budget of requests and bytes. `requests` and `bytes` are those in flight now."""
+
+    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+        self.requests = 0
+        self.bytes = 0
+        self._max_requests, self._max_bytes = max_requests, max_bytes
+
+    @contextmanager
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Counts one request, and the bytes its function is called with, until the block ends. Overloaded."""
+        if self.requests >= self._max_requests:
+            raise Overloaded
+        self.requests += 1
+        reserved = 0
+
+        def grow(size: int) -> None:
+            nonlocal reserved
+            if self.bytes + size > self._max_bytes:
+                raise Overloaded
+            self.bytes += size
+            reserved += size
+
+        try:
+            yield grow
+        finally:
+            self.requests -= 1
+            self.bytes -= reserved
 
 
 async def read_body(

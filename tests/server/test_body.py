@@ -19,8 +19,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.server.body import HEAD_BYTES, BodyRefused, BodyTooLarge, read_body
-from adapter.server.limits import InFlight, Overloaded
+from adapter.server.body import HEAD_BYTES, BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
 from adapter.server.listener import listen
 from tests.stage import until
 

@@ -33,7 +33,7 @@ from adapter.metrics import Metrics
 from adapter.reload import Reloader
 from adapter.server.access import Access
 from adapter.server.address import may_listen
-from adapter.server.limits import InFlight
+from adapter.server.body import InFlight
 from adapter.server.listener import listen
 from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store

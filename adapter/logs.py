@@ -27,16 +27,15 @@ _SHORTEST_SECRET: Final = 4  # replacing anything shorter would only garble the 
 _MARK: Final = "<secret>"
 _PLAIN: Final = re.compile(r'[^\s"=\\]+')
 _PACKAGE: Final = "adapter"
+_handler: Final = logging.StreamHandler[TextIO]()
 
 
 def setup(level: str, format: Literal["logfmt", "json"], stream: TextIO | None = None) -> None:
     """Send every logger of the process to `stream` (standard error when None). Other packages log from warn up."""
-    handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_Formatter(format))
+    _handler.stream = stream or sys.stderr
+    _handler.setFormatter(_Formatter(format))
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
+    root.addHandler(_handler)  # does nothing the second time
     root.setLevel(logging.WARNING)
     set_level(level)
 
@@ -90,10 +89,6 @@ class RepeatFilter:
         silent = self.failed((message, key))
         if silent is not None:
             event(logger, logging.WARNING, message, **fields, silent=silent)
-
-
-class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that a second setup finds and replaces it."""
 
 
 class _Formatter(logging.Formatter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,11 @@ def test_imports_run_downwards(name: str, path: Path) -> None:
         if layer(other) <= layer(package)
     }  # fmt: skip
     assert not upwards, f"{name} imports {sorted(upwards)}, which stand above or beside it"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {f"adapter.{name.replace('/', '.')}": set(imported(path)) for name, path in modules()}
+    TopologicalSorter({name: found & names.keys() for name, found in names.items()}).prepare()
 
 
 @pytest.mark.parametrize("name", PURE)

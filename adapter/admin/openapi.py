@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode
 from adapter import __version__
 from adapter.admin.schemas import ErrorModel
 from adapter.errors import StoreUnavailable
-from adapter.server.body import BodyBroken, BodySlow, BodyTooLarge, read_body
+from adapter.server.body import BodyRefused, read_body
 
 BODY_SECONDS = 30.0
 
@@ -119,12 +119,8 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     try:
         body = await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
         return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
-    except BodyTooLarge as exc:
-        raise Problem(413, f"the body is larger than {request.client_max_size} bytes") from exc
-    except BodySlow as exc:
-        raise Problem(503, f"the body did not arrive within {BODY_SECONDS:g} s") from exc
-    except BodyBroken as exc:
-        raise Problem(400, str(exc)) from exc
+    except BodyRefused as exc:
+        raise Problem(exc.status, str(exc)) from exc
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"

@@ -28,8 +28,7 @@ from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailab
 from adapter.intake.accept import Acceptor
 from adapter.logs import RepeatFilter
 from adapter.metrics import Metrics
-from adapter.server.body import BodyBroken, BodySlow, BodyTooLarge, read_body
-from adapter.server.limits import InFlight, Overloaded
+from adapter.server.body import BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
 
 COMMIT_SECONDS: Final = 10.0  # the second of a pair of Alertmanagers waits 15 s before it sends too
 BYTES_PER_SECOND: Final = 1 << 20  # of a body, which adds to that: a hundred thousand alerts take longer
@@ -114,12 +113,10 @@ class WebhookHandler:
                 body = await read_body(request, limit=self._max_body, seconds=self._body_seconds, reserve=reserve)
             except Overloaded:
                 return _refusal(503, "too much is in flight")
-            except BodySlow:
-                return _refusal(503, f"the body did not arrive within {self._body_seconds:g} s", close=True)
-            except BodyBroken as exc:
-                return _refusal(400, str(exc), close=True)
             except BodyTooLarge as exc:
-                return await self._in_time(self._reject(integration, exc.head), held, len(exc.head))
+                return await self._in_time(self._reject(integration, exc), held, len(exc.head))
+            except BodyRefused as exc:
+                return _refusal(exc.status, str(exc), close=True)
             if request.transport is None or request.transport.is_closing():
                 # The sender gave up and will send again; a commit now could overtake what it sends next.
                 return _refusal(503, "the client has gone")
@@ -160,14 +157,14 @@ class WebhookHandler:
             }
         )
 
-    async def _reject(self, integration: str, head: bytes) -> web.Response:
+    async def _reject(self, integration: str, refused: BodyTooLarge) -> web.Response:
         """413, which the sender does not repeat, so also when the store cannot keep the head now."""
-        reason = f"the body is larger than {self._max_body} bytes (webhook.max_body)"
+        reason = f"{refused} (webhook.max_body)"
         try:
-            await self._acceptor.reject(integration, reason, head)
+            await self._acceptor.reject(integration, reason, refused.head)
         except StoreError as exc:
             self._repeats.warn(_logger, "reject not kept", key=integration, integration=integration, error=str(exc))
-        return _refusal(413, reason, close=True)
+        return _refusal(refused.status, reason, close=True)
 
 
 def _refusal(status: int, line: str, *, close: bool = False) -> web.Response:

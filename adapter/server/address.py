@@ -11,7 +11,9 @@ def parse_listen_address(text: str) -> tuple[str | None, int]:
     ValueError says what is wrong in one line.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    valid_host = host.isprintable() and not set(host) & set(" /@")
+    valid_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not (colon and valid_host and valid_port):
         raise ValueError(f"{text!r} is not an address to listen on; write HOST:PORT or :PORT, such as 127.0.0.1:9876")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -19,8 +21,6 @@ def parse_listen_address(text: str) -> tuple[str | None, int]:
             raise ValueError(f"{text!r} is not an address to listen on; brackets are for IPv6 addresses")
     elif ":" in host:
         raise ValueError(f"{text!r} is not an address to listen on; an IPv6 address needs brackets, such as [::1]:9876")
-    if not host.isprintable() or any(char in host for char in " /@"):
-        raise ValueError(f"{text!r} is not an address to listen on; write HOST:PORT or :PORT, such as 127.0.0.1:9876")
     return host or None, int(port)
 
 

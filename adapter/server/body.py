@@ -1,11 +1,11 @@
-"""Reads a request body within limits: bytes as they are after decompression, and seconds for the whole of it."""
+"""Reads request bodies within limits: bytes after decompression, seconds, and what all of them may hold together."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from aiohttp import ClientError, StreamReader, web
@@ -20,21 +20,54 @@ _REST_SECONDS: Final = 0.003  # until the next pieces are read
 _DROP_SECONDS: Final = 2.0
 
 
-class BodyTooLarge(AdapterError):
-    """The body is over the limit: answer 413."""
+class BodyRefused(AdapterError):
+    """The body is not accepted: answer `status`."""
 
-    def __init__(self, head: bytes) -> None:
-        """`head`: its first 64 KiB, decompressed."""
-        super().__init__()
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BodyTooLarge(BodyRefused):
+    """The body is over the limit. `head`: its first 64 KiB, decompressed."""
+
+    def __init__(self, limit: int, head: bytes) -> None:
+        super().__init__(413, f"the body is larger than {limit} bytes")
         self.head = head
 
 
-class BodySlow(AdapterError):
-    """The body did not arrive in time: answer 503."""
+class Overloaded(AdapterError):
+    """Too much is in flight: answer 503, after which the sender tries again."""
 
 
-class BodyBroken(AdapterError):
-    """The body cannot be read: answer 400."""
+class InFlight:
+    """A budget of requests and bytes. `requests` and `bytes` are those in flight now."""
+
+    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+        self.requests = 0
+        self.bytes = 0
+        self._max_requests, self._max_bytes = max_requests, max_bytes
+
+    @contextmanager
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Counts one request, and the bytes its function is called with, until the block ends. Overloaded."""
+        if self.requests >= self._max_requests:
+            raise Overloaded
+        self.requests += 1
+        reserved = 0
+
+        def grow(size: int) -> None:
+            nonlocal reserved
+            if self.bytes + size > self._max_bytes:
+                raise Overloaded
+            self.bytes += size
+            reserved += size
+
+        try:
+            yield grow
+        finally:
+            self.requests -= 1
+            self.bytes -= reserved
 
 
 async def read_body(
@@ -43,26 +76,26 @@ async def read_body(
     """The whole body, decompressed. `limit` counts decompressed bytes; at most one network read more is ever held.
 
     `reserve` is called before bytes are kept, and may refuse them with Overloaded. A client that disconnects before
-    the end is BodyBroken too.
+    the end is refused too.
     """
     if _encoding(request) not in _ENCODINGS:
-        raise BodyBroken("this content encoding is not accepted; send gzip, deflate or none")
+        raise BodyRefused(400, "this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
     try:
         async with asyncio.timeout(seconds):
             async for piece in _pieces(request.content):
                 if kept.tell() + len(piece) > limit:
-                    raise BodyTooLarge((kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
+                    raise BodyTooLarge(limit, (kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
                 reserve(len(piece))
                 kept.write(piece)
     except TimeoutError:
-        raise BodySlow from None
+        raise BodyRefused(503, f"the body did not arrive within {seconds:g} s") from None
     except (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError) as exc:
-        raise BodyBroken(f"the body cannot be read ({type(exc).__name__})") from exc
+        raise BodyRefused(400, f"the body cannot be read ({type(exc).__name__})") from exc
     except RuntimeError as exc:
         if request.transport is not None:
             raise
-        raise BodyBroken("the client has gone") from exc  # before the first read: aiohttp has no class for that
+        raise BodyRefused(400, "the client has gone") from exc  # before the first read: aiohttp has no class for that
     return kept.getvalue()
 
 

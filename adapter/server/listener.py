@@ -87,9 +87,11 @@ class Listener:
 
     async def close(self) -> None:
         """Accepts no more connections, waits for requests in flight, runs the application's shutdown and cleanup."""
-        await _cancel(self._accepting)
+        tasks = (self._accepting, self._sweeping, *self._open.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._sock.close()
-        await _cancel(self._sweeping, *self._open.values())
         await self._runner.cleanup()
 
     async def _accept(self) -> None:
@@ -235,18 +237,18 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     connection = request.protocol
     assert isinstance(connection, Connection)
     connection.waiting_since = None
-    raised: web.HTTPException | None = None
+    response: web.StreamResponse | None = None
     try:
         response = await handler(request)
+        return response
     except web.HTTPException as exc:
-        response = raised = exc
+        response = exc
+        raise
     finally:
         connection.waiting_since, connection.idle = asyncio.get_running_loop().time(), True
-    connection.trusted = response.status < 400
-    await drop_body(request, response)
-    if raised is not None:
-        raise raised
-    return response
+        if response is not None:
+            connection.trusted = response.status < 400
+            await drop_body(request, response)
 
 
 async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:
@@ -264,9 +266,3 @@ async def _bind(address: str) -> socket.socket:
         sock = socket.create_server(target, family=family, backlog=512)
     sock.setblocking(False)
     return sock
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -26,12 +26,32 @@ from pydantic import (
     model_validator,
 )
 
-from adapter.server.tls import CIPHERS, CLIENT_AUTH, VERSIONS, server_context
 from adapter.validation import Problem, Problems, validate_whole
 from adapter.yamlfile import nearest, read
 
+VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+CLIENT_AUTH: Final = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+CIPHERS: Final = {  # Go's name -> OpenSSL's; those of TLS 1.3 are always offered, as in Go
+    "TLS_AES_128_GCM_SHA256": "",
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+_CERTIFICATES: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-
 
 Stamp = tuple[int, int, int] | None
 """Time of change, inode and size of a file; None when there is none."""
@@ -152,7 +172,7 @@ class _TlsServerConfig(_Section):
             message = f"{self.client_auth_type} needs the authority that signs the clients"
             raise Problem(message, "add client_ca_file", at=("client_auth_type",))
         try:
-            self._context = server_context(**dict(self))
+            self._context = _server_context(self)
         except OSError as exc:
             raise Problem(f"a file cannot be read: {exc.strerror or exc}") from None
         return self
@@ -160,6 +180,63 @@ class _TlsServerConfig(_Section):
     @property
     def context(self) -> ssl.SSLContext:
         return self._context
+
+
+def _server_context(config: _TlsServerConfig) -> ssl.SSLContext:
+    """Problem at the name of a setting that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = VERSIONS[config.min_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    names = [CIPHERS[suite] for suite in config.cipher_suites if CIPHERS[suite]]
+    if names:
+        context.set_ciphers(":".join(names))
+    elif config.cipher_suites:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    _load_certificate(context, config.cert_file, config.key_file)
+    context.verify_mode = CLIENT_AUTH[config.client_auth_type]
+    if config.client_ca_file:
+        _load_authority(context, config.client_ca_file)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    encrypted = False
+
+    def passphrase() -> bytes:  # without it OpenSSL would ask on the terminal and wait
+        nonlocal encrypted
+        encrypted = True
+        return b""
+
+    try:
+        context.load_cert_chain(cert, key, passphrase)
+    except OSError as exc:
+        if encrypted:
+            raise Problem("key_file is encrypted; the adapter has no passphrase for it", at=("key_file",)) from None
+        if isinstance(exc, ssl.SSLError) and exc.reason == "KEY_VALUES_MISMATCH":
+            raise Problem("key_file is not the key of this certificate", at=("key_file",)) from None
+        if b"-----BEGIN" not in cert.read_bytes():
+            raise Problem("cert_file holds no certificate in PEM form", at=("cert_file",)) from None
+        part = "cert_file" if b"PRIVATE KEY-----" in key.read_bytes() else "key_file"
+        raise Problem(f"{part} cannot be used: {_reason(exc)}", at=(part,)) from None
+
+
+def _load_authority(context: ssl.SSLContext, path: Path) -> None:
+    blocks = _CERTIFICATES.findall(path.read_bytes())
+    if not blocks:
+        raise Problem("client_ca_file holds no certificate in PEM form", at=("client_ca_file",))
+    try:
+        context.load_verify_locations(cadata=b"\n".join(blocks).decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError) as exc:
+        message = f"client_ca_file holds a certificate that cannot be used: {_reason(exc)}"
+        raise Problem(message, at=("client_ca_file",)) from None
+    # As in Go, every certificate in the file is trusted, that of an intermediate authority too.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+def _reason(exc: Exception) -> str:
+    reason = getattr(exc, "reason", None) or str(exc)
+    return str(reason).replace("_", " ").lower()
 
 
 def _printable(value: str) -> str | None:

@@ -20,8 +20,7 @@ from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store import needs_asyncpg
 from adapter.store.records import Row
-from adapter.store.sqlite.claims import left
-from adapter.store.sqlite.database import connect_writer, migrate
+from adapter.store.sqlite.database import connect_writer, left, migrate
 from adapter.store.sqlite.disk import lock, prepare
 from adapter.store.sqlite.recovery import checksum, recount
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import ConfigError
-from adapter.server.tls import CLIENT_AUTH, VERSIONS
-from adapter.server.webconfig import load_web_config
+from adapter.server.webconfig import CLIENT_AUTH, VERSIONS, load_web_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()

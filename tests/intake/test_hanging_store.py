@@ -18,7 +18,7 @@ from adapter.clock import SystemClock
 from adapter.intake.accept import Acceptor
 from adapter.intake.webhook import WebhookHandler
 from adapter.metrics import Metrics
-from adapter.server.limits import InFlight
+from adapter.server.body import InFlight
 from adapter.server.management import Readiness
 from adapter.store.sqlite.store import SqliteStore
 from tests.builders import POLICY

@@ -19,8 +19,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.server.body import HEAD_BYTES, BodyBroken, BodySlow, BodyTooLarge, read_body
-from adapter.server.limits import InFlight, Overloaded
+from adapter.server.body import HEAD_BYTES, BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
 from adapter.server.listener import listen
 from tests.stage import until
 
@@ -50,9 +49,9 @@ class Reader:
         except BodyTooLarge as exc:
             self.heads.append(exc.head)
             return web.Response(status=413)
-        except BodyBroken as exc:
-            return web.Response(status=400, text=str(exc))
-        except (BodySlow, Overloaded):
+        except BodyRefused as exc:
+            return web.Response(status=exc.status, text=str(exc))
+        except Overloaded:
             return web.Response(status=503)
         return web.Response(text="ok")
 
@@ -142,7 +141,7 @@ async def test_a_client_that_has_gone_before_the_first_read_is_no_bug() -> None:
     gone = BaseProtocol(asyncio.get_running_loop())
     request = make_mocked_request("POST", "/", payload=StreamReader(gone, 2**16))
     request.protocol.transport = None
-    with pytest.raises(BodyBroken, match="the client has gone"):
+    with pytest.raises(BodyRefused, match="the client has gone"):
         await read_body(request, limit=MIB, seconds=5.0)
 
 

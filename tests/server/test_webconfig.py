@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError
-from adapter.server.tls import CIPHERS
-from adapter.server.webconfig import WebConfig, load_web_config
+from adapter.server.webconfig import CIPHERS, WebConfig, load_web_config
 from tests.server.servers import hashed
 from tests.tls import Authority
 

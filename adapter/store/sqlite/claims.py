@@ -34,26 +34,8 @@ _DUE: Final = f"""SELECT alarm.id, alarm.accepted_crc, report.crc, {CLAIM_COLUMN
     FROM alarm CROSS JOIN report ON report.seq = alarm.head
     WHERE alarm.integration = ? AND alarm.head IS NOT NULL AND alarm.due_at <= ?
     AND alarm.id NOT IN (SELECT value FROM json_each(?)) ORDER BY alarm.due_at, alarm.id LIMIT ?"""  # noqa: S608
-_LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL"
 _MARK: Final = "UPDATE counter SET maybe_sent_upto = max(maybe_sent_upto, ?), claiming = 1"
 _UNMARK: Final = "UPDATE counter SET claiming = 0"
-
-
-class Left(NamedTuple):
-    """What the process before left."""
-
-    latest_due: int  # of any waiting alarm, in microseconds of its steady clock
-    maybe_sent_upto: int  # every report up to this seq may already have been sent
-
-
-def left(connection: sqlite3.Connection) -> Left:
-    integrations = [name for (name,) in connection.execute("SELECT integration FROM sums").fetchall()]
-    due = [connection.execute(_LATEST_DUE, (name,)).fetchone()[0] for name in integrations]
-    counter = connection.execute("SELECT seq, maybe_sent_upto, claiming FROM counter").fetchone()
-    if counter is None:
-        raise DamagedRow("the row that ids are given out from is gone")
-    upto = counter["seq"] if counter["claiming"] else counter["maybe_sent_upto"]
-    return Left(max((latest for latest in due if latest is not None), default=0), upto)
 
 
 class SqliteClaims:

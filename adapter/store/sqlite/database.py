@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from adapter.errors import StoreRefused
 from adapter.store.sqlite import recovery
-from adapter.store.sqlite.claims import Left, left
 from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, free_bytes, lock, prepare, sync_folder
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
@@ -33,6 +32,7 @@ _LEAST_PAGES: Final = 64
 _LIST_LENGTHS: Final = (1, 10, 50)
 _FOLDER: Final = Path(__file__).parent / "schema"
 _MAX_RECOVERIES: Final = 5  # in one process; each leaves a copy of the file
+_LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,23 @@ class Options:
 
 
 DEFAULT: Final = Options()
+
+
+class Left(NamedTuple):
+    """What the process before left."""
+
+    latest_due: int  # of any waiting alarm, in microseconds of its steady clock
+    maybe_sent_upto: int  # every report up to this seq may already have been sent
+
+
+def left(connection: sqlite3.Connection) -> Left:
+    integrations = [name for (name,) in connection.execute("SELECT integration FROM sums").fetchall()]
+    due = [connection.execute(_LATEST_DUE, (name,)).fetchone()[0] for name in integrations]
+    counter = connection.execute("SELECT seq, maybe_sent_upto, claiming FROM counter").fetchone()
+    if counter is None:
+        raise DamagedRow("the row that ids are given out from is gone")
+    upto = counter["seq"] if counter["claiming"] else counter["maybe_sent_upto"]
+    return Left(max((latest for latest in due if latest is not None), default=0), upto)
 
 
 class Database:

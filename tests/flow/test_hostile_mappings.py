@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import aiohttp
 import pytest
 import yaml
 
+from adapter.mapping.render.renderer import LEAST_LIFE
 from tests.flow.test_operator import command
+from tests.mapping.builders import workers
 from tests.mapping.hostile import HOSTILE
-from tests.stage import adapter, alert, counted, drained, post, sandbox, webhook, write_config
+from tests.stage import adapter, alert, counted, drained, post, sandbox, until, webhook, write_config
 
 TRAPS = [name for name in HOSTILE if not name.startswith(("backtracking", "surrogates"))][:20]
 MINIMAL = {
@@ -101,3 +105,20 @@ async def test_a_condition_that_fails_or_is_stopped_lets_no_later_rule_drop_an_a
             "the condition of a rule before it failed (timeout), after which no rule may drop the alert" in explanation
         )
         assert service.log_text.count("a condition failed") == 1, "logged once in five minutes"
+
+
+async def test_a_rendering_process_killed_while_it_is_idle_is_replaced_without_an_error(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        await asyncio.sleep(LEAST_LIFE)  # one that ends sooner waits for the next call
+        (pid,) = workers(service.process.pid)
+        os.kill(pid, signal.SIGKILL)
+        (new,) = await until(lambda: set(workers(service.process.pid)) - {pid}, "another worker process", 5.0)
+        await post(f"{service.url}/webhook", webhook(alert("Replaced")))
+        await coc.received(1)
+        os.kill(new, signal.SIGKILL)
+        await until(lambda: new not in workers(service.process.pid), "the end of the second")
+        await post(f"{service.url}/webhook", webhook(alert("Started")))
+        await coc.received(2)
+        assert all("fallback" not in body["additional"] for body in coc.bodies)
+        assert "level=error" not in service.log_text
+        assert "traceback" not in service.log_text

@@ -116,8 +116,8 @@ def text_of(template: str, request: RenderRequest | None = None, **top: Any) -> 
     return str(fields(of, request).get("resourceName", ""))
 
 
-def workers() -> list[int]:
-    """The worker processes of this process that are alive."""
+def workers(parent: int | None = None) -> list[int]:
+    """The worker processes of a process, of this one when None, that are alive."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -126,6 +126,10 @@ def workers() -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(stat[1]) == os.getpid() and stat[0] != "Z" and b"adapter.mapping.render.worker" in command:
+            if (
+                int(stat[1]) == (parent or os.getpid())
+                and stat[0] != "Z"
+                and b"adapter.mapping.render.worker" in command
+            ):
                 found.append(int(entry.name))
     return found

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from adapter.mapping.render.renderer import LEAST_LIFE
 from adapter.mapping.render.request import RenderResult
 from adapter.sandbox.contract import violations
 from tests.mapping.builders import SOUND, a_request, one_rule, opened, reasons, rules, workers, write
 from tests.mapping.hostile import HOSTILE, trap
+from tests.stage import until
 
 DEADLINE = 0.2
 TEMPLATES = {"alarmName", "alarmLevel", "nameSpace", "alarmDesc", "resourceName"}
@@ -207,6 +209,18 @@ async def test_a_killed_worker_is_replaced_and_no_alert_suffers(tmp_path: Path) 
             os.kill(pid, signal.SIGKILL)
             results = await mappings.render([a_request() for _ in range(100)])
             assert [reasons(one) for one in results] == [{}] * 100
+
+
+async def test_an_idle_worker_that_was_killed_is_replaced_before_the_next_alert(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule())
+    async with opened(tmp_path) as mappings:
+        (pid,) = workers()
+        await asyncio.sleep(LEAST_LIFE)  # one that ends sooner waits for the next call
+        os.kill(pid, signal.SIGKILL)
+        (new,) = await until(lambda: [found for found in workers() if found != pid], "another worker process")
+        await mappings.render([a_request()])
+        assert workers() == [new]
+    assert workers() == []
 
 
 async def test_a_worker_killed_again_and_again_loses_no_alert(tmp_path: Path) -> None:

@@ -119,10 +119,10 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     except CannotCompile as exc:
         raise MappingError([rules.finding(exc.place, f"the template cannot be compiled: {exc}")]) from exc
     greedy: dict[int, FailureReason] = {}
-    renderer = WorkerRenderer(rules, limits, worker, {})
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
             greedy.update(await worker.try_out(rule))
+        renderer = WorkerRenderer(rules, limits, worker, {})
     except WorkerDied as death:
         place = death.in_progress.place
         if place is None:

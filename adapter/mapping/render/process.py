@@ -63,26 +63,10 @@ class WorkerProcess:
     @classmethod
     async def start(cls, rules: RuleSet, quarantined: Mapping[int, FailureReason], limits: Limits) -> WorkerProcess:
         """A worker that has compiled the rules. CannotCompile or WorkerDied when it cannot serve; then it has ended."""
-        fd = os.memfd_create("coc-adapter-progress")
-        os.ftruncate(fd, ProgressMark.SIZE)
-        mark = ProgressMark(fd)
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *_OPTIONS, str(mark.fd), str(limits.memory)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                pass_fds=(mark.fd,),
-                env=environment | {"PYTHONPATH": str(_PACKAGES)},
-                start_new_session=True,
-            )
+            worker = await cls._spawn(limits)
         except OSError as exc:
-            mark.close()
-            errors.close()
             raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
-        worker = cls(process, mark, errors, limits)
         order = to_json({"rules": rules.as_data(), "quarantined": quarantined, "deadline": limits.deadline})
         try:
             broken = from_json(await worker._ask(protocol.LOAD, order, LOAD_SECONDS))
@@ -93,6 +77,24 @@ class WorkerProcess:
             raise
         return worker
 
+    @classmethod
+    async def _spawn(cls, limits: Limits) -> WorkerProcess:
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        with contextlib.ExitStack() as opened:
+            errors = opened.enter_context(tempfile.TemporaryFile())
+            mark = opened.enter_context(contextlib.closing(ProgressMark(os.memfd_create("coc-adapter-progress"))))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, *_OPTIONS, str(mark.fd), str(limits.memory)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                pass_fds=(mark.fd,),
+                env=environment | {"PYTHONPATH": str(_PACKAGES)},
+                start_new_session=True,
+            )
+            opened.pop_all()  # they live as long as the process
+        return cls(process, mark, errors, limits)
+
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Results for the first requests, one at least."""
         payload = protocol.pack_requests(requests)
@@ -102,6 +104,10 @@ class WorkerProcess:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
         answer = await self._ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)
         return protocol.unpack_places(from_json(answer))
+
+    async def ended(self) -> None:
+        """Return once the process has ended, for whatever reason."""
+        await self._process.wait()
 
     async def stop(self) -> None:
         """End it now. Safe to call more than once."""
@@ -126,8 +132,7 @@ class WorkerProcess:
             await self.stop()
             raise WorkerDied(Reason.TIMEOUT, in_progress, f"no answer within {seconds:g} s", sure=False) from None
         except (OSError, EOFError):
-            await self._process.wait()
-            raise await self._exit_reason() from None
+            raise await self.exit_reason() from None
         except asyncio.CancelledError:
             # The next question would get the answer to this one.
             await self.stop()
@@ -137,12 +142,16 @@ class WorkerProcess:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
+        if stdin.is_closing():  # the process ended while nothing was asked; to write would be a RuntimeError of uvloop
+            raise EOFError
         stdin.write(protocol.frame(kind, payload))
         await stdin.drain()
         length, _ = protocol.PREFIX.unpack(await stdout.readexactly(protocol.PREFIX.size))
         return await stdout.readexactly(length)
 
-    async def _exit_reason(self) -> WorkerDied:
+    async def exit_reason(self) -> WorkerDied:
+        """Why it ended, once it has. Asked once, because nothing is left of it afterwards."""
+        await self._process.wait()
         in_progress = self._mark.read()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 500))

@@ -3,14 +3,19 @@
 That template goes into quarantine, see engine, and the alert is rendered again.
 After any end but the deadline the alert is tried once more before that, because the process may have been killed from
 outside. A call during which the process ends MAX_DEATHS times gives the alerts that are left the built-in body.
+A process that ends while nothing is rendered is replaced at once, so that the next alert does not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
+from adapter.errors import RenderError
+from adapter.logs import event
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.engine import detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
@@ -20,6 +25,9 @@ from adapter.mapping.rules.model import RuleSet
 CHUNK_ALERTS: Final = 64
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_DEATHS: Final = 8  # of one call: about ten seconds, within the lease of a claim
+LEAST_LIFE: Final = 1.0  # seconds; what ended sooner is replaced by the next call, so that nothing starts in a loop
+
+logger = logging.getLogger(__name__)
 
 
 class WorkerRenderer:
@@ -31,9 +39,10 @@ class WorkerRenderer:
         """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number."""
         self.rules = rules
         self._limits = limits
-        self._worker = worker
         self._quarantined = dict(quarantined)
         self._turn = asyncio.Lock()
+        self._worker = worker
+        self._watch = asyncio.create_task(self._replace(worker)) if worker else None
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """All, in order. Never fails because of a template."""
@@ -51,18 +60,39 @@ class WorkerRenderer:
     async def stop(self) -> None:
         """End the worker process once the calls under way have returned."""
         async with self._turn:
+            if self._watch is not None:
+                self._watch.cancel()
             if self._worker is not None:
                 await self._worker.stop()
 
     async def _ask(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Results for the first requests, one at least. WorkerDied when the process did not survive them."""
-        if self._worker is None:
-            self._worker = await WorkerProcess.start(self.rules, self._quarantined, self._limits)
         try:
-            return await self._worker.render(requests)
+            return await (self._worker or await self._start()).render(requests)
         except BaseException:
             self._worker = None
             raise
+
+    async def _start(self) -> WorkerProcess:
+        self._worker = worker = await WorkerProcess.start(self.rules, self._quarantined, self._limits)
+        self._watch = asyncio.create_task(self._replace(worker))
+        return worker
+
+    async def _replace(self, worker: WorkerProcess) -> None:
+        """Start another process when this one has ended and no call has noticed."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        await worker.ended()
+        lived = clock() - started
+        async with self._turn:
+            if self._worker is not worker:
+                return
+            self._worker = None
+            death = await worker.exit_reason()
+            event(logger, logging.INFO, "the rendering process has ended and is replaced", error=death)
+            if lived >= LEAST_LIFE:
+                with suppress(RenderError):
+                    await self._start()
 
 
 class _Call:

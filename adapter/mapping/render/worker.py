@@ -60,6 +60,7 @@ class ProgressMark:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        os.ftruncate(fd, self.SIZE)
         self._map = mmap.mmap(fd, self.SIZE)
         self._words = memoryview(self._map).cast("I")  # both numbers plus one, 0 for none
 

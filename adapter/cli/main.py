@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
+from adapter.cli.printable import printable_streams
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
 from adapter.server.address import parse_listen_address
 
@@ -37,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong usage ends with SystemExit(2), as argparse does."""
+    with printable_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)

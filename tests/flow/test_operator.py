@@ -258,7 +258,7 @@ async def test_the_text_of_an_alert_cannot_steer_the_terminal_or_forge_a_line(tm
         labels = {"alertname": "Evil", "note": "\x1b[2Jgone\nNever received: \u202eforged\x9b31m"}
         await post(f"{service.url}/webhook", webhook({"status": "firing", "labels": labels}))
         await coc.received(1)
-        for words in (("alarms", "explain", "Evil"), ("alarms", "list")):
+        for words in (("alarms", "explain", "Evil"), ("alarms", "list"), ("alarms", "list", "--output=json")):
             _, out, _ = await command(service, *words)
             assert all(char.isprintable() or char == "\n" for char in out)
             assert not any(line.startswith("Never") for line in out.splitlines())

@@ -125,7 +125,12 @@ def _or_absent(value: object) -> str:
 
 
 def _title(alert: Alert) -> str:
-    return f"{tidy(alert.labels.get('alertname', '(no alertname)'), lines=False)} {alert.fingerprint} {alert.status}"
+    name = tidy(alert.labels.get("alertname", "(no alertname)"), lines=False)
+    return f"{name} {_on_one_line(alert.fingerprint)} {alert.status}"
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def as_dict(alert: Alert, result: RenderResult) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     fields = _body_fields(result)
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        text = str(value).replace("\n", "\\n").replace("\t", "\\t")
+        text = _on_one_line(str(value))
         note = notes.pop(name, "")
         print(f"  {name:<{width}}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():

@@ -127,10 +127,7 @@ def _value(value: object) -> object:
 
 def _text(text: str, most: int) -> str:
     """Secrets go before the text is clipped, or half of one could be left at the end."""
-    return _clip(_secrets.redact(text), most)
-
-
-def _clip(text: str, most: int) -> str:
+    text = _secrets.redact(text)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

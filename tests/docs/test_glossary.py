@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapter.alarm import Kind, News, Outcome
-from adapter.metrics.declared import CARRIED
+from adapter.metrics import CARRIED
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
 

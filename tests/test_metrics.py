@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +20,20 @@ from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Reject
 from adapter.coc.fields import BY_NAME
 from adapter.coc.verdict import Reason
+from adapter.delivery.contract import Observer
 from adapter.mapping.render.request import Reason as FallbackReason
-from adapter.metrics import Breaker, Metrics
-from adapter.metrics.declared import BACKENDS, BREAKER_STATES, CODES, FIELDS, KINDS, OTHER, PAUSES, REFUSALS, STATUSES
+from adapter.metrics import (
+    BACKENDS,
+    BREAKER_STATES,
+    CODES,
+    FIELDS,
+    KINDS,
+    OTHER,
+    PAUSES,
+    REFUSALS,
+    STATUSES,
+    Metrics,
+)
 from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.memory import MemoryStore
@@ -183,7 +194,7 @@ def test_two_live_side_by_side() -> None:
 
 def test_the_label_values_are_those_of_the_packages_that_count() -> None:
     assert set(REFUSALS) == {*access.REFUSALS, OTHER}
-    assert set(BREAKER_STATES) == set(get_args(Breaker))
+    assert set(BREAKER_STATES) == set(get_args(get_type_hints(Observer.breaker)["state"]))
     assert {name for name, field in BY_NAME.items() if not field.own} < set(FIELDS)
 
 

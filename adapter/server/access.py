@@ -113,7 +113,7 @@ class Access:
         if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
         if admin and browser.is_cross_site(request):
-            return self._refuse(request, "site", 403, "a request from another site may change nothing here")
+            return self._refuse(request, "site", 403, "a request from another site is not answered here")
         return await self._challenge(request, bearer_paths(request.path))
 
     async def _challenge(self, request: web.Request, bearer_path: bool) -> web.Response | None:

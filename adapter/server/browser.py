@@ -11,17 +11,20 @@ from aiohttp import web
 from adapter.server.address import ip_of, is_loopback
 
 _HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
+_API: Final = "/api/"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
 def is_cross_site(request: web.Request) -> bool:
-    """True for a request that may change something and that, by the browser's own headers, comes from another site.
+    """True for a request that, by the browser's own headers, comes from another site.
 
-    Browsers always send Sec-Fetch-Site or Origin; curl and scripts send neither.
+    A page elsewhere may lead to a page here, but neither change anything nor ask the API. With what may change
+    something browsers always send Sec-Fetch-Site or Origin, with the rest Sec-Fetch-Site to loopback and over https;
+    curl and scripts send neither.
     """
-    if request.method in _HARMLESS:
+    if request.method in _HARMLESS and not request.path.startswith(_API):
         return False
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None and site not in ("same-origin", "none"):

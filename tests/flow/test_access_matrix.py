@@ -190,7 +190,7 @@ async def test_an_open_address_without_credentials_stops_the_start_with_one_line
         assert service.port
 
 
-async def test_another_site_cannot_make_a_browser_change_anything(tmp_path: Path) -> None:
+async def test_another_site_cannot_make_a_browser_ask_or_change_anything(tmp_path: Path) -> None:
     async with (
         sandbox() as coc,
         aiohttp.ClientSession() as session,
@@ -198,7 +198,6 @@ async def test_another_site_cannot_make_a_browser_change_anything(tmp_path: Path
     ):
         for method, path in [*await admin_endpoints(session, service.admin_url), ("POST", "/-/reload")]:
             for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
-                status = await ask(session, service.admin_url, method, path, headers)
-                assert (status == 403) == (method != "GET"), (method, path, headers, status)
+                assert await ask(session, service.admin_url, method, path, headers) == 403, (method, path, headers)
             rebound = await ask(session, service.admin_url, method, path, {"Host": "evil.example:9877"})
             assert rebound == 403, (method, path)

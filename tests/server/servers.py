@@ -49,7 +49,7 @@ def an_app(access: Access, *, admin: bool = False) -> web.Application:
 
     rules = access.middleware(bearer_paths=lambda path: path.startswith("/webhook"), admin=admin)
     app = web.Application(middlewares=[rules])
-    for path in ("/-/healthy", "/metrics", "/webhook", "/webhook/{integration}", "/api"):
+    for path in ("/-/healthy", "/metrics", "/webhook", "/webhook/{integration}", "/api", "/api/v1/alarms"):
         app.router.add_route("*", path, ok)
     app.router.add_get("/page", page)
     app.router.add_get("/fails", fails)

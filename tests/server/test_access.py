@@ -125,13 +125,18 @@ async def test_passwords_beyond_72_bytes_and_odd_ones_are_answered(tmp_path: Pat
         pytest.param({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403, id="contradiction"),
     ],
 )
-async def test_another_site_may_change_nothing_on_the_admin_listener(headers: dict[str, str], status: int) -> None:
+async def test_another_site_may_neither_ask_nor_change_anything_on_the_admin_listener(
+    headers: dict[str, str], status: int
+) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access, admin=True))) as client:
         sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert (await client.request(method, "/api", headers=sent)).status == status
-        assert (await client.get("/api", headers=sent)).status == 200
+        for method in ("GET", "HEAD", "OPTIONS", "POST"):
+            for path in ("/api/v1/alarms", "/%61pi/v1/alarms"):
+                assert (await client.request(method, path, headers=sent)).status == status
+        assert (await client.get("/page", headers=sent)).status == 200  # a link elsewhere may lead here
     async with TestClient(TestServer(an_app(access))) as client:
         assert (await client.post("/webhook", headers=headers)).status == 200
 

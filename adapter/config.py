@@ -39,8 +39,8 @@ _SECRETS: Final = frozenset(
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _STORES: Final = ("sqlite", "memory", "postgresql", "postgres")
 _SECONDS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION: Final = re.compile(r"(\d+)(ms|[ywdhms])")
-_SIZE: Final = re.compile(r"(\d+)\s*(?:([KMGTPE])i?)?B?", re.ASCII)
+_DURATION: Final = re.compile(r"(?<!\d)(\d{1,12})(ms|[ywdhms])")
+_SIZE: Final = re.compile(r"(\d{1,18})\s*(?:([KMGTPE])i?)?B?", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def _value(value: object) -> object:
 
 
 def _text(text: str, most: int) -> str:
-    """Secrets go before the text is clipped, or half of one could be left at the end."""
-    text = _secrets.redact(text)
+    """Secrets go before the text is clipped, or half of one could be left at the end. Its head is all that is read."""
+    text = _secrets.redact(text[: most * 20])
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

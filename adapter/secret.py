@@ -82,11 +82,11 @@ class Redactor:
         # Half an answer may end within a secret. Four characters reveal nothing.
         end = text[-len(self._longest_first[0]) :].translate(_FOLD)
         for word in self._longest_first:
-            if word[:5] not in end:
-                continue
-            for length in range(min(len(word) - 1, len(end)), 4, -1):
-                if end.endswith(word[:length]):
-                    return text[:-length] + self._mark
+            at = end.find(word[:5])
+            while at >= 0:
+                if word.startswith(end[at:]):
+                    return text[: len(text) - len(end) + at] + self._mark
+                at = end.find(word[:5], at + 1)
         return text
 
 

@@ -67,6 +67,8 @@ class YamlFile:
         self._secrets = secrets
         self._hidden: set[int] = set()
         self._marks: dict[Loc, Mark] = {}
+        self._placed: Loc | None = None  # the text whose characters are in _places
+        self._places: list[tuple[int, int, int]] = []
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
@@ -95,14 +97,16 @@ class YamlFile:
         text = self.data
         for part in loc:
             text = text[part]
-        mark = self.mark(loc)
+        if self._placed != loc:  # one text may have many findings
+            mark = self.mark(loc)
+            places = islice(self._characters(mark), _solid(text))
+            self._placed, self._places = loc, [(mark.line, mark.col, mark.col), *places]
         # Quotes and folded lines change nothing but white space, so that the other characters can be counted.
-        before = sum(not char.isspace() for char in text[:offset])
-        places = [(mark.line, mark.col, mark.col), *islice(self._characters(mark), before + 1)]
+        before = _solid(text[:offset])
         if text[offset : offset + 1].strip():
-            line, col, _ = places[before + 1]
+            line, col, _ = self._places[before + 1]
         else:
-            line, _, col = places[before]
+            line, _, col = self._places[before]
         return line, col
 
     def _characters(self, mark: Mark) -> Iterator[tuple[int, int, int]]:
@@ -194,6 +198,11 @@ class YamlFile:
 
     def _report(self, node: yaml.Node, message: str, hint: str = "") -> None:
         self.findings.append(self.finding_at(*_start(node), message, hint))
+
+
+def _solid(text: str) -> int:
+    """How many characters are not white space."""
+    return len("".join(text.split()))
 
 
 def _start(node: yaml.Node | None) -> tuple[int, int]:

@@ -230,7 +230,9 @@ def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
     return ""
 
 
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_HIDES = re.compile(r"<(script|style)\b", re.IGNORECASE)
+_SHOWS = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
+"""Start and end of what a page does not show."""
 
 
 def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
@@ -238,9 +240,29 @@ def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
         return "empty body"
     text = redact(body.decode("utf-8", "replace"))
     # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
-    joined = _TAG.sub("", text)
+    pieces = _shown(text)
+    joined = "".join(pieces)
     redacted = redact(joined)
-    return one_line(_TAG.sub(" ", text) if redacted == joined else redacted, LONGEST_MESSAGE)
+    return one_line(" ".join(pieces) if redacted == joined else redacted, LONGEST_MESSAGE)
+
+
+def _shown(page: str) -> list[str]:
+    """What stands between the tags, without scripts and styles. No part of the page is read more than a few times."""
+    pieces: list[str] = []
+    at = 0
+    endings = dict(_SHOWS)  # those that may still come
+    while (tag := page.find("<", at)) >= 0:
+        opened = _HIDES.match(page, tag)
+        name = opened[1].lower() if opened else ""
+        ending = endings[name].search(page, tag) if name in endings else None
+        if ending is None:
+            endings.pop(name, None)
+        end = ending.end() if ending else page.find(">", tag) + 1
+        if not end:
+            break
+        pieces.append(page[at:tag])
+        at = end
+    return [*pieces, page[at:]]
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

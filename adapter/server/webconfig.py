@@ -50,7 +50,8 @@ CIPHERS: Final = {  # Go's name -> OpenSSL's; those of TLS 1.3 are always offere
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
-_CERTIFICATES: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
 Stamp = tuple[int, int, int] | None
@@ -222,7 +223,7 @@ def _load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
 
 
 def _load_authority(context: ssl.SSLContext, path: Path) -> None:
-    blocks = _CERTIFICATES.findall(path.read_bytes())
+    blocks = [_BEGIN + block.partition(_END)[0] + _END for block in path.read_bytes().split(_BEGIN)[1:]]
     if not blocks:
         raise Problem("client_ca_file holds no certificate in PEM form", at=("client_ca_file",))
     try:

@@ -129,6 +129,15 @@ async def raw(port: int, sent: bytes) -> Statuses:
     return statuses or Counter({0: 1})
 
 
+async def long_matchers(admin_port: int, count: int) -> Statuses:
+    """`count` reads of the admin API, each with a matcher of 3,000 blanks."""
+    request = f"GET /api/v1/alarms?matcher=a{'+' * 3000}x HTTP/1.1\r\nHost: localhost\r\n{_LAST}\r\n".encode()
+    total: Statuses = Counter()
+    for _ in range(count):
+        total += await raw(admin_port, request)
+    return total
+
+
 def peak_memory(pid: int) -> int:
     """The most physical memory the process has had, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.attacks import ALLOWED, Statuses, chunk_storm, gzip_bomb, peak_memory, pipelined_garbage, slow_sockets
+from tests.flow.attacks import (
+    ALLOWED,
+    Statuses,
+    chunk_storm,
+    gzip_bomb,
+    long_matchers,
+    peak_memory,
+    pipelined_garbage,
+    slow_sockets,
+)
 from tests.flow.honest import HonestTraffic, honest_traffic
 from tests.flow.mutants import mutated_bodies
 from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
@@ -29,6 +38,7 @@ ATTACKS: dict[str, Attack] = {
     "gzip bomb": lambda service: gzip_bomb(service.port, 200),
     "chunk storm": lambda service: chunk_storm(service.port, 100_000),
     "pipelined garbage": lambda service: pipelined_garbage(service.port, int(200 * SCALE), seed=6),
+    "long matchers": lambda service: long_matchers(service.admin, int(100 * SCALE)),
     "mutated bodies": lambda service: mutated_bodies(service.url, int(2_000 * SCALE), seed=6),
 }
 EXPECTED = {
@@ -37,6 +47,7 @@ EXPECTED = {
     "gzip bomb": {413},
     "chunk storm": {503},
     "pipelined garbage": {200, 400, 405},
+    "long matchers": {400},
     "mutated bodies": {200, 400},
 }
 
@@ -64,6 +75,18 @@ async def test_under_attack(name: str, tmp_path: Path, record_property: Callable
         assert "bug in the adapter" not in service.log_text
         assert "Traceback" not in service.log_text
         assert await fetch(f"{service.url}/-/healthy") == "healthy\n"
+        assert await service.terminate() == 0
+
+
+@pytest.mark.parametrize("page", ["<" * 65536, "<script>" * 8192, "</script" * 8192, "&lt;" * 16384])
+async def test_an_answer_of_coc_full_of_tags_holds_nobody_up(page: str, tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        await coc.fail({"status": 400, "body": page})
+        async with honest_traffic(service.port) as good:
+            assert (await post(f"{service.url}/webhook", webhook(*(alert(f"Bad{n}") for n in range(40)))))[0] == 200
+            await until(lambda: "integration paused" in service.log_text, "answers that lead to a pause", 200)
+        assert set(good.statuses) == {200}
+        assert good.quantile(1.0) < 5.0
         assert await service.terminate() == 0
 
 

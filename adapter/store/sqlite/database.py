@@ -71,7 +71,7 @@ class Database:
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
         max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
-        self.path = path = path.resolve()  # so that one lock holds for every name of the file
+        self.path = path = path.resolve() if path.is_symlink() else path  # one lock for every name of the file
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
         self.left = Left(0, 0)  # as of the last opening

@@ -41,7 +41,7 @@ def prepare(
     """Create the folder, for its owner alone; refuse one whose locks and fsync cannot be relied on."""
     folder = path.parent
     try:
-        for new in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        for new in reversed([one for one in (folder, *folder.parents) if not one.is_dir()]):
             new.mkdir(mode=0o700, exist_ok=True)
             sync(new.parent)
     except OSError as exc:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from adapter.alarm import Alarm, Kind, Outcome, Status
-from adapter.alertmanager import Reject, pack
+from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
-from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
+from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import AcceptResult, Plan, accept_result, check_backlog, plan_of
 from adapter.store.records import ALARM_COLUMNS, labels_to_json

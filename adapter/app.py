@@ -289,6 +289,7 @@ class Tasks:
     def __init__(self, clock: Clock) -> None:
         self.stopping = False
         self._clock = clock
+        self._repeats = logs.RepeatFilter(clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -309,9 +310,9 @@ class Tasks:
             try:
                 await action()
             except StoreUnavailable as exc:
-                event(logger, logging.WARNING, "store unavailable", error=exc)
-            except Exception:
-                logger.exception("%s", "a periodic task failed (a bug in the adapter)")
+                self._repeats.warn(logger, "store unavailable", key=action.__name__, error=exc)
+            except Exception as exc:
+                self._repeats.bug(logger, "a periodic task failed (a bug in the adapter)", exc)
 
     def problem(self) -> str | None:
         """None while every task runs, else which do not."""

@@ -15,6 +15,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from datetime import UTC, datetime
+from traceback import walk_tb
 from typing import Final, Literal, TextIO
 
 from adapter.clock import Clock
@@ -89,6 +90,13 @@ class RepeatFilter:
         silent = self.failed((message, key))
         if silent is not None:
             event(logger, logging.WARNING, message, **fields, silent=silent)
+
+    def bug(self, logger: logging.Logger, message: str, exc: BaseException | None) -> None:
+        """Log with its traceback what only a mistake in the adapter explains, unless the same line raised it lately."""
+        raised_at = [(frame.f_code.co_filename, line) for frame, line in walk_tb(exc.__traceback__ if exc else None)]
+        silent = self.failed((message, type(exc), *raised_at[-1:]))
+        if silent is not None:
+            logger.error("%s", message, exc_info=exc, extra={"event_fields": {"silent": silent}})
 
 
 class _Formatter(logging.Formatter):

@@ -129,6 +129,19 @@ def test_mapping_rules_do_not_know_how_they_are_rendered() -> None:
     assert not [module for module in taken if module.startswith(("adapter.mapping.render", "adapter.mapping.tools"))]
 
 
+def test_every_traceback_is_logged_through_the_filter_of_repeats() -> None:
+    users = {
+        name
+        for name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func).endswith("logger.exception") or any(word.arg == "exc_info" for word in node.keywords)
+        )
+    }
+    assert users <= {"logs", "server/listener"}  # the listener hands aiohttp's bugs to its own method
+
+
 def test_nothing_is_called_utils() -> None:
     names = {part for name, _ in modules() for part in name.split("/")}
     assert not names & {"utils", "helpers", "common", "core", "misc", "manager"}

@@ -236,6 +236,29 @@ def test_the_first_failure_is_logged_and_repetition_only_now_and_then() -> None:
     assert repeats.failed("other") == 0
 
 
+def test_a_bug_is_logged_with_its_traceback_once_in_a_while_for_each_line_that_raises_it() -> None:
+    clock, stream = Moved(), io.StringIO()
+    repeats = RepeatFilter(clock, every=60)
+    logging.getLogger().handlers.clear()
+    setup("info", "json", stream)
+
+    def meet(bad: str) -> None:
+        try:
+            int(bad)
+            _ = bad[5]
+        except (ValueError, IndexError) as exc:
+            repeats.bug(logger, "it failed (a bug in the adapter)", exc)
+
+    for bad in ("x", "y", "1", "z", "2"):
+        meet(bad)
+    clock.seconds += 61
+    meet("x")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["silent"], line["traceback"].splitlines()[-1].partition(":")[0]) for line in lines] == [
+        (0, "ValueError"), (0, "IndexError"), (2, "ValueError"),
+    ]  # fmt: skip
+
+
 def test_the_key_that_failed_longest_ago_is_forgotten_first() -> None:
     repeats = RepeatFilter(Moved(), keys=2)
     assert [repeats.failed(key) for key in "aba"] == [0, 0, None]

@@ -20,7 +20,7 @@ from adapter.delivery.send import Sender
 from adapter.delivery.settle import settle
 from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
-from adapter.logs import RepeatFilter, event
+from adapter.logs import RepeatFilter
 from adapter.mapping.render.request import Contract
 from adapter.store.contract import Claim, Claims, DeliveryStore, Settlement
 
@@ -55,14 +55,15 @@ class Delivery:
         self._throttle = Throttle(
             name, limit=max_in_flight, rate=rate_limit, clock=clock, jitter=jitter, observer=observer
         )
+        self._repeats = RepeatFilter(clock)
         self._sender = Sender(
-            self._throttle, store=store, reporter=reporter, clock=clock, jitter=jitter, observer=observer
-        )
+            self._throttle, store=store, reporter=reporter, clock=clock, jitter=jitter, observer=observer,
+            repeats=self._repeats,
+        )  # fmt: skip
         self._rendered: asyncio.Queue[Ready] = asyncio.Queue()
         self._settlements: asyncio.Queue[Settlement] = asyncio.Queue()
         self._held = self._held_bytes = 0  # reports and bytes of their alerts, from claim to settlement
         self._more_due = False  # the last claim gave as many as it was asked for
-        self._repeats = RepeatFilter(clock)
         self._nudge = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
 
@@ -98,10 +99,11 @@ class Delivery:
             try:
                 await self._claim_and_render()
             except StoreUnavailable as exc:
-                event(logger, logging.WARNING, "store unavailable for delivery", integration=self.name, error=exc)
+                message = "store unavailable for delivery"
+                self._repeats.warn(logger, message, key=self.name, integration=self.name, error=exc)
                 await self._clock.sleep(POLL_SECONDS)
-            except Exception:
-                logger.exception("%s", "delivery failed and goes on (a bug in the adapter)")
+            except Exception as exc:
+                self._repeats.bug(logger, "delivery failed and goes on (a bug in the adapter)", exc)
                 await self._clock.sleep(POLL_SECONDS)
 
     async def _claim_and_render(self) -> None:
@@ -199,14 +201,14 @@ class Delivery:
             batch = [await self._settlements.get()]
             while not self._settlements.empty():
                 batch.append(self._settlements.get_nowait())
-            settled = await settle(self._store, self._clock, batch)
+            settled = await settle(self._store, self._clock, batch, self._repeats)
             self._held -= len(batch)
             self._held_bytes -= _size([settlement.claim for settlement in batch])
             try:
                 for settlement, result in settled:
                     self._observer.report_settled(settlement, result)
-            except Exception:
-                logger.exception("%s", "settlements cannot be counted (a bug in the adapter)")
+            except Exception as exc:
+                self._repeats.bug(logger, "settlements cannot be counted (a bug in the adapter)", exc)
             # Where replicas share the store, `pending` may lack what others accepted in the last seconds.
             if self._more_due or (settled and settled[-1][1].pending > self._held):
                 self.wake()

@@ -50,7 +50,7 @@ async def prepare(
         try:
             requests.append((claim, request_for(claim, contract)))
         except Exception as exc:
-            prepared.append(_dead_letter(claim, clock.now(), exc))
+            prepared.append(_dead_letter(claim, clock.now(), exc, repeats))
     results = await renderer.render([request for _, request in requests])
     observer.rendered(len(requests), clock.monotonic() - started)
     for (claim, request), result in zip(requests, results, strict=True):
@@ -60,7 +60,7 @@ async def prepare(
         try:
             prepared.append(_ready_or_settled(claim, request, result, clock.now()))
         except Exception as exc:
-            prepared.append(_dead_letter(claim, clock.now(), exc))
+            prepared.append(_dead_letter(claim, clock.now(), exc, repeats))
     return prepared
 
 
@@ -75,8 +75,8 @@ def _ready_or_settled(claim: Claim, request: RenderRequest, result: RenderResult
     return Ready(claim, request, result, body)
 
 
-def _dead_letter(claim: Claim, now: Micros, exc: Exception) -> Settlement:
-    logger.exception("%s", "a report cannot be prepared and is kept as a dead letter")
+def _dead_letter(claim: Claim, now: Micros, exc: Exception, repeats: RepeatFilter) -> Settlement:
+    repeats.bug(logger, "a report cannot be prepared and is kept as a dead letter", exc)
     return Settlement(claim=claim, at=now, outcome=Outcome.DEAD, attempts=(internal_error(now, "prepared", exc),))
 
 

@@ -17,7 +17,7 @@ from adapter.delivery.decide import with_fallback
 from adapter.delivery.prepare import Ready, internal_error, provenance
 from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
-from adapter.logs import event
+from adapter.logs import RepeatFilter, event
 from adapter.store.contract import Claim, DeliveryStore, Settlement
 
 logger = logging.getLogger(__name__)
@@ -35,16 +35,17 @@ class Sender:
         clock: Clock,
         jitter: Callable[[], float],
         observer: Observer,
+        repeats: RepeatFilter,
     ) -> None:
         self._throttle, self._store, self._reporter = throttle, store, reporter
-        self._clock, self._jitter, self._observer = clock, jitter, observer
+        self._clock, self._jitter, self._observer, self._repeats = clock, jitter, observer, repeats
 
     async def send(self, ready: Ready) -> Settlement:
         """Send one report; a bug met on the way counts as an attempt that COC may have taken."""
         try:
             return await self._send(ready)
         except Exception as exc:
-            logger.exception("%s", "a report cannot be handled and is tried again (a bug in the adapter)")
+            self._repeats.bug(logger, "a report cannot be handled and is tried again (a bug in the adapter)", exc)
             now = self._clock.now()
             attempt = internal_error(now, "handled", exc, ambiguous=True)
             delay = back_off(ready.claim.report.attempts + 1, self._jitter())

@@ -12,7 +12,7 @@ from typing import Final
 from adapter.clock import Clock
 from adapter.delivery.backoff import back_off
 from adapter.errors import StoreUnavailable
-from adapter.logs import event
+from adapter.logs import RepeatFilter, event
 from adapter.store.contract import DeliveryStore, Settled, Settlement
 
 GIVEN_BACK_SECONDS: Final = 60.0  # until a report whose settlement cannot be written is tried again
@@ -20,7 +20,9 @@ GIVEN_BACK_SECONDS: Final = 60.0  # until a report whose settlement cannot be wr
 logger = logging.getLogger(__name__)
 
 
-async def settle(store: DeliveryStore, clock: Clock, batch: Sequence[Settlement]) -> list[tuple[Settlement, Settled]]:
+async def settle(
+    store: DeliveryStore, clock: Clock, batch: Sequence[Settlement], repeats: RepeatFilter
+) -> list[tuple[Settlement, Settled]]:
     """What was written, with the store's answers. Leaves out a claim that cannot even be given back."""
     failures = 0
     while True:
@@ -31,11 +33,11 @@ async def settle(store: DeliveryStore, clock: Clock, batch: Sequence[Settlement]
             if failures == 1:
                 event(logger, logging.ERROR, "cannot settle, waiting for the store", error=exc, reports=len(batch))
             await clock.sleep(back_off(min(failures, 3), 1.0))
-        except Exception:
+        except Exception as exc:
             # A bug must cost the one report that shows it, not all that are settled with it.
-            logger.exception("%s", "a settlement failed (a bug in the adapter)")
+            repeats.bug(logger, "a settlement failed (a bug in the adapter)", exc)
             if len(batch) > 1:
-                return [pair for one in batch for pair in await settle(store, clock, [one])]
+                return [pair for one in batch for pair in await settle(store, clock, [one], repeats)]
             # Sending twice is better than never again: a claim that is not settled blocks its alarm for ever.
             given_back = [Settlement(claim=batch[0].claim, at=batch[0].at, delay=GIVEN_BACK_SECONDS)]
             if batch == given_back:

@@ -140,7 +140,7 @@ class WebhookHandler:
     def _ended_late(self, task: asyncio.Task[web.Response]) -> None:
         self._late.pop(task).close()
         if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable):
-            _logger.error("a webhook cannot be handled (a bug in the adapter)", exc_info=exc)
+            self._repeats.bug(_logger, "a webhook cannot be handled (a bug in the adapter)", exc)
 
     async def _accept(self, integration: str, body: bytes) -> web.Response:
         try:

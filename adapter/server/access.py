@@ -96,7 +96,7 @@ class Access:
             response: web.StreamResponse | None = await self._refusal(request, bearer_paths, admin)
             try:
                 if response is None:
-                    response = await _answer(request, handler)
+                    response = await self._answer(request, handler)
             except web.HTTPException as exc:
                 browser.harden(exc, self._config.headers, admin=admin)
                 raise
@@ -153,6 +153,17 @@ class Access:
             return "malformed"
         return None if await self._passwords.verify(user, password) else "wrong"
 
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise  # an answer, or a client that has disconnected: aiohttp handles both
+        except (web.RequestPayloadError, HttpProcessingError):
+            return web.Response(status=400, text="the body cannot be read\n")
+        except Exception as exc:
+            self._repeats.bug(_logger, "a handler failed (a bug in the adapter)", exc)
+            return web.Response(status=500, text="internal error, see the adapter's log\n")
+
     def _refuse(
         self, request: web.Request, reason: str, status: int, text: str, headers: dict[str, str] | None = None
     ) -> web.Response:
@@ -163,18 +174,6 @@ class Access:
 
     def _needs_restart(self, message: str) -> ConfigError:
         return ConfigError([Finding(str(self._path), 0, 0, message, "restart to do that")])
-
-
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except (web.HTTPException, ConnectionError):
-        raise  # an answer, or a client that has disconnected: aiohttp handles both
-    except (web.RequestPayloadError, HttpProcessingError):
-        return web.Response(status=400, text="the body cannot be read\n")
-    except Exception:
-        _logger.exception("%s", "a handler failed (a bug in the adapter)")
-        return web.Response(status=500, text="internal error, see the adapter's log\n")
 
 
 def _same(sent: str, token: str) -> bool:

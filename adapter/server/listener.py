@@ -111,7 +111,7 @@ class Listener:
                 continue
             sock.setblocking(False)
             assert self._runner.server is not None
-            connection = Connection(self._runner.server, self._loop, self._open)
+            connection = Connection(self._runner.server, self._loop, self._open, self._repeats)
             self._open[connection] = self._loop.create_task(self._start(connection, sock))
             await asyncio.sleep(_REST_SECONDS)
 
@@ -158,10 +158,14 @@ class Connection(web.RequestHandler):
     request has arrived. trusted: the last request was not refused.
     """
 
-    __slots__ = ("_open", "idle", "trusted", "waiting_since")
+    __slots__ = ("_open", "_repeats", "idle", "trusted", "waiting_since")
 
     def __init__(
-        self, server: web.Server, loop: asyncio.AbstractEventLoop, open_: dict[Connection, asyncio.Task[None]]
+        self,
+        server: web.Server,
+        loop: asyncio.AbstractEventLoop,
+        open_: dict[Connection, asyncio.Task[None]],
+        repeats: RepeatFilter,
     ) -> None:
         """`open_` holds the connection while it is open, and the task that makes the TLS handshake."""
         super().__init__(
@@ -171,7 +175,7 @@ class Connection(web.RequestHandler):
             lingering_time=0,  # _handle reads the rest of a refused body
             read_bufsize=_READ_AHEAD,
         )
-        self._open = open_
+        self._open, self._repeats = open_, repeats
         self.waiting_since: float | None = loop.time()
         self.idle = self.trusted = False
 
@@ -214,7 +218,7 @@ class Connection(web.RequestHandler):
         """Logs bugs only: aiohttp's message about a malformed request repeats what the client has sent."""
         exc = kw.get("exc_info")
         if not isinstance(exc, ConnectionError | web.RequestPayloadError | HttpProcessingError):
-            _logger.error("%s", "a connection failed (a bug in the adapter)", exc_info=exc)
+            self._repeats.bug(_logger, "a connection failed (a bug in the adapter)", exc)
 
 
 def _fixed(status: str, text: str) -> bytes:

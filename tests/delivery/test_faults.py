@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from adapter.alarm import Outcome
 from adapter.clock import Clock
 from adapter.coc.verdict import Verdict
@@ -41,6 +43,30 @@ async def test_a_report_that_cannot_be_prepared_becomes_a_dead_letter_and_delays
         assert await it.outcomes("A") == await it.outcomes("B") == DELIVERED
         (letter,) = await it.store.dead_letters(None, 0, 10)
         assert letter.attempts[0].message.startswith("cannot be prepared")
+
+
+async def test_a_bug_that_many_reports_meet_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    def answer(body: bytes) -> Verdict:
+        raise RuntimeError("a bug")
+
+    async with rig(answer, store=Damaging) as it:
+        await it.accept(*some(20), *(named("Damaged", fingerprint=f"d{n}") for n in range(20)))
+        await it.clock.advance(100)
+        assert len(await it.store.dead_letters(None, 0, 100)) == 20
+    assert len(it.coc.bodies) > 20
+    for message in ("cannot be prepared", "cannot be handled"):
+        assert sum(message in record.getMessage() for record in caplog.records) == 1
+
+
+class Unavailable(MemoryStore):
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        raise StoreUnavailable("not now")
+
+
+async def test_a_store_that_stays_away_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    async with rig(store=Unavailable) as it:
+        await it.clock.advance(250)
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
 
 async def test_a_report_whose_sending_met_a_bug_is_tried_again() -> None:

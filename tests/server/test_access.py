@@ -205,9 +205,10 @@ async def test_configured_headers_win(tmp_path: Path) -> None:
 async def test_a_bug_shows_no_detail_to_the_client_and_all_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access))) as client:
-        answer = await client.get("/fails")
-        assert (answer.status, await answer.text()) == (500, "internal error, see the adapter's log\n")
-    assert "a secret detail" in caplog.text
+        for _ in range(20):
+            answer = await client.get("/fails")
+            assert (answer.status, await answer.text()) == (500, "internal error, see the adapter's log\n")
+    assert caplog.text.count("RuntimeError: a secret detail") == 1  # the others of the minute are only counted
 
 
 async def test_a_body_that_cannot_be_read_is_a_400_and_no_bug(caplog: pytest.LogCaptureFixture) -> None:

@@ -230,14 +230,15 @@ async def test_a_bug_outside_the_access_rules_is_logged_and_shows_nothing(
     app.router.add_get("/raises", raises)
     app.router.add_get("/split", split)
     listener = await listen(app, "127.0.0.1:0")
-    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    answer, _ = await closed_after(reader)
-    writer.close()
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer, _ = await closed_after(reader)
+        writer.close()
+        assert b"secret" not in answer
+        assert b"200 OK" not in answer
     await listener.close()
-    assert b"secret" not in answer
-    assert b"200 OK" not in answer
-    assert "a connection failed (a bug in the adapter)" in caplog.text
+    assert caplog.text.count("a connection failed (a bug in the adapter)") == 1
 
 
 async def test_close_lets_a_request_in_flight_finish_and_takes_no_new_one() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,33 +38,40 @@ class Reloader:
         log_level: str,
     ) -> None:
         self.restart_needed = False
-        self._config_findings: tuple[Finding, ...] = ()
+        self._config_findings: tuple[Finding, ...] = ()  # of adapter.yml, which only a request reads again
+        self._access_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
         self._metrics, self._log_level = metrics, log_level
+        self._turn = asyncio.Lock()
         self._count()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Everything the last poll or reload refused, and what the trial of the mapping rules in force found."""
-        return tuple(sorted((*self._config_findings, *self._mappings.findings)))
+        return tuple(sorted((*self._config_findings, *self._access_findings, *self._mappings.findings)))
 
     async def poll(self) -> None:
         """Take over what changed. A refusal is logged once, until something changes."""
-        before = self.findings
-        if await self._take_over([]) or self.findings != before:
-            self._report()
+        async with self._turn:
+            before = self.findings
+            if await self._take_over() or self.findings != before:
+                self._report()
 
     async def reload(self) -> str:
         """The same on request, adapter.yml included; ConfigError with every finding."""
-        findings: list[Finding] = []
+        async with self._turn:
+            return await self._reload()
+
+    async def _reload(self) -> str:
+        self._config_findings = ()
         path = self._config.source.path
         try:
-            new = load_config(path)
+            new = await asyncio.to_thread(load_config, path)
             self.restart_needed = new.source.shown != self._config.source.shown
             logs.set_level(new.log.level or self._log_level)
         except ConfigError as exc:
-            findings += exc.findings
-        await self._take_over(findings)
+            self._config_findings = exc.findings
+        await self._take_over()
         self._report()
         if self.findings:
             raise ConfigError(self.findings)
@@ -72,19 +80,19 @@ class Reloader:
             return f"mapping revision {self._mappings.revision}; adapter.yml has changed, restart to apply it"
         return f"mapping revision {self._mappings.revision}"
 
-    async def _take_over(self, findings: list[Finding]) -> bool:
-        """Everything is tried, so that one broken file does not hold up a rotated key. `findings`: of adapter.yml."""
+    async def _take_over(self) -> bool:
+        """Everything is tried, so that one broken file does not hold up a rotated key."""
         changed = False
+        self._access_findings = ()
         for delivery, client in self._deliveries:
             if client.refresh():
                 changed = True
                 event(logger, logging.INFO, "secrets or certificates changed", integration=delivery.name)
                 delivery.credentials_changed()
         try:
-            changed |= self._access.refresh()
+            changed |= await asyncio.to_thread(self._access.refresh)
         except ConfigError as exc:
-            findings += exc.findings
-        self._config_findings = tuple(findings)
+            self._access_findings = exc.findings
         return await self._mappings.reload() or changed
 
     def _count(self) -> None:

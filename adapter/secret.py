@@ -12,6 +12,7 @@ from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import quote, quote_plus
 
 from adapter.errors import AdapterError
+from adapter.files import MAX_SECRET_BYTES, content
 
 _FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -52,7 +53,7 @@ class Secret:
 
 def _read(path: Path) -> str:
     try:
-        value = path.read_text(encoding="utf-8").strip("\r\n")
+        value = content(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except UnicodeDecodeError:
         value = ""
     except OSError as exc:

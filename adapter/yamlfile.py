@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from adapter.errors import Finding
+from adapter.files import MAX_BYTES, content
 
-MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_NODES: Final = 200_000
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -55,7 +55,7 @@ for _tag, (_pattern, _first) in _TYPES.items():
 class YamlFile:
     """One file's data with the position of every key and value. `findings` are those of the YAML text."""
 
-    def __init__(self, name: str, content: bytes, *, secrets: Collection[str] = ()) -> None:
+    def __init__(self, name: str, written: bytes, *, secrets: Collection[str] = ()) -> None:
         """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines.
 
         In such a file a finding at a key shows no value.
@@ -70,7 +70,7 @@ class YamlFile:
         self._placed: Loc | None = None  # the text whose characters are in _places
         self._places: list[tuple[int, int, int]] = []
         try:
-            text = content.decode("utf-8-sig")
+            text = written.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             self.findings.append(Finding(name, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
             return
@@ -78,9 +78,6 @@ class YamlFile:
         if secrets:
             named = re.compile(rf"\b(?:{'|'.join(secrets)})\b")
             self._hidden.update(number for number, line in enumerate(self.lines, 1) if named.search(line))
-        if len(content) > MAX_BYTES:
-            self.findings.append(self.finding_at(1, 1, "the file is larger than 4 MiB"))
-            return
         self._load(text)
 
     def mark(self, loc: Loc) -> Mark:
@@ -225,7 +222,7 @@ def _is_space(escape: str) -> bool:
 def read(path: Path, *, secrets: Collection[str] = ()) -> YamlFile:
     """Read one file. A file that cannot be read has one finding and no data."""
     try:
-        return YamlFile(str(path), path.read_bytes(), secrets=secrets)
+        return YamlFile(str(path), content(path, MAX_BYTES), secrets=secrets)
     except OSError as exc:
         file = YamlFile(str(path), b"")
         file.findings.append(Finding(file.name, 0, 0, f"cannot be read: {exc.strerror or exc}"))

@@ -22,7 +22,7 @@ LAYERS = (
     {"logs", "lifecycle"},
     {"alertmanager", "alarm", "secret", "validation"},
     {"yamlfile"},
-    {"errors", "clock"},
+    {"errors", "clock", "files"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
@@ -104,7 +104,7 @@ def test_only_the_composition_root_and_the_commands_read_the_configuration() -> 
 
 def test_the_server_package_knows_nothing_of_what_it_serves() -> None:
     known = set().union(*(packages(path) for name, path in modules() if name.startswith("server/")))
-    assert known <= {"server", "logs", "secret", "validation", "yamlfile", "errors", "clock"}
+    assert known <= {"server", "logs", "secret", "validation", "yamlfile", "errors", "clock", "files"}
 
 
 def test_only_the_store_package_names_a_backend() -> None:

@@ -15,6 +15,7 @@ from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
+from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.server.address import parse_listen_address
 
 T = TypeVar("T")
@@ -181,7 +182,12 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _payload(name: str) -> bytes:
-    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    """From standard input or a file, which may be a FIFO of the shell's."""
+    with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
+        body = file.read(MAX_PAYLOAD_BYTES + 1)
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise PayloadError(f"{name}: larger than {MAX_PAYLOAD_BYTES >> 20} MiB")
+    return body
 
 
 def _store_commands(commands: Any) -> None:

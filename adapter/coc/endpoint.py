@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 from yarl import URL
 
 from adapter.coc.verdict import Reason
+from adapter.files import MAX_BYTES, content
 from adapter.secret import Secret
 
 SITES = {
@@ -132,6 +133,9 @@ class Endpoint:
     def tls_context(self) -> ssl.SSLContext:
         """A context that verifies COC."""
         try:
+            for path in self._tls_paths():  # OpenSSL would wait for a FIFO
+                if not content(path, MAX_BYTES):
+                    raise EndpointProblem("a file of tls_config is empty", "check tls_config")
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.cert_file:
                 # A key that wants a pass phrase must fail, not ask on the terminal.
@@ -143,7 +147,10 @@ class Endpoint:
 
     def tls_files(self) -> tuple[bytes, ...]:
         """What the files of tls_config hold now, to notice a change; a missing one counts as empty."""
-        return tuple(_content(path) for path in (self.ca_file, self.cert_file, self.key_file) if path)
+        return tuple(_content(path) for path in self._tls_paths())
+
+    def _tls_paths(self) -> Iterator[Path]:
+        return (path for path in (self.ca_file, self.cert_file, self.key_file) if path)
 
 
 def url_problem(base_url: str) -> str | None:
@@ -182,6 +189,6 @@ def _environment_proxy(url: URL) -> str | None:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path, MAX_BYTES)
     except OSError:
         return b""

@@ -7,6 +7,7 @@ speaks HTTP/1.1 too.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Collection, Mapping
@@ -26,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from adapter.files import MAX_BYTES, content
 from adapter.validation import Problem, Problems, validate_whole
 from adapter.yamlfile import nearest, read
 
@@ -128,7 +130,7 @@ def _readable(value: Any, info: ValidationInfo[_Files]) -> Path:
     path = info.context.folder / value
     info.context.stamps[path] = stamp(path)
     try:
-        path.read_bytes()
+        content(path, MAX_BYTES)
     except OSError as exc:
         raise Problem(f"{value} cannot be read: {exc.strerror or exc}") from None
     return path
@@ -209,21 +211,23 @@ def _load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         encrypted = True
         return b""
 
+    if b"-----BEGIN" not in content(cert, MAX_BYTES):
+        raise Problem("cert_file holds no certificate in PEM form", at=("cert_file",))
+    whole = b"PRIVATE KEY-----" in content(key, MAX_BYTES)
     try:
-        context.load_cert_chain(cert, key, passphrase)
+        # A file of /proc, empty for us, is one that OpenSSL would wait for.
+        context.load_cert_chain(cert, key if whole else os.devnull, passphrase)
     except OSError as exc:
         if encrypted:
             raise Problem("key_file is encrypted; the adapter has no passphrase for it", at=("key_file",)) from None
         if isinstance(exc, ssl.SSLError) and exc.reason == "KEY_VALUES_MISMATCH":
             raise Problem("key_file is not the key of this certificate", at=("key_file",)) from None
-        if b"-----BEGIN" not in cert.read_bytes():
-            raise Problem("cert_file holds no certificate in PEM form", at=("cert_file",)) from None
-        part = "cert_file" if b"PRIVATE KEY-----" in key.read_bytes() else "key_file"
+        part = "cert_file" if whole else "key_file"
         raise Problem(f"{part} cannot be used: {_reason(exc)}", at=(part,)) from None
 
 
 def _load_authority(context: ssl.SSLContext, path: Path) -> None:
-    blocks = [_BEGIN + block.partition(_END)[0] + _END for block in path.read_bytes().split(_BEGIN)[1:]]
+    blocks = [_BEGIN + block.partition(_END)[0] + _END for block in content(path, MAX_BYTES).split(_BEGIN)[1:]]
     if not blocks:
         raise Problem("client_ca_file holds no certificate in PEM form", at=("client_ca_file",))
     try:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
-from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
+from adapter.app import Options, running
+from adapter.config import load_config
+from adapter.errors import ConfigError
+from tests.stage import KEY, Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
 
+SLOWEST = 1.0  # seconds for an answer on a machine with other load; the event loop is held for much less
 SAYS = "unknown name 'lables'"
 
 
@@ -60,3 +70,82 @@ async def test_broken_mappings_are_refused_until_they_are_mended(tmp_path: Path)
         await post(f"{service.url}/webhook", webhook(alert("Second")))
         second = (await coc.received(2))[1]
         assert (second["alarmLevel"], second["additional"]["mapping"]) == ("Info", "a.yaml")
+
+
+async def test_files_that_never_end_or_hold_gigabytes_are_refused_without_holding_up_the_service(
+    tmp_path: Path,
+) -> None:
+    """The mapping, the web config, the key and adapter.yml become a FIFO or 3 GiB, one after another."""
+    folder = tmp_path / "mappings"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(mapping("Info"))
+    web, key = tmp_path / "web.yml", tmp_path / "key"
+    web.write_text("http_server_config: {http2: true}\n")
+    key.write_text(KEY)
+    async with sandbox() as coc:
+        config = write_config(tmp_path, coc.port, "mappings: mappings\n")
+        config.write_text(config.read_text().replace(f'integration_key: "{KEY}"', "integration_key_file: key"))
+        async with adapter(config, f"--web.config.file={web}") as service, slowest_answer(service) as slowest:
+            for path in (folder / "a.yaml", web, key, config):
+                whole = path.read_text()
+                for become in (os.mkfifo, sparse):
+                    path.unlink()
+                    become(path)
+                    status, text = await reload(service)
+                    assert (status, path.name in text) == (422, True)
+                    assert (await said(service))[1] == 0
+                path.unlink()
+                path.write_text(whole)
+                assert (await reload(service))[0] == 200
+            await post(f"{service.url}/webhook", webhook(alert("After")))
+            await coc.received(1)
+            assert memory(service.process.pid) < 500 * 2**20
+        assert slowest[0] < SLOWEST
+
+
+async def test_a_refused_adapter_yml_is_told_until_it_is_mended(tmp_path: Path) -> None:
+    path = write_config(tmp_path, 9)
+    whole = path.read_text()
+    options = Options(config_file=path, listen_address="127.0.0.1:0", admin_address="127.0.0.1:0")
+    async with running(load_config(path), options) as service:
+        path.write_text("limit: 1\n" + whole)
+        with pytest.raises(ConfigError):
+            await service.reloader.reload()
+        await service.reloader.poll()
+        assert [finding.message for finding in service.reloader.findings] == ["unknown key 'limit'"]
+        path.write_text(whole)
+        await service.reloader.reload()
+        assert service.reloader.findings == ()
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(3 * 2**30)
+
+
+def memory(pid: int) -> int:
+    """The most memory a process has had, in bytes."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def slowest_answer(service: Adapter) -> AsyncIterator[list[float]]:
+    """The longest time that a request without work waited meanwhile, in seconds."""
+    longest = [0.0]
+
+    async def watch(session: aiohttp.ClientSession) -> None:
+        while True:
+            started = time.monotonic()
+            async with session.get(f"{service.url}/-/healthy") as answer:
+                assert answer.status == 200
+            longest[0] = max(longest[0], time.monotonic() - started)
+            await asyncio.sleep(0.01)
+
+    async with aiohttp.ClientSession() as session:
+        watching = asyncio.create_task(watch(session))
+        try:
+            yield longest
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)

@@ -7,16 +7,19 @@ which a file changed is therefore read again. The revision is the digest of name
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from adapter.errors import Finding, MappingError
+from adapter.files import MAX_BYTES, content
 from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.model import MappingFile, RuleSet
 from adapter.mapping.rules.schema import read_file
 from adapter.yamlfile import YamlFile
 
 SUFFIXES: Final = (".yaml", ".yml")
+MAX_TOTAL: Final = 16 * 1024 * 1024  # bytes of all files; each may have MAX_BYTES
 _ATTEMPTS: Final = 5
 
 
@@ -36,8 +39,8 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     """Check the files as they were read from a directory; MappingError as in `load`."""
     files: list[MappingFile] = []
     errors: list[Finding] = []
-    for name, content in read.files:
-        file, findings = read_file(YamlFile(str(directory / name), content), name)
+    for name, text in read.files:
+        file, findings = read_file(YamlFile(str(directory / name), text), name)
         files.append(file)
         errors += findings
     refused, warnings = lint(files)
@@ -51,7 +54,8 @@ def snapshot(directory: Path) -> Snapshot:
     try:
         for _ in range(_ATTEMPTS):
             before = _listing(directory)
-            files = tuple((path.name, path.read_bytes()) for path, *_ in before)
+            _check(directory, before)
+            files = tuple((path.name, content(path, MAX_BYTES)) for path, *_ in before)
             if _listing(directory) == before:
                 break
         else:
@@ -63,17 +67,26 @@ def snapshot(directory: Path) -> Snapshot:
         message = "no mapping file here: a name ends in .yaml or .yml and does not start with a dot"
         raise MappingError([Finding(str(directory), 0, 0, message)])
     digest = hashlib.blake2b(digest_size=6)
-    for name, content in files:
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
+    for name, text in files:
+        digest.update(f"{len(name)}:{name}:{len(text)}:".encode())
+        digest.update(text)
     return Snapshot(files, digest.hexdigest())
+
+
+def _check(directory: Path, listing: Sequence[tuple[Path, Path, int, int]]) -> None:
+    for path, *_ in listing:
+        if not path.name.isprintable():
+            raise MappingError([Finding(str(directory), 0, 0, f"the file name {path.name!r} is not printable text")])
+    if sum(min(size, MAX_BYTES) for *_, size in listing) > MAX_TOTAL:
+        raise MappingError([Finding(str(directory), 0, 0, "the mapping files are larger than 16 MiB together")])
 
 
 def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
     """Every mapping file with its target, time of change and size."""
     entries = []
     for path in sorted(directory.iterdir(), key=lambda entry: entry.name):
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file():
+        # A folder is passed over, and so is the link of a ConfigMap's file that is being taken away.
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
             stat = path.stat()
             entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
     return entries

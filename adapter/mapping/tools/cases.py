@@ -26,6 +26,7 @@ from pydantic_core import to_json
 from adapter.alertmanager import parse_webhook
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding, MappingError, PayloadError
+from adapter.files import MAX_PAYLOAD_BYTES, content
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
@@ -199,7 +200,9 @@ class _Case(_Model):
             raise Problem("a case has either an alert or a payload")
         (at,) = given
         try:
-            webhook = parse_webhook(self._body() if at == "alert" else (info.context / self.payload).read_bytes())
+            webhook = parse_webhook(
+                self._body() if at == "alert" else content(info.context / self.payload, MAX_PAYLOAD_BYTES)
+            )
         except OSError as exc:
             raise Problem(f"cannot be read: {exc.strerror or exc}", at=(at,)) from exc
         except PayloadError as exc:

@@ -1,7 +1,8 @@
 """Decides which requests the listeners answer: credentials from the web config file, a bearer token, browser rules.
 
-The first refusal wins: wrong host or another site on the admin listener (403), credentials (401). Nothing but TLS is
-asked for on OPEN_PATHS. An answer never says which part of the credentials was wrong.
+The first refusal wins: wrong host on the admin listener, or another site there and where no credentials are asked for
+(403), credentials (401). Nothing but TLS is asked for on OPEN_PATHS. An answer never says which part of the credentials
+was wrong.
 """
 
 from __future__ import annotations
@@ -112,16 +113,16 @@ class Access:
             return None
         if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
-        if admin and browser.is_cross_site(request):
+        bearer = self._bearer if bearer_paths(request.path) else None
+        open_to_all = not self._passwords and bearer is None
+        if (admin or open_to_all) and browser.is_cross_site(request):
             return self._refuse(request, "site", 403, "a request from another site is not answered here")
-        return await self._challenge(request, bearer_paths(request.path))
+        return None if open_to_all else await self._challenge(request, bearer)
 
-    async def _challenge(self, request: web.Request, bearer_path: bool) -> web.Response | None:
-        bearer = self._bearer if bearer_path else None
-        if not self._passwords and bearer is None:
-            return None
+    async def _challenge(self, request: web.Request, bearer: Secret | None) -> web.Response | None:
         try:
-            reason = await self._identify(request.headers.getall("Authorization", []), bearer)
+            credentials = request.headers.getall("Authorization", [])
+            reason = await self._identify(credentials, bearer, _source(request.remote))
         except Busy:
             return self._refuse(request, "busy", 503, "busy, try again", {"Retry-After": "1"})
         if reason is None:
@@ -133,7 +134,7 @@ class Access:
             response.headers.add("WWW-Authenticate", 'Bearer realm="coc-adapter"')
         return response
 
-    async def _identify(self, headers: list[str], bearer: Secret | None) -> str | None:
+    async def _identify(self, headers: list[str], bearer: Secret | None, source: str) -> str | None:
         """None for good credentials, else the reason of the refusal."""
         if not headers:
             return "absent"
@@ -151,7 +152,7 @@ class Access:
             return "malformed"
         if not colon:
             return "malformed"
-        return None if await self._passwords.verify(user, password) else "wrong"
+        return None if await self._passwords.verify(user, password, source) else "wrong"
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

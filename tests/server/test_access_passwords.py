@@ -110,6 +110,24 @@ async def test_a_flood_of_guesses_is_refused_and_known_users_are_still_served() 
     assert True not in results
 
 
+async def test_guesses_of_one_source_keep_the_right_password_of_another_out_for_one_verification_at_most() -> None:
+    passwords = Passwords({b"shop": hashed("right", 8).encode()})
+    flood = [asyncio.ensure_future(passwords.verify(b"shop", f"{n}".encode(), "10.0.0.9")) for n in range(100)]
+    assert not await flood[0]
+    assert await passwords.verify(b"shop", b"right", "10.0.0.7")
+    assert sum(not guess.done() for guess in flood) > 50, "served before those that came earlier"
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_guesses_of_user_names_wait_behind_those_of_known_users() -> None:
+    passwords = Passwords({b"shop": hashed("right", 8).encode()})
+    flood = [asyncio.ensure_future(passwords.verify(f"{n}".encode(), b"x", "10.0.0.9")) for n in range(100)]
+    await asyncio.sleep(0)
+    assert await passwords.verify(b"shop", b"right", "10.0.0.9")
+    assert sum(not guess.done() for guess in flood) > 50, "served before those that came earlier"
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
 async def test_bcrypt_never_blocks_the_loop() -> None:
     passwords = Passwords({b"shop": hashed("right", 12).encode()})
     verifying = asyncio.ensure_future(passwords.verify(b"shop", b"right"))

@@ -34,7 +34,7 @@ from adapter.reload import Reloader
 from adapter.server.access import Access
 from adapter.server.address import may_listen
 from adapter.server.body import InFlight
-from adapter.server.listener import listen
+from adapter.server.listener import ignoring_expectations, listen, most_connections
 from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store
 from adapter.store.contract import SharedStore, Store
@@ -237,18 +237,19 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
         integrations=config.integrations,
     )
     api = _admin_api(service)
+    connections = most_connections(config.webhook.max_connections, listeners=2)
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
     async def serve(address: str, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
         app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
-        app.add_routes(routes)
+        app.add_routes(ignoring_expectations(routes))
         listener = await listen(
             app,
             address,
             access.ssl_context,
             header_seconds=config.webhook.header_timeout,
-            max_connections=config.webhook.max_connections,
+            max_connections=connections,
             drain_seconds=DRAIN_SECONDS,
         )
         stack.push_async_callback(listener.close)

@@ -10,13 +10,16 @@ request is being handled on every other one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
+import resource
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
@@ -26,9 +29,30 @@ from adapter.server.address import parse_listen_address
 from adapter.server.body import drop_body
 
 _logger: Final = logging.getLogger("adapter.server.listener")
+RESERVED_FILES: Final = 256
 _SWEEP_SECONDS: Final = 0.5
 _REST_SECONDS: Final = 0.001  # between two connections that are opened or closed, so that the others are served
 _READ_AHEAD: Final = 16 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
+
+
+def most_connections(wanted: int, listeners: int) -> int:
+    """How many of `wanted` connections each of `listeners` may hold, so that other open files are never lacking.
+
+    Raises the soft limit of open files to the hard one first. RESERVED_FILES are for COC, the store and files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a kernel's own bound may be lower
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    most = min(wanted, max(1, (soft - RESERVED_FILES) // listeners))
+    if most < wanted:
+        event(
+            _logger, logging.WARNING, "holding fewer connections than webhook.max_connections: raise the limit of open "
+            "files (ulimit -n)", limit=soft, connections=most,
+        )  # fmt: skip
+    return most
 
 
 async def listen(
@@ -48,7 +72,7 @@ async def listen(
     `drain_seconds`: how long `close` waits for requests in flight.
     """
     app.middlewares.insert(0, _handle)
-    app.on_response_prepare.append(_drop_banner)
+    app.on_response_prepare.append(_finish_headers)
     sock = await _bind(address)
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
     try:
@@ -99,6 +123,8 @@ class Listener:
             try:
                 sock, _ = await self._loop.sock_accept(self._sock)
             except OSError as exc:  # out of file descriptors, or the client has gone already
+                if exc.errno in (errno.EMFILE, errno.ENFILE):
+                    self._close_longest_wait()
                 if self._repeats.failed("accept") is not None:
                     event(_logger, logging.ERROR, "cannot accept connections", error=exc)
                 await asyncio.sleep(0.1)
@@ -255,8 +281,27 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
             await drop_body(request, response)
 
 
-async def _drop_banner(request: web.Request, response: web.StreamResponse) -> None:
+async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Of every response, also of those that aiohttp makes itself."""
     response.headers.pop("Server", None)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+
+
+def ignoring_expectations(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
+    """Routes where an `Expect` other than 100-continue is ignored.
+
+    aiohttp refuses it before any middleware, so that it is answered without credentials and not counted.
+    """
+    return [
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": _answer_expectation})
+        for route in routes
+    ]
+
+
+async def _answer_expectation(request: web.Request) -> None:
+    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response has not begun
 
 
 async def _bind(address: str) -> socket.socket:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import encode_basic_auth
 
 from tests.server.servers import write_users
-from tests.stage import Adapter, adapter, sample, sandbox, write_config
+from tests.stage import Adapter, adapter, sample, sandbox, values, write_config
 from tests.tls import Authority
 
 TOKEN = "t0ken-of-the-test"
@@ -50,6 +50,7 @@ async def ask(session: aiohttp.ClientSession, url: str, method: str, path: str, 
             if answer.status == 401:
                 assert answer.headers.getall("WWW-Authenticate")
             assert "Server" not in answer.headers
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
             return answer.status
     except (aiohttp.ClientError, ConnectionError):
         return 0
@@ -69,6 +70,22 @@ def secured(folder: Path, authority: Authority, *, users: bool, clients: bool) -
 
 def https(port: int) -> str:
     return f"https://127.0.0.1:{port}"
+
+
+async def test_an_expectation_goes_round_neither_credentials_nor_counters(tmp_path: Path) -> None:
+    web = write_users(tmp_path / "web.yml", shop="right")
+    async with sandbox() as coc, aiohttp.ClientSession() as session:
+        async with adapter(write_config(tmp_path, coc.port), f"--web.config.file={web}") as service:
+            for path in ("/webhook", "/nowhere", "/metrics"):
+                method = "POST" if path == "/webhook" else "GET"
+                await ask(session, service.url, method, path, {"Expect": "<x>"})
+            assert await ask(session, service.url, "POST", "/webhook", {"Expect": "<x>"}) == 401
+            right = {**CREDENTIALS["right user"], "Expect": "<x>"}
+            assert await ask(session, service.url, "POST", "/webhook", right) == 200
+            async with session.get(f"{service.url}/metrics", headers=CREDENTIALS["right user"]) as answer:
+                scrape = await answer.text()
+        assert values(scrape, "coc_adapter_webhooks_total", code="401") == 2
+        assert values(scrape, "coc_adapter_webhooks_total", code="200") == 1
 
 
 async def test_users_and_token(tmp_path: Path) -> None:

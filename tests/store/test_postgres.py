@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -401,6 +403,54 @@ async def test_a_newer_schema_is_refused(postgres: PostgresServer, dsn: str) -> 
 async def test_no_server_is_unavailable_not_refused() -> None:
     with pytest.raises(StoreUnavailable, match="PostgreSQL"):
         await open_postgres("postgresql://app:canary@127.0.0.1:1/none", backlog=9, clock=SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("dsn", "error", "message"),
+    [
+        ("postgresql://app:s3cret@127.0.0.1:1/coc", StoreUnavailable, "PostgreSQL at 127.0.0.1:1 cannot be used: "),
+        (
+            "postgresql://[::1]:1,127.0.0.1:2/coc",
+            StoreUnavailable,
+            "PostgreSQL at [::1]:1, 127.0.0.1:2 cannot be used: ",
+        ),
+        ("postgresql:///coc?host=/nowhere&password=s3cret", StoreUnavailable, "PostgreSQL at /nowhere:5432 cannot "),
+        ("postgresql://app:s3cret@127.0.0.1:s3cret/coc", StoreRefused, "the store's URL cannot be read; "),
+        ("postgresql://app:s3cret/#x@127.0.0.1:1/coc", StoreRefused, "the store's URL cannot be read; "),
+        ("postgresql://app:1/s3cret@127.0.0.1:1/coc", StoreRefused, "the store's URL cannot be read; "),
+        ("postgresql://app:1?s3cret@127.0.0.1:1/coc", StoreRefused, "the store's URL cannot be read; "),
+        ("postgresql://app:s3cret@[::1/coc", StoreRefused, "the store's URL cannot be read; "),
+        ("postgresql://app:s3cret@h/coc?sslmode=x", StoreRefused, "the store's URL cannot be used: "),
+    ],
+)
+async def test_a_start_without_postgresql_names_host_and_port_in_one_line_and_no_password(
+    dsn: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        await open_postgres(dsn, backlog=1, clock=SystemClock())
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_password_may_come_from_the_environment_or_a_password_file(
+    postgres: PostgresServer, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = postgres.folder / "data" / "pg_hba.conf"
+    async with postgres.admin(dsn) as connection:
+        await connection.execute("CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 's3cret'")
+        rules.write_text("host all guarded 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
+        await connection.execute("SELECT pg_reload_conf()")
+    guarded = dsn.replace("app@", "guarded@")
+    with pytest.raises(StoreUnavailable, match="password"):
+        await open_postgres(guarded, backlog=1, clock=SystemClock())
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:guarded:s3cret\n")
+    passwords.chmod(0o600)
+    for name, value in (("PGPASSWORD", "s3cret"), ("PGPASSFILE", str(passwords))):
+        with monkeypatch.context() as environment:
+            environment.setenv(name, value)
+            await (await open_postgres(guarded, backlog=1, clock=SystemClock())).close()
 
 
 async def test_the_password_is_shown_nowhere(dsn: str) -> None:

@@ -10,17 +10,17 @@ Rules for changes here, all of them for transaction poolers and for failovers:
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from adapter.clock import Clock
-from adapter.errors import AdapterError, StoreUnavailable, one_line
+from adapter.errors import AdapterError, StoreRefused, StoreUnavailable, one_line
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -94,8 +94,10 @@ class Database:
     async def connect(
         cls, dsn: str, *, clock: Clock, on_commit: Callable[[float], None] = lambda seconds: None
     ) -> Self:
-        """StoreUnavailable when no server that takes writes answers."""
+        """StoreUnavailable when no server that takes writes answers, StoreRefused for a URL that cannot be used."""
+        pool = None
         try:
+            hosts = _hosts(dsn)
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=0,
@@ -106,9 +108,17 @@ class Database:
                 command_timeout=STATEMENT_SECONDS + 2,
                 reset=_nothing_to_reset,
             )
-        except (*TROUBLE, ssl.SSLError, ValueError) as exc:
-            raise StoreUnavailable(f"PostgreSQL cannot be reached: {_reason(exc)}") from exc
-        return cls(pool, clock, on_commit)
+            async with pool.acquire(timeout=ACQUIRE_SECONDS):
+                return cls(pool, clock, on_commit)
+        except asyncpg.ClientConfigurationError as exc:
+            raise StoreRefused(f"the store's URL cannot be used: {_reason(exc)}") from exc
+        except ValueError:  # which quotes what was read, half a password perhaps
+            advice = "a user or password in it is written with %2F for /, %3F for ?, %23 for # and so on"
+            raise StoreRefused(f"the store's URL cannot be read; {advice}") from None
+        except TROUBLE as exc:
+            if pool is not None:
+                pool.terminate()
+            raise StoreUnavailable(f"PostgreSQL at {hosts} cannot be used: {_reason(exc)}") from exc
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """A durable transaction: rolled back by any exception in the block, else committed at its end.
@@ -191,6 +201,22 @@ class Database:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+def place_of(dsn: str) -> str:
+    """The DSN without user, password and options. ValueError where one of them is not percent-encoded."""
+    parts = urlsplit(dsn)
+    if "@" in parts.path + parts.fragment:
+        raise ValueError("the user or password ends the host")
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _hosts(dsn: str) -> str:
+    """Every host of the DSN with its port."""
+    options = dict(parse_qsl(urlsplit(dsn).query))
+    hosts = urlsplit(place_of(dsn)).netloc or options.get("host", "localhost")
+    port = options.get("port", "5432")
+    return ", ".join(host if ":" in host.rpartition("]")[2] else f"{host}:{port}" for host in hosts.split(","))
 
 
 async def _nothing_to_reset(_: object) -> None:

@@ -7,13 +7,12 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
-from adapter.store.postgres.connection import Database
+from adapter.store.postgres.connection import Database, place_of
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.intake import PostgresIntake
 from adapter.store.postgres.migrations import migrate, migrations
@@ -54,7 +53,7 @@ class PostgresStore:
 
     def __init__(self, database: Database, dsn: str, *, backlog: int, clock: Clock, lease: float, replica: str) -> None:
         self._database = database
-        self._place = _place(dsn)
+        self._place = place_of(dsn)
         seen = SeenLater()
         counts = RunningCounts(database)
         replicas = self._replicas = Replicas(database, replica or f"{socket.gethostname()}-{os.getpid()}")
@@ -81,9 +80,3 @@ class PostgresStore:
             await self._upkeep.write_seen()
             await self._replicas.leave()
         await self._database.close()
-
-
-def _place(dsn: str) -> str:
-    """The DSN without user, password and options."""
-    parts = urlsplit(dsn)
-    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"

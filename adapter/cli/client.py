@@ -8,10 +8,12 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from adapter.errors import AdapterError
+from adapter.secret import Secret
 
 SECONDS: Final = 30.0
 PAGE: Final = 1000  # rows
@@ -33,7 +35,7 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
     if query:
         path += "?" + urlencode({name: value for name, value in query.items() if value}, doseq=True)
     if not url.startswith(("http://", "https://")):
-        raise AdapterError(f"--adapter.url={url} is not a URL; write it like http://127.0.0.1:9877")
+        raise AdapterError(f"--adapter.url={url.rpartition('@')[2]} is not a URL; write it like http://127.0.0.1:9877")
     url, credentials = _split(url)
     data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
     request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
@@ -53,6 +55,20 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
         raise AdapterError(
             f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
         ) from exc
+
+
+def with_password(url: str, file: Path) -> str:
+    """`http://USER@...` with the password that the file holds."""
+    scheme, _, rest = url.partition("://")
+    user, at_sign, place = rest.rpartition("@")
+    if not at_sign or ":" in user:
+        raise AdapterError(
+            "--adapter.password-file needs the user's name alone in --adapter.url: http://USER@127.0.0.1:9877"
+        )
+    try:
+        return f"{scheme}://{user}:{quote(Secret(path=file).get(), safe='')}@{place}"
+    except ValueError as exc:
+        raise AdapterError(f"--adapter.password-file: {exc}") from exc
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES
+from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
 
 T = TypeVar("T")
@@ -193,8 +194,17 @@ def _payload(name: str) -> bytes:
 def _store_commands(commands: Any) -> None:
     store = commands.add_parser("store", help="move a store", allow_abbrev=False)
     copy = _command(store.add_subparsers(metavar="COMMAND", required=True), "copy", "move everything", _store_copy)
-    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:PATH or postgresql://...")
-    copy.add_argument("--to", dest="target", required=True, metavar="URL")
+    for flag, store in (("--from", "source"), ("--to", "target")):
+        either = copy.add_mutually_exclusive_group(required=True)
+        either.add_argument(flag, dest=store, metavar="URL", help="sqlite:PATH or postgresql://...")
+        either.add_argument(f"{flag}-file", dest=store, type=_url_in, metavar="FILE", help="holds the URL")
+
+
+def _url_in(path: str) -> str:
+    try:
+        return Secret(path=Path(path)).get()
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _store_copy(options: argparse.Namespace) -> int:

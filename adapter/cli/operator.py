@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from adapter.cli.client import PAGE, ask, pages
+from adapter.cli.client import PAGE, ask, pages, with_password
 from adapter.cli.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
@@ -51,8 +53,8 @@ def add_operator_commands(commands: Any) -> None:
 def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
     """A command with verbs; without one it does `run`, the list of everything."""
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    _flags(group, url=ADMIN_URL, output="table")
-    group.set_defaults(run=run, integration=None, status=None, text=None, matcher=[])
+    _flags(group, url=os.environ.get("COC_ADAPTER_URL") or ADMIN_URL, output="table")
+    group.set_defaults(run=run, password_file=None, integration=None, status=None, text=None, matcher=[])
     return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
 
 
@@ -65,14 +67,22 @@ def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], 
 
 
 def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
-    where = f"the admin listener ({ADMIN_URL}); http://USER:PASSWORD@... where it asks for them"
+    where = f"the admin listener ($COC_ADAPTER_URL, else {ADMIN_URL}); http://USER:PASSWORD@... where it asks for them"
     parser.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=where)
+    parser.add_argument(
+        "--adapter.password-file", dest="password_file", type=Path, default=argparse.SUPPRESS, metavar="FILE",
+        help="holds the password; the user's name stands in the URL: http://USER@...",
+    )  # fmt: skip
     parser.add_argument("--output", choices=["table", "json"], default=output)
+
+
+def _url(options: argparse.Namespace) -> str:
+    return with_password(options.url, options.password_file) if options.password_file else str(options.url)
 
 
 def _list_alarms(options: argparse.Namespace) -> int:
     query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher")}
-    rows = pages(options.url, "/api/v1/alarms", query)
+    rows = pages(_url(options), "/api/v1/alarms", query)
     return _print(options, rows, _alarms(rows))
 
 
@@ -82,17 +92,17 @@ def _alarms(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     query = {"integration": options.integration, "text": options.alarm, "limit": PAGE}
-    rows = ask(options.url, "GET", "/api/v1/alarms", query=query)
+    rows = ask(_url(options), "GET", "/api/v1/alarms", query=query)
     exact = [row for row in rows if row["fingerprint"] == options.alarm]
     named = [(row["integration"], row["fingerprint"]) for row in exact or rows]
     if len(named) > MOST_EXPLAINED:
         print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
         return _print(options, rows, _alarms(rows)) or 1
     if not named:
-        state = ask(options.url, "GET", "/api/v1/integrations")
+        state = ask(_url(options), "GET", "/api/v1/integrations")
         named = [(options.integration or state[0]["integration"], options.alarm)]
     trails = [
-        ask(options.url, "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
+        ask(_url(options), "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
         for integration, fingerprint in named
     ]
     return _print(options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True)))
@@ -120,17 +130,17 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
 
 
 def _list_dead(options: argparse.Namespace) -> int:
-    rows = pages(options.url, "/api/v1/dead-letters", {"integration": options.integration})
+    rows = pages(_url(options), "/api/v1/dead-letters", {"integration": options.integration})
     return _print(options, rows, _table(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters"))
 
 
 def _replay(options: argparse.Namespace) -> int:
     body = {"ids": options.ids, "as_sent": options.as_sent}
-    return _done(options, "replayed", ask(options.url, "POST", "/api/v1/dead-letters/replay", body))
+    return _done(options, "replayed", ask(_url(options), "POST", "/api/v1/dead-letters/replay", body))
 
 
 def _discard(options: argparse.Namespace) -> int:
-    return _done(options, "discarded", ask(options.url, "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
+    return _done(options, "discarded", ask(_url(options), "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
 
 
 def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -142,7 +152,7 @@ def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, An
 
 
 def _list_integrations(options: argparse.Namespace) -> int:
-    rows = ask(options.url, "GET", "/api/v1/integrations")
+    rows = ask(_url(options), "GET", "/api/v1/integrations")
     shown = [
         row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
     ]
@@ -150,7 +160,7 @@ def _list_integrations(options: argparse.Namespace) -> int:
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:
-    row = ask(options.url, "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    row = ask(_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
     return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
 

@@ -33,13 +33,13 @@ rules:
 
 
 async def command(
-    service: Adapter, *arguments: str, url: str | None = None, authority: Path | None = None
+    service: Adapter, *arguments: str, url: str | None = None, **environment: str
 ) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one operator command."""
-    environment = os.environ | ({"SSL_CERT_FILE": str(authority)} if authority else {})
+    """Exit code, standard output and standard error of one operator command; `url` "": without --adapter.url."""
+    where = [] if url == "" else [f"--adapter.url={url or service.admin_url}"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "adapter", *arguments, f"--adapter.url={url or service.admin_url}",
-        cwd=REPOSITORY, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "adapter", *arguments, *where,
+        cwd=REPOSITORY, env=os.environ | environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
@@ -276,6 +276,31 @@ async def test_the_commands_log_in_where_the_admin_listener_asks_for_it(tmp_path
         assert "guessed" not in errors
 
 
+async def test_a_password_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    users = write_users(tmp_path / "web.yml", operator="p@ss:word/%")
+    file = tmp_path / "password"
+    file.write_text("p@ss:word/%\n")
+    named = f"--adapter.password-file={file}"
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port), f"--web.config.file={users}") as service:
+        place = service.admin_url.removeprefix("http://")
+        good = (0, "no alarms\n", "")
+        assert await command(service, "alarms", "list", named, url=f"http://operator@{place}") == good
+        assert await command(service, "alarms", named, url="", COC_ADAPTER_URL=f"http://operator@{place}") == good
+        whole = f"http://operator:p%40ss%3Aword%2F%25@{place}"
+        assert await command(service, "alarms", "list", url="", COC_ADAPTER_URL=whole) == good
+        missing = f"--adapter.password-file={tmp_path}/none"
+        for arguments, url, reason in (
+            ((missing,), f"http://operator@{place}", "cannot be read"),
+            ((named,), service.admin_url, "needs the user's name"),
+            ((named,), f"http://operator:guessed@{place}", "needs the user's name"),
+            ((), f"operator:guessed@{place}", "is not a URL"),
+        ):
+            code, out, errors = await command(service, "alarms", "list", *arguments, url=url)
+            assert (code, out, len(errors.splitlines())) == (1, "", 1)
+            assert reason in errors
+            assert "guessed" not in errors
+
+
 async def test_the_commands_trust_a_private_authority_that_is_named_to_them(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     pair = authority.issue("server")
@@ -283,7 +308,11 @@ async def test_the_commands_trust_a_private_authority_that_is_named_to_them(tmp_
     web.write_text(f"tls_server_config:\n  cert_file: {pair.cert}\n  key_file: {pair.key}\n")
     async with sandbox() as coc, adapter(config(tmp_path, coc.port), f"--web.config.file={web}") as service:
         url = service.admin_url.replace("http://", "https://")
-        assert await command(service, "alarms", "list", url=url, authority=authority.cert) == (0, "no alarms\n", "")
+        assert await command(service, "alarms", "list", url=url, SSL_CERT_FILE=str(authority.cert)) == (
+            0,
+            "no alarms\n",
+            "",
+        )
         code, out, errors = await command(service, "alarms", "list", url=url)
         assert (code, out) == (1, "")
         assert "cannot be trusted" in errors

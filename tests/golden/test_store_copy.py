@@ -16,6 +16,8 @@ async def test_a_store_is_copied_or_not_as_recorded(tmp_path: Path) -> None:
         busy = await run_in_thread("store", "copy", source, target)
         assert await service.terminate() == 0
     (tmp_path / "other.db").write_bytes(b"no database" * 100)
+    (tmp_path / "from").write_text(f"sqlite:{tmp_path}/data/adapter.db\n")
+    (tmp_path / "to").write_text(f"sqlite:{tmp_path}/second/adapter.db\n")
     outputs = [
         busy,
         await run_in_thread("store", "copy", source, target),
@@ -25,5 +27,7 @@ async def test_a_store_is_copied_or_not_as_recorded(tmp_path: Path) -> None:
         await run_in_thread("store", "copy", f"--from=sqlite:{tmp_path}/other.db", f"--to=sqlite:{tmp_path}/new.db"),
         await run_in_thread("store", "copy", "--from=memory:", target),
         await run_in_thread("store", "copy", source, "--to=mysql://db"),
+        await run_in_thread("store", "copy", f"--from-file={tmp_path}/from", f"--to-file={tmp_path}/to"),
+        await run_in_thread("store", "copy", source, f"--to-file={tmp_path}/none"),
     ]
     same("store_copy.txt", "\n".join(ran.text(place(tmp_path, "FOLDER")) for ran in outputs))

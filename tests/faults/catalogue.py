@@ -127,6 +127,15 @@ CATALOGUE: tuple[Case, ...] = (
         ),
         None,
     ),
+    case(
+        37, "all attacks at once",
+        partial(
+            hostile.all_at_once,
+            sizes={"slow sockets": 300, "MiB of a bomb": 200, "MiB of values": 15, "chunks": 50_000,
+                   "connections of garbage": 50},
+        ),
+        {"seconds": 400.0}, {"seconds": 4.0},
+    ),
     case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
     full_only(38, "canary, every failure", existing_tests(f"{C}test_canary.py")),
     case(42, "bodies of millions of values", webhooks.dense, {"mebibytes": 15}, {"mebibytes": 2}),

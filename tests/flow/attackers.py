@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tests.flow.attacks import PATIENCE, Statuses, chunk_storm, gzip_bomb, pipelined_garbage, slow_sockets
+from tests.flow.attacks import PATIENCE, Statuses, chunk_storm, dense_bodies, gzip_bomb, pipelined_garbage, slow_sockets
 from tests.stage import REPOSITORY
 
 Attack = Callable[[int, int, float], Awaitable[Statuses]]
@@ -39,6 +39,7 @@ def _again(once: Callable[[int, int], Awaitable[Statuses]]) -> Attack:
 ATTACKS: Final[dict[str, Attack]] = {
     "slow sockets": slow_sockets,
     "MiB of a bomb": _again(gzip_bomb),
+    "MiB of values": _again(dense_bodies),
     "chunks": _again(chunk_storm),
     "connections of garbage": _again(lambda port, count: pipelined_garbage(port, count, seed=6)),
 }

@@ -75,6 +75,20 @@ def _bomb(mebibytes: int) -> bytes:
     return f"{_HEAD}{_LAST}Content-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+async def dense_bodies(port: int, mebibytes: int) -> Statuses:
+    """Four bodies of so many MiB at once, of values that take many times their size when they are parsed."""
+    values = (b"0", b"{}", b'{"a":1}', b"1.5e99")
+    answers = await asyncio.gather(*(raw(port, _dense(value, mebibytes)) for value in values))
+    return sum(answers, Counter())
+
+
+@cache
+def _dense(value: bytes, mebibytes: int) -> bytes:
+    entries = b",".join([value] * (mebibytes * 1024 * 1024 // (len(value) + 1)))
+    body = zlib.compress(b'{"alerts":[' + entries + b"]}", wbits=31)
+    return f"{_HEAD}{_LAST}Content-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 async def chunk_storm(port: int, chunks: int) -> Statuses:
     """A valid webhook after so many chunks of one blank each."""
     body = webhook(alert("Stormy"))

@@ -1,22 +1,32 @@
-"""Row 37: attacks of one kind after the other, each while an honest sender posts webhooks."""
+"""Row 37: attacks of one kind after the other, then all at once, each while an honest sender posts webhooks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.faults.chaos import alive
+import aiohttp
+
+from tests.faults.chaos import alive, nth_state
 from tests.faults.comparison import Comparison, compare
-from tests.faults.oracle import Ledger
-from tests.faults.result import CaseResult, case_result, unless
-from tests.flow.attacks import ALLOWED, peak_memory
-from tests.stage import adapter, sandbox, write_config
+from tests.faults.oracle import Ledger, arrivals, examine
+from tests.faults.result import CaseResult, case_result, quantile, unless
+from tests.flow.attackers import attacker
+from tests.flow.attacks import ALLOWED, Statuses, peak_memory
+from tests.flow.honest import honest_traffic
+from tests.stage import adapter, drained, post, sandbox, webhook, write_config
 
 MIB = 2**20
 _TIMEOUT: Final = 3  # seconds for headers and body, so that a phase sees the slow ones come again
 _LIFE: Final = 0.3  # seconds of a connection at the server that does nothing, which cannot tell the end of a request
 _RATIO: Final = 3.0
+_CHART_LIMIT: Final = 512  # MiB
+_UNFELT: Final = 0.05  # seconds; below that a ratio says nothing about a sender
 _FEWEST: Final = 500  # samples below which a p99 says nothing
 
 
@@ -39,6 +49,65 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
             broken += [f"{name}: a bug in the log"] if "bug in the adapter" in service.log_text else []
         figures[name] = f"p99 {seen}, {grown:.0f} MiB grown: {size}"
     return case_result(figures, broken)
+
+
+async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float) -> CaseResult:
+    """Every attack of `sizes` at the same time, beside an honest sender and one whose reports are counted."""
+    more = f"webhook: {{header_timeout: {_TIMEOUT}s, body_timeout: {_TIMEOUT}s}}\n"
+    ledger, broken = Ledger(), []
+    async with sandbox() as coc, adapter(write_config(folder, coc.port, more)) as service, AsyncExitStack() as stack:
+        attackers = [await stack.enter_async_context(attacker(name, size)) for name, size in sizes.items()]
+        async with honest_traffic(service.port, pause=0.02) as honest:
+            began = time.monotonic()
+            await asyncio.sleep(seconds / 4)
+            middle = time.monotonic()
+            answered, *_ = await asyncio.gather(
+                _sum(one.attack(service.port, seconds) for one in attackers), _report(service.url, ledger, seconds)
+            )
+            ended = time.monotonic()
+        await drained(service.url, seconds=120)
+        counted = [body for body in coc.bodies if body["alarmName"].startswith("Counted")]
+        broken += examine(ledger, arrivals(counted)).violations()
+        broken += ["a bug in the log"] if "bug in the adapter" in service.log_text else []
+        memory = peak_memory(service.process.pid) / MIB
+    quiet, loud = (quantile(honest.between(*span), 0.99) for span in ((began, middle), (middle, ended)))
+    figures = {
+        "attacks": len(sizes),
+        "s": round(seconds),
+        "steps acknowledged": ledger.steps,
+        "ms p99 quiet": round(quiet * 1000),
+        "ms p99 meanwhile": round(loud * 1000),
+        "MiB of memory at most": round(memory),
+    }
+    return case_result(
+        figures,
+        broken,
+        unless(set(answered) <= ALLOWED, f"answered {dict(answered)}"),
+        unless(set(honest.statuses) == {200}, f"the honest sender was answered {dict(honest.statuses)}"),
+        unless(
+            loud <= _RATIO * quiet or loud < _UNFELT, f"the honest sender's p99 is {loud:.3f} s, quiet {quiet:.3f} s"
+        ),
+        unless(memory < _CHART_LIMIT, f"{memory:.0f} MiB"),
+    )
+
+
+async def _sum(attacks: Iterable[Awaitable[Statuses]]) -> Statuses:
+    return sum(await asyncio.gather(*attacks), Counter())
+
+
+async def _report(url: str, ledger: Ledger, seconds: float) -> None:
+    """Post a new alert ten times a second, again until it is acknowledged, as Alertmanager does."""
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        number += 1
+        alerts = [nth_state(f"Counted{number}", 1)]
+        ledger.sent(alerts)
+        status = 0
+        while status != 200:
+            with suppress(aiohttp.ClientError, OSError):
+                status, _ = await post(f"{url}/webhook", webhook(*alerts))
+            await asyncio.sleep(0.1)
+        ledger.acknowledged(alerts)
 
 
 def _violations(seen: Comparison) -> list[str]:

@@ -1,8 +1,8 @@
 """Runs pip-audit over the lock file: known vulnerabilities of the dependencies.
 
 pip-audit succeeds also when it could look no package up, for example behind a mirror without advisories. This prints
-how many packages it looked up. Exit code 1: there are vulnerabilities. 2, with AUDIT_STRICT=1: a package could not be
-looked up. 0: otherwise.
+how many packages it looked up, and waits at most a minute. Exit code 1: there are vulnerabilities. 2, with
+AUDIT_STRICT=1: a package could not be looked up. 0: otherwise.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 
-def main(lock: str) -> int:
+def main(lock: str, seconds: float = 60.0) -> int:
     command = [
         str(Path(sys.executable).with_name("pip-audit")), "--require-hashes", "--disable-pip", "--requirement", lock,
         "--progress-spinner", "off", "--timeout", "10", "--format", "json",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
     try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)  # noqa: S603
         packages = json.loads(done.stdout)["dependencies"]
+    except subprocess.TimeoutExpired:
+        print(f"not audited: no answer within {seconds:.0f} s")
+        return _unknown(1)
     except (ValueError, KeyError):
         reason = (done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1]
         print(f"not audited: {reason}")

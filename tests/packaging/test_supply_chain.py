@@ -7,7 +7,11 @@ import re
 import runpy
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +81,70 @@ def test_the_audit_fails_on_vulnerabilities_and_counts_packages_it_could_not_loo
     assert f"{packages.count(UNKNOWN)} packages could not be looked up" in output
     monkeypatch.setenv("AUDIT_STRICT", "1")
     assert verdict(packages) == strict
+
+
+@contextmanager
+def advisories(answer: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Iterator[str]:
+    """A source of advisories as OSV is one; it does not answer what `answer` has no answer for. Yields its URL."""
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found = answer(asked)
+            if found is None:
+                ended.wait(60)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+
+
+def flaw(asked: dict[str, Any]) -> dict[str, Any]:
+    """Jinja2 is vulnerable, nothing else is."""
+    if asked["package"]["name"] != "jinja2":
+        return {}
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "999"}]}]
+    affected = {"package": {"name": "jinja2", "ecosystem": "PyPI"}, "versions": [asked["version"]], "ranges": ranges}
+    return {"vulns": [{"id": "GHSA-test", "modified": "2026-01-01T00:00:00Z", "summary": "x", "affected": [affected]}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (lambda asked: {}, 0, "packages audited, 0 vulnerabilities, 0 packages could not be looked up"),
+        (flaw, 1, "GHSA-test, fixed in 999"),
+        (lambda asked: None, 0, "not audited: no answer within 3 s"),
+    ],
+    ids=["nothing known", "a vulnerability", "a source that is silent"],
+)
+def test_the_audit_fails_where_a_source_knows_a_vulnerability_and_waits_for_none(
+    answer: Callable[[dict[str, Any]], dict[str, Any] | None],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("AUDIT_STRICT", raising=False)
+    monkeypatch.setenv("PIP_AUDIT_VULNERABILITY_SERVICE", "osv")
+    with advisories(answer) as url:
+        monkeypatch.setenv("PIP_AUDIT_OSV_URL", url)
+        main = runpy.run_path(str(ROOT / ".ci" / "audit.py"))["main"]
+        assert main(str(LOCK), 3.0 if code == 0 and "within" in said else 60.0) == code
+    assert said in capsys.readouterr().out
+
+
+def test_ci_audits() -> None:
+    assert "make audit" in (ROOT / ".ci" / "run").read_text()

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from tests.chart.mounted import Mounted
-from tests.chart.rendering import ROOT, Rendered
+from tests.chart.rendering import ROOT, Rendered, render
 from tests.needs import needs
 
 
@@ -164,6 +164,18 @@ def test_the_notes_warn_of_settings_for_trials(renders: dict[str, Rendered]) -> 
         name: re.findall(r"^WARNING: (\S+)", rendered.notes, re.MULTILINE) for name, rendered in renders.items()
     }
     assert warnings["minimal"] == []
-    assert warnings["open"] == ["webhook.auth.enabled"]
+    assert warnings["open"] == ["webhook.auth.enabled", "Ingress/coc-coc-adapter"]
     assert warnings["autoscaled"] == ["store.postgresql.dsn"]
     assert warnings["trial"] == ["integrations.default.inline", "webhook.auth.token", "persistence.enabled"]
+
+
+@pytest.mark.parametrize("web", [{}, {"configSecret": "coc-web"}])
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_notes_warn_of_a_way_from_outside_that_asks_for_no_token(web: dict[str, str], asked: bool) -> None:
+    out = {
+        "ingress": {"enabled": True, "hosts": ["a.example"]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
+    }
+    rendered = render({**out, "web": web, "webhook": {"auth": {"enabled": asked}}})
+    warned = re.findall(r"^WARNING: (Ingress|HTTPRoute)/coc-coc-adapter ", rendered.notes, re.MULTILINE)
+    assert warned == ([] if asked else ["HTTPRoute", "Ingress"])

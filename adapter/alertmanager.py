@@ -120,7 +120,9 @@ def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
         raise TooManyAlerts(f"the body has {count} alerts, more than {max_alerts} (webhook.max_alerts)")
     alerts: list[Alert] = []
     rejects: list[Reject] = []
-    for entry in entries:
+    entries.reverse()
+    while entries:
+        entry = entries.pop()  # frees what was parsed while the rest is
         try:
             alerts.append(_parse_alert(entry, data.get("status")))
         except PayloadError as reason:
@@ -138,7 +140,7 @@ def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
         truncated=_count(data.get("truncatedAlerts")),
         alerts=tuple(alerts),
         rejects=tuple(rejects),
-        rejected=len(entries) - len(alerts),
+        rejected=count - len(alerts),
         size=len(body),
     )
 

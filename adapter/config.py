@@ -95,7 +95,10 @@ def seconds(text: str | int) -> float:
         return 0.0
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{str(text)!r} is not a duration; write it like 10s, 5m, 1h30m or 7d")
-    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    total = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    if total > 100 * _SECONDS["y"]:
+        raise ValueError(f"{text!r} is longer than 100y")
+    return total
 
 
 def size(text: str | int) -> int:
@@ -212,7 +215,7 @@ class IntegrationSettings(Model):
     auth: Auth = WithoutAuth(type="none")
     timeout: Annotated[Duration, Field(gt=0, le=300)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 32
-    rate_limit: Annotated[float, Field(ge=0)] = 0.0
+    rate_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     tls_config: TlsConfig = TlsConfig()
     proxy_url: InlineSecret = None
     proxy_url_file: SecretFile = None
@@ -286,7 +289,7 @@ class WebhookSettings(Model):
 
 
 class LimitSettings(Model):
-    backlog: Annotated[int, Field(ge=1)] = 1_000_000
+    backlog: Annotated[int, Field(ge=1, le=10**12)] = 1_000_000
     store_size: Annotated[Size, Field(ge=0)] = 0  # 0 = no bound
 
 
@@ -329,6 +332,8 @@ class Config(Model):
         scheme, _, rest = url.partition(":")
         if scheme not in _STORES:
             raise Problem("the store is none of sqlite:PATH, postgresql://... and memory:", at=("store",))
+        if "\0" in url:
+            raise Problem("the store's path holds a character that no path can have", at=("store",))
         if scheme == "sqlite" and not rest:
             raise Problem("sqlite: needs the path of a file after it", at=("store",))
         if scheme in ("sqlite", "memory"):

@@ -147,7 +147,7 @@ class YamlFile:
             mark = exc.problem_mark or exc.context_mark
             line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             self.findings.append(self.finding_at(line, col, f"not YAML: {exc.problem or exc.context}"))
-        except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: 5000 digits, "\U00110000"
+        except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: "\U00110000"
             reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
             self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
 
@@ -183,7 +183,13 @@ class YamlFile:
         if node.tag not in _TYPES and node.tag != "tag:yaml.org,2002:str":
             self._report(node, f"the tag {node.tag!r} is not known here")
             return str(node.value)
-        value: Hashable = "" if self._has_surrogate(node) else loader.construct_object(node)
+        if self._has_surrogate(node):
+            return ""
+        try:
+            value: Hashable = loader.construct_object(node)
+        except ValueError:  # Python takes no number of more than 4300 digits
+            self._report(node, "the number is too long", "put it in quotes")
+            return ""
         return value
 
     def _has_surrogate(self, node: yaml.Node) -> bool:

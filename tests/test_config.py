@@ -116,6 +116,20 @@ def test_other_durations_are_refused(text: str) -> None:
         seconds(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "retention: {dead: 101y}\n" + SMALL,
+        "limits: {backlog: %s}\n" % ("9" * 4000) + SMALL,
+        'store: "sqlite:a\\0b"\n' + SMALL,
+        "integrations: {a: {site: cn, integration_key: k, rate_limit: %s.0}}\n" % ("9" * 4000),
+    ],
+)
+def test_values_that_no_part_could_take_are_findings(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(tmp_path, text)
+
+
 @pytest.mark.parametrize(("text", "value"), [("16MiB", 16 << 20), ("1GB", 1 << 30), ("512KiB", 512 << 10), ("7", 7)])
 def test_sizes_are_read_as_prometheus_writes_them(text: str, value: int) -> None:
     assert size(text) == value

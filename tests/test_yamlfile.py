@@ -49,7 +49,7 @@ def test_a_continued_line_in_double_quotes_is_followed() -> None:
 @pytest.mark.parametrize("value", [b'"\\U00110000"', b"1" * 5000, b"\x01"])
 def test_a_value_that_cannot_be_read_is_a_finding(value: bytes) -> None:
     (finding,) = YamlFile("a.yaml", b"a: " + value).findings
-    assert finding.message.startswith("not YAML: ")
+    assert finding.message.startswith(("not YAML: ", "the number is too long"))
 
 
 def test_escaped_white_space_is_followed() -> None:

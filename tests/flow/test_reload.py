@@ -17,6 +17,7 @@ import pytest
 from adapter.app import Options, running
 from adapter.config import load_config
 from adapter.errors import ConfigError
+from tests.mapping.crashing import CRASHING
 from tests.stage import KEY, Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
 
 SLOWEST = 1.0  # seconds for an answer on a machine with other load; the event loop is held for much less
@@ -70,6 +71,30 @@ async def test_broken_mappings_are_refused_until_they_are_mended(tmp_path: Path)
         await post(f"{service.url}/webhook", webhook(alert("Second")))
         second = (await coc.received(2))[1]
         assert (second["alarmLevel"], second["additional"]["mapping"]) == ("Info", "a.yaml")
+
+
+async def test_mappings_that_crash_the_check_are_refused_at_the_start_and_by_a_reload(tmp_path: Path) -> None:
+    folder = tmp_path / "mappings"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(CRASHING["a thousand filters"])
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "mappings: mappings\n")) as service:
+        assert "mapping refused, the shipped ones serve instead" in service.log_text
+        assert (await said(service))[1] == 0
+        (folder / "a.yaml").write_text(mapping("Info"))
+        async with slowest_answer(service) as slowest:
+            for text in CRASHING.values():
+                assert (await reload(service))[0] == 200
+                whole = (folder / "a.yaml").read_text()
+                (folder / "a.yaml").write_text(text)
+                assert (await reload(service))[0] == 422
+                assert (await said(service))[1] == 0
+                (folder / "a.yaml").write_text(whole)
+            assert (await reload(service))[0] == 200
+        await post(f"{service.url}/webhook", webhook(alert("After")))
+        (body,) = await coc.received(1)
+        assert body["additional"]["mapping"] == "a.yaml"
+        assert slowest[0] < SLOWEST
+        assert "traceback" not in service.log_text
 
 
 async def test_files_that_never_end_or_hold_gigabytes_are_refused_without_holding_up_the_service(

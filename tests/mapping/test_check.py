@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import Finding, MappingError
-from adapter.mapping.rules.files import load
+from adapter.mapping.rules.files import Snapshot, load, parse
+from adapter.mapping.rules.lint import lint
+from adapter.mapping.rules.model import MappingFile, Rule
 from adapter.mapping.tools.preview import check
+from adapter.yamlfile import YamlFile
 from tests.mapping.builders import SOUND, one_rule, rules, write
+from tests.mapping.crashing import CRASHING
 
 CORPUS = sorted((Path(__file__).parent.parent / "data" / "bad_mappings").glob("*.yaml"))
 
@@ -41,6 +45,43 @@ def test_each_mistake_is_reported_where_it_stands(path: Path, tmp_path: Path) ->
         caret = finding.with_caret().splitlines()
         assert caret[1].strip() == lines[finding.line - 1].strip()
         assert len(caret[2]) - 4 == finding.col
+
+
+@pytest.mark.parametrize("text", CRASHING.values(), ids=CRASHING)
+def test_what_once_crashed_the_check_is_a_finding_in_its_file(text: str, tmp_path: Path) -> None:
+    write(tmp_path, a=text)
+    errors = [finding for finding in check(tmp_path) if "COC requires" not in finding.message]
+    assert {finding.file for finding in errors} == {str(tmp_path / "a.yaml")}
+
+
+def test_a_number_that_is_too_long_is_found_where_it_stands(tmp_path: Path) -> None:
+    write(tmp_path, a=CRASHING["YAML with a number of 5000 digits"])
+    assert f"{tmp_path}/a.yaml:3:8: the number is too long (put it in quotes)" in map(str, check(tmp_path))
+
+
+def test_whatever_else_goes_wrong_in_a_file_is_a_finding_too(tmp_path: Path) -> None:
+    """No text is known that does, so that what is read, and a rule, are of wrong types here."""
+    with pytest.raises(MappingError, match=r"a.yaml:0:0: the file cannot be read: AttributeError"):
+        parse(tmp_path, Snapshot((("a.yaml", 5),), ""))  # type: ignore[arg-type]
+    rule = Rule(name="r", when=5, drop=False, fields={}, loc=("rules", 0))  # type: ignore[arg-type]
+    file = MappingFile(source=YamlFile("a.yaml", b""), name="a.yaml", lookup={}, rules=(rule,))
+    ((finding,), _) = lint([file])
+    assert finding.message.startswith("the file cannot be checked: ")
+
+
+def test_at_most_a_hundred_findings_are_told(tmp_path: Path) -> None:
+    write(tmp_path, a=rules(*({"name": f"r{number}", "alarm": {"alarmName": "{{ x }}"}} for number in range(300))))
+    found = check(tmp_path)
+    assert len(found) == 101
+    assert found[0].message == "1699 more findings are not shown"
+    assert sum("unknown name" in finding.message for finding in found) == 100, "errors come before warnings"
+
+
+@pytest.mark.parametrize("name", ["line\nbreak.yaml", "half\udcff.yaml"])
+def test_a_file_whose_name_is_not_text_is_a_finding(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(one_rule())
+    (finding,) = check(tmp_path)
+    assert finding.message == f"the file name {name!r} is not printable text"
 
 
 def test_findings_of_all_files_come_together(tmp_path: Path) -> None:

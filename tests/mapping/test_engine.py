@@ -24,6 +24,7 @@ class Timed:
         write(folder, a=rules(*entries, {"name": "last", "when": "labels.alertname", "alarm": SOUND}))
         data = load(folder).as_data()
         self.program = Program(data, {}, mark=self._run, clock=lambda: self._now, lap=self._lap, patience=PATIENCE)
+        self.laps = 0  # each template is compiled under a deadline of its own too
 
     def render(self) -> RenderResult:
         self._used = 0.0

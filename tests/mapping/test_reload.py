@@ -9,6 +9,7 @@ import random
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,34 @@ async def test_a_broken_revision_is_refused_and_the_old_one_goes_on(tmp_path: Pa
         write(tmp_path, a=two_fields("mended"))
         assert await mappings.reload() is True
         assert (mappings.findings, mappings.refused) == ((), False)
+
+
+class BrokenFolder(type(Path())):  # type: ignore[misc]
+    """A folder on a disk that no code of ours has foreseen, once `broken` is set."""
+
+    broken = False
+
+    def iterdir(self) -> Iterator[Path]:
+        if self.broken:
+            raise RuntimeError("unforeseen")
+        yield from super().iterdir()
+
+
+async def test_whatever_goes_wrong_is_a_finding_and_the_rules_in_force_serve_on(tmp_path: Path) -> None:
+    write(tmp_path / "rules", a=two_fields("old"))
+    write(tmp_path / "shipped", a=two_fields("shipped"))
+    folder = BrokenFolder(tmp_path / "rules")
+    async with opened(folder) as mappings:
+        folder.broken = True
+        assert await mappings.reload() is False
+        (finding,) = mappings.findings
+        assert finding.message == "the rules cannot be tried out: RuntimeError: unforeseen"
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "old"
+    async with opened(folder, instead=tmp_path / "shipped") as mappings:
+        assert mappings.findings == (finding,)
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "shipped"
 
 
 async def test_a_broken_change_taken_back_is_forgotten(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from jinja2 import TemplateError, nodes
+from jinja2 import nodes
 from jinja2.runtime import Context
 from pydantic_core import from_json
 
@@ -52,41 +52,61 @@ class Rule:
     """One rule, compiled. `lookup`: the tables of its file."""
 
     def __init__(
-        self, env: MappingEnvironment, place: int, data: Mapping[str, Any], *, mapping: str, lookup: Mapping[str, Any]
+        self,
+        env: MappingEnvironment,
+        place: int,
+        data: Mapping[str, Any],
+        *,
+        mapping: str,
+        lookup: Mapping[str, Any],
+        begin: Callable[[int], None],
     ) -> None:
-        """`place`: the number of the condition; those of the fields follow it."""
+        """`place`: the number of the condition; those of the fields follow it. `begin`: see Program."""
         self.name: str = data["name"]
         self.drop: bool = data["drop"]
         self.mapping = mapping
         self.lookup = lookup
-        self.condition = None if data["when"] is None else _condition(env, place, data["when"])
+        self.condition: Template | None = None
         self.texts: dict[str, str] = {}  # the fields that are plain text
         self.templates: list[Template] = []  # the other fields
-        for number, (name, (source, _)) in enumerate(data["fields"].items(), place + 1):
-            tree = parse(env, source, expression=False)
-            text = constant(tree)
-            if text is None:
-                # The templates of an alert share one context: without a scope what one sets would be seen by the next.
-                self.templates.append(_compiled(env, number, name, nodes.Scope(tree.body, lineno=1)))
+        sources = {WHEN: data["when"], **{name: source for name, (source, _) in data["fields"].items()}}
+        for number, (name, source) in enumerate(sources.items(), place):
+            if source is None:
+                continue
+            begin(number)
+            compiled = _compiled(env, number, name, source)
+            if isinstance(compiled, str):
+                self.texts[name] = compiled
+            elif name == WHEN:
+                self.condition = compiled
             else:
-                self.texts[name] = text
+                self.templates.append(compiled)
 
 
-def _condition(env: MappingEnvironment, place: int, source: str) -> Template:
-    """Gives some text exactly when the condition is true."""
-    (output,) = parse(env, source, expression=True).find_all(nodes.Output)
-    true = nodes.Output([nodes.TemplateData("true")], lineno=1)
-    return _compiled(env, place, WHEN, nodes.If(output.nodes[0], [true], [], [], lineno=1))
-
-
-def _compiled(env: MappingEnvironment, place: int, name: str, body: nodes.Node) -> Template:
-    tree = nodes.Template([body], lineno=1)
-    tree.set_environment(env)
+def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Template | str:
+    """A template to run, or the text of one without anything to evaluate."""
     try:
-        template = env.template_class.from_code(env, env.compile(tree), {}, None)
-    except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as exc:
-        raise CannotCompile(place, str(exc) or type(exc).__name__) from exc
+        tree = parse(env, source, expression=name == WHEN)
+        if name == WHEN:
+            body = _condition(tree)
+        elif (text := constant(tree)) is not None:
+            return text
+        else:
+            # The templates of an alert share one context: without a scope what one sets would be seen by the next.
+            body = nodes.Scope(tree.body, lineno=1)
+        whole = nodes.Template([body], lineno=1)
+        whole.set_environment(env)
+        template = env.template_class.from_code(env, env.compile(whole), {}, None)
+    except Exception as exc:  # Jinja2 and Python's compiler refuse in many ways what they have parsed
+        raise CannotCompile(place, detail_of(exc)) from exc
     return Template(place, name, template.root_render_func)
+
+
+def _condition(tree: nodes.Template) -> nodes.Node:
+    """Gives some text exactly when the condition is true."""
+    (output,) = tree.find_all(nodes.Output)
+    true = nodes.Output([nodes.TemplateData("true")], lineno=1)
+    return nodes.If(output.nodes[0], [true], [], [], lineno=1)
 
 
 class Program:
@@ -104,7 +124,8 @@ class Program:
     ) -> None:
         """CannotCompile names the first template that cannot be compiled.
 
-        `mark` takes the number of each template before it runs. `clock` gives seconds and is called for each template.
+        `mark` takes the number of each template before it is compiled and before it runs. `clock` gives seconds and is
+        called for each template.
         `lap` gives the CPU seconds since it was called last or the alert began, and sets the deadline anew, so that no
         template is stopped for the time that another one took.
         """
@@ -123,8 +144,13 @@ class Program:
         for file in data["files"]:
             lookup = lookup_names(file["lookup"])
             for item in file["rules"]:
-                self.rules.append(Rule(self._env, place, item, mapping=file["name"], lookup=lookup))
+                rule = Rule(self._env, place, item, mapping=file["name"], lookup=lookup, begin=self._begin)
+                self.rules.append(rule)
                 place += 1 + len(item["fields"])
+
+    def _begin(self, place: int) -> None:
+        self._mark(place)
+        self._lap()
 
     def render(self, request: RenderRequest) -> RenderResult:
         """By the first rule that takes the alert; the built-in body when none does or the alert cannot be read."""

@@ -21,6 +21,7 @@ from adapter.mapping.rules.model import RuleSet
 
 MEMORY: Final = 400 * 1024 * 1024
 
+_CANNOT_COMPILE: Final = "the template cannot be compiled"
 _GREEDY: Final = "tried on a plain alert, the template wants too much"
 
 
@@ -53,7 +54,7 @@ class LiveMappings:
         try:
             renderer, findings = await _try_out(await asyncio.to_thread(files.load, directory), limits)
             return cls(directory, limits, renderer, findings, renderer.rules.revision)
-        except (MappingError, WorkerDied) as exc:
+        except Exception as exc:
             findings = _findings_of(exc, directory)
             if instead is None:
                 raise MappingError(findings) from exc
@@ -93,9 +94,9 @@ class LiveMappings:
                 swapped = tried != self.revision
                 if swapped:
                     await self._swap(found)
-            except (MappingError, WorkerDied) as exc:
+            except Exception as exc:
                 self.findings = _findings_of(exc, self._directory)
-                self._tried = tried if isinstance(exc, MappingError) else ""
+                self._tried = "" if isinstance(exc, WorkerDied) else tried
                 return False
             self.findings, self._tried = (), tried
             return swapped
@@ -130,7 +131,11 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     try:
         worker = await WorkerProcess.start(rules, {}, limits)
     except CannotCompile as exc:
-        raise MappingError([rules.finding(exc.place, f"the template cannot be compiled: {exc}")]) from exc
+        raise MappingError([rules.finding(exc.place, f"{_CANNOT_COMPILE}: {exc}")]) from exc
+    except WorkerDied as death:
+        if not death.sure or death.in_progress.place is None:
+            raise
+        raise MappingError([rules.finding(death.in_progress.place, f"{_CANNOT_COMPILE}: {death}")]) from death
     greedy: dict[int, FailureReason] = {}
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
@@ -150,7 +155,9 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     return renderer, findings
 
 
-def _findings_of(exc: MappingError | WorkerDied, directory: Path) -> tuple[Finding, ...]:
+def _findings_of(exc: Exception, directory: Path) -> tuple[Finding, ...]:
+    """Whatever went wrong is a finding, so that the rules in force serve on and the reload counts as refused."""
     if isinstance(exc, MappingError):
         return exc.findings
-    return (Finding(str(directory), 0, 0, f"the rules cannot be tried out: {exc}"),)
+    what = str(exc) if isinstance(exc, WorkerDied) else f"{type(exc).__name__}: {exc}"
+    return (Finding(str(directory), 0, 0, f"the rules cannot be tried out: {what}"),)

@@ -63,11 +63,11 @@ class WorkerProcess:
     @classmethod
     async def start(cls, rules: RuleSet, quarantined: Mapping[int, FailureReason], limits: Limits) -> WorkerProcess:
         """A worker that has compiled the rules. CannotCompile or WorkerDied when it cannot serve; then it has ended."""
+        order = to_json({"rules": rules.as_data(), "quarantined": quarantined, "deadline": limits.deadline})
         try:
             worker = await cls._spawn(limits)
         except OSError as exc:
             raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
-        order = to_json({"rules": rules.as_data(), "quarantined": quarantined, "deadline": limits.deadline})
         try:
             broken = from_json(await worker._ask(protocol.LOAD, order, LOAD_SECONDS))
             if broken is not None:

@@ -93,10 +93,10 @@ class Worker:
         self._deadline = 1.0
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
-        if kind == protocol.LOAD:
-            return to_json(self._load(from_json(payload)))
-        assert self._program is not None, "LOAD comes first"
         try:
+            if kind == protocol.LOAD:
+                return to_json(self._load(from_json(payload)))
+            assert self._program is not None, "LOAD comes first"
             if kind == protocol.TRY_OUT:
                 self._begin(0)
                 return to_json(self._program.try_out(self._program.rules[from_json(payload)], PLAIN))
@@ -107,6 +107,7 @@ class Worker:
 
     def _load(self, order: dict[str, Any]) -> tuple[int, str] | None:
         self._deadline = order["deadline"]
+        self._begin(0)
         try:
             self._program = Program(
                 order["rules"],

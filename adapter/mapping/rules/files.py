@@ -19,7 +19,7 @@ from adapter.mapping.rules.schema import read_file
 from adapter.yamlfile import YamlFile
 
 SUFFIXES: Final = (".yaml", ".yml")
-MAX_TOTAL: Final = 16 * 1024 * 1024  # bytes of all files; each may have MAX_BYTES
+MOST_FINDINGS: Final = 100  # each is logged
 _ATTEMPTS: Final = 5
 
 
@@ -40,12 +40,19 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     files: list[MappingFile] = []
     errors: list[Finding] = []
     for name, text in read.files:
-        file, findings = read_file(YamlFile(str(directory / name), text), name)
-        files.append(file)
+        try:
+            file, findings = read_file(YamlFile(str(directory / name), text), name)
+        except Exception as exc:  # there is no end to what a file may hold
+            message = f"the file cannot be read: {type(exc).__name__}: {exc}"
+            findings = [Finding(str(directory / name), 0, 0, message)]
+        else:
+            files.append(file)
         errors += findings
     refused, warnings = lint(files)
     if errors or refused:
-        raise MappingError([*errors, *refused, *warnings])
+        found = [*errors, *refused, *warnings]
+        more = Finding(str(directory), 0, 0, f"{len(found) - MOST_FINDINGS} more findings are not shown")
+        raise MappingError([*found[:MOST_FINDINGS], *([more] if len(found) > MOST_FINDINGS else [])])
     return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(warnings)))
 
 
@@ -77,8 +84,8 @@ def _check(directory: Path, listing: Sequence[tuple[Path, Path, int, int]]) -> N
     for path, *_ in listing:
         if not path.name.isprintable():
             raise MappingError([Finding(str(directory), 0, 0, f"the file name {path.name!r} is not printable text")])
-    if sum(min(size, MAX_BYTES) for *_, size in listing) > MAX_TOTAL:
-        raise MappingError([Finding(str(directory), 0, 0, "the mapping files are larger than 16 MiB together")])
+    if sum(size for *_, size in listing if size <= MAX_BYTES) > MAX_BYTES:
+        raise MappingError([Finding(str(directory), 0, 0, "the mapping files are larger than 4 MiB together")])
 
 
 def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:

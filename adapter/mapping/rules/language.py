@@ -21,6 +21,7 @@ ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerpri
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
 WHEN: Final = "when"  # the name of a rule's condition among its fields
 NAMES: Final = ("labels", "annotations", "alert", "group", "integration", "lookup")
+TOO_DEEP: Final = "nested too deeply"
 HELPERS: Final = ("range", "dict", "namespace")  # the global functions of Jinja2 that templates may call
 
 
@@ -164,7 +165,9 @@ def parse_with_offsets(source: str, *, expression: bool) -> nodes.Template | Mis
         offset = min(max(0, exc.lineno - 1), max(0, len(source) - 1))
         return Mistake(offset, message[0].lower() + message[1:], _hint(source, offset, message))
     except RecursionError:
-        return Mistake(0, "nested too deeply")
+        return Mistake(0, TOO_DEEP)
+    except ValueError:  # a number of more than 4300 digits
+        return Mistake(0, "a number is too long", "put it in quotes")
 
 
 def _hint(source: str, offset: int, message: str) -> str:

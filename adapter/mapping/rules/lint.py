@@ -24,6 +24,7 @@ from adapter.mapping.rules.language import (
     GROUP_NAMES,
     HELPERS,
     NAMES,
+    TOO_DEEP,
     WHEN,
     Mistake,
     constant,
@@ -47,7 +48,10 @@ def lint(files: Iterable[MappingFile]) -> tuple[list[Finding], list[Finding]]:
     """The errors and the warnings of a set of files in their order."""
     linter = _Linter()
     for file in files:
-        linter.check(file)
+        try:
+            linter.check(file)
+        except Exception as exc:  # there is no end to what templates may hold
+            linter.errors.append(file.source.finding((), f"the file cannot be checked: {type(exc).__name__}: {exc}"))
     return linter.errors, linter.warnings
 
 
@@ -192,11 +196,14 @@ class _Template(NodeVisitor):
         self._local: set[str] = set()
         parsed = parse_with_offsets(source, expression=expression)
         self.tree = None if isinstance(parsed, Mistake) else parsed
+        if self.tree is not None:
+            try:
+                self.visit(self.tree)
+            except RecursionError:
+                self.tree, parsed = None, Mistake(0, TOO_DEEP)
         if isinstance(parsed, Mistake):
-            self.mistakes.append(parsed)
+            self.mistakes = [parsed]
             self.tables.update(tables)  # any of them may be used
-        else:
-            self.visit(parsed)
 
     def _add(self, lineno: int, message: str, hint: str = "", *, refuses: bool = True) -> None:
         self.mistakes.append(Mistake(lineno - 1, message, hint, refuses))
@@ -318,7 +325,7 @@ def _value_problem(name: str, value: Any) -> str:
             time_zone(value)
         elif name == "clip" and not (type(value) is int and value > 0):
             return f"a length is a number above 0, not {value!r}"
-    except re.error as exc:
+    except (re.error, OverflowError, RecursionError) as exc:
         return f"not a regular expression: {exc}"
     except ValueError as exc:
         return str(exc)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import to_jsonable_python
-
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding
 from adapter.mapping.rules.language import WHEN
@@ -27,6 +25,10 @@ class Rule:
     drop: bool
     fields: Mapping[str, tuple[str, Loc]]  # COC's field or `additional.KEY` -> text and its place, maybe in `defaults`
     loc: Loc
+
+
+def _plain(rule: Rule) -> dict[str, Any]:
+    return {"name": rule.name, "when": rule.when, "drop": rule.drop, "fields": rule.fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class RuleSet:
 
     def as_data(self) -> dict[str, Any]:
         """The plain data that the worker process gets."""
-        files = to_jsonable_python(self.files, exclude={"__all__": {"source"}})
+        files = [{"name": file.name, "lookup": file.lookup, "rules": [*map(_plain, file.rules)]} for file in self.files]
         return {"revision": self.revision, "files": files}
 
     def finding(self, place: int, message: str) -> Finding:

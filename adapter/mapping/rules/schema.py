@@ -17,6 +17,7 @@ from adapter.validation import Problem, Problems, kind, validate
 from adapter.yamlfile import Loc, YamlFile, nearest
 
 MAX_NAME: Final = 100
+MAX_DEPTH: Final = 50  # of a lookup table
 MAX_TEMPLATE: Final = 8 * 1024  # characters; a longer one would keep the parser busy for too long
 
 _EXTRA_NAME: Final = re.compile(r"[^\x00-\x20\x7f][^\x00-\x1f\x7f]{0,99}")
@@ -73,6 +74,8 @@ def _table(table: dict[str, Any]) -> dict[str, Any]:
 
 def _untyped(value: Any, at: Loc) -> list[Problem]:
     """The values of a lookup table that would not become the text that was typed."""
+    if len(at) > MAX_DEPTH:
+        return [Problem(f"nested more than {MAX_DEPTH} levels deep", at=at)]
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return [problem for key, item in items for problem in _untyped(item, (*at, key))]

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from adapter.clock import Micros
+from adapter.clock import LAST, Micros
 from adapter.errors import PayloadError, TooManyAlerts
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
@@ -158,13 +158,13 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 
 def micros(text: str) -> Micros:
-    """RFC 3339 text to microseconds UTC; 0 for an absent, zero (year 1) or unreadable time."""
+    """RFC 3339 text to microseconds UTC, at most `LAST`; 0 for an absent, zero (year 1) or unreadable time."""
     try:
         moment = datetime.fromisoformat(text)
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError):
         return 0
-    return max(0, since // _MICROSECOND)
+    return min(max(0, since // _MICROSECOND), LAST)  # a zone may lead out of the year 9999
 
 
 def _check_values(body: bytes, max_alerts: int) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 Micros = int
 """A point in time: microseconds since the epoch, UTC."""
 
 SECOND: Micros = 1_000_000
+LAST: Final[Micros] = 253_402_300_799_999_999  # the end of the year 9999, after which there is no datetime
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(time: Micros) -> datetime:
+    """In UTC. A time before 1970 or after 9999 becomes the first or the last one between them."""
+    return _EPOCH + timedelta(microseconds=min(max(0, time), LAST))
 
 
 class Clock(Protocol):

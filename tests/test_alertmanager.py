@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapter.alertmanager import Webhook, fingerprint_of, micros, pack, parse_webhook, unpack
+from adapter.clock import LAST, moment
 from adapter.errors import PayloadError, TooManyAlerts
 from tests.stage import alert, sample, webhook
 
@@ -184,7 +185,10 @@ def test_of_a_duplicate_key_the_last_one_counts() -> None:
         ("", 0),
         ("yesterday", 0),
         ("0001-01-01T00:00:00+23:00", 0),
+        ("9999-12-31T23:59:59.999999Z", LAST),
+        ("9999-12-31T23:59:59-14:00", LAST),
     ],
 )
 def test_times_are_microseconds_utc_and_0_when_absent_or_unreadable(text: str, value: int) -> None:
     assert micros(text) == value
+    assert micros(moment(value).isoformat()) == value

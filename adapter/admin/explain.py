@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 from adapter.alarm import Outcome, Pause, Status
-from adapter.clock import SECOND, Micros
+from adapter.clock import SECOND, Micros, moment
 from adapter.mapping.rules.language import WHEN
 from adapter.store.views import AlarmRow, ReportRow
 
@@ -108,4 +107,4 @@ def when(micros: Micros) -> str:
     """UTC to the second, or `never`."""
     if not micros:
         return "never"
-    return datetime.fromtimestamp(micros / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment(micros).strftime("%Y-%m-%d %H:%M:%S UTC")

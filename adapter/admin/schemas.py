@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
-from adapter.clock import SECOND, Micros
+from adapter.clock import Micros, moment
 
 
 def _stamp(micros: Micros | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, null for never."""
     if not micros:
         return None
-    return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _at(*path: str, default: Any = None, description: str | None = None) -> Any:

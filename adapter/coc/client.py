@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
 from adapter import __version__
-from adapter.clock import SECOND, Clock
+from adapter.clock import Clock, moment
 from adapter.coc.endpoint import AkSk, Endpoint, EndpointProblem, is_forbidden_address
 from adapter.coc.exchange import Answer, Target
 from adapter.coc.failure import ForbiddenAddress, judge_failure
@@ -76,7 +76,7 @@ class CocClient:
         template = self._template
         if isinstance(template, Verdict):
             return template
-        now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
+        now = moment(self._clock.now())
         answer = await template.target.post(template.headers_for(body, now), body, longest=LONGEST_ANSWER)
         # A refusal whose text was cut off is still a refusal; a success is not a success.
         if answer.broken is None or answer.status not in (0, 200):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -64,6 +66,25 @@ def config(folder: Path, coc: int) -> Path:
     (folder / "mappings").mkdir()
     (folder / "mappings" / "a.yaml").write_text(MAPPING)
     return write_config(folder, coc, "mappings: mappings\n")
+
+
+async def test_times_outside_the_calendar_are_shown_at_its_end(tmp_path: Path) -> None:
+    """Also those that an older version stored as they came."""
+    path = write_config(tmp_path, 9)
+    beyond = {"startsAt": "9999-12-31T23:59:59-14:00", "labels": {"severity": "critical"}}
+    last = "9999-12-31T23:59:59.999Z"
+    async with adapter(path) as service:
+        await post(f"{service.url}/webhook", webhook(alert("Beyond", **beyond), alert("Sibling")))
+        await post(f"{service.url}/webhook", webhook(alert("Ended", "resolved", endsAt="9999-12-31T23:00:00-01:00")))
+        alarms = {row["labels"]["alertname"]: row for row in await listed(service, "alarms")}
+        assert [alarms["Beyond"]["starts_at"], alarms["Ended"]["ends_at"]] == [last, last]
+        assert alarms["Sibling"]["starts_at"] == "2026-11-23T15:00:00.000Z"
+        assert "9999-12-31 23:59:59 UTC" in await explained(service, "Beyond")
+        await service.terminate()
+    with closing(sqlite3.connect(tmp_path / "data" / "adapter.db")) as store, store:
+        store.execute("UPDATE alarm SET starts = ?, ends = ?", (2**62, -(2**62)))
+    async with adapter(path) as service:
+        assert {row["starts_at"] for row in await listed(service, "alarms")} == {last}
 
 
 async def test_explain_answers_why_in_every_prepared_case(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A RequestTemplate holds what stays the same from POST to POST: URL, headers, sig
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from adapter.errors import one_line
 from adapter.secret import Redactor
 
 LONGEST_ANSWER: Final = 64 * 1024  # bytes read of an answer; COC's have some hundred
+LONG_ANSWER: Final = 2048  # bytes beyond which no two answers are judged without a turn of the event loop between them
 _UNSIGNED: Final = ("Accept", "Accept-Encoding", "User-Agent")  # a proxy or a firewall may rewrite them on the way
 MARK: Final = "[secret]"  # not in angle brackets: HTML is shown without what looks like a tag
 
@@ -46,6 +48,7 @@ class CocClient:
         self._built_from: tuple[object, ...] = ()
         # COC answers the same to almost every report; such an answer is judged once.
         self._last_accepted: tuple[object, Verdict] | None = None
+        self._judging = asyncio.Lock()
         self._build(_snapshot(endpoint))
 
     async def close(self) -> None:
@@ -80,16 +83,19 @@ class CocClient:
         answer = await template.target.post(template.headers_for(body, now), body, longest=LONGEST_ANSWER)
         # A refusal whose text was cut off is still a refusal; a success is not a success.
         if answer.broken is None or answer.status not in (0, 200):
-            return self._judged(answer, template, now)
+            return await self._judged(answer, template, now)
         verdict = judge_failure(answer.broken, sent=answer.sent)
         message = one_line(template.redact(verdict.message), LONGEST_MESSAGE)
         return replace(verdict, status=answer.status or verdict.status, message=message)
 
-    def _judged(self, answer: Answer, template: RequestTemplate, now: datetime) -> Verdict:
+    async def _judged(self, answer: Answer, template: RequestTemplate, now: datetime) -> Verdict:
         answered = (answer.status, answer.headers.get("Content-Type"), answer.body, template)
         if self._last_accepted is not None and answered == self._last_accepted[0]:
             return self._last_accepted[1]
-        verdict = judge(answer.status, answer.headers, answer.body, now, redact=template.redact, whole=answer.whole)
+        async with self._judging:
+            verdict = judge(answer.status, answer.headers, answer.body, now, redact=template.redact, whole=answer.whole)
+            if len(answer.body) > LONG_ANSWER:
+                await asyncio.sleep(0)  # many may have come at once
         if verdict.action is Action.ACCEPTED:
             self._last_accepted = (answered, verdict)
         return verdict

@@ -20,6 +20,7 @@ from adapter.errors import one_line
 
 LONGEST_MESSAGE = 500  # characters; COC's error_msg may have 10240
 LONGEST_CODE = 64
+SEARCHED = 16 * 1024  # characters of what COC says that are searched for secrets and tags; the rest is not shown
 LONGEST_WAIT = 600.0  # seconds
 
 
@@ -146,7 +147,7 @@ def judge(
     `headers` must be case-insensitive. `whole`: `body` is all there was; the head of something longer is no success.
     """
     answer = read_answer(body, redact)
-    code, message = one_line(redact(answer.code), LONGEST_CODE), answer.message
+    code, message = one_line(redact(answer.code[:SEARCHED]), LONGEST_CODE), answer.message
     success = whole and answer.at_top and SUCCESS.fullmatch(answer.code)
     if status == 200 and success and _may_be_json(headers):
         return Verdict(action=Action.ACCEPTED, reason=Reason.ACCEPTED, status=status, code=code, message=message)
@@ -217,7 +218,7 @@ def read_answer(body: bytes, redact: Callable[[str], str]) -> AnswerText:
     if not code and not message:
         message = body.decode("utf-8", "replace")
     at_top = holder is document and "error_code" in document
-    return AnswerText(code, one_line(redact(message), LONGEST_MESSAGE), at_top)
+    return AnswerText(code, one_line(redact(message[:SEARCHED]), LONGEST_MESSAGE), at_top)
 
 
 def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
@@ -238,7 +239,7 @@ _SHOWS = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script
 def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
     if not body:
         return "empty body"
-    text = redact(body.decode("utf-8", "replace"))
+    text = redact(body[:SEARCHED].decode("utf-8", "replace"))
     # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
     pieces = _shown(text)
     joined = "".join(pieces)

@@ -238,6 +238,31 @@ async def test_a_success_body_at_the_start_of_a_large_answer_is_no_success() -> 
     assert {first.reason, second.reason} == {Reason.NOT_COC}
 
 
+async def test_long_answers_that_come_at_once_are_judged_in_turns_with_everything_else() -> None:
+    all_here = asyncio.Barrier(16)
+    turn, done_in = 0, []
+
+    async def script(_: Request, writer: asyncio.StreamWriter) -> None:
+        await all_here.wait()
+        writer.write(answer(500, b"<" * 4000))
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def report() -> None:
+        await client.report(BODY)
+        done_in.append(turn)
+
+    async with scripted_server(script) as coc, client_of(coc.port, max_in_flight=16) as client:
+        counting = asyncio.create_task(count_turns())
+        await asyncio.gather(*(report() for _ in range(16)))
+        counting.cancel()
+    assert len(set(done_in)) == 16
+
+
 async def test_a_cancelled_report_is_cancelled() -> None:
     arrived = asyncio.Event()
 

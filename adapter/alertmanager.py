@@ -169,10 +169,11 @@ def micros(text: str) -> Micros:
 
 def _check_values(body: bytes, max_alerts: int) -> None:
     """Refuse what would take many times its size in memory: millions of numbers, or of empty objects and lists."""
+    if len(body) <= _DENSE_BYTES:
+        return
     objects = body.count(b"{")
     values = objects + body.count(b"[") + body.count(b",")
-    dense = len(body) > _DENSE_BYTES and len(body) < _BYTES_PER_VALUE * values
-    if dense or objects > _OBJECTS_PER_ALERT * (max_alerts + 1):
+    if len(body) < _BYTES_PER_VALUE * values or objects > _OBJECTS_PER_ALERT * max(max_alerts, MAX_ALERTS):
         raise TooManyAlerts(
             f"the body holds {values} values, {objects} of them objects, more than {max_alerts} alerts do "
             "(webhook.max_alerts)"

@@ -121,6 +121,8 @@ def test_dense_alerts_and_texts_full_of_commas_are_taken() -> None:
     body = json.dumps({"alerts": [small] * 30_000}, separators=(",", ":")).encode()
     assert len(body) > 2**20
     assert len(parse_webhook(body).alerts) == 30_000
+    query = alert("A", annotations={"summary": "x", "query": '{a="b"}' * 100})
+    assert len(parse_webhook(json.dumps({"alerts": [query]}).encode(), max_alerts=1).alerts) == 1
 
 
 def test_what_a_sender_leaves_out_is_filled_in_where_it_can_be() -> None:

@@ -74,7 +74,7 @@ class Passwords:
         guess = self._guesses[key] = _Guess(key, user, password, source, next(self._numbers), verdict)
         if len(self._guesses) > _WAITING:
             last = max(self._guesses.values(), key=self._rank)
-            self._answer(last, Busy())
+            self._answer(last.key, Busy())
         if self._verifying is None or self._verifying.done():
             self._verifying = asyncio.create_task(self._verify_all(), name="passwords")
         return guess
@@ -88,14 +88,14 @@ class Passwords:
             try:
                 matches = await asyncio.to_thread(self._matches, guess.user, guess.password)
             except Exception as exc:
-                self._answer(guess, exc)
+                self._answer(guess.key, exc)
             else:
                 self._remember(guess, matches)
-                self._answer(guess, matches)
+                self._answer(guess.key, matches)
 
-    def _answer(self, guess: _Guess, verdict: bool | Exception) -> None:
-        self._guesses.pop(guess.key, None)
-        if guess.verdict.done():  # refused while it was verified
+    def _answer(self, key: bytes, verdict: bool | Exception) -> None:
+        guess = self._guesses.pop(key, None)
+        if guess is None:  # refused while it was verified, and not sent again since
             return
         if isinstance(verdict, Exception):
             guess.verdict.set_exception(verdict)

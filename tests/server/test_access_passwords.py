@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from aiohttp import encode_basic_auth
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -125,6 +126,21 @@ async def test_guesses_of_user_names_wait_behind_those_of_known_users() -> None:
     await asyncio.sleep(0)
     assert await passwords.verify(b"shop", b"right", "10.0.0.9")
     assert sum(not guess.done() for guess in flood) > 50, "served before those that came earlier"
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_a_guess_that_is_sent_again_after_it_was_refused_while_verified_is_answered() -> None:
+    passwords = Passwords({b"shop": hashed("right", 8).encode()})
+    for source, wrong in (("10.0.0.9", 2), ("10.0.0.8", 1)):
+        for number in range(wrong):
+            assert not await passwords.verify(b"shop", b"%d from %s" % (number, source.encode()), source)
+    refused = asyncio.ensure_future(passwords.verify(b"shop", b"same", "10.0.0.9"))
+    for _ in range(2):  # until it is being verified
+        await asyncio.sleep(0)
+    flood = [asyncio.ensure_future(passwords.verify(b"shop", b"flood%d" % n, "10.0.0.8")) for n in range(64)]
+    with pytest.raises(Busy):
+        await refused
+    assert not await asyncio.wait_for(passwords.verify(b"shop", b"same", "10.0.0.7"), 30)
     await asyncio.gather(*flood, return_exceptions=True)
 
 

@@ -33,6 +33,7 @@ _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _DIGITS: Final = 4300  # Python refuses to read a longer integer
+_DEPTH: Final = 200  # of nested lists and objects: pydantic's parser reads no more, and its writer writes 255
 
 
 class Alert(NamedTuple):
@@ -201,14 +202,16 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
-def _without_surrogates(value: Any) -> Any:
+def _without_surrogates(value: Any, depth: int = 0) -> Any:
     """UTF-8 cannot carry a lone surrogate: each becomes U+FFFD, in names and values alike."""
+    if depth > _DEPTH:
+        raise PayloadError(f"the body is nested deeper than {_DEPTH} levels")
     if isinstance(value, str):
         return _SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [_without_surrogates(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+        return {_without_surrogates(name): _without_surrogates(item, depth + 1) for name, item in value.items()}
     return value
 
 

@@ -37,6 +37,13 @@ def outcome(body: bytes) -> object:
     [
         pytest.param(b'{"alerts":' + b"[" * 100_000 + b"]" * 100_000 + b"}", REFUSED, id="100 000 deep"),
         pytest.param(with_label("[" * 5_000 + "]" * 5_000), REFUSED, id="5 000 deep inside an alert"),
+        *(
+            pytest.param(with_label("[" * deep + "]" * deep), REFUSED, id=f"{deep} deep inside an alert")
+            for deep in (250, 300, 480, 700, 950)
+        ),
+        pytest.param(with_label("[" * 150 + "]" * 150), REJECTED, id="150 deep inside an alert"),
+        pytest.param(with_label('{"a":' * 300 + "1" + "}" * 300), REFUSED, id="300 objects deep"),
+        pytest.param(with_label('"x"')[:-1] + b',"receiver":' + b"[" * 400 + b"]" * 400 + b"}", REFUSED, id="receiver"),
         pytest.param(with_label("NaN"), REJECTED, id="NaN"),
         pytest.param(with_label("1e999"), REJECTED, id="infinity"),
         pytest.param(with_label("9" * 5_000), REJECTED, id="a number of 5 000 digits"),

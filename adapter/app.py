@@ -34,7 +34,7 @@ from adapter.reload import Reloader
 from adapter.server.access import Access
 from adapter.server.address import may_listen
 from adapter.server.body import InFlight
-from adapter.server.listener import ignoring_expectations, listen, most_connections
+from adapter.server.listener import listen, most_connections
 from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store
 from adapter.store.contract import SharedStore, Store
@@ -243,7 +243,7 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
 
     async def serve(address: str, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
         app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
-        app.add_routes(ignoring_expectations(routes))
+        app.add_routes(routes)
         listener = await listen(
             app,
             address,

@@ -16,12 +16,14 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
+from multidict import CIMultiDictProxy
 
 from adapter.clock import SystemClock
 from adapter.logs import RepeatFilter, event
@@ -80,6 +82,8 @@ async def listen(
     except BaseException:
         sock.close()
         raise
+    assert runner.server is not None
+    runner.server.request_factory = _ignoring_expectations(runner.server.request_factory)
     return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds)
 
 
@@ -287,21 +291,21 @@ async def _finish_headers(request: web.Request, response: web.StreamResponse) ->
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
-def ignoring_expectations(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-    """Routes where an `Expect` other than 100-continue is ignored.
+def _ignoring_expectations(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """`make`, but without an `Expect` other than 100-continue.
 
-    aiohttp refuses it before any middleware, so that it is answered without credentials and not counted.
+    aiohttp refuses it before any middleware, on known paths and others, so that it is answered without credentials and
+    not counted.
     """
-    return [
-        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": _answer_expectation})
-        for route in routes
-    ]
 
+    def make_request(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if message.headers.get("Expect", "100-continue").lower() != "100-continue":
+            headers = message.headers.copy()
+            headers.popall("Expect")
+            message = message._replace(headers=CIMultiDictProxy(headers))
+        return make(message, *rest)
 
-async def _answer_expectation(request: web.Request) -> None:
-    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the response has not begun
+    return make_request
 
 
 async def _bind(address: str) -> socket.socket:

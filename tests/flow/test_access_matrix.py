@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
 from collections.abc import Mapping
@@ -76,15 +77,16 @@ async def test_an_expectation_goes_round_neither_credentials_nor_counters(tmp_pa
     web = write_users(tmp_path / "web.yml", shop="right")
     async with sandbox() as coc, aiohttp.ClientSession() as session:
         async with adapter(write_config(tmp_path, coc.port), f"--web.config.file={web}") as service:
-            for path in ("/webhook", "/nowhere", "/metrics"):
-                method = "POST" if path == "/webhook" else "GET"
-                await ask(session, service.url, method, path, {"Expect": "<x>"})
+            for url, method, path in itertools.product(
+                (service.url, service.admin_url), ("GET", "POST", "PUT"), ("/webhook", "/nowhere", "/metrics", "/")
+            ):
+                assert await ask(session, url, method, path, {"Expect": "<x>"}) == 401, (url, method, path)
             assert await ask(session, service.url, "POST", "/webhook", {"Expect": "<x>"}) == 401
             right = {**CREDENTIALS["right user"], "Expect": "<x>"}
             assert await ask(session, service.url, "POST", "/webhook", right) == 200
             async with session.get(f"{service.url}/metrics", headers=CREDENTIALS["right user"]) as answer:
                 scrape = await answer.text()
-        assert values(scrape, "coc_adapter_webhooks_total", code="401") == 2
+        assert values(scrape, "coc_adapter_webhooks_total", code="401") == 4
         assert values(scrape, "coc_adapter_webhooks_total", code="200") == 1
 
 

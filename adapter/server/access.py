@@ -1,6 +1,6 @@
 """Decides which requests the listeners answer: credentials from the web config file, a bearer token, browser rules.
 
-The first refusal wins: wrong host on the admin listener, or another site there and where no credentials are asked for
+The first refusal wins: wrong host on the admin listener, another site except where the bearer token alone is asked for
 (403), credentials (401). Nothing but TLS is asked for on OPEN_PATHS. An answer never says which part of the credentials
 was wrong.
 """
@@ -114,10 +114,10 @@ class Access:
         if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
         bearer = self._bearer if bearer_paths(request.path) else None
-        open_to_all = not self._passwords and bearer is None
-        if (admin or open_to_all) and browser.is_cross_site(request):
+        token_alone = bearer is not None and not self._passwords  # which no browser sends by itself
+        if not token_alone and browser.is_cross_site(request):
             return self._refuse(request, "site", 403, "a request from another site is not answered here")
-        return None if open_to_all else await self._challenge(request, bearer)
+        return await self._challenge(request, bearer) if self._passwords or bearer is not None else None
 
     async def _challenge(self, request: web.Request, bearer: Secret | None) -> web.Response | None:
         try:

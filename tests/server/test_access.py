@@ -125,8 +125,8 @@ async def test_passwords_beyond_72_bytes_and_odd_ones_are_answered(tmp_path: Pat
         pytest.param({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403, id="contradiction"),
     ],
 )
-async def test_another_site_may_neither_ask_nor_change_anything_where_its_visitor_has_no_credentials(
-    headers: dict[str, str], status: int
+async def test_another_site_may_neither_ask_nor_change_anything_through_its_visitor(
+    headers: dict[str, str], status: int, tmp_path: Path
 ) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access, admin=True))) as client:
@@ -140,6 +140,12 @@ async def test_another_site_may_neither_ask_nor_change_anything_where_its_visito
     async with TestClient(TestServer(an_app(access))) as client:
         sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
         assert (await client.post("/webhook", headers=sent)).status == status
+    for bearer in (None, "token"):  # a browser sends the password that its user has typed here from any page
+        access = an_access(write_users(tmp_path / "web.yml", shop="right"), bearer=bearer)
+        async with TestClient(TestServer(an_app(access))) as client:
+            sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
+            password = {"Authorization": encode_basic_auth("shop", "right")}
+            assert (await client.post("/webhook", headers=sent | password)).status == status
     async with TestClient(TestServer(an_app(an_access(bearer="token")))) as client:
         sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
         credentials = {"Authorization": "Bearer token"}

@@ -24,6 +24,7 @@ from adapter.secret import Redactor, Secret
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 MAX_FIELD: Final = 500  # characters of one value
 MAX_TRACEBACK: Final = 8000
+_SEARCHED: Final = 8192  # characters that are searched for secrets beyond those that are shown
 _SHORTEST_SECRET: Final = 4  # replacing anything shorter would only garble the lines
 _MARK: Final = "<secret>"
 _PLAIN: Final = re.compile(r'[^\s"=\\]+')
@@ -135,7 +136,7 @@ def _value(value: object) -> object:
 
 def _text(text: str, most: int) -> str:
     """Secrets go before the text is clipped, or half of one could be left at the end. Its head is all that is read."""
-    text = _secrets.redact(text[: most * 20])
+    text = _secrets.redact(text[: most + _SEARCHED])
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -5,6 +5,7 @@ Files that it names are read here, relative to its folder.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Source:
 
     path: Path  # of adapter.yml
     shown: Mapping[str, Any]  # the file's data with secrets masked
+    compared: Mapping[str, Any]  # the same with digests of secrets, to see whether one has changed
     secrets: list[Secret] = field(default_factory=list)  # every secret found, to keep them out of the logs
 
     def keep(self, secret: Secret) -> Secret:
@@ -77,7 +79,11 @@ def _path_that(
 
     def checked(value: Any, info: ValidationInfo[Source]) -> Path | None:
         path = info.context.file(value) if value else default()
-        if value and path and not exists(path):
+        try:
+            missing = value and path and not exists(path)
+        except OSError as exc:  # a folder above it may not be entered, or the name is too long
+            raise ValueError(f"{str(path)[:200]} cannot be read: {exc.strerror}") from exc
+        if missing:
             raise ValueError(f"{path} {otherwise}")
         return path
 
@@ -364,12 +370,17 @@ def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
     file = read(path, secrets=_SECRETS)
     file.data = file.data or {}  # an empty list counts as an empty file
-    return validate_whole(file, Config, Source(path, _masked(file.data)))
+    source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest))
+    return validate_whole(file, Config, source)
 
 
-def _masked(data: Any) -> Any:
+def _masked(data: Any, mask: Callable[[object], str]) -> Any:
     if isinstance(data, dict):
-        return {key: "<secret>" if key in _SECRETS and value else _masked(value) for key, value in data.items()}
+        return {key: mask(value) if key in _SECRETS and value else _masked(value, mask) for key, value in data.items()}
     if isinstance(data, list):
-        return [_masked(item) for item in data]
+        return [_masked(item, mask) for item in data]
     return data
+
+
+def _digest(secret: object) -> str:
+    return hashlib.blake2b(str(secret).encode()).hexdigest()

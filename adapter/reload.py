@@ -38,7 +38,7 @@ class Reloader:
         log_level: str,
     ) -> None:
         self.restart_needed = False
-        self._config_findings: tuple[Finding, ...] = ()  # of adapter.yml, which only a request reads again
+        self._config_findings: tuple[Finding, ...] = ()  # of adapter.yml, which a poll reads again while there are any
         self._access_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
         self._metrics, self._log_level = metrics, log_level
@@ -54,31 +54,32 @@ class Reloader:
         """Take over what changed. A refusal is logged once, until something changes."""
         async with self._turn:
             before = self.findings
+            if self._config_findings:
+                await self._read_config()
             if await self._take_over() or self.findings != before:
                 self._report()
 
     async def reload(self) -> str:
         """The same on request, adapter.yml included; ConfigError with every finding."""
         async with self._turn:
-            return await self._reload()
+            await self._read_config()
+            await self._take_over()
+            self._report()
+            if self.findings:
+                raise ConfigError(self.findings)
+            done = f"mapping revision {self._mappings.revision}"
+            return f"{done}; adapter.yml has changed, restart to apply it" if self.restart_needed else done
 
-    async def _reload(self) -> str:
-        self._config_findings = ()
-        path = self._config.source.path
+    async def _read_config(self) -> None:
+        now = self._config.source
         try:
-            new = await asyncio.to_thread(load_config, path)
-            self.restart_needed = new.source.shown != self._config.source.shown
-            logs.set_level(new.log.level or self._log_level)
+            new = await asyncio.to_thread(load_config, now.path)
         except ConfigError as exc:
             self._config_findings = exc.findings
-        await self._take_over()
-        self._report()
-        if self.findings:
-            raise ConfigError(self.findings)
-        if self.restart_needed:
-            event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=path)
-            return f"mapping revision {self._mappings.revision}; adapter.yml has changed, restart to apply it"
-        return f"mapping revision {self._mappings.revision}"
+            return
+        self._config_findings = ()
+        logs.set_level(new.log.level or self._log_level)
+        self.restart_needed = {**new.source.compared, "log": None} != {**now.compared, "log": None}
 
     async def _take_over(self) -> bool:
         """Everything is tried, so that one broken file does not hold up a rotated key."""
@@ -102,6 +103,9 @@ class Reloader:
         self._count()
         if not self.findings:
             event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
+            if self.restart_needed:
+                path = self._config.source.path
+                event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=path)
         for finding in self.findings:
             event(
                 logger, logging.ERROR, "reload refused, the old one goes on",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +15,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from adapter.app import Options, running
+from adapter.app import Options, Service, running
 from adapter.config import load_config
 from adapter.errors import ConfigError
 from tests.mapping.crashing import CRASHING
-from tests.stage import KEY, Adapter, adapter, alert, fetch, post, sandbox, values, webhook, write_config
+from tests.stage import KEY, Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
 SLOWEST = 1.0  # seconds for an answer on a machine with other load; the event loop is held for much less
 SAYS = "unknown name 'lables'"
@@ -128,19 +129,60 @@ async def test_files_that_never_end_or_hold_gigabytes_are_refused_without_holdin
         assert slowest[0] < SLOWEST
 
 
-async def test_a_refused_adapter_yml_is_told_until_it_is_mended(tmp_path: Path) -> None:
-    path = write_config(tmp_path, 9)
-    whole = path.read_text()
+async def test_a_refused_adapter_yml_is_told_until_it_is_right_again(tmp_path: Path) -> None:
+    """A poll that takes over something else, such as a rotated key, does not forget it, and sees that it is right."""
+    path, key = write_config(tmp_path, 9), tmp_path / "key"
+    whole = path.read_text().replace(f'integration_key: "{KEY}"', "integration_key_file: key")
+    key.write_text(KEY)
+    path.write_text(whole)
     options = Options(config_file=path, listen_address="127.0.0.1:0", admin_address="127.0.0.1:0")
     async with running(load_config(path), options) as service:
-        path.write_text("limit: 1\n" + whole)
-        with pytest.raises(ConfigError):
-            await service.reloader.reload()
-        await service.reloader.poll()
-        assert [finding.message for finding in service.reloader.findings] == ["unknown key 'limit'"]
-        path.write_text(whole)
-        await service.reloader.reload()
-        assert service.reloader.findings == ()
+        for refused in ("limit: 1\n" + whole, f"mappings: {'m' * 5000}\n" + whole, None):
+            path.unlink() if refused is None else path.write_text(refused)
+            with pytest.raises(ConfigError):
+                await service.reloader.reload()
+            key.write_text(key.read_text() + "0")
+            await service.reloader.poll()
+            assert len(service.reloader.findings) == 1
+            assert successful(service) == 0
+            path.write_text(whole)
+            await service.reloader.poll()
+            assert service.reloader.findings == ()
+            assert (successful(service), service.reloader.restart_needed) == (1, False)
+
+
+def successful(service: Service) -> float | None:
+    return service.metrics.registry.get_sample_value("coc_adapter_config_last_reload_successful")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("store: sqlite:data/adapter.db", "store: sqlite:data/other.db"),
+        (KEY, "another key"),
+        ("webhook token", "another token"),
+        ("http://proxy.example", "http://proxy.example:8080"),
+        ("sk: first", "sk: second"),
+        ("timeout: 5s", "timeout: 6s"),
+    ],
+)
+async def test_a_reload_asks_for_a_restart_where_only_a_secret_or_the_store_has_changed(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    old, new = (text.replace("sk", "secret_key") for text in (old, new))
+    more = "    proxy_url: http://proxy.example\n    auth: {access_key: ak, secret_key: first}\n"
+    path = write_config(tmp_path, 9, more + "webhook: {bearer_token: webhook token}")
+    whole = path.read_text()
+    assert old in whole
+    async with adapter(path) as service:
+        path.write_text(whole.replace(old, new))
+        service.process.send_signal(signal.SIGHUP)
+        await until(lambda: "adapter.yml has changed; restart to apply it" in service.log_text, "the warning")
+        status = json.loads(await fetch(f"{service.admin_url}/api/v1/status"))
+        assert status["restart_needed"]
+        assert "restart to apply it" in (await reload(service))[1]
+        path.write_text(whole + "\nlog: {level: debug}")  # which a reload applies
+        assert "restart" not in (await reload(service))[1]
 
 
 def sparse(path: Path) -> None:

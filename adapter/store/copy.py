@@ -26,7 +26,7 @@ from adapter.store.sqlite.recovery import checksum, recount
 
 with needs_asyncpg():
     from adapter.store.postgres import migrations
-    from adapter.store.postgres.connection import SCHEMA, Database
+    from adapter.store.postgres.connection import Database
     from adapter.store.postgres.intake import key_of
     from adapter.store.postgres.replicas import users
 
@@ -227,9 +227,7 @@ class _PostgresEnd:
 
     async def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         complete = [self._complete(table, row) for row in rows]
-        await self._connection.copy_records_to_table(
-            table, records=[tuple(row.values()) for row in complete], columns=list(complete[0]), schema_name=SCHEMA
-        )
+        await self._connection.copy_records(table, list(complete[0]), [tuple(row.values()) for row in complete])
 
     def _complete(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         if table == "pause":

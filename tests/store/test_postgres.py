@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from adapter.alertmanager import unpack
 from adapter.clock import SystemClock
 from adapter.errors import BacklogFull, StoreRefused, StoreUnavailable
 from adapter.store.contract import Settlement
-from adapter.store.postgres.connection import Database
+from adapter.store.postgres.connection import POOL_SIZE, Database
 from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.replicas import warnings
 from adapter.store.postgres.store import PostgresStore, open_postgres
@@ -25,6 +26,7 @@ from adapter.store.views import AlarmQuery
 from tests.builders import FOREVER, NOON, an_alert, an_intake, delivered, firing, resolved, settled_as
 from tests.faults.proxy import breaking_proxy
 from tests.postgres import PostgresServer, replicas, wrong_queues
+from tests.stage import until
 
 GOOD = {
     "synchronous_commit": "on",
@@ -285,21 +287,74 @@ async def test_the_store_is_unavailable_while_the_server_is_away_and_comes_back_
         assert (await store.accept(firing("a2"))).pending == 2
 
 
-async def test_a_commit_that_did_not_reach_its_standby_is_not_acknowledged(postgres: PostgresServer, dsn: str) -> None:
-    async with replicas(dsn, 1) as (store,), postgres.admin() as admin:
+@asynccontextmanager
+async def standby_gone(server: PostgresServer) -> AsyncIterator[None]:
+    """Every commit waits for a synchronous standby that is not there."""
+    async with server.admin() as admin:
         await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         await admin.execute("SELECT pg_reload_conf()")
         try:
-            accepting = asyncio.ensure_future(store.accept(firing("a1")))
-            async with asyncio.timeout(5):
-                cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-                while not await admin.fetch(cancel):
-                    await asyncio.sleep(0.02)
-            with pytest.raises(StoreUnavailable, match="not on the standby"):
-                await accepting
+            yield
         finally:
             await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
             await admin.execute("SELECT pg_reload_conf()")
+
+
+async def test_a_commit_that_did_not_reach_its_standby_is_not_acknowledged(postgres: PostgresServer, dsn: str) -> None:
+    async with replicas(dsn, 1) as (store,), standby_gone(postgres), postgres.admin() as admin:
+        accepting = asyncio.ensure_future(store.accept(firing("a1")))
+        async with asyncio.timeout(5):
+            cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            while not await admin.fetch(cancel):
+                await asyncio.sleep(0.02)
+        with pytest.raises(StoreUnavailable, match="not on the standby"):
+            await accepting
+
+
+async def test_while_a_standby_is_gone_a_replica_keeps_to_its_connections_and_goes_on_when_it_is_back(
+    postgres: PostgresServer,
+) -> None:
+    served, starting = await postgres.new_database(), await postgres.new_database()
+
+    async def backends(dsn: str) -> int:
+        async with postgres.admin() as connection:
+            count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
+            return int(await connection.fetchval(count, dsn.rpartition("/")[2]))
+
+    async with replicas(starting, 1):
+        pass
+    async with replicas(served, 1) as (store,):
+        async with standby_gone(postgres):
+            for turn in range(3):
+                calls: list[Awaitable[object]] = [store.accept(firing(f"{turn}-{n}")) for n in range(POOL_SIZE)]
+                if turn == 0:
+                    calls.append(open_postgres(starting, backlog=9, clock=SystemClock()))
+                results = await asyncio.gather(*calls, return_exceptions=True)
+                assert all(isinstance(result, StoreUnavailable) for result in results), results
+            assert await backends(served) == POOL_SIZE
+            assert await backends(starting) == 0
+            with pytest.raises(StoreUnavailable, match="10 commits wait for PostgreSQL"):
+                await store.probe()
+
+        async def serves() -> bool:
+            with suppress(StoreUnavailable):
+                await store.probe()
+                return True
+            return False
+
+        await until(serves, "the store to commit again")
+        assert (await store.counts())["default"].pending == POOL_SIZE
+        assert (await store.accept(firing("new"))).pending == POOL_SIZE + 1
+        assert await backends(served) <= POOL_SIZE
+
+
+async def test_a_dead_server_is_noticed_by_an_idle_connection_within_seconds(pair: Pair, dsn: str) -> None:
+    port = int(dsn.rpartition(":")[2].partition("/")[0])
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    timers = [row[5].split(":") for row in fields if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+    assert timers
+    for kind, ticks in timers:
+        assert (kind, int(ticks, 16) <= 5 * os.sysconf("SC_CLK_TCK")) == ("02", True)  # 02: keepalive
 
 
 async def test_a_cancelled_call_ends_and_leaves_the_store_usable(dsn: str) -> None:

@@ -3,29 +3,31 @@
 Rules for changes here, all of them for transaction poolers and for failovers:
 1. No session state: no LISTEN, no SET without LOCAL, no session lock, no named prepared statement. Every statement
    runs inside a transaction, because a pooler may move the next one to another server process.
-2. A commit is never cancelled, only abandoned: PostgreSQL answers a cancelled wait for its standby with success.
+2. A commit is never cancelled, only given up: PostgreSQL answers a cancelled wait for its standby with success, and a
+   repeat of the webhook would then find it done. Its backend goes on, so it counts against the pool until it answers.
 3. A connection that failed in any unclear way is thrown away, not given back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from adapter.clock import Clock
-from adapter.errors import AdapterError, StoreRefused, StoreUnavailable, one_line
+from adapter.errors import AdapterError, StoreRefused, StoreUnavailable
+from adapter.store.postgres.login import TROUBLE, Login, hosts_of, reason
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    Connection = PoolConnectionProxy[asyncpg.Record]
+    Proxy = PoolConnectionProxy[asyncpg.Record]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,11 +38,13 @@ CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 8.0  # below Alertmanager's peer timeout of 15 s, after which its twin sends too
 STATEMENT_SECONDS: Final = 8.0
 COMMIT_SECONDS: Final = 8.0
+COMMIT_ANSWERED_SECONDS: Final = 30 * 86_400.0  # no limit; a machine that is gone is noticed by keepalive
 CLOSE_SECONDS: Final = 10.0
+CANCEL_SECONDS: Final = 2.0
 TRIES: Final = 3  # of a transaction that met another one
 
-TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
+_TABLES: Final = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|replica|meta)\b")
+_NOT_NULL: Final = "23502"  # of a column that this adapter does not know
 _LIMITS: Final = (
     f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = on;"
     f" SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f}; SET LOCAL lock_timeout = 4000;"
@@ -58,6 +62,10 @@ class TryAgain(StoreUnavailable):
 
 class CommitUnknown(StoreUnavailable):
     """The connection was lost during the commit: it may have happened or not."""
+
+
+class SchemaChanged(StoreUnavailable):
+    """A right was revoked, or a table is not as this adapter made it."""
 
 
 def retried(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -78,30 +86,66 @@ def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+class Connection:
+    """A connection during one transaction. Keeps its last statement, for the error that names its tables."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.statement = ""
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        self.statement = statement
+        return await self.proxy.fetch(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: object) -> Any:
+        self.statement = statement
+        return await self.proxy.fetchval(statement, *arguments)
+
+    async def execute(self, statement: str, *arguments: object) -> str:
+        self.statement = statement
+        return await self.proxy.execute(statement, *arguments)
+
+    async def copy_records(self, table: str, columns: Sequence[str], records: Sequence[Sequence[object]]) -> None:
+        self.statement = f"COPY INTO {table}"
+        await self.proxy.copy_records_to_table(table, records=records, columns=columns, schema_name=SCHEMA)
+
+
 class Database:
     """A pool of connections. Reconnects by itself; after `close` every transaction is StoreUnavailable."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], clock: Clock, on_commit: Callable[[float], None]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], login: Login, clock: Clock, on_commit: Callable[[float], None]) -> None:
+        self.want = login.want
         self._pool = pool
         self._clock = clock
         self._on_commit = on_commit
         self._closed = False
+        self._given_up: dict[Proxy, asyncio.Task[str]] = {}  # commits that were not answered yet
+        self._outlasting: set[asyncio.Task[None]] = set()
         self._transactions = 0  # under way, or waiting for a connection
         self._idle = asyncio.Event()
         self._idle.set()
 
     @classmethod
     async def connect(
-        cls, dsn: str, *, clock: Clock, on_commit: Callable[[float], None] = lambda seconds: None
+        cls,
+        dsn: str,
+        *,
+        clock: Clock,
+        on_commit: Callable[[float], None] = lambda seconds: None,
+        reread: Callable[[], str] | None = None,
     ) -> Self:
-        """StoreUnavailable when no server that takes writes answers, StoreRefused for a URL that cannot be used."""
+        """StoreUnavailable when no server that takes writes answers, StoreRefused for a URL that cannot be used.
+
+        `reread`: reads the URL again, whose password may have changed.
+        """
         pool = None
+        login = Login(dsn, reread or (lambda: dsn))
         try:
-            hosts = _hosts(dsn)
+            hosts = hosts_of(dsn)
             pool = await asyncpg.create_pool(
-                dsn,
                 min_size=0,
                 max_size=POOL_SIZE,
+                connect=login.connect,
                 statement_cache_size=0,
                 target_session_attrs=SessionAttribute.read_write,
                 timeout=CONNECT_SECONDS,
@@ -109,16 +153,16 @@ class Database:
                 reset=_nothing_to_reset,
             )
             async with pool.acquire(timeout=ACQUIRE_SECONDS):
-                return cls(pool, clock, on_commit)
+                return cls(pool, login, clock, on_commit)
         except asyncpg.ClientConfigurationError as exc:
-            raise StoreRefused(f"the store's URL cannot be used: {_reason(exc)}") from exc
+            raise StoreRefused(f"the store's URL cannot be used: {reason(exc)}") from exc
         except ValueError:  # which quotes what was read, half a password perhaps
             advice = "a user or password in it is written with %2F for /, %3F for ?, %23 for # and so on"
             raise StoreRefused(f"the store's URL cannot be read; {advice}") from None
         except TROUBLE as exc:
             if pool is not None:
                 pool.terminate()
-            raise StoreUnavailable(f"PostgreSQL at {hosts} cannot be used: {_reason(exc)}") from exc
+            raise StoreUnavailable(f"PostgreSQL at {hosts} cannot be used: {reason(exc)}") from exc
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """A durable transaction: rolled back by any exception in the block, else committed at its end.
@@ -135,28 +179,33 @@ class Database:
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        if len(self._given_up) == POOL_SIZE:
+            raise StoreUnavailable(f"{POOL_SIZE} commits wait for PostgreSQL to confirm them, or for its standby")
+        connection = None
         self._transactions += 1
         self._idle.clear()
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                try:
-                    await connection.execute(begin)
-                    yield connection
-                    if begin is _READ:
-                        await connection.execute("COMMIT")
-                    elif connection.is_in_transaction():
-                        await self._commit(connection)
-                except BaseException as exc:
-                    await _roll_back(connection, exc)
-                    raise
-        except TROUBLE as exc:
-            raise await self._meaning(exc) from exc
+            connection = Connection(await self._pool.acquire(timeout=ACQUIRE_SECONDS))
+            await connection.execute(begin)
+            yield connection
+            if begin is _READ:
+                await connection.execute("COMMIT")
+            elif connection.proxy.is_in_transaction():
+                await self._commit(connection.proxy)
+        except BaseException as exc:
+            if connection is not None and connection.proxy not in self._given_up:
+                await _roll_back(connection.proxy, exc)
+            if isinstance(exc, TROUBLE):
+                raise await self._meaning(exc, connection.statement if connection else "") from exc
+            raise
         finally:
+            if connection is not None and connection.proxy not in self._given_up:
+                await self._pool.release(connection.proxy)
             self._transactions -= 1
             if not self._transactions:
                 self._idle.set()
 
-    async def _commit(self, connection: Connection) -> None:
+    async def _commit(self, connection: Proxy) -> None:
         warnings: list[str] = []
 
         def warned(_: object, message: Any) -> None:
@@ -165,14 +214,19 @@ class Database:
 
         connection.add_log_listener(warned)
         started = self._clock.monotonic()
-        commit = asyncio.ensure_future(connection.execute(_COMMIT))
-        commit.add_done_callback(lambda done: done.exception())  # where it is abandoned
+        commit = asyncio.create_task(connection.execute(_COMMIT, timeout=COMMIT_ANSWERED_SECONDS))
+        commit.add_done_callback(lambda done: done.cancelled() or done.exception())  # where it is given up
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 tag = await asyncio.shield(commit)
-        except TROUBLE as exc:
-            _drop(connection)
-            raise CommitUnknown(f"the commit was not confirmed: {_reason(exc)}") from exc
+        except BaseException as exc:
+            if commit.done():
+                _drop(connection)
+            else:
+                self._give_up(connection, commit)
+            if not isinstance(exc, TROUBLE):
+                raise
+            raise CommitUnknown(f"the commit was not confirmed: {reason(exc)}") from exc
         connection.remove_log_listener(warned)
         self._on_commit(self._clock.monotonic() - started)
         if tag != "COMMIT":
@@ -180,50 +234,60 @@ class Database:
         if warnings:
             raise CommitUnknown(f"the commit is not on the standby: {warnings[0]}")
 
-    async def _meaning(self, exc: Exception) -> Exception:
+    def _give_up(self, connection: Proxy, commit: asyncio.Task[str]) -> None:
+        """Keep the connection until the commit is answered: PostgreSQL does not notice that nobody waits for it."""
+
+        async def outlast() -> None:
+            await asyncio.wait((commit,))
+            with suppress(*TROUBLE):
+                await connection.close(timeout=CANCEL_SECONDS)
+            del self._given_up[connection]
+            await self._pool.release(connection)
+
+        self._given_up[connection] = commit
+        task = asyncio.create_task(outlast(), name="commit given up")
+        self._outlasting.add(task)
+        task.add_done_callback(self._outlasting.discard)
+
+    async def _meaning(self, exc: Exception, statement: str) -> Exception:
         """The error to raise instead; what only a mistake of ours can cause stays as it is."""
+        state = (exc.sqlstate or "") if isinstance(exc, asyncpg.PostgresError) else ""
+        tables = ", ".join(dict.fromkeys(_TABLES.findall(statement))) if state else ""
+        told = f"PostgreSQL: {reason(exc)}" + (f" (in a statement on {tables})" if tables else "")
         if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
-            return TryAgain(f"PostgreSQL: {_reason(exc)}")
+            return TryAgain(told)
         if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
             # A failover made this server a standby: connect anew, to the one that takes writes.
             await self._pool.expire_connections()
             return StoreUnavailable("the PostgreSQL server takes no writes; looking for the one that does")
-        if isinstance(exc, asyncpg.PostgresError) and (exc.sqlstate or "")[:2] in {"22", "23", "42"}:
-            return exc
-        return StoreUnavailable(f"PostgreSQL: {_reason(exc)}")
+        if state.startswith("42") or state == _NOT_NULL:
+            return SchemaChanged(told)
+        return exc if state[:2] in ("22", "23") else StoreUnavailable(told)
 
-    async def close(self) -> None:
-        """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off."""
+    async def close(self, *, cancel: bool = False) -> None:
+        """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off.
+
+        `cancel`: at the server too, the commits that were given up; where nothing was acknowledged by them.
+        """
         self._closed = True
-        try:
+        if cancel and self._given_up:
+            for commit in self._given_up.values():
+                commit.cancel()
+            await asyncio.wait(self._outlasting, timeout=2 * CANCEL_SECONDS)
+        with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
-
-
-def place_of(dsn: str) -> str:
-    """The DSN without user, password and options. ValueError where one of them is not percent-encoded."""
-    parts = urlsplit(dsn)
-    if "@" in parts.path + parts.fragment:
-        raise ValueError("the user or password ends the host")
-    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _hosts(dsn: str) -> str:
-    """Every host of the DSN with its port."""
-    options = dict(parse_qsl(urlsplit(dsn).query))
-    hosts = urlsplit(place_of(dsn)).netloc or options.get("host", "localhost")
-    port = options.get("port", "5432")
-    return ", ".join(host if ":" in host.rpartition("]")[2] else f"{host}:{port}" for host in hosts.split(","))
+                if not self._given_up:
+                    await self._pool.close()
+                    return
+        self._pool.terminate()
 
 
 async def _nothing_to_reset(_: object) -> None:
     """There is no session state (rule 1), so the round trip of asyncpg's reset is saved."""
 
 
-async def _roll_back(connection: Connection, exc: BaseException) -> None:
+async def _roll_back(connection: Proxy, exc: BaseException) -> None:
     """Leave a usable connection behind, or none."""
     if isinstance(exc, asyncpg.PostgresError | AdapterError):  # the server's answer, or a decision of ours
         with suppress(*TROUBLE):
@@ -232,13 +296,7 @@ async def _roll_back(connection: Connection, exc: BaseException) -> None:
     _drop(connection)
 
 
-def _drop(connection: Connection) -> None:
+def _drop(connection: Proxy) -> None:
     # One that is gone already answers with InterfaceError, which must not hide why it went.
     with suppress(asyncpg.InterfaceError):
         connection.terminate()
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, TimeoutError):
-        return "no answer in time"
-    return one_line(str(exc), 300) or type(exc).__name__

@@ -12,9 +12,10 @@ from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
-from adapter.store.postgres.connection import Database, place_of
+from adapter.store.postgres.connection import Database
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.intake import PostgresIntake
+from adapter.store.postgres.login import place_of
 from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.queries import PostgresQueries
 from adapter.store.postgres.replicas import Replicas
@@ -30,20 +31,21 @@ async def open_postgres(
     on_commit: Callable[[float], None] = lambda seconds: None,
     lease: float = 25.0,
     replica: str = "",
+    reread: Callable[[], str] | None = None,
 ) -> PostgresStore:
     """Connect, migrate and write the first heartbeat. StoreRefused: not with this database; StoreUnavailable: not now.
 
     `lease`: seconds for which a claim is this replica's, by the server's clock: 2 x COC's timeout + 5. `replica`: a
-    name that no other running replica has; host and process id unless given.
+    name that no other running replica has; host and process id unless given. `reread`: reads the URL again.
     """
-    database = await Database.connect(dsn, clock=clock, on_commit=on_commit)
+    database = await Database.connect(dsn, clock=clock, on_commit=on_commit, reread=reread)
     try:
         await migrate(database, migrations())
         store = PostgresStore(database, dsn, backlog=backlog, clock=clock, lease=lease, replica=replica)
         await store.heartbeat("")
         await store.counts()
     except BaseException:
-        await database.close()
+        await database.close(cancel=True)  # or each attempt to start leaves a backend that waits for a standby
         raise
     return store
 
@@ -69,7 +71,7 @@ class PostgresStore:
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
         self.maintain, self.size = upkeep.maintain, upkeep.size
-        self.heartbeat, self.probe = replicas.heartbeat, replicas.probe
+        self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self._replicas.name, "shared": True}

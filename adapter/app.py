@@ -73,7 +73,7 @@ async def running(config: Config, options: Options) -> AsyncIterator[Service]:
         reporting = _deliveries(config, clock, store, mappings, metrics, stack)
         deliveries = {delivery.name: delivery for delivery, _ in reporting}
         reloader = Reloader(
-            config, mappings=mappings, access=access, deliveries=reporting, metrics=metrics,
+            config, store=store, mappings=mappings, access=access, deliveries=reporting, metrics=metrics,
             log_level=options.log_level,
         )  # fmt: skip
         acceptor = Acceptor(
@@ -184,6 +184,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
         clock=clock,
         on_commit=metrics.committed,
         max_bytes=config.limits.store_size or None,
+        reread=config.store_url.reread,
         lease=2 * max(item.timeout for item in config.integrations.values()) + 5,
     )
     stack.push_async_callback(store.close)

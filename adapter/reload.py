@@ -1,7 +1,8 @@
 """Reads again what may change while the service runs: mapping files, secrets, certificates, web config, log level.
 
 `poll` runs every few seconds, so that a changed ConfigMap takes effect by itself; `reload` is SIGHUP and
-`POST /-/reload`. A broken file is refused as a whole with its findings; what was in force stays.
+`POST /-/reload`, which read adapter.yml and the store's URL too. A broken file is refused as a whole with its findings;
+what was in force stays.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from adapter.errors import ConfigError, Finding
 from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
+from adapter.secret import Secret
 from adapter.server.access import Access
+from adapter.store.contract import SharedStore, Store
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Reloader:
         self,
         config: Config,
         *,
+        store: Store,
         mappings: LiveMappings,
         access: Access,
         deliveries: Sequence[tuple[Delivery, CocClient]],
@@ -42,6 +46,7 @@ class Reloader:
         self._access_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
         self._metrics, self._log_level = metrics, log_level
+        self._store, self._opened_by = store, config.store_url.get()
         self._turn = asyncio.Lock()
         self._count()
 
@@ -79,7 +84,15 @@ class Reloader:
             return
         self._config_findings = ()
         logs.set_level(new.log.level or self._log_level)
-        self.restart_needed = {**new.source.compared, "log": None} != {**now.compared, "log": None}
+        same_store = self._log_in_by(new.store_url)
+        self.restart_needed = not same_store or {**new.source.compared, "log": None} != {**now.compared, "log": None}
+
+    def _log_in_by(self, url: Secret) -> bool:
+        """Whether this is the URL of the store that is open, but for a user and password of PostgreSQL."""
+        if not isinstance(self._store, SharedStore):
+            return url.get() == self._opened_by
+        logs.register_secret(url)
+        return self._store.log_in_by(url.get())
 
     async def _take_over(self) -> bool:
         """Everything is tried, so that one broken file does not hold up a rotated key."""

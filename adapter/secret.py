@@ -42,6 +42,11 @@ class Secret:
         changed, self._value = value != self._value, value
         return changed
 
+    def reread(self) -> str:
+        """As its file holds it now."""
+        self.refresh()
+        return self._value
+
     def __repr__(self) -> str:
         return "<secret>"
 

@@ -21,12 +21,13 @@ async def open_store(
     on_commit: Callable[[float], None] = lambda seconds: None,
     max_bytes: int | None = None,
     lease: float = 25.0,
+    reread: Callable[[], str] | None = None,
 ) -> Store:
     """Open `sqlite:PATH`, `memory:` or `postgresql://...`; StoreRefused says in one line why it cannot be done.
 
     `backlog` bounds the pending reports of all integrations together. `on_commit` is called with the seconds that each
     durable commit took, from any thread. `max_bytes` bounds the SQLite file. `lease` is how many seconds a replica may
-    hold a claim.
+    hold a claim. `reread` reads the URL again, after PostgreSQL refused a login by it.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
@@ -38,7 +39,7 @@ async def open_store(
     if scheme in ("postgresql", "postgres"):
         with needs_asyncpg():
             from adapter.store.postgres.store import open_postgres
-        return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease)
+        return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease, reread=reread)
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
 
 

@@ -156,6 +156,10 @@ class SharedStore(Protocol):
         """
         ...
 
+    def log_in_by(self, url: str) -> bool:
+        """Open new connections by this URL. False, and nothing changes, when more than user and password differ."""
+        ...
+
 
 class Store(IntakeStore, DeliveryStore, OperatorStore, Protocol):
     """The whole contract."""

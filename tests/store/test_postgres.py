@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -506,6 +506,74 @@ async def test_a_password_may_come_from_the_environment_or_a_password_file(
         with monkeypatch.context() as environment:
             environment.setenv(name, value)
             await (await open_postgres(guarded, backlog=1, clock=SystemClock())).close()
+
+
+@asynccontextmanager
+async def guarded(server: PostgresServer, dsn: str, password: str) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """The role `rotated` needs this password, or the next one; a new one ends its connections."""
+    rules = server.folder / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    async with server.admin(dsn) as connection:
+
+        async def rotate(password: str) -> None:
+            await connection.execute(f"ALTER ROLE rotated PASSWORD '{password}'")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename='rotated'"
+            )
+
+        await connection.execute(f"CREATE ROLE rotated LOGIN SUPERUSER PASSWORD '{password}'")
+        rules.write_text("host all rotated 127.0.0.1/32 scram-sha-256\n" + before)
+        await connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield rotate
+        finally:
+            rules.write_text(before)
+            await connection.execute("SELECT pg_reload_conf()")
+            await connection.execute("DROP OWNED BY rotated CASCADE; DROP ROLE rotated")
+
+
+async def test_a_rotated_password_is_read_again_whichever_of_server_and_file_learns_it_first(
+    postgres: PostgresServer, dsn: str
+) -> None:
+    held = "one"
+
+    def url() -> str:
+        return dsn.replace("app@", f"rotated:{held}@")
+
+    async def problem() -> str:
+        try:
+            await store.probe()
+        except StoreUnavailable as exc:
+            return str(exc)
+        return ""
+
+    async def refused() -> bool:
+        return 'password authentication failed for user "rotated"' in await problem()
+
+    async def serves() -> bool:
+        return not await problem()
+
+    async with guarded(postgres, dsn, "one") as rotate:
+        store = await open_postgres(url(), backlog=9, clock=SystemClock(), reread=url)
+        await rotate("two")
+        await until(refused, "a refused login")
+        held = "two"
+        await until(serves, "a login by the new password")
+        held = "three"
+        assert store.log_in_by(url())
+        await rotate("two")
+        await until(serves, "a login by the password that the server still knows")
+        await rotate("three")
+        await until(serves, "a login by the password of the file")
+        await store.close()
+
+
+@pytest.mark.parametrize("other", ["other@127.0.0.1:1/x", "app@[::1]/none", "app:a/b@127.0.0.1/x", "?sslmode=disable"])
+async def test_a_running_store_stays_on_its_database_whatever_its_file_names(dsn: str, other: str) -> None:
+    async with replicas(dsn, 1) as (store,):
+        assert store.log_in_by(dsn.replace("app@", "app:new@"))
+        assert not store.log_in_by(dsn + other if other.startswith("?") else f"postgresql://{other}")
+        await store.probe()
 
 
 async def test_the_password_is_shown_nowhere(dsn: str) -> None:

@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 
 from adapter.clock import LAST, Micros
 from adapter.errors import PayloadError, TooManyAlerts
+from adapter.pieces import MOST_VALUES, TooDense, read_pieces
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 MAX_ALERTS: Final = 100_000  # of one webhook
@@ -110,7 +111,7 @@ def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
     """Parse one webhook body. PayloadError says in one line why it is not a webhook, or TooManyAlerts."""
     _check_values(body, max_alerts)
-    data = _read_json(body)
+    data = _read_json(body, max_alerts)
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
@@ -181,21 +182,25 @@ def _check_values(body: bytes, max_alerts: int) -> None:
         )
 
 
-def _read_json(body: bytes) -> Any:
-    """The body's data as pydantic's parser reads it, or Python's more tolerant one where that refuses.
+def _read_json(body: bytes, max_alerts: int) -> Any:
+    """The body's data as pydantic's parser reads it; where that refuses or the body is large, as Python's does.
 
-    The tolerant one accepts broken UTF-8, lone surrogates, a byte order mark and huge integers.
+    Python's accepts broken UTF-8, lone surrogates, a byte order mark and huge integers too.
     """
+    if len(body) <= _DENSE_BYTES:
+        try:
+            return from_json(body)
+        except ValueError:
+            pass
+    text = body.decode("utf-8-sig", errors="replace")
     try:
-        return from_json(body)
-    except ValueError:
-        pass
-    try:
-        data = json.loads(body.decode("utf-8-sig", errors="replace"), parse_int=_integer)
+        return read_pieces(text, "alerts", max_alerts, parse_int=_integer, clean=_without_surrogates)
+    except TooDense:
+        reason = f"the body has more than {max_alerts} alerts (webhook.max_alerts), or {MOST_VALUES} values in a field"
     except (ValueError, RecursionError) as exc:
         where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
         raise PayloadError(f"the body is not JSON{where}") from exc
-    return _without_surrogates(data)
+    raise TooManyAlerts(reason)
 
 
 def _integer(digits: str) -> int | float:

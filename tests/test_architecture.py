@@ -21,14 +21,14 @@ LAYERS = (
     {"coc"},
     {"logs", "lifecycle"},
     {"alertmanager", "alarm", "secret", "validation"},
-    {"yamlfile"},
+    {"yamlfile", "pieces"},
     {"errors", "clock", "files"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
     "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
-    "coc/fields", "coc/verdict",
+    "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",

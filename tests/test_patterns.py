@@ -31,6 +31,7 @@ from adapter.errors import ConfigError, one_line
 from adapter.mapping.rules.filters import FILTERS
 from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.schema import MAX_TEMPLATE, read_file
+from adapter.pieces import read_pieces
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.secret import Redactor
@@ -176,6 +177,9 @@ FED: dict[str, tuple[Case, ...]] = {
     "sandbox/faults:Fault": (Case(faults, times(" ", "", "\x00")),),
     "secret:_ECHOED": tuple(
         Case(REDACT, worst) for worst in (*TEXTS, times("Signature=", "", "0" * 16), times("Basic"))
+    ),
+    "pieces:_SPACE": tuple(
+        Case(lambda text: read_pieces(text, "a", 1), times(" \n", *ends)) for ends in (('{"a":[', "]}"), ("{", "x"))
     ),
     "secret:Redactor": tuple(Case(REDACT, times(piece)) for piece in ("0123456789abcde", "secret/key+", "AK")),
     "server/webconfig:_BCRYPT": (Case(user, times("$2a$04$")),),

@@ -7,7 +7,6 @@ That a report may have been sent travels as `maybe_sent_episode` of its alarm, h
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -21,7 +20,7 @@ from adapter.errors import StoreRefused
 from adapter.store import needs_asyncpg
 from adapter.store.records import Row
 from adapter.store.sqlite.database import connect_writer, left, migrate
-from adapter.store.sqlite.disk import lock, prepare
+from adapter.store.sqlite.disk import StoreLock, prepare, real
 from adapter.store.sqlite.recovery import checksum, recount
 
 with needs_asyncpg():
@@ -161,9 +160,11 @@ class _SqliteEnd:
     @classmethod
     @asynccontextmanager
     async def locked(cls, path: Path) -> AsyncIterator[Self]:
+        path = real(path)
         prepare(path)
-        descriptor = lock(path)
+        lock = StoreLock(path)
         try:
+            lock.hold_file()
             with closing(connect_writer(path)) as connection:
                 migrate(connection, path)
                 connection.create_function(
@@ -176,7 +177,7 @@ class _SqliteEnd:
         except sqlite3.Error as exc:
             raise StoreRefused(f"{path} cannot be copied: {exc}; start the adapter on it once to repair it") from exc
         finally:
-            os.close(descriptor)
+            lock.release()
 
     async def fetch(self, statement: str) -> Sequence[Row]:
         return self._connection.execute(statement).fetchall()

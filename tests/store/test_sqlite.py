@@ -20,9 +20,11 @@ import pytest
 
 from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject
+from adapter.clock import SystemClock
 from adapter.errors import StoreError, StoreRefused, StoreUnavailable
 from adapter.store import open_store
 from adapter.store.contract import Retention, Store
+from adapter.store.copy import copy_store
 from adapter.store.sqlite import database, disk
 from adapter.store.sqlite.disk import MIB
 from adapter.store.sqlite.store import SqliteStore
@@ -490,7 +492,7 @@ async def test_little_free_space_refuses_alarms_but_not_repeats_and_oks(opened: 
         await store.accept(resolved("a2"))
     free[0] = 100 * MIB
     assert (await store.accept(firing("a3"))).owed == (("a3", Kind.ALARM),)
-    assert store.describe()["warnings"] == []
+    assert store.describe()["backend"] == "sqlite"  # the admin API goes on
 
 
 async def test_the_free_bytes_are_unknown_until_the_size_was_asked(opened: Open) -> None:
@@ -683,12 +685,79 @@ async def test_a_store_whose_files_are_not_at_their_path_takes_nothing_and_deliv
     await store.accept(firing("a1"))
     change(path)
     reject = Reject(reason="no", head=b"x")
-    for refused in (store.accept(firing("a2")), store.reject("default", 0, [reject]), store.probe()):
+    asked = [store.set_pause("default", None), store.replay([1], as_sent=False), store.discard([1])]
+    for refused in (store.accept(firing("a2")), store.reject("default", 0, [reject]), store.probe(), *asked):
         with pytest.raises(StoreUnavailable, match="moved, removed or replaced while it was served"):
             await refused
     (claim,) = (await store.claim("default", 10)).claims
     (settled,) = await store.settle([delivered(claim)])
     assert (claim.report.fingerprint, settled.counted) == ("a1", True)
+    assert store.describe()["backend"] == "sqlite"  # the admin API goes on
+
+
+@pytest.mark.parametrize("name", ["adapter.db", "adapter.db-wal"])
+async def test_a_file_that_was_cut_is_noticed_before_anything_more_is_taken(
+    path: Path, opened: Open, name: str
+) -> None:
+    store = await opened()
+    for number in range(40):
+        await store.accept(firing(f"a{number}"))
+    if name == "adapter.db":
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        await patiently(store.probe)
+    os.truncate(path.with_name(name), 0)
+    with pytest.raises(StoreUnavailable, match=r"was cut|malformed"):
+        await store.accept(firing("b1"))
+    await patiently(lambda: store.accept(firing("b2")))
+    assert store.describe()["recovered"]
+    await store.close()
+    assert "b2" in await names_due(await opened())
+
+
+async def test_a_log_that_another_program_empties_is_no_damage(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.execute("VACUUM")
+    await patiently(lambda: store.accept(firing("a2")))
+    assert await names_due(store) == ["a1", "a2"]
+    assert store.describe()["recovered"] == []
+
+
+@pytest.mark.parametrize("other", ["hard link", "lock removed"])
+async def test_the_file_is_served_once_whatever_its_names(path: Path, opened: Open, tmp_path: Path, other: str) -> None:
+    await opened()
+    second = path
+    if other == "hard link":
+        second = tmp_path / "second" / "adapter.db"
+        second.parent.mkdir()
+        os.link(path, second)
+    else:
+        path.with_name("adapter.db.lock").unlink()
+    for again in (partial(SqliteStore.open, second, backlog=10, clock=SystemClock()), partial(copied, second)):
+        with pytest.raises(StoreRefused, match="in use by another process"):
+            await again()
+
+
+async def test_a_store_served_is_not_copied_by_the_name_of_a_link(path: Path, opened: Open, tmp_path: Path) -> None:
+    await opened()
+    (tmp_path / "link.db").symlink_to(path)
+    with pytest.raises(StoreRefused, match="in use by another process"):
+        await copied(tmp_path / "link.db")
+
+
+async def copied(source: Path) -> dict[str, int]:
+    return await copy_store(f"sqlite:{source}", f"sqlite:{source.with_name('copy.db')}", SystemClock())
+
+
+@pytest.mark.parametrize("kind", ["link in a circle", "FIFO", "folder"])
+async def test_a_path_that_holds_no_file_is_refused(path: Path, opened: Open, kind: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    {"link in a circle": lambda: path.symlink_to(path), "FIFO": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    with pytest.raises(StoreRefused):
+        await opened()
 
 
 async def test_a_folder_that_is_renamed_back_serves_again(path: Path, opened: Open) -> None:
@@ -719,7 +788,7 @@ async def test_the_folder_and_the_files_are_for_their_owner_alone(path: Path, op
     await store.accept(firing("a1"))
     assert {file.stat().st_mode & 0o777 for file in path.parent.glob("adapter.db*")} == {0o600}
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert store.describe()["warnings"] == []
+    assert store.describe()["backend"] == "sqlite"  # the admin API goes on
 
 
 async def test_files_that_others_can_read_are_named_and_left_as_they_are(path: Path, opened: Open) -> None:

@@ -18,7 +18,19 @@ from typing import Any, Final, NamedTuple
 
 from adapter.errors import StoreRefused, StoreUnavailable
 from adapter.store.sqlite import recovery
-from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, create, free_bytes, lock, prepare, too_open
+from adapter.store.sqlite.disk import (
+    MIB,
+    PAGE_SIZE,
+    RESERVE,
+    DiskReserve,
+    StoreLock,
+    create,
+    free_bytes,
+    identity,
+    prepare,
+    real,
+    too_open,
+)
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
 Connect = Callable[..., sqlite3.Connection]
@@ -66,12 +78,12 @@ def left(connection: sqlite3.Connection) -> Left:
 
 
 class Database:
-    """Opens the connections of one store. `writer`, `failed` and `checkpoint_if_large` run in the writer's thread."""
+    """Opens the connections of one store. `writer`, `failed` and `after_commit` run in the writer's thread."""
 
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
         max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
-        self.path = path = path.resolve() if path.is_symlink() else path  # one lock for every name of the file
+        self.path = path = real(path)
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
         self.left = Left(0, 0)  # as of the last opening
@@ -80,13 +92,13 @@ class Database:
         self._failed = False
         self._damaged = False
         self._log = companions(path)[1]
-        self._open_files: dict[Path, tuple[int, int]] = {}  # device and inode of each
+        self._open_files: dict[Path, os.stat_result] = {}  # as of the last commit
         self._next_checkpoint = 0.0  # monotonic
         prepare(path)
-        self._lock = lock(path)
+        self._lock = StoreLock(path)
 
     def close(self) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     def start(self) -> sqlite3.Connection:
         """The first writing connection; StoreRefused when it cannot be opened safely."""
@@ -112,36 +124,46 @@ class Database:
         if self._failed:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # frees the disk space of the log
+        self._open_files = {file: file.stat() for file in companions(self.path)}
         return connection
 
     def _sound(self) -> sqlite3.Connection:
         """Raises what SQLite raises for a damaged file when it finds that the file is not sound."""
+        self._lock.hold_file()
         connection = self._open(self.path)
         with _closed_on_error(connection):
             if not self._failed and self.path.stat().st_size <= CHECKED_BYTES:
-                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise DamagedRow(f"quick_check: {found}")
+                _check(connection)
             self.left = left(connection)
-            self._open_files = {file: _identity(file) for file in companions(self.path)}
         return connection
 
     def check_place(self) -> None:
-        """StoreUnavailable when what is open is no longer at its path, so that a restart would not find it."""
-        for file in companions(self.path):
-            self._check_file(file)
+        """StoreUnavailable when what is open is no longer at its path, so that a restart would not find it.
 
-    def _check_file(self, file: Path) -> None:
+        DamagedRow when one was cut. Neither SQLite's index of the log nor its cache shows that, a new connection does;
+        where a checkpoint of another program made the log shorter, it finds no fault.
+        """
+        if all(self._check_file(file) >= self._open_files[file].st_size for file in companions(self.path)):
+            return
+        try:
+            with contextlib.closing(self.reader()) as reader:
+                _check(reader)
+        except sqlite3.Error as error:
+            raise DamagedRow(f"a file was cut while it was served: {error}") from error
+
+    def _check_file(self, file: Path) -> int:
+        """Its size."""
         opened = self._open_files.get(file)
         try:
-            moved = opened is not None and _identity(file) != opened
+            found = file.stat()
         except OSError:
-            moved = True
-        if moved:
+            found = None
+        if opened is not None and (found is None or identity(found) != identity(opened)):
             raise StoreUnavailable(
                 f"{file} was moved, removed or replaced while it was served; put it back, or restart to go on with "
                 "what is there (what was accepted and waits for COC is still sent while this process runs)"
             )
+        return found.st_size if found else 0
 
     def _recover(self) -> None:
         recovery.recover(self.path, self._open)
@@ -157,13 +179,16 @@ class Database:
     def reader(self) -> sqlite3.Connection:
         return connect_reader(self.path, self._options.connect)
 
-    def checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
+    def after_commit(self, connection: sqlite3.Connection) -> None:
         """Empty the log when readers have kept SQLite from starting it anew for so long that it grew over its bound."""
         with contextlib.suppress(FileNotFoundError):
-            if self._log.stat().st_size <= self._options.log_bound or time.monotonic() < self._next_checkpoint:
-                return
-            self._next_checkpoint = time.monotonic() + 1.0
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if self._log.stat().st_size > self._options.log_bound and time.monotonic() >= self._next_checkpoint:
+                self._next_checkpoint = time.monotonic() + 1.0
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            for file, before in self._open_files.items():
+                found = file.stat()
+                if identity(found) == identity(before):
+                    self._open_files[file] = found
 
     def failed(self, error: sqlite3.Error) -> None:
         """Called with the error of a commit, before the connection is opened anew."""
@@ -185,9 +210,10 @@ class Database:
         return sum(file.stat().st_size for file in companions(self.path) if file.exists())
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    stat = file.stat()
-    return stat.st_dev, stat.st_ino
+def _check(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise DamagedRow(f"quick_check: {found}")
 
 
 def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -69,20 +70,56 @@ def filesystem(folder: Path, mounts: Path) -> str:
     return found
 
 
-def lock(path: Path) -> int:
-    """Take the store for this process; the descriptor holds the lock until it is closed."""
-    try:
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise StoreRefused(f"the store's folder {path.parent} cannot be written to: {exc.strerror}") from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
-        raise StoreRefused(
-            f"the store {path.name} in the folder {path.parent} is in use by another process; only one may serve it"
-        ) from exc
-    return descriptor
+def real(path: Path) -> Path:
+    """The file that a link means, so that SQLite and the lock have one name for it. A link in a circle stays."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+class StoreLock:
+    """Keeps the store for this process: the name `.lock` beside it, and the file itself under all of its names.
+
+    A file of the store is never opened twice here: to close one of two descriptors would end SQLite's own locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: dict[tuple[int, int], int] = {}  # device and inode -> the descriptor that holds the lock
+        self._hold(path.with_name(path.name + ".lock"), os.O_CREAT)
+
+    def hold_file(self) -> None:
+        """The file at the path, made when there is none. Hard links, bind mounts and a removed `.lock` lead to it."""
+        if not self._path.exists():
+            create(self._path)
+        status = self._path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreRefused(f"the store {self._path} is not a regular file")
+        if identity(status) not in self._held:
+            self._hold(self._path, 0)
+
+    def _hold(self, file: Path, flags: int) -> None:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+        except OSError as exc:
+            raise StoreRefused(f"the store's folder {file.parent} cannot be written to: {exc.strerror}") from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(descriptor)
+            raise StoreRefused(
+                f"the store {self._path.name} in the folder {self._path.parent} is in use by another process; "
+                "only one may serve it"
+            ) from exc
+        self._held[identity(os.fstat(descriptor))] = descriptor
+
+    def release(self) -> None:
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Device and inode: the same for every name of a file."""
+    return status.st_dev, status.st_ino
 
 
 def create(path: Path) -> None:
@@ -93,7 +130,10 @@ def create(path: Path) -> None:
 
 def too_open(path: Path) -> list[str]:
     """What other users of the machine may do to the store, each with the command that ends it."""
-    file, folder = path.stat().st_mode, path.parent.stat().st_mode
+    try:
+        file, folder = path.stat().st_mode, path.parent.stat().st_mode
+    except OSError:  # moved away, which the probe says
+        return []
     problems = []
     if file & 0o077:
         problems.append(f"{path} can be read by other users (mode {file & 0o777:03o}): chmod 600 {path}*")

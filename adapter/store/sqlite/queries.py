@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from adapter.alarm import Kind, Pause
 from adapter.clock import SECOND, Clock, Micros
@@ -27,6 +28,8 @@ from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import checksum
 from adapter.store.sqlite.writer import Writer
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+
+T = TypeVar("T")
 
 # Statements are put together from constants alone, which is why S608 is off for them.
 _REPORTS: Final = f"""SELECT {REPORT_ROW_COLUMNS}, CASE WHEN alarm.head = report.seq THEN alarm.due_at END AS due_at
@@ -65,6 +68,7 @@ class SqliteQueries:
 
     writer: Writer
     reader: Reader
+    check_place: Callable[[], None]
     seen: SeenLater
     clock: Clock
     tick: Callable[[], int]
@@ -95,13 +99,23 @@ class SqliteQueries:
         return await self.reader.call(_pauses)
 
     async def set_pause(self, integration: str, pause: Pause | None, *, automatic: bool = False) -> Pause | None:
-        return await self.writer.call(_set_pause, integration, pause, automatic)
+        change = partial(_set_pause, integration=integration, pause=pause, automatic=automatic)
+        return await (self.writer.call(change) if automatic else self._change(change))
 
     async def replay(self, seqs: Sequence[int], *, as_sent: bool) -> dict[int, tuple[Kind, ...]]:
-        return await self.writer.call(_replay, seqs, as_sent=as_sent, now=self.clock.now(), tick=self.tick())
+        return await self._change(partial(_replay, seqs=seqs, as_sent=as_sent, now=self.clock.now(), tick=self.tick()))
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
-        return await self.writer.call(_discard, seqs)
+        return await self._change(partial(_discard, seqs=seqs))
+
+    async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """What a person asked for, unless a restart would not find it."""
+
+        def checked(connection: sqlite3.Connection) -> T:
+            self.check_place()
+            return change(connection)
+
+        return await self.writer.call(checked)
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:

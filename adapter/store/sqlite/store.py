@@ -69,14 +69,14 @@ class SqliteStore:
             connection=connection,
             on_commit=on_commit,
             on_failure=database.failed,
-            between=database.checkpoint_if_large,
+            between=database.after_commit,
         )
         self._claim_reader = Reader("store-claim", database, self._reading_failed)
         self._audit_reader = Reader("store-audit", database, self._reading_failed)
         seen = SeenLater()
         self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
         intake = SqliteIntake(writer, self._claims, database.reserve, database.check_place, seen, self._tick, backlog)
-        queries = SqliteQueries(writer, self._audit_reader, seen, clock, self._tick)
+        queries = SqliteQueries(writer, self._audit_reader, database.check_place, seen, clock, self._tick)
         upkeep = self._upkeep = SqliteUpkeep(writer, seen, database.check_place)
 
         self.accept, self.reject = intake.accept, intake.reject

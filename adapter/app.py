@@ -20,7 +20,7 @@ from aiohttp.typedefs import Middleware
 from adapter import logs, mapping
 from adapter.admin.api import AdminApi
 from adapter.alarm import Kind
-from adapter.clock import Clock, SystemClock
+from adapter.clock import SECOND, Clock, SystemClock
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
@@ -38,6 +38,7 @@ from adapter.server.listener import listen, most_connections
 from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store
 from adapter.store.contract import SharedStore, Store
+from adapter.store.pruning import PruningTime
 
 RELOAD_SECONDS = 5.0
 REFRESH_SECONDS = 5.0  # between refreshes of the gauges, rates and pauses
@@ -62,9 +63,9 @@ class Options:
 
 
 @asynccontextmanager
-async def running(config: Config, options: Options) -> AsyncIterator[Service]:
+async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     metrics = Metrics(config.integrations, clock=clock)
     async with AsyncExitStack() as stack:
         access = _open_access(config, options, clock, metrics)
@@ -90,7 +91,9 @@ async def running(config: Config, options: Options) -> AsyncIterator[Service]:
         readiness = Readiness(store.probe, clock)
         tasks = Tasks(clock)
         stack.push_async_callback(tasks.stop)
-        service = Service(config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, tasks)
+        service = Service(
+            config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, PruningTime(clock), tasks
+        )
         await service.refresh()
         stack.push_async_callback(service.stop_deliveries)
         for delivery in deliveries.values():
@@ -119,6 +122,7 @@ class Service:
     reloader: Reloader
     handler: WebhookHandler
     readiness: Readiness
+    pruning_time: PruningTime
     tasks: Tasks
     ports: tuple[int, ...] = ()  # of the main and the admin listener
 
@@ -147,7 +151,13 @@ class Service:
             delivery.observe_pause(pauses.get(name), asked)
 
     async def maintain(self) -> None:
-        await self.store.maintain(self.clock.now(), self.config.retention.retention())
+        now = self.pruning_time.now()
+        if self.pruning_time.jumped:
+            message = "the wall clock has jumped ahead; pruning goes by it once it has held for an hour"
+            event(logger, logging.WARNING, message, seconds=self.pruning_time.jumped // SECOND)
+        pruned = await self.store.maintain(now, self.config.retention.retention())
+        if any(pruned):
+            event(logger, logging.INFO, "pruned", **pruned._asdict())
 
     async def measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

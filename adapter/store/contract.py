@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from adapter.alarm import Accepted, Attempt, Kind, News, Outcome, Pause, Report
 from adapter.alertmanager import Reject, Webhook
@@ -116,6 +116,16 @@ class Retention:
     resolved: Micros
 
 
+class Pruned(NamedTuple):
+    """How many rows were over their retention and are gone."""
+
+    reports: int  # dead letters apart
+    dead_letters: int
+    alarms: int
+    webhooks: int
+    rejects: int
+
+
 class IntakeStore(Protocol):
     """What intake needs."""
 
@@ -164,8 +174,11 @@ class SharedStore(Protocol):
 class Store(IntakeStore, DeliveryStore, OperatorStore, Protocol):
     """The whole contract."""
 
-    async def maintain(self, now: Micros, retention: Retention) -> None:
-        """Write when alerts were last seen, and prune what is over its retention in small steps."""
+    async def maintain(self, now: Micros, retention: Retention) -> Pruned:
+        """Write when alerts were last seen, and prune what is over its retention in small steps.
+
+        `now`: see PruningTime.
+        """
         ...
 
     async def probe(self) -> None:

@@ -14,7 +14,7 @@ from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
-from adapter.store.contract import Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
+from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
@@ -323,8 +323,9 @@ class MemoryStore:
 
     # upkeep
 
-    async def maintain(self, now: Micros, retention: Retention) -> None:
+    async def maintain(self, now: Micros, retention: Retention) -> Pruned:
         self._check_open()
+        before = self._sizes()
         for seq, report in list(self._reports.items()):
             kept = retention.dead if report.row.outcome is Outcome.DEAD else retention.delivered
             if report.row.outcome is not None and report.row.done < now - kept:
@@ -337,6 +338,11 @@ class MemoryStore:
         kept_from = now - retention.delivered
         self._senders = {id_: sender for id_, sender in self._senders.items() if sender[0] >= kept_from}
         self._rejects = [row for row in self._rejects if row.received >= kept_from]
+        return Pruned(*(had - has for had, has in zip(before, self._sizes(), strict=True)))
+
+    def _sizes(self) -> Pruned:
+        dead = sum(report.row.outcome is Outcome.DEAD for report in self._reports.values())
+        return Pruned(len(self._reports) - dead, dead, len(self._alarms), len(self._senders), len(self._rejects))
 
     async def probe(self) -> None:
         self._check_open()

@@ -10,7 +10,8 @@ from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject, unpack
 from adapter.clock import SECOND
 from adapter.errors import BacklogFull, StoreUnavailable
-from adapter.store.contract import Claim, Claims, Intake, Retention, Settlement, Store
+from adapter.store.contract import Claim, Claims, Intake, Pruned, Retention, Settlement, Store
+from adapter.store.pruning import PruningTime
 from adapter.store.views import AlarmQuery
 from tests.builders import (
     DAY,
@@ -27,6 +28,7 @@ from tests.builders import (
     retried,
     settled_as,
 )
+from tests.fakes import FakeClock
 from tests.store.places import Place
 
 
@@ -822,19 +824,42 @@ async def test_what_is_done_is_pruned_after_its_retention(store: Store) -> None:
     await store.accept(resolved("gone"))
     await drain(store)
 
-    await store.maintain(NOON + 7 * DAY, retention)
+    assert not any(await store.maintain(NOON + 7 * DAY, retention))
     assert len(await store.trail("default", "gone")) == 2
-    await store.maintain(NOON + 7 * DAY + 1, retention)
+    pruned = await store.maintain(NOON + 7 * DAY + 1, retention)
+    assert pruned == Pruned(reports=3, dead_letters=0, alarms=0, webhooks=3, rejects=0)
     assert await store.trail("default", "gone") == []
     assert len(await store.alarms(AlarmQuery())) == 3
 
-    await store.maintain(NOON + 31 * DAY, retention)
+    assert (await store.maintain(NOON + 31 * DAY, retention)).alarms == 1
     assert [row.alarm.fingerprint for row in await store.alarms(AlarmQuery())] == ["dead", "open"]
     assert len(await store.dead_letters(None, 0, 10)) == 1
 
-    await store.maintain(NOON + 91 * DAY, retention)
+    assert (await store.maintain(NOON + 91 * DAY, retention)).dead_letters == 1
     assert await store.dead_letters(None, 0, 10) == []
     assert (await store.counts())["default"].dead == 0
+
+
+@pytest.mark.parametrize("right", [0, 120])
+async def test_a_clock_far_ahead_for_two_minutes_prunes_nothing(store: Store, right: int) -> None:
+    """`right`: minutes from the start of the service to the jump; 0 when the clock was wrong at the start."""
+    retention, clock = Retention(delivered=7 * DAY, dead=90 * DAY, resolved=30 * DAY), FakeClock()
+    await a_dead_letter(store, firing("dead"))
+    pruned = []
+    if not right:
+        clock.wall += 400 * DAY
+    time = PruningTime(clock)
+    for minute in range(600):
+        if minute == right and right:
+            clock.wall += 400 * DAY
+        if minute == right + 2:
+            clock.wall -= 400 * DAY
+        pruned.append(await store.maintain(time.now(), retention))
+        assert (time.jumped == 400 * DAY) == (minute == right > 0)
+        clock.pass_time(60)
+    assert not any(map(any, pruned))
+    clock.pass_time(91 * 86_400)
+    assert (await store.maintain(time.now(), retention)).dead_letters == 1
 
 
 async def test_a_resolved_alarm_stays_as_long_as_its_dead_letter(store: Store) -> None:

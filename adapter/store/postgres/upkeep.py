@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapter.clock import Micros
-from adapter.store.contract import Retention
+from adapter.store.contract import Pruned, Retention
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.connection import SCHEMA, Database, columns
 
@@ -24,8 +24,8 @@ SELECT id FROM alarm WHERE id = ANY($1::bigint[]) AND id NOT IN (SELECT id FROM 
 """
 _PRUNE_REPORTS: Final = """
 DELETE FROM report WHERE seq IN (
-    SELECT seq FROM report WHERE outcome IS NOT NULL AND done < $1 AND (outcome <> 'dead' OR done < $2)
-    ORDER BY done LIMIT $3 FOR UPDATE SKIP LOCKED)
+    SELECT seq FROM report WHERE outcome IS NOT NULL AND outcome {} 'dead' AND done < $1
+    ORDER BY done LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _PRUNE_ALARMS: Final = """
 DELETE FROM alarm WHERE id IN (
@@ -46,9 +46,9 @@ class PostgresUpkeep:
     database: Database
     seen: SeenLater
 
-    async def maintain(self, now: Micros, retention: Retention) -> None:
+    async def maintain(self, now: Micros, retention: Retention) -> Pruned:
         await self.write_seen()
-        await self._prune(now, retention)
+        return await self._prune(now, retention)
 
     async def write_seen(self) -> None:
         """Write when alerts were last seen. Busy alarms are left for the next time."""
@@ -63,20 +63,25 @@ class PostgresUpkeep:
             if busy:
                 return
 
-    async def _prune(self, now: Micros, retention: Retention) -> None:
+    async def _prune(self, now: Micros, retention: Retention) -> Pruned:
         """Small transactions, so that nothing waits long; rows that another replica prunes meanwhile are skipped."""
         delivered, dead, resolved = (now - kept for kept in (retention.delivered, retention.dead, retention.resolved))
-        await self._delete_all(_PRUNE_REPORTS, delivered, dead)
-        await self._delete_all(_PRUNE_ALARMS, resolved)
-        await self._delete_all(_PRUNE_WEBHOOKS, delivered)
-        await self._delete_all(_PRUNE_REJECTS, delivered)
+        return Pruned(
+            reports=await self._delete_all(_PRUNE_REPORTS.format("<>"), delivered),
+            dead_letters=await self._delete_all(_PRUNE_REPORTS.format("="), dead),
+            alarms=await self._delete_all(_PRUNE_ALARMS, resolved),
+            webhooks=await self._delete_all(_PRUNE_WEBHOOKS, delivered),
+            rejects=await self._delete_all(_PRUNE_REJECTS, delivered),
+        )
 
-    async def _delete_all(self, statement: str, *before: Micros) -> None:
-        deleted = PRUNED_AT_ONCE
-        while deleted == PRUNED_AT_ONCE:
+    async def _delete_all(self, statement: str, before: Micros) -> int:
+        deleted, step = 0, PRUNED_AT_ONCE
+        while step == PRUNED_AT_ONCE:
             async with self.database.write() as connection:
-                tag = await connection.execute(statement, *before, PRUNED_AT_ONCE)
-            deleted = int(tag.rpartition(" ")[2])
+                tag = await connection.execute(statement, before, PRUNED_AT_ONCE)
+            step = int(tag.rpartition(" ")[2])
+            deleted += step
+        return deleted
 
     async def size(self) -> int:
         """Bytes of the tables and their indexes."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from adapter.clock import Micros
 from adapter.errors import StoreError
-from adapter.store.contract import Retention
+from adapter.store.contract import Pruned, Retention
 from adapter.store.last_seen import SeenLater, Tally
 from adapter.store.sqlite.writer import Writer
 
@@ -35,19 +35,24 @@ class SqliteUpkeep:
     seen: SeenLater
     check_place: Callable[[], None]
 
-    async def maintain(self, now: Micros, retention: Retention) -> None:
+    async def maintain(self, now: Micros, retention: Retention) -> Pruned:
         await self.write_seen()
         delivered, dead, resolved = (now - kept for kept in (retention.delivered, retention.dead, retention.resolved))
-        for prune in (
-            partial(_delete, statement=_DONE, before=delivered),
-            partial(_delete, statement=_WEBHOOK, before=delivered),
-            partial(_delete, statement=_REJECT, before=delivered),
-            partial(_prune_dead, before=dead),
-            partial(_delete, statement=_RESOLVED, before=resolved),
-        ):
-            while await self.writer.call(prune) == STEP:
-                pass
+        pruned = Pruned(
+            reports=await self._in_steps(partial(_delete, statement=_DONE, before=delivered)),
+            webhooks=await self._in_steps(partial(_delete, statement=_WEBHOOK, before=delivered)),
+            rejects=await self._in_steps(partial(_delete, statement=_REJECT, before=delivered)),
+            dead_letters=await self._in_steps(partial(_prune_dead, before=dead)),
+            alarms=await self._in_steps(partial(_delete, statement=_RESOLVED, before=resolved)),
+        )
         await self.probe()
+        return pruned
+
+    async def _in_steps(self, prune: Callable[[sqlite3.Connection], int]) -> int:
+        deleted = step = await self.writer.call(prune)
+        while step == STEP:
+            deleted += (step := await self.writer.call(prune))
+        return deleted
 
     async def write_seen(self) -> None:
         """When alerts were last seen."""

@@ -69,7 +69,12 @@ def _secret(value: Any, info: ValidationInfo[Source]) -> Secret | None:
 
 
 def _secret_file(value: Any, info: ValidationInfo[Source]) -> Secret | None:
-    return info.context.keep(Secret(path=info.context.file(value))) if value else None
+    if not value:
+        return None
+    try:
+        return info.context.keep(Secret(path=info.context.file(value)))
+    except ValueError as exc:  # without the path, which may be the secret itself by mistake
+        raise ValueError(f"{info.field_name} {exc}") from None
 
 
 def _path_that(
@@ -270,7 +275,7 @@ class IntegrationSettings(Model):
 
 def _integration_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise Problem(f"{name!r} cannot be part of a URL path", "letters, digits, '.', '_' and '-', at most 64")
+        raise Problem("the name cannot be part of a URL path", "letters, digits, '.', '_' and '-', at most 64")
     return name
 
 
@@ -368,7 +373,7 @@ class Config(Model):
 
 def load_config(path: Path) -> Config:
     """Read one file; ConfigError carries every finding."""
-    file = read(path, secrets=_SECRETS)
+    file = read(path, secret=True)
     file.data = file.data or {}  # an empty list counts as an empty file
     source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest))
     return validate_whole(file, Config, source)

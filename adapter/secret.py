@@ -24,7 +24,7 @@ class Secret:
     """Text that must not be seen. A file's trailing line end is not part of it."""
 
     def __init__(self, *, value: str = "", path: Path | None = None) -> None:
-        """ValueError when the file cannot be read or is empty."""
+        """ValueError, without the path, when the file cannot be read or is empty."""
         self.path = path
         self._value = value if path is None else _read(path)
 
@@ -62,9 +62,9 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         value = ""
     except OSError as exc:
-        raise ValueError(f"{path} cannot be read: {exc.strerror}") from exc
+        raise ValueError(f"cannot be read: {exc.strerror}") from exc
     if not value:
-        raise ValueError(f"{path} is empty or not UTF-8 text")
+        raise ValueError("is empty or not UTF-8 text")
     return value
 
 

@@ -7,8 +7,7 @@ unexpectedly (`no`, `1:30`, `010`, dates) stay text; only true/false, null, plai
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,8 @@ from adapter.files import MAX_BYTES, content
 
 MAX_NODES: Final = 200_000
 
+_QUOTED: Final = re.compile("'([^']*)'")
+_WORD: Final = re.compile("[A-Za-z][A-Za-z_-]*")  # a key that is no secret
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 Loc = tuple[str | int, ...]
@@ -55,17 +56,14 @@ for _tag, (_pattern, _first) in _TYPES.items():
 class YamlFile:
     """One file's data with the position of every key and value. `findings` are those of the YAML text."""
 
-    def __init__(self, name: str, written: bytes, *, secrets: Collection[str] = ()) -> None:
-        """`secrets`: keys whose values must not be shown; findings have no excerpt of their lines.
-
-        In such a file a finding at a key shows no value.
-        """
+    def __init__(self, name: str, written: bytes, *, secret: bool = False) -> None:
+        """`secret`: the file may hold secrets under any key, misspelt ones too. Findings show its keys and no value."""
         self.name = name
         self.data: Any = None
         self.lines: list[str] = []
         self.findings: list[Finding] = []
-        self._secrets = secrets
-        self._hidden: set[int] = set()
+        self._secret = secret
+        self._shown: dict[int, dict[int, str]] = {}  # of a secret file: what may be seen, by line and column
         self._marks: dict[Loc, Mark] = {}
         self._placed: Loc | None = None  # the text whose characters are in _places
         self._places: list[tuple[int, int, int]] = []
@@ -75,9 +73,6 @@ class YamlFile:
             self.findings.append(Finding(name, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
             return
         self.lines = text.splitlines()
-        if secrets:
-            named = re.compile(rf"\b(?:{'|'.join(secrets)})\b")
-            self._hidden.update(number for number, line in enumerate(self.lines, 1) if named.search(line))
         self._load(text)
 
     def mark(self, loc: Loc) -> Mark:
@@ -127,15 +122,19 @@ class YamlFile:
         mark = self.mark(loc)
         if not (at_key and mark.key_line):
             return self.finding_at(mark.line, mark.col, message, hint)
-        finding = self.finding_at(mark.key_line, mark.key_col, message, hint)
-        if self._secrets and mark.line == mark.key_line:  # the key may be that of a secret, misspelt
-            return replace(finding, source=finding.source[: mark.col - 1].rstrip())
-        return finding
+        return self.finding_at(mark.key_line, mark.key_col, message, hint)
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
-        shown = 0 < line <= len(self.lines) and line not in self._hidden
-        source = self.lines[line - 1] if shown else ""
-        return Finding(self.name, line, col, message, hint, source)
+        return Finding(self.name, line, col, message, hint, self._excerpt(line, col))
+
+    def _excerpt(self, line: int, end: int) -> str:
+        if not self._secret:
+            return self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        text = ""
+        for col, piece in sorted(self._shown.get(line, {}).items()):
+            if col <= end:
+                text = text.ljust(col - 1) + piece
+        return text
 
     def _load(self, text: str) -> None:
         try:
@@ -146,7 +145,12 @@ class YamlFile:
         except yaml.MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
             line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            self.findings.append(self.finding_at(line, col, f"not YAML: {exc.problem or exc.context}"))
+            problem = str(exc.problem or exc.context)
+            if self._secret:  # an alias or a tag may be a secret that was not put in quotes
+                problem = _QUOTED.sub(
+                    lambda found: found[0] if len(found[1]) < 2 or found[1][0] == "<" else "'…'", problem
+                )
+            self.findings.append(self.finding_at(line, col, f"not YAML: {problem}"))
         except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: "\U00110000"
             reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
             self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
@@ -156,8 +160,7 @@ class YamlFile:
             raise yaml.YAMLError("more than 200 000 values (aliases count each time)")
         (line, col), (key_line, key_col) = _start(node), _start(key)
         self._marks[loc] = Mark(line, col, getattr(node, "style", None), key_line, key_col)
-        if key is not None and key.value in self._secrets:
-            self._hidden.update(range(key_line, node.end_mark.line + 2))
+        self._show(node, "…" if isinstance(node, yaml.ScalarNode) else "")
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, item, (*loc, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
@@ -170,6 +173,8 @@ class YamlFile:
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode):
                 self._report(key_node, "a key must be a plain word")
+            elif self._secret and not self._has_colon(key_node):
+                self._report(key_node, "a key has a colon and a space behind it")
             elif key == "<<" and key_node.style is None:
                 self._report(key_node, "merge keys are not known here", "write the keys out")
             elif key in data:
@@ -181,7 +186,10 @@ class YamlFile:
 
     def _scalar(self, loader: _Loader, node: yaml.Node) -> Hashable:
         if node.tag not in _TYPES and node.tag != "tag:yaml.org,2002:str":
-            self._report(node, f"the tag {node.tag!r} is not known here")
+            if self._secret:
+                self._report(node, "a value that begins with ! is a tag", "put it in quotes")
+            else:
+                self._report(node, f"the tag {node.tag!r} is not known here")
             return str(node.value)
         if self._has_surrogate(node):
             return ""
@@ -198,6 +206,19 @@ class YamlFile:
         if found:
             self._report(node, "escapes from \\ud800 to \\udfff are halves of characters", "write the character itself")
         return found
+
+    def _has_colon(self, key: yaml.Node) -> bool:
+        """Notes that the key may be seen. Without a colon it may be anything: a value, `key=value`, `key:value`."""
+        line, col = key.end_mark.line, key.end_mark.column
+        found = self.lines[line][col:].lstrip().startswith(":")
+        if found and _WORD.fullmatch(key.value):
+            self._show(key, self.lines[line][key.start_mark.column : col] + ":")
+        return found
+
+    def _show(self, node: yaml.Node, text: str) -> None:
+        line, col = _start(node)
+        if self._secret and text:
+            self._shown.setdefault(line, {})[col] = text
 
     def _report(self, node: yaml.Node, message: str, hint: str = "") -> None:
         self.findings.append(self.finding_at(*_start(node), message, hint))
@@ -225,10 +246,10 @@ def _is_space(escape: str) -> bool:
     return char.isspace()
 
 
-def read(path: Path, *, secrets: Collection[str] = ()) -> YamlFile:
+def read(path: Path, *, secret: bool = False) -> YamlFile:
     """Read one file. A file that cannot be read has one finding and no data."""
     try:
-        return YamlFile(str(path), content(path, MAX_BYTES), secrets=secrets)
+        return YamlFile(str(path), content(path, MAX_BYTES), secret=secret)
     except OSError as exc:
         file = YamlFile(str(path), b"")
         file.findings.append(Finding(file.name, 0, 0, f"cannot be read: {exc.strerror or exc}"))

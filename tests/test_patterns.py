@@ -78,7 +78,7 @@ def logged(text: str) -> None:
 
 
 def read_yaml(text: str) -> None:
-    file = YamlFile("x.yaml", text.encode(), secrets=("token", "key"))
+    file = YamlFile("x.yaml", text.encode(), secret=True)
     if isinstance(file.data, dict) and isinstance(file.data.get("a"), str) and file.data["a"]:
         for offset in (0, len(file.data["a"]) - 1):
             file.finding(("a",), "x", offset=offset)
@@ -186,7 +186,8 @@ FED: dict[str, tuple[Case, ...]] = {
     "store/sqlite/disk:filesystem": (Case(mounts, times("\\")), Case(mounts, times("\\040"))),
     "yamlfile:_SURROGATES": (Case(read_yaml, YAML[3]),),
     "yamlfile:For": tuple(Case(read_yaml, worst) for worst in YAML[:2]),
-    "yamlfile:YamlFile": (Case(read_yaml, YAML[2]),),
+    "yamlfile:_QUOTED": (Case(read_yaml, times("a'", "a: *")), Case(read_yaml, times("a!", "a: !", "!b x"))),
+    "yamlfile:_WORD": (Case(read_yaml, times("a", "{? ", "1 : b}")), Case(read_yaml, times("a-", "{? ", ". : b}"))),
     "yamlfile:_CHARACTERS": tuple(Case(read_yaml, worst) for worst in YAML[3:6]),
     "yamlfile:_CHARACTER": tuple(Case(read_yaml, worst) for worst in YAML[6:]),
 }

@@ -91,18 +91,3 @@ def test_a_part_of_a_file_is_validated_at_its_place(loc: Loc, line: int) -> None
     file = YamlFile("a.yaml", b"sheds:\n  - {owner: 1}\n  - {owner: [2]}\n")
     (finding,) = validate(file, Shed, loc)[1]
     assert finding.line == line
-
-
-def test_no_excerpt_shows_the_line_of_a_secret() -> None:
-    text = (
-        "user: {nmae: a}\nusers:\n  me: hash\n  me: more\nkeys: {key: [x], keyless: 1, keyless: 2}\nrest: 1\nrest: 2\n"
-    )
-    file = YamlFile("a.yaml", text.encode(), secrets=("users", "key"))
-    assert [(finding.line, finding.source) for finding in file.findings] == [(4, ""), (5, ""), (7, "rest: 2")]
-    assert file.finding(("user", "nmae"), "unknown").source == "user: {nmae: a}"
-    assert file.finding(("user", "nmae"), "unknown", at_key=True).source == "user: {nmae:"
-
-
-def test_no_excerpt_of_a_file_that_is_not_yaml_shows_the_line_of_a_secret() -> None:
-    (finding,) = YamlFile("a.yaml", b"token: @abc\n", secrets=("token",)).findings
-    assert (finding.line, finding.source) == (1, "")

@@ -8,9 +8,10 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from adapter.errors import AdapterError
 from adapter.secret import Secret
@@ -34,9 +35,9 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
     """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
     if query:
         path += "?" + urlencode({name: value for name, value in query.items() if value}, doseq=True)
-    if not url.startswith(("http://", "https://")):
-        raise AdapterError(f"--adapter.url={url.rpartition('@')[2]} is not a URL; write it like http://127.0.0.1:9877")
     url, credentials = _split(url)
+    if not _is_usable(url):  # not repeated: without a host, a password stands where its port would
+        raise AdapterError("--adapter.url is not a URL; write it like http://127.0.0.1:9877")
     data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
     request = urllib.request.Request(url.rstrip("/") + path, data=data, method=method)  # noqa: S310 - checked above
     request.add_header("Content-Type", "application/json")
@@ -47,7 +48,7 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
             return json.loads(answer.read())
     except urllib.error.HTTPError as exc:
         raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, HTTPException) as exc:
         reason = getattr(exc, "reason", exc)
         if isinstance(reason, ssl.SSLCertVerificationError):
             advice = "set SSL_CERT_FILE to the PEM file of the authority that signed its certificate"
@@ -55,6 +56,14 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
         raise AdapterError(
             f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
         ) from exc
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def with_password(url: str, file: Path) -> str:

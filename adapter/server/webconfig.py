@@ -90,7 +90,7 @@ class WebConfig:
 def load_web_config(path: Path) -> WebConfig:
     """ConfigError with every finding when the file, or a certificate it names, cannot be used."""
     files = _Files(path.parent, {path: stamp(path)})
-    config = validate_whole(read(path, secrets=("basic_auth_users", "key")), _WebConfigFile, files)
+    config = validate_whole(read(path, secret=True), _WebConfigFile, files)
     tls, http = config.tls_server_config, config.http_server_config
     return WebConfig(
         tls=tls.context if tls else None,

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Final
 
 from adapter.alarm import Kind
 from adapter.alertmanager import HEAD_BYTES, MAX_ALERTS, Reject, Webhook, parse_webhook
-from adapter.clock import Clock
+from adapter.clock import Clock, Micros
 from adapter.errors import PayloadError
 from adapter.lifecycle import Policy
 from adapter.logs import RepeatFilter, event
 from adapter.metrics import Metrics
+from adapter.server.body import Overloaded
 from adapter.store.contract import Intake, IntakeStore, Receipt
 
 LARGE_BYTES: Final = 64 * 1024  # a larger body is parsed in a thread, so that the event loop goes on
 OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
+
+TURN_SECONDS: Final = 10.0  # a body waits no longer than this until others are committed
+PARSED_BYTES: Final = 4 * 1024 * 1024  # of small bodies, and of large ones, that are parsed and not committed
 
 # The parser holds the interpreter's lock, so a second thread would gain nothing and make the event loop wait longer.
 _parser: Final = ThreadPoolExecutor(1, "webhook-parser")
@@ -42,17 +47,24 @@ class Acceptor:
         revision: Callable[[], str],
         owed: Callable[[str], None],
         max_alerts: int = MAX_ALERTS,
+        turn_seconds: float = TURN_SECONDS,
     ) -> None:
         """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued."""
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
         self._repeats = RepeatFilter(clock)
+        self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
+        self._parsing = asyncio.Lock()
 
     async def accept(self, integration: str, body: bytes) -> tuple[Webhook, Receipt]:
-        """Commit a webhook. PayloadError when the body is none (its head is kept); StoreUnavailable."""
+        """Commit a webhook. PayloadError when the body is none (its head is kept); StoreUnavailable; Overloaded."""
         received = self._clock.now()
+        async with (self._small if len(body) <= LARGE_BYTES else self._large).take(len(body)):
+            return await self._accept(integration, body, received)
+
+    async def _accept(self, integration: str, body: bytes, received: Micros) -> tuple[Webhook, Receipt]:
         try:
-            webhook = await _parse(body, self._max_alerts)
+            webhook = await self._parse(body)
         except PayloadError as exc:
             await self.reject(integration, str(exc), body)
             self._repeats.warn(_logger, "not a webhook", key=integration, integration=integration, error=str(exc))
@@ -69,15 +81,26 @@ class Acceptor:
         self._metrics.webhook_accepted(integration, webhook, receipt)
         if receipt.owed:
             self._owed(integration)
-        self._log(integration, webhook, receipt.owed)
+        await self._log(integration, webhook, receipt.owed)
         return webhook, receipt
+
+    async def _parse(self, body: bytes) -> Webhook:
+        if len(body) > LARGE_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(_parser, parse_webhook, body, self._max_alerts)
+        async with self._parsing:
+            try:
+                return parse_webhook(body, self._max_alerts)
+            finally:
+                await asyncio.sleep(0)  # one body in a turn of the event loop, however many have arrived
 
     async def reject(self, integration: str, reason: str, body: bytes) -> None:
         """Keep the first 64 KiB of a body that cannot be used, for a person. StoreError when it cannot be kept."""
         await self._store.reject(integration, self._clock.now(), [Reject(reason=reason, head=body[:HEAD_BYTES])])
 
-    def _log(self, integration: str, webhook: Webhook, owed: Sequence[tuple[str, Kind]]) -> None:
+    async def _log(self, integration: str, webhook: Webhook, owed: Sequence[tuple[str, Kind]]) -> None:
         for first in range(0, len(owed), OWED_PER_LINE):
+            if first:
+                await asyncio.sleep(0)  # a hundred thousand reports are 6,250 lines
             part = owed[first : first + OWED_PER_LINE]
             reports = " ".join(f"{kind}:{fingerprint}" for fingerprint, kind in part)
             event(_logger, logging.INFO, "owed", integration=integration, reports=len(part), owed=reports)
@@ -93,7 +116,26 @@ class Acceptor:
         )  # fmt: skip
 
 
-async def _parse(body: bytes, max_alerts: int) -> Webhook:
-    if len(body) <= LARGE_BYTES:
-        return parse_webhook(body, max_alerts)
-    return await asyncio.get_running_loop().run_in_executor(_parser, parse_webhook, body, max_alerts)
+class _Turns:
+    """Lets few bodies at a time be parsed and committed: parsed alerts may take thirty times their body's memory."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._bytes = seconds, 0
+        self._next, self._freed = asyncio.Lock(), asyncio.Event()
+
+    @asynccontextmanager
+    async def take(self, size: int) -> AsyncIterator[None]:
+        """Waits for those that came earlier; Overloaded when that takes too long. Any one body has its turn."""
+        try:
+            async with asyncio.timeout(self._seconds), self._next:
+                while self._bytes and self._bytes + size > PARSED_BYTES:
+                    self._freed.clear()
+                    await self._freed.wait()
+                self._bytes += size
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            self._freed.set()

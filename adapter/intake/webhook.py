@@ -145,6 +145,8 @@ class WebhookHandler:
     async def _accept(self, integration: str, body: bytes) -> web.Response:
         try:
             webhook, receipt = await self._acceptor.accept(integration, body)
+        except Overloaded:
+            return _refusal(503, "too much is in flight")
         except PayloadError as exc:
             return _refusal(413 if isinstance(exc, TooManyAlerts) else 400, str(exc))
         news = receipt.news.get(News.NEWS, 0)

@@ -11,20 +11,36 @@ import pytest
 
 from adapter.clock import SystemClock
 from adapter.errors import PayloadError
-from adapter.intake.accept import LARGE_BYTES, Acceptor
+from adapter.intake.accept import LARGE_BYTES, PARSED_BYTES, Acceptor
 from adapter.metrics import Metrics
+from adapter.server.body import Overloaded
+from adapter.store.contract import Intake as Committed
+from adapter.store.contract import Receipt
 from adapter.store.memory import MemoryStore
 from tests.builders import POLICY, START
-from tests.stage import alert, webhook
+from tests.stage import alert, until, webhook
+
+
+class SlowStore(MemoryStore):
+    """Commits nothing until `go_on` is set. `waiting`: bytes of the webhooks that wait for that."""
+
+    def __init__(self) -> None:
+        super().__init__(backlog=10**6, clock=SystemClock())
+        self.go_on, self.waiting = asyncio.Event(), 0
+
+    async def accept(self, intake: Committed) -> Receipt:
+        self.waiting += intake.webhook.size
+        await self.go_on.wait()
+        return await super().accept(intake)
 
 
 class Intake:
     """An acceptor over a store in memory. `owed`: the integrations that were woken."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore | None = None, turn_seconds: float = 60.0) -> None:
         clock = SystemClock()
         self.owed: list[str] = []
-        self.store = MemoryStore(backlog=10**6, clock=clock)
+        self.store = store or MemoryStore(backlog=10**6, clock=clock)
         self.acceptor = Acceptor(
             self.store,
             clock=clock,
@@ -32,6 +48,7 @@ class Intake:
             metrics=Metrics(["default"], clock=clock),
             revision=lambda: "r1",
             owed=self.owed.append,
+            turn_seconds=turn_seconds,
         )
 
 
@@ -71,3 +88,45 @@ async def test_one_thread_parses_all_large_bodies_however_many_come_at_once() ->
     assert [len(parsed.alerts) for parsed, _ in accepted] == [LARGE_BYTES // 64] * len(bodies)
     assert [thread.name for thread in threading.enumerate()].count("webhook-parser_0") == 1
     assert not any(thread.name == "webhook-parser_1" for thread in threading.enumerate())
+
+
+async def test_many_small_bodies_that_arrive_at_once_are_parsed_in_turns_of_the_event_loop() -> None:
+    intake = Intake()
+    body = webhook(*(alert("Same") for _ in range(100)))
+    sent = [asyncio.ensure_future(intake.acceptor.accept("default", body)) for _ in range(50)]
+    turns = 0
+    while not all(each.done() for each in sent):
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= len(sent)
+
+
+@pytest.mark.parametrize("alerts", [100, 8_000], ids=["small", "large"])
+async def test_alerts_of_few_bodies_are_in_memory_however_long_the_store_takes(alerts: int) -> None:
+    body = webhook(*(alert(f"A{number}") for number in range(alerts)))
+    store = SlowStore()
+    intake = Intake(store)
+    sent = [
+        asyncio.ensure_future(intake.acceptor.accept("default", body)) for _ in range(2 * PARSED_BYTES // len(body))
+    ]
+    await until(lambda: store.waiting > PARSED_BYTES - len(body), "as many as may be parsed")
+    await asyncio.sleep(0.05)
+    assert store.waiting <= PARSED_BYTES
+    store.go_on.set()
+    assert {len(parsed.alerts) for parsed, _ in await asyncio.gather(*sent)} == {alerts}
+
+
+async def test_a_body_larger_than_all_that_may_be_parsed_has_its_turn_and_those_behind_it_give_up() -> None:
+    body = webhook(*(alert(f"A{number}", labels={"text": "x" * 10_000}) for number in range(600)))
+    assert len(body) > PARSED_BYTES
+    store = SlowStore()
+    intake = Intake(store, turn_seconds=0.05)
+    first = asyncio.ensure_future(intake.acceptor.accept("default", body))
+    await until(lambda: store.waiting, "the first at the store")
+    with pytest.raises(Overloaded):
+        await intake.acceptor.accept("default", body)
+    small = asyncio.ensure_future(intake.acceptor.accept("default", webhook(alert("Small"))))
+    await until(lambda: store.waiting > len(body), "a small one that waits for no large one")
+    store.go_on.set()
+    await asyncio.gather(first, small)
+    assert (await intake.acceptor.accept("default", body))[0].size == len(body)

@@ -82,13 +82,12 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
             max_alerts=config.webhook.max_alerts,
         )  # fmt: skip
-        limits = config.webhook
+        limits, readiness = config.webhook, Readiness(store.probe, clock)
         handler = WebhookHandler(
             acceptor, clock=clock, metrics=metrics, integration=config.integration,
             in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
-            max_body=limits.max_body, body_seconds=limits.body_timeout,
+            max_body=limits.max_body, body_seconds=limits.body_timeout, met=readiness.intake_met,
         )  # fmt: skip
-        readiness = Readiness(store.probe, clock)
         tasks = Tasks(clock)
         stack.push_async_callback(tasks.stop)
         service = Service(

@@ -7,7 +7,8 @@ AdapterError
 ├── RenderError          the worker process cannot render: fall back, or try again
 └── StoreError
     ├── StoreUnavailable cannot commit now: answer 503, try again
-    │   └── BacklogFull  the bound is reached: answer 503 to a webhook that would add to it
+    │   ├── BacklogFull  the bound is reached: answer 503 to a webhook that would add to it
+    │   └── SpaceLow     the rest of the disk is for resolves: answer 503 to new alarms
     └── StoreRefused     cannot be opened safely: say why in one line and do not start
 """
 
@@ -92,6 +93,10 @@ class StoreUnavailable(StoreError):
 
 class BacklogFull(StoreUnavailable):
     """The backlog bound is reached."""
+
+
+class SpaceLow(StoreUnavailable):
+    """The rest of the space is kept for resolves."""
 
 
 class StoreRefused(StoreError):

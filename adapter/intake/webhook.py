@@ -24,7 +24,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from adapter.alarm import News
 from adapter.clock import Clock
-from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailable, TooManyAlerts
+from adapter.errors import BacklogFull, PayloadError, SpaceLow, StoreError, StoreUnavailable, TooManyAlerts
 from adapter.intake.accept import Acceptor
 from adapter.logs import RepeatFilter
 from adapter.metrics import Metrics
@@ -53,15 +53,17 @@ class WebhookHandler:
         body_seconds: float,
         metrics: Metrics,
         clock: Clock,
+        met: Callable[[str | None], None],
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         """`integration`: its name for the one in a path, or None where there is no such.
 
-        `commit_seconds`: how long a sender waits for the store.
+        `met` is called with why a webhook could not be committed, and with None when one was. `commit_seconds`: how
+        long a sender waits for the store.
         """
         self._acceptor, self._integration, self._in_flight = acceptor, integration, in_flight
         self._max_body, self._body_seconds, self._commit_seconds = max_body, body_seconds, commit_seconds
-        self._metrics, self._clock = metrics, clock
+        self._metrics, self._clock, self._met = metrics, clock, met
         self._repeats = RepeatFilter(clock)
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
@@ -103,7 +105,10 @@ class WebhookHandler:
         try:
             return await self._answer(request, integration)
         except StoreUnavailable as exc:
-            self._repeats.warn(_logger, "webhook refused", key=integration, integration=integration, error=str(exc))
+            if not isinstance(exc, BacklogFull | SpaceLow):  # decisions, under which repeats and resolves are taken
+                self._met(str(exc))
+            key = (integration, type(exc))
+            self._repeats.warn(_logger, "webhook refused", key=key, integration=integration, error=str(exc))
             return _refusal(503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit")
 
     async def _answer(self, request: web.Request, integration: str) -> web.Response:
@@ -149,6 +154,8 @@ class WebhookHandler:
             return _refusal(503, "too much is in flight")
         except PayloadError as exc:
             return _refusal(413 if isinstance(exc, TooManyAlerts) else 400, str(exc))
+        if receipt.webhook:
+            self._met(None)
         news = receipt.news.get(News.NEWS, 0)
         return web.json_response(
             {

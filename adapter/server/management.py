@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from html import escape
 from typing import Final
@@ -19,6 +20,10 @@ ANSWER_SECONDS: Final = 1.0  # how long an answer about readiness holds
 PROBE_SECONDS: Final = 2.0  # how long the store may take to commit; the chart's readiness probe waits for 3
 _SILENT: Final = f"the store has not committed for {PROBE_SECONDS:g} s"
 
+INTAKE_COMMITS: Final = 5  # the last ones, which readiness follows
+INTAKE_FAILURES: Final = 3  # of them
+INTAKE_SECONDS: Final = 60.0  # how long they count: while this is not ready, perhaps no webhook comes to succeed
+
 LINKS = (
     ("/metrics", "metrics"),
     ("/-/healthy", "health: the process works"),
@@ -27,12 +32,14 @@ LINKS = (
 
 
 class Readiness:
-    """Whether webhooks can be accepted: the store commits, and the process is not shutting down."""
+    """Whether webhooks can be accepted: the store commits, also for intake, and the process is not shutting down."""
 
     def __init__(self, probe: Callable[[], Awaitable[None]], clock: Clock) -> None:
         """`probe` commits something, and raises StoreUnavailable when it cannot."""
         self.draining = False
         self._probe, self._clock = probe, clock
+        self._intake: deque[str | None] = deque(maxlen=INTAKE_COMMITS)
+        self._intake_failed_at = 0.0
         self._asked_at = 0.0
         self._probing: asyncio.Task[str | None] | None = None
 
@@ -47,12 +54,25 @@ class Readiness:
         if self._probing is None or (self._probing.done() and now - self._asked_at >= ANSWER_SECONDS):
             self._probing, self._asked_at = asyncio.create_task(self._probed(), name="probe"), now
         await asyncio.wait((self._probing,), timeout=PROBE_SECONDS)
-        return self._probing.result() if self._probing.done() else _SILENT
+        return (self._probing.result() if self._probing.done() else _SILENT) or self._intake_problem()
+
+    def intake_met(self, problem: str | None) -> None:
+        """How a commit of intake went. It writes other tables than the probe, so it may fail where that does not."""
+        self._intake.append(problem)
+        if problem is not None:
+            self._intake_failed_at = self._clock.monotonic()
+
+    def _intake_problem(self) -> str | None:
+        problems = [problem for problem in self._intake if problem is not None]
+        if len(problems) < INTAKE_FAILURES or self._clock.monotonic() - self._intake_failed_at >= INTAKE_SECONDS:
+            return None
+        return f"{len(problems)} of the last {len(self._intake)} webhooks were not committed: {problems[-1]}"
 
     async def _probed(self) -> str | None:
         try:
             await self._probe()
         except StoreUnavailable as exc:
+            self._intake.clear()  # it met the same, and what the probe says ends at once
             return f"the store cannot commit: {exc}".splitlines()[0]
         return None
 

@@ -73,6 +73,7 @@ class Intake:
             body_seconds=10.0,
             metrics=self.metrics,
             clock=clock,
+            met=self.readiness.intake_met,
             commit_seconds=0.05,
         )
         app = web.Application(client_max_size=1 << 24)

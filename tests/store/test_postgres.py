@@ -455,6 +455,21 @@ async def test_a_newer_schema_is_refused(postgres: PostgresServer, dsn: str) -> 
         await open_postgres(dsn, backlog=9, clock=SystemClock())
 
 
+@pytest.mark.parametrize(
+    "breakage",
+    ["DELETE FROM meta", *(f"UPDATE meta SET value = '{value}'" for value in ("", "abc", "-1", "1.5", "9" * 40))],
+)
+async def test_a_broken_row_of_the_schemas_version_is_refused_in_one_line(
+    postgres: PostgresServer, dsn: str, breakage: str
+) -> None:
+    async with replicas(dsn, 1):
+        pass
+    async with postgres.admin(dsn) as connection:
+        await connection.execute(breakage)
+    with pytest.raises(StoreRefused, match=r"^the row of coc_adapter\.meta with the schema's version is [^\n]*$"):
+        await open_postgres(dsn, backlog=9, clock=SystemClock())
+
+
 async def test_no_server_is_unavailable_not_refused() -> None:
     with pytest.raises(StoreUnavailable, match="PostgreSQL"):
         await open_postgres("postgresql://app:canary@127.0.0.1:1/none", backlog=9, clock=SystemClock())

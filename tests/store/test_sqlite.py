@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ import pytest
 from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject
 from adapter.clock import SystemClock
-from adapter.errors import StoreError, StoreRefused, StoreUnavailable
+from adapter.errors import SpaceLow, StoreError, StoreRefused, StoreUnavailable
 from adapter.store import open_store
-from adapter.store.contract import Retention, Store
+from adapter.store.contract import Intake, Retention, Store
 from adapter.store.copy import copy_store
 from adapter.store.sqlite import database, disk
 from adapter.store.sqlite.disk import MIB
@@ -118,6 +118,13 @@ async def test_a_newer_schema_is_refused_and_left_as_it_is(path: Path, opened: O
     with pytest.raises(StoreRefused, match="newer version"):
         await opened()
     assert path.read_bytes() == before
+
+
+async def test_a_schema_that_no_version_wrote_is_refused(path: Path, opened: Open) -> None:
+    await (await opened()).close()
+    sql(path, "PRAGMA user_version = -1")
+    with pytest.raises(StoreRefused, match="schema is -1, which no version wrote"):
+        await opened()
 
 
 async def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path, opened: Open) -> None:
@@ -570,6 +577,22 @@ async def test_a_file_at_its_size_limit_drains_and_takes_alerts_again(path: Path
     assert settled == taken + 1
     await store.maintain(NOON + 10, Retention(delivered=0, dead=0, resolved=0))
     assert (await store.accept(firing("after"))).owed == (("after", Kind.ALARM),)
+    await store.close()
+
+
+async def test_space_is_low_while_resolves_are_taken_and_then_there_is_none(path: Path) -> None:
+    store = await SqliteStore.open(path, backlog=10**6, clock=FakeClock(), max_bytes=2 * MIB, options=small_options())
+
+    async def refused(intakes: Iterable[Intake]) -> type[StoreUnavailable]:
+        for intake in intakes:
+            try:
+                await store.accept(intake)
+            except StoreUnavailable as exc:
+                return type(exc)
+        raise AssertionError("everything was taken")
+
+    assert await refused(firing(str(number), text="x" * 2000) for number in range(2000)) is SpaceLow
+    assert await refused(resolved(str(number)) for number in range(2000)) is StoreUnavailable
     await store.close()
 
 

@@ -59,7 +59,13 @@ async def _check_server(connection: Connection) -> None:
 async def _version(connection: Connection) -> int:
     if await connection.fetchval(f"SELECT to_regclass('{SCHEMA}.meta')") is None:
         return 0
-    return int(await connection.fetchval("SELECT value FROM meta WHERE name = 'schema'"))
+    version = await connection.fetchval("SELECT value FROM meta WHERE name = 'schema'")
+    if not re.fullmatch("[0-9]{1,9}", version or ""):
+        raise StoreRefused(
+            f"the row of {SCHEMA}.meta with the schema's version is missing or broken; restore a copy, or write the "
+            "version that last ran: UPDATE or INSERT ('schema', NUMBER)"
+        )
+    return int(version)
 
 
 async def _create(connection: Connection) -> None:

@@ -289,6 +289,8 @@ def migrate(connection: sqlite3.Connection, path: Path, target: int = 0) -> None
     latest = max(steps)
     if owner not in (0, APPLICATION_ID) or (owner == 0 and has_tables):
         raise StoreRefused(f"{path} is a SQLite database of another program; give the store a file of its own")
+    if version < 0:
+        raise StoreRefused(f"{path} says that its schema is {version}, which no version wrote; restore a copy")
     if version > latest:
         raise StoreRefused(
             f"{path} was written by a newer version (schema {version}, this one knows {latest}); "

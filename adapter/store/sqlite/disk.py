@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from adapter.errors import StoreRefused, StoreUnavailable
+from adapter.errors import SpaceLow, StoreRefused, StoreUnavailable
 
 MIB: Final = 2**20
 RESERVE: Final = 32 * MIB
@@ -180,17 +180,21 @@ class DiskReserve:
     def require(self, connection: sqlite3.Connection, other: int) -> None:
         """StoreUnavailable when there is no space for a webhook, before or after its rows are written.
 
+        SpaceLow where there would be for one of resolves.
+
         `other`: how many of the reports that it adds are not the `ok` of a firing alarm.
         """
         disk, file = self.measure(connection)
         share = 1 if other > 0 else 2
+        resolves_fit = disk >= self._reserve // 2 and file >= self._file_reserve // 2
+        refusal = SpaceLow if resolves_fit else StoreUnavailable
         if disk < self._reserve // share:
-            raise StoreUnavailable(
+            raise refusal(
                 f"less than {self._reserve // MIB} MiB are free for the store in {self._folder}; "
                 "alerts are taken again when there is more"
             )
         if file < self._file_reserve // share:
-            raise StoreUnavailable("the store's file is at its size limit; alerts are taken again when it has drained")
+            raise refusal("the store's file is at its size limit; alerts are taken again when it has drained")
 
     def left(self, connection: sqlite3.Connection) -> int:
         """Bytes that can still be stored: as far as the disk and the file's limit allow, pages free in the file too."""

@@ -26,6 +26,7 @@ R = TypeVar("R")
 
 Connect = Callable[[], sqlite3.Connection]
 
+_NOT_NULL: Final = sqlite3.SQLITE_CONSTRAINT_NOTNULL
 BATCH_SECONDS: Final = 0.01  # how long operations are gathered into one commit
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -46,6 +47,11 @@ def is_outage(error: Exception) -> bool:
         return False
     operation = isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
     return not operation and result_code(error) != sqlite3.SQLITE_ERROR
+
+
+def _schema_changed(error: sqlite3.Error) -> bool:
+    """Whether a table lacks what a statement names, or has a column that it does not know: another program's work."""
+    return isinstance(error, sqlite3.OperationalError) or getattr(error, "sqlite_errorcode", 0) == _NOT_NULL
 
 
 class Writer:
@@ -156,9 +162,10 @@ class Writer:
         except Exception as error:
             if is_outage(error):
                 raise
-            operation.error = (
-                StoreError(f"the store refused it: {error}") if isinstance(error, sqlite3.Error) else error
-            )
+            operation.error = error
+            if isinstance(error, sqlite3.Error):
+                kind = StoreUnavailable if _schema_changed(error) else StoreError
+                operation.error = kind(f"the store refused it: {error}")
             connection.execute("ROLLBACK TO operation")
         connection.execute("RELEASE operation")
 

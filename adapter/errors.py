@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+LONGEST_EXCERPT: Final = 1000  # characters
 _NOT_PRINTED: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
@@ -44,10 +45,12 @@ class Finding:
         return f"{self.file}:{self.line}:{self.col}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
     def with_caret(self) -> str:
-        """The finding, and below it the source line with a caret under the column."""
+        """The finding, and below it the source line, or what of a long one is near, with a caret under the column."""
         if not self.source:
             return str(self)
-        return f"{self}\n    {self.source}\n    {' ' * (self.col - 1)}^"
+        start = 0 if len(self.source) <= LONGEST_EXCERPT else max(0, self.col - LONGEST_EXCERPT // 2)
+        shown = self.source[start : start + LONGEST_EXCERPT]
+        return f"{self}\n    {shown}\n    {' ' * (self.col - 1 - start)}^"
 
 
 class AdapterError(Exception):

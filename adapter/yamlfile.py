@@ -65,6 +65,7 @@ class YamlFile:
         self._secret = secret
         self._shown: dict[int, dict[int, str]] = {}  # of a secret file: what may be seen, by line and column
         self._marks: dict[Loc, Mark] = {}
+        self._characters_read = 0
         self._placed: Loc | None = None  # the text whose characters are in _places
         self._places: list[tuple[int, int, int]] = []
         try:
@@ -158,6 +159,9 @@ class YamlFile:
     def _value(self, loader: _Loader, node: yaml.Node, loc: Loc, key: yaml.Node | None = None) -> Any:
         if len(self._marks) == MAX_NODES:
             raise yaml.YAMLError("more than 200 000 values (aliases count each time)")
+        self._characters_read += sum(len(one.value) for one in (node, key) if isinstance(one, yaml.ScalarNode))
+        if self._characters_read > MAX_BYTES:  # what is one text here may be written out many times later
+            raise yaml.YAMLError("more than 4 MiB of text (aliases count each time)")
         (line, col), (key_line, key_col) = _start(node), _start(key)
         self._marks[loc] = Mark(line, col, getattr(node, "style", None), key_line, key_col)
         self._show(node, "…" if isinstance(node, yaml.ScalarNode) else "")

@@ -28,6 +28,7 @@ from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
 from adapter.coc.verdict import judge, read_answer
 from adapter.errors import ConfigError, one_line
+from adapter.mapping.rules.files import MAX_RULES
 from adapter.mapping.rules.filters import FILTERS
 from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.schema import MAX_TEMPLATE, read_file
@@ -90,7 +91,7 @@ def read_mapping(text: str) -> None:
     rules = [{"name": f"r{number}", "alarm": {"alarmName": part, "alarmLevel": part, "additional": {part: part}}}
              for number, part in enumerate(parts)]  # fmt: skip
     rules += [{"name": f"w{number}", "when": part, "drop": True} for number, part in enumerate(parts)]
-    lint([read_file(YamlFile("x.yaml", json.dumps({"rules": rules}).encode()), "x.yaml")[0]])
+    lint([read_file(YamlFile("x.yaml", json.dumps({"rules": rules}).encode()), "x.yaml", MAX_RULES)[0]])
 
 
 def faults(text: str) -> None:

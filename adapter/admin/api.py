@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 LONGEST_MATCHER: Final = 4096  # characters
+MOST_PREVIEWED: Final = 1000  # alerts; their answer is put together in the event loop
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
@@ -209,9 +211,11 @@ class AdminApi:
         if name is None or name not in self.contracts:
             raise Problem(404, _UNKNOWN)
         try:
-            webhook = parse_webhook(call.body)
+            webhook = await asyncio.to_thread(parse_webhook, call.body)
         except PayloadError as exc:
             raise Problem(400, str(exc)) from exc
+        if len(webhook.alerts) > MOST_PREVIEWED:
+            raise Problem(413, f"a preview takes at most {MOST_PREVIEWED} alerts, the body has {len(webhook.alerts)}")
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
         results = await self.mappings.preview(jobs)
         return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]

@@ -17,6 +17,7 @@ from adapter.errors import StoreUnavailable
 from adapter.server.body import BodyRefused, read_body
 
 BODY_SECONDS = 30.0
+LARGEST_BODY = 4 * 1024 * 1024  # it is parsed in the event loop
 
 
 class Query(NamedTuple):
@@ -118,7 +119,8 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     if takes is None:
         return None
     try:
-        body = await read_body(request, limit=request.client_max_size, seconds=BODY_SECONDS)
+        limit = min(request.client_max_size, LARGEST_BODY)
+        body = await read_body(request, limit=limit, seconds=BODY_SECONDS)
         return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
     except BodyRefused as exc:
         raise Problem(exc.status, str(exc)) from exc

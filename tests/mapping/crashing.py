@@ -32,4 +32,13 @@ CRASHING = {
     "a table of lists 200 levels deep": "lookup:\n  t: {a: " + "[" * 200 + "1" + "]" * 200 + "}" + f"\n{PLAIN}",
     "YAML of 100 000 lists": "[" * 100_000,
     "an alias of itself": "rules: &a [*a]\n",
+    "a long text by 5000 aliases": "lookup:\n  t:\n    a: &a "
+    + "y" * 1000
+    + "\n"
+    + "".join(f"    k{number}: *a\n" for number in range(5000))
+    + PLAIN,
+    "defaults of 40 MiB in all rules": rules(
+        *({"name": f"r{number}", "when": f"labels.a == '{number}'"} for number in range(250)),
+        defaults={**SOUND, "additional": {f"k{number}": "{{ 1 }}" + "x" * 8000 for number in range(20)}},
+    ),
 }

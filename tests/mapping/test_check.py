@@ -43,7 +43,7 @@ def test_each_mistake_is_reported_where_it_stands(path: Path, tmp_path: Path) ->
         if finding.line > len(lines):  # YAML noticed at the very end that something is missing
             continue
         caret = finding.with_caret().splitlines()
-        assert caret[1].strip() == lines[finding.line - 1].strip()
+        assert caret[1].strip() in lines[finding.line - 1]  # a long line is not shown whole
         assert len(caret[2]) - 4 == finding.col
 
 
@@ -75,6 +75,24 @@ def test_at_most_a_hundred_findings_are_told(tmp_path: Path) -> None:
     assert len(found) == 101
     assert found[0].message == "1699 more findings are not shown"
     assert sum("unknown name" in finding.message for finding in found) == 100, "errors come before warnings"
+
+
+def test_the_bound_on_all_rules_counts_every_file(tmp_path: Path) -> None:
+    long = {**SOUND, "additional": {f"k{number}": "{{ 1 }}" + "x" * 8000 for number in range(25)}}
+    entries = [{"name": f"r{number}", "when": f"labels.a == '{number}'"} for number in range(50)]
+    write(tmp_path, a=rules(*entries, defaults=long))
+    load(tmp_path)
+    write(tmp_path, b=rules(*entries, defaults=long))
+    with pytest.raises(MappingError, match=r"b.yaml:.*: the rules are larger than 16 MiB together"):
+        load(tmp_path)
+
+
+def test_of_a_long_line_only_what_is_near_the_finding_is_shown(tmp_path: Path) -> None:
+    write(tmp_path, a=one_rule(alarmName="x" * 5000 + "{{ lables.a }}"))
+    (finding,) = (one for one in check(tmp_path) if "lables" in one.message)
+    _, source, caret = finding.with_caret().splitlines()
+    assert len(source) < 1100
+    assert source[caret.index("^") :].startswith("lables.a")
 
 
 @pytest.mark.parametrize("name", ["line\nbreak.yaml", "half\udcff.yaml"])

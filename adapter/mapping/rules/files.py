@@ -20,6 +20,7 @@ from adapter.yamlfile import YamlFile
 
 SUFFIXES: Final = (".yaml", ".yml")
 MOST_FINDINGS: Final = 100  # each is logged
+MAX_RULES: Final = 16 * 1024 * 1024  # the size of all rules together, see Rule
 _ATTEMPTS: Final = 5
 
 
@@ -39,15 +40,19 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     """Check the files as they were read from a directory; MappingError as in `load`."""
     files: list[MappingFile] = []
     errors: list[Finding] = []
+    left = MAX_RULES
     for name, text in read.files:
         try:
-            file, findings = read_file(YamlFile(str(directory / name), text), name)
+            file, findings = read_file(YamlFile(str(directory / name), text), name, left)
         except Exception as exc:  # there is no end to what a file may hold
             message = f"the file cannot be read: {type(exc).__name__}: {exc}"
             findings = [Finding(str(directory / name), 0, 0, message)]
         else:
             files.append(file)
+            left -= sum(rule.size for rule in file.rules)
         errors += findings
+        if left < 0:
+            break
     refused, warnings = lint(files)
     if errors or refused:
         found = [*errors, *refused, *warnings]

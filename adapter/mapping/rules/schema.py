@@ -132,8 +132,12 @@ class _File(BaseModel):
     rules: list[Any] = Field(min_length=1, description="at least one rule")
 
 
-def read_file(source: YamlFile, name: str) -> tuple[MappingFile, list[Finding]]:
-    """The rules of the right shape, and every finding about the others and about the file itself."""
+def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list[Finding]]:
+    """The rules of the right shape, and every finding about the others and about the file itself.
+
+    `most`: the size that its rules may have together. Every rule repeats the defaults, so that a small file may hold a
+    great many templates.
+    """
     findings = list(source.findings)
     file = None
     if source.data is not None:
@@ -161,4 +165,11 @@ def read_file(source: YamlFile, name: str) -> tuple[MappingFile, list[Finding]]:
         lines.setdefault(rule.name, source.mark(named).line)
         fields = {} if rule.drop else {**defaults, **rule.alarm.texts((*loc, "alarm"))}
         rules.append(Rule(name=rule.name, when=rule.when, drop=rule.drop, fields=fields, loc=loc))
+        most -= rules[-1].size
+        if most < 0:
+            message = (
+                "the rules are larger than 16 MiB together, defaults counted for each rule and 100 bytes a template"
+            )
+            findings.append(source.finding(loc, message))
+            break
     return MappingFile(source=source, name=name, lookup=file.lookup if file else {}, rules=tuple(rules)), findings

@@ -26,6 +26,7 @@ REJECTS_KEPT: Final = 1000  # of one webhook, and by a store of all
 
 _DENSE_BYTES: Final = 1024 * 1024  # a smaller body takes little memory, whatever it holds
 _BYTES_PER_VALUE: Final = 4  # at least, in a larger body
+_GROUP_BYTES: Final = 64 * 1024 * 1024  # of a group, as many times as it has alerts, besides four times the body
 _OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends three, and texts may hold braces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,15 +131,19 @@ def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
         except PayloadError as reason:
             if len(rejects) < REJECTS_KEPT:
                 rejects.append(Reject(reason=str(reason), head=to_json(entry, inf_nan_mode="constants")[:HEAD_BYTES]))
+    group = Group(
+        receiver=_text(data.get("receiver")),
+        groupKey=_text(data.get("groupKey")),
+        groupLabels=_texts(data.get("groupLabels")),
+        commonLabels=_texts(data.get("commonLabels")),
+        commonAnnotations=_texts(data.get("commonAnnotations")),
+        externalURL=_text(data.get("externalURL")),
+    )
+    most = _GROUP_BYTES + 4 * len(body)  # what is common to alerts is written in each of them too
+    if len(body) * len(alerts) > most and len(group.as_json()) * len(alerts) > most:
+        raise TooManyAlerts(f"the fields beside the alerts are too large to be kept with each of {len(alerts)} alerts")
     return Webhook(
-        group=Group(
-            receiver=_text(data.get("receiver")),
-            groupKey=_text(data.get("groupKey")),
-            groupLabels=_texts(data.get("groupLabels")),
-            commonLabels=_texts(data.get("commonLabels")),
-            commonAnnotations=_texts(data.get("commonAnnotations")),
-            externalURL=_text(data.get("externalURL")),
-        ),
+        group=group,
         truncated=_count(data.get("truncatedAlerts")),
         alerts=tuple(alerts),
         rejects=tuple(rejects),

@@ -125,6 +125,14 @@ def test_dense_alerts_and_texts_full_of_commas_are_taken() -> None:
     assert len(parse_webhook(json.dumps({"alerts": [query]}).encode(), max_alerts=1).alerts) == 1
 
 
+def test_a_group_that_would_be_stored_many_thousand_times_is_refused_unless_its_alerts_are_as_large() -> None:
+    text = "x" * 20_000
+    with pytest.raises(TooManyAlerts, match="too large to be kept with each of 10000 alerts"):
+        parse_webhook(webhook(*({"labels": {"a": str(n)}} for n in range(10_000)), commonAnnotations={"text": text}))
+    alerts = ({"labels": {"a": str(n)}, "annotations": {"text": text}} for n in range(4_000))
+    assert len(parse_webhook(webhook(*alerts, commonAnnotations={"text": text})).alerts) == 4_000
+
+
 def test_what_a_sender_leaves_out_is_filled_in_where_it_can_be() -> None:
     body = {"alerts": [{"labels": {"a": "b"}}, {"labels": {"a": "c"}, "endsAt": "2026-01-01T00:00:00Z"}]}
     firing, resolved = parse_webhook(json.dumps(body).encode()).alerts

@@ -28,7 +28,8 @@ from adapter.errors import AdapterError, ConfigError, StoreUnavailable
 from adapter.intake.accept import Acceptor
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
-from adapter.mapping.render.live import LiveMappings
+from adapter.mapping.render.live import MEMORY, LiveMappings
+from adapter.mapping.render.process import own_limit
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
 from adapter.server.access import Access
@@ -206,6 +207,10 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
 
 async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
     """The configured mappings; the shipped ones while those are broken, so that no alert waits for a typo."""
+    limit = own_limit()
+    if limit is not None and limit < MEMORY:
+        message = "memory is limited here (ulimit -v); the rendering process gets less than it should"
+        event(logger, logging.WARNING, message, limit_mib=limit >> 20, wanted_mib=MEMORY >> 20)
     mappings = await LiveMappings.open(config.mappings, instead=mapping.shipped())
     stack.push_async_callback(mappings.close)
     what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"

@@ -104,6 +104,11 @@ def _address(text: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from adapter.mapping.render.process import LEAST_MEMORY, own_limit
+
+    limit, least = own_limit(), LEAST_MEMORY
+    if limit is not None and limit < least:  # before the other imports, which may fail for want of memory
+        raise AdapterError(f"{limit >> 20} MiB of memory are allowed here (ulimit -v); serve needs {least >> 20} MiB")
     from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)

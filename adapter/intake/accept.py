@@ -55,6 +55,7 @@ class Acceptor:
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
+        _parser.submit(len, ())  # starts its thread, which cannot be started when memory is short
 
     async def accept(self, integration: str, body: bytes) -> tuple[Webhook, Receipt]:
         """Commit a webhook. PayloadError when the body is none (its head is kept); StoreUnavailable; Overloaded."""

@@ -6,7 +6,7 @@
 | 400 | not JSON, no list of alerts, or a body that cannot be read |
 | 404 | no such integration |
 | 413 | the body, or the number of its alerts, is over the limit |
-| 503 | the store cannot commit, the backlog is full, too much is in flight, the body is slow, shutting down |
+| 503 | the store cannot commit, the backlog or memory is full, too much is in flight, the body is slow, shutting down |
 
 Alertmanager sends again only after a 5xx, and logs the start of the answer: one line, no alert text.
 """
@@ -33,6 +33,7 @@ from adapter.server.body import BodyRefused, BodyTooLarge, InFlight, Overloaded,
 COMMIT_SECONDS: Final = 10.0  # the second of a pair of Alertmanagers waits 15 s before it sends too
 BYTES_PER_SECOND: Final = 1 << 20  # of a body, which adds to that: a hundred thousand alerts take longer
 
+_NO_MEMORY: Final = "out of memory"
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -110,6 +111,9 @@ class WebhookHandler:
             key = (integration, type(exc))
             self._repeats.warn(_logger, "webhook refused", key=key, integration=integration, error=str(exc))
             return _refusal(503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit")
+        except MemoryError:
+            self._repeats.warn(_logger, "webhook refused", key=integration, integration=integration, error=_NO_MEMORY)
+            return _refusal(503, _NO_MEMORY, close=True)
 
     async def _answer(self, request: web.Request, integration: str) -> web.Response:
         with ExitStack() as held:
@@ -144,7 +148,7 @@ class WebhookHandler:
 
     def _ended_late(self, task: asyncio.Task[web.Response]) -> None:
         self._late.pop(task).close()
-        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable):
+        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable | MemoryError):
             self._repeats.bug(_logger, "a webhook cannot be handled (a bug in the adapter)", exc)
 
     async def _accept(self, integration: str, body: bytes) -> web.Response:

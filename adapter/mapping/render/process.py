@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -38,6 +39,15 @@ class Limits(NamedTuple):
 
     deadline: float  # CPU seconds a template may take
     memory: int  # bytes of address space
+
+
+LEAST_MEMORY: Final = 128 * 1024 * 1024  # of address space for a service without load and its worker process
+
+
+def own_limit() -> int | None:
+    """Bytes of address space that this process may have, and so every child of it; None without a limit."""
+    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    return min(limits, default=None)
 
 
 class WorkerDied(RenderError):
@@ -71,7 +81,8 @@ class WorkerProcess:
         try:
             broken = from_json(await worker._ask(protocol.LOAD, order, LOAD_SECONDS))
             if broken is not None:
-                raise CannotCompile(*broken)
+                place, message = broken
+                raise CannotCompile(place, message + (worker._memory_note() if "MemoryError" in message else ""))
         except BaseException:
             await worker.stop()
             raise
@@ -84,7 +95,7 @@ class WorkerProcess:
             errors = opened.enter_context(tempfile.TemporaryFile())
             mark = opened.enter_context(contextlib.closing(ProgressMark(os.memfd_create("coc-adapter-progress"))))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *_OPTIONS, str(mark.fd), str(limits.memory)),
+                *(sys.executable, *_OPTIONS, str(mark.fd), str(min(limits.memory, own_limit() or limits.memory))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -149,6 +160,12 @@ class WorkerProcess:
         length, _ = protocol.PREFIX.unpack(await stdout.readexactly(protocol.PREFIX.size))
         return await stdout.readexactly(length)
 
+    def _memory_note(self) -> str:
+        limit = own_limit()
+        if limit is None or limit >= self._limits.memory:
+            return ""
+        return f"; {limit >> 20} MiB of memory are allowed here (ulimit -v), too few perhaps"
+
     async def exit_reason(self) -> WorkerDied:
         """Why it ended, once it has. Asked once, because nothing is left of it afterwards."""
         await self._process.wait()
@@ -161,5 +178,5 @@ class WorkerProcess:
         if code == -signal.SIGPROF:
             return WorkerDied(Reason.TIMEOUT, in_progress, f"stopped after {self._limits.deadline:g} s", sure=True)
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        message = f"ended by {how}" + (f": {lines[-1]}" if lines else "")
+        message = f"ended by {how}" + (f": {lines[-1]}" if lines else "") + self._memory_note()
         return WorkerDied(Reason.CRASH, in_progress, message, sure=False)

@@ -19,6 +19,7 @@ from adapter.errors import Finding
 from adapter.files import MAX_BYTES, content
 
 MAX_NODES: Final = 200_000
+MAX_MESSAGE: Final = 500  # characters of a finding; it may name a key of any length
 
 _QUOTED: Final = re.compile("'([^']*)'")
 _WORD: Final = re.compile("[A-Za-z][A-Za-z_-]*")  # a key that is no secret
@@ -126,6 +127,7 @@ class YamlFile:
         return self.finding_at(mark.key_line, mark.key_col, message, hint)
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
+        message = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
         return Finding(self.name, line, col, message, hint, self._excerpt(line, col))
 
     def _excerpt(self, line: int, end: int) -> str:

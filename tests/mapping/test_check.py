@@ -73,7 +73,7 @@ def test_at_most_a_hundred_findings_are_told(tmp_path: Path) -> None:
     write(tmp_path, a=rules(*({"name": f"r{number}", "alarm": {"alarmName": "{{ x }}"}} for number in range(300))))
     found = check(tmp_path)
     assert len(found) == 101
-    assert found[0].message == "1699 more findings are not shown"
+    assert found[0].message == "there are more findings than the 100 that are shown"
     assert sum("unknown name" in finding.message for finding in found) == 100, "errors come before warnings"
 
 
@@ -93,6 +93,11 @@ def test_of_a_long_line_only_what_is_near_the_finding_is_shown(tmp_path: Path) -
     _, source, caret = finding.with_caret().splitlines()
     assert len(source) < 1100
     assert source[caret.index("^") :].startswith("lables.a")
+
+
+def test_a_key_of_a_million_characters_is_not_told_in_full(tmp_path: Path) -> None:
+    write(tmp_path, a=f"? {'x' * 1_000_000}\n: 1\nrules: []\n")
+    assert all(len(finding.with_caret()) < 4000 for finding in check(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["line\nbreak.yaml", "half\udcff.yaml"])

@@ -14,12 +14,11 @@ from typing import Final, NamedTuple
 from adapter.errors import Finding, MappingError
 from adapter.files import MAX_BYTES, content
 from adapter.mapping.rules.lint import lint
-from adapter.mapping.rules.model import MappingFile, RuleSet
+from adapter.mapping.rules.model import MOST_FINDINGS, MappingFile, RuleSet
 from adapter.mapping.rules.schema import read_file
 from adapter.yamlfile import YamlFile
 
 SUFFIXES: Final = (".yaml", ".yml")
-MOST_FINDINGS: Final = 100  # each is logged
 MAX_RULES: Final = 16 * 1024 * 1024  # the size of all rules together, see Rule
 _ATTEMPTS: Final = 5
 
@@ -56,7 +55,7 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     refused, warnings = lint(files)
     if errors or refused:
         found = [*errors, *refused, *warnings]
-        more = Finding(str(directory), 0, 0, f"{len(found) - MOST_FINDINGS} more findings are not shown")
+        more = Finding(str(directory), 0, 0, f"there are more findings than the {MOST_FINDINGS} that are shown")
         raise MappingError([*found[:MOST_FINDINGS], *([more] if len(found) > MOST_FINDINGS else [])])
     return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(warnings)))
 

@@ -30,7 +30,7 @@ from adapter.mapping.rules.language import (
     constant,
     parse_with_offsets,
 )
-from adapter.mapping.rules.model import MappingFile, Rule
+from adapter.mapping.rules.model import MOST_FINDINGS, MappingFile, Rule
 from adapter.yamlfile import Loc, nearest
 
 FALLS_BACK_TO: Final = {
@@ -69,6 +69,8 @@ class _Linter:
         self._conditions: dict[str, Rule] = {}  # each with the first rule that has it
         checked: set[Loc] = set()  # a default is checked once, however many rules share it
         for rule in self._file.rules:
+            if len(self.errors) > MOST_FINDINGS:
+                return
             takes_all = rule.when is None or self._is_always_true((*rule.loc, WHEN), rule.when)
             self._reach(rule)
             if takes_all and not self._catch_all:

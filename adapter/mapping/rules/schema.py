@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME, MAPPED
 from adapter.errors import Finding
-from adapter.mapping.rules.model import NOTES, RESERVED, MappingFile, Rule
+from adapter.mapping.rules.model import MOST_FINDINGS, NOTES, RESERVED, MappingFile, Rule
 from adapter.validation import Problem, Problems, kind, validate
 from adapter.yamlfile import Loc, YamlFile, nearest
 
@@ -149,6 +149,8 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
     lines: dict[str, int] = {}  # of the first rule of each name
     defaults = file.defaults.texts(("defaults",)) if file else {}
     for number in range(len(file.rules) if file else 0):
+        if len(findings) > MOST_FINDINGS:
+            break
         loc = ("rules", number)
         rule, problems = validate(source, _Rule, loc)
         findings += problems

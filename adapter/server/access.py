@@ -13,7 +13,6 @@ import hmac
 import logging
 import ssl
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from adapter.errors import ConfigError, Finding
 from adapter.logs import RepeatFilter
 from adapter.secret import Secret
 from adapter.server import browser
-from adapter.server.address import ip_of
+from adapter.server.address import source_of
 from adapter.server.passwords import Busy, Passwords
 from adapter.server.webconfig import WebConfig, load_web_config
 
@@ -122,7 +121,7 @@ class Access:
     async def _challenge(self, request: web.Request, bearer: Secret | None) -> web.Response | None:
         try:
             credentials = request.headers.getall("Authorization", [])
-            reason = await self._identify(credentials, bearer, _source(request.remote))
+            reason = await self._identify(credentials, bearer, source_of(request.remote))
         except Busy:
             return self._refuse(request, "busy", 503, "busy, try again", {"Retry-After": "1"})
         if reason is None:
@@ -169,7 +168,7 @@ class Access:
         self, request: web.Request, reason: str, status: int, text: str, headers: dict[str, str] | None = None
     ) -> web.Response:
         self._on_refusal(reason)
-        source = _source(request.remote)
+        source = source_of(request.remote)
         self._repeats.warn(_logger, "refused", key=(source, status), reason=reason, status=status, source=source)
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
@@ -179,11 +178,3 @@ class Access:
 
 def _same(sent: str, token: str) -> bool:
     return hmac.compare_digest(sent.encode(errors="surrogateescape"), token.encode())
-
-
-def _source(remote: str | None) -> str:
-    """What refusals are counted by: an IPv4 address, or an IPv6 /64, within which a host may choose its address."""
-    address = ip_of(remote or "")
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, 64), strict=False))
-    return str(address or "unknown")

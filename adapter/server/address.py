@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
 def parse_listen_address(text: str) -> tuple[str | None, int]:
@@ -32,6 +32,14 @@ def ip_of(host: str) -> IPv4Address | IPv6Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def source_of(remote: str | None) -> str:
+    """What clients are counted by: an IPv4 address, or an IPv6 /64, within which a host may choose its address."""
+    address = ip_of(remote or "")
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address or "unknown")
 
 
 def is_loopback(host: str) -> bool:

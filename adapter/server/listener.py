@@ -1,10 +1,10 @@
 """Listens on one address: limits the number of connections and how long a client may take to send a request.
 
-Every accepted socket counts, from its TLS handshake on. A client has `header_seconds` for the handshake and as long
-again for the headers of each request; a connection that has been served may then stay idle for `idle_seconds`. When
-all `max_connections` are taken, the connection that has waited longest for a request is closed in favour of the new
-one: first those that were never served or were refused, then the others. A new connection is refused only when a
-request is being handled on every other one.
+Every accepted socket counts, from its TLS handshake on. A client has `header_seconds` for the handshake, as long again
+for the headers of each request, and as long for the check of its password; a connection that has been served may then
+stay idle for `idle_seconds`. When all `max_connections` are taken, one that waits is closed in favour of the new one:
+one of the source with most of them, of these one that was never served or was refused, of these the one that has
+waited longest. A new connection is refused only when a request is being handled on every other one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import resource
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -27,7 +28,7 @@ from multidict import CIMultiDictProxy
 
 from adapter.clock import SystemClock
 from adapter.logs import RepeatFilter, event
-from adapter.server.address import parse_listen_address
+from adapter.server.address import parse_listen_address, source_of
 from adapter.server.body import drop_body
 
 _logger: Final = logging.getLogger("adapter.server.listener")
@@ -74,6 +75,7 @@ async def listen(
     `drain_seconds`: how long `close` waits for requests in flight.
     """
     app.middlewares.insert(0, _handle)
+    app.middlewares.append(_work)
     app.on_response_prepare.append(_finish_headers)
     sock = await _bind(address)
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
@@ -125,7 +127,7 @@ class Listener:
     async def _accept(self) -> None:
         while True:
             try:
-                sock, _ = await self._loop.sock_accept(self._sock)
+                sock, peer = await self._loop.sock_accept(self._sock)
             except OSError as exc:  # out of file descriptors, or the client has gone already
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._close_longest_wait()
@@ -141,7 +143,7 @@ class Listener:
                 continue
             sock.setblocking(False)
             assert self._runner.server is not None
-            connection = Connection(self._runner.server, self._loop, self._open, self._repeats)
+            connection = Connection(self._runner.server, self._loop, self._open, self._repeats, source_of(peer[0]))
             self._open[connection] = self._loop.create_task(self._start(connection, sock))
             await asyncio.sleep(_REST_SECONDS)
 
@@ -162,10 +164,11 @@ class Listener:
                 event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
 
     def _close_longest_wait(self) -> bool:
-        """Closes the connection that has waited longest; False when a request is handled on every one."""
+        """Closes the connection that has waited longest of the source with most; False when all are at work."""
         waiting = [connection for connection in self._open if connection.waiting_since is not None]
         if waiting:
-            min(waiting, key=lambda connection: (connection.trusted, connection.waiting_since)).abort()
+            held = Counter(connection.source for connection in waiting)
+            min(waiting, key=lambda each: (-held[each.source], each.trusted, each.waiting_since)).abort()
         return bool(waiting)
 
     async def _sweep(self) -> None:
@@ -188,7 +191,7 @@ class Connection(web.RequestHandler):
     request has arrived. trusted: the last request was not refused.
     """
 
-    __slots__ = ("_open", "_repeats", "idle", "trusted", "waiting_since")
+    __slots__ = ("_open", "_repeats", "idle", "source", "trusted", "waiting_since")
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class Connection(web.RequestHandler):
         loop: asyncio.AbstractEventLoop,
         open_: dict[Connection, asyncio.Task[None]],
         repeats: RepeatFilter,
+        source: str,
     ) -> None:
         """`open_` holds the connection while it is open, and the task that makes the TLS handshake."""
         super().__init__(
@@ -205,7 +209,7 @@ class Connection(web.RequestHandler):
             lingering_time=0,  # _handle reads the rest of a refused body
             read_bufsize=_READ_AHEAD,
         )
-        self._open, self._repeats = open_, repeats
+        self._open, self._repeats, self.source = open_, repeats, source
         self.waiting_since: float | None = loop.time()
         self.idle = self.trusted = False
 
@@ -264,13 +268,14 @@ _INTERNAL_ERROR: Final = _fixed("500 Internal Server Error", "internal error, se
 
 @web.middleware
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost middleware: notes on the connection when a request is handled, and reads the rest of a refused body.
+    """Outermost middleware: notes on the connection whether a request waits, and reads the rest of a refused body.
 
-    Meanwhile the connection waits already, so that it may be closed in favour of a new one.
+    Before the other middlewares have let the request pass (a password may wait to be verified), and while the rest of
+    a body is read, the connection may be closed in favour of a new one.
     """
     connection = request.protocol
     assert isinstance(connection, Connection)
-    connection.waiting_since = None
+    connection.waiting_since, connection.idle = asyncio.get_running_loop().time(), False
     response: web.StreamResponse | None = None
     try:
         response = await handler(request)
@@ -283,6 +288,14 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         if response is not None:
             connection.trusted = response.status < 400
             await drop_body(request, response)
+
+
+@web.middleware
+async def _work(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Innermost middleware: notes on the connection that a request is handled."""
+    assert isinstance(request.protocol, Connection)
+    request.protocol.waiting_since = None
+    return await handler(request)
 
 
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:

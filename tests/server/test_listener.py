@@ -10,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 
 from adapter.server.listener import listen
-from tests.server.servers import an_access, serving, write_users
+from tests.server.servers import an_access, hashed, serving, write_users
 from tests.stage import until
 from tests.tls import Authority
 
@@ -167,6 +167,33 @@ async def test_connections_at_work_are_not_given_up_for_new_ones() -> None:
         assert await (await first).text() == "done"
         writer.close()
     await listener.close()
+
+
+async def test_the_source_with_most_connections_is_closed_first() -> None:
+    async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
+        first = await asyncio.open_connection("127.0.0.1", listener.port, local_addr=("127.0.0.2", 0))
+        flood = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(30)]
+        for reader, _ in flood[:21]:
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        first[1].write(GET)
+        assert (await asyncio.wait_for(first[0].readuntil(b"\r\n\r\nok"), 10)).startswith(b"HTTP/1.1 200")
+        for _, writer in (first, *flood):
+            writer.close()
+
+
+async def test_a_password_that_waits_to_be_verified_is_no_work(tmp_path: Path) -> None:
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{shop: {hashed('right', 14)}}}\n")
+    async with serving(an_access(tmp_path / "web.yml"), max_connections=5) as listener:
+        guessing = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
+        for _, writer in guessing:
+            writer.write(GET[:-2] + b"Authorization: " + encode_basic_auth("nobody", "same").encode() + b"\r\n\r\n")
+        await asyncio.sleep(0.2)  # they are being verified
+        url = f"http://127.0.0.1:{listener.port}/-/healthy"
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            assert answer.status == 200
+        assert await asyncio.wait_for(guessing[0][0].read(), 10) == b""
+        for _, writer in guessing:
+            writer.close()
 
 
 async def test_a_client_whose_body_was_refused_is_closed_in_favour_of_a_new_one(tmp_path: Path) -> None:

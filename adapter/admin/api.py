@@ -30,7 +30,7 @@ from adapter.admin.schemas import (
 from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
 from adapter.clock import Clock, Micros
-from adapter.errors import Finding, PayloadError
+from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import as_dict, preview_request
@@ -217,7 +217,10 @@ class AdminApi:
         if len(webhook.alerts) > MOST_PREVIEWED:
             raise Problem(413, f"a preview takes at most {MOST_PREVIEWED} alerts, the body has {len(webhook.alerts)}")
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
-        results = await self.mappings.preview(jobs)
+        try:
+            results = await self.mappings.preview(jobs)
+        except RenderError as exc:
+            raise Problem(503, str(exc)) from exc
         return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
 
 

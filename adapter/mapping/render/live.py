@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from adapter.errors import Finding, MappingError
+from adapter.errors import Finding, MappingError, RenderError
 from adapter.mapping.render.engine import CannotCompile, detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.renderer import WorkerRenderer
@@ -20,6 +20,7 @@ from adapter.mapping.rules import files
 from adapter.mapping.rules.model import RuleSet
 
 MEMORY: Final = 400 * 1024 * 1024
+PREVIEW_SECONDS: Final = 10.0
 
 _CANNOT_COMPILE: Final = "the template cannot be compiled"
 _GREEDY: Final = "tried on a plain alert, the template wants too much"
@@ -79,8 +80,15 @@ class LiveMappings:
         return await self._renderer.render(requests)
 
     async def preview(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
-        """As `render`, in a worker process of its own: what a person tries neither delays nor harms a delivery."""
-        return await self._previewer.render(requests)
+        """As `render`, in a worker process of its own: what a person tries neither delays nor harms a delivery.
+
+        RenderError after PREVIEW_SECONDS, because other previews, a reload and the end of the service wait for it.
+        """
+        try:
+            async with asyncio.timeout(PREVIEW_SECONDS):
+                return await self._previewer.render(requests)
+        except TimeoutError:
+            raise RenderError(f"previews take longer than {PREVIEW_SECONDS:g} s; try fewer alerts") from None
 
     async def reload(self) -> bool:
         """Take over what the directory holds now: True when other rules are in force. `findings` holds any refusal."""

@@ -32,7 +32,7 @@ def full_only(row: int, name: str, full: Run) -> Case:
     return Case(row, name, full, None)
 
 
-C, S = "tests/coc/", "tests/store/"
+C, S, F = "tests/coc/", "tests/store/", "tests/flow/test_store_faults.py"
 
 CATALOGUE: tuple[Case, ...] = (
     case(1, "kill -9 under load", process.kill_nine, {"kills": 100}, {"kills": 3}),
@@ -142,4 +142,10 @@ CATALOGUE: tuple[Case, ...] = (
     case(42, "bodies of millions of values", webhooks.dense, {"mebibytes": 15}, {"mebibytes": 2}),
     case(41, "files moved while served", disk.files_moved, {}, {}),
     full_only(39, "newer and foreign stores refused", existing_tests(f"{S}test_sqlite.py", "-k", "newer or another")),
+    full_only(
+        51, "PostgreSQL's password rotated",
+        existing_tests(f"{S}test_postgres.py", F, "-k", "rotated_password or new_password"),
+    ),
+    full_only(52, "tables that intake cannot write", existing_tests(F, "-k", "readiness_follows")),
+    full_only(53, "a synchronous standby gone", existing_tests(f"{S}test_postgres.py", "-k", "standby")),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from adapter.alarm import Outcome, Pause, Status
 from adapter.clock import SECOND, Micros
+from adapter.mapping.rules.language import WHEN
 from adapter.store.views import AlarmRow, ReportRow
 
 
@@ -67,10 +68,7 @@ def _last(row: ReportRow) -> str:
     )
     head = f"Last settled: {kind!r} (id {row.report.seq}) at {when(row.done)}: "
     if row.outcome is Outcome.DELIVERED:
-        marks = (
-            f", fallback for {', '.join(field for field, _ in source.fallbacks)}" if source and source.fallbacks else ""
-        )
-        return f"{head}delivered, COC accepted it, made by {rule}{marks}."
+        return f"{head}delivered, COC accepted it, made by {rule}{_marks(source.fallbacks) if source else ''}."
     if row.outcome is Outcome.UNNEEDED:
         return f"{head}unneeded, the fields COC goes by are as COC has them; made by {rule}."
     if row.outcome is Outcome.DROPPED:
@@ -83,6 +81,15 @@ def _last(row: ReportRow) -> str:
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."
+
+
+def _marks(fallbacks: Sequence[tuple[str, str]]) -> str:
+    fields = [field for field, _ in fallbacks if field != WHEN]
+    failed = [reason for field, reason in fallbacks if field == WHEN]
+    marks = f", fallback for {', '.join(fields)}" if fields else ""
+    if failed:
+        marks += f"; the condition of a rule before it failed ({failed[0]}), after which no rule may drop the alert"
+    return marks
 
 
 def _silences(row: AlarmRow, now: Micros) -> Iterator[str]:

@@ -20,7 +20,7 @@ from adapter.delivery.send import Sender
 from adapter.delivery.settle import settle
 from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
-from adapter.logs import event
+from adapter.logs import RepeatFilter, event
 from adapter.mapping.render.request import Contract
 from adapter.store.contract import Claim, Claims, DeliveryStore, Settlement
 
@@ -62,6 +62,7 @@ class Delivery:
         self._settlements: asyncio.Queue[Settlement] = asyncio.Queue()
         self._held = self._held_bytes = 0  # reports and bytes of their alerts, from claim to settlement
         self._more_due = False  # the last claim gave as many as it was asked for
+        self._repeats = RepeatFilter(clock)
         self._nudge = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
 
@@ -146,6 +147,7 @@ class Delivery:
                 contract=self._contract,
                 clock=self._clock,
                 observer=self._observer,
+                repeats=self._repeats,
             )
         except BaseException:  # also when `stop` cancels it
             for claim in claims:

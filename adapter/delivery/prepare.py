@@ -15,7 +15,9 @@ from adapter.clock import Clock, Micros
 from adapter.coc.verdict import Reason
 from adapter.delivery.contract import Observer, Renderer
 from adapter.delivery.decide import decide, request_for, with_fallback
+from adapter.logs import RepeatFilter
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
+from adapter.mapping.rules.language import WHEN
 from adapter.store.contract import Claim, Settlement
 from adapter.store.views import Provenance
 
@@ -32,7 +34,13 @@ class Ready(NamedTuple):
 
 
 async def prepare(
-    claims: Sequence[Claim], *, renderer: Renderer, contract: Contract, clock: Clock, observer: Observer
+    claims: Sequence[Claim],
+    *,
+    renderer: Renderer,
+    contract: Contract,
+    clock: Clock,
+    observer: Observer,
+    repeats: RepeatFilter,
 ) -> list[Ready | Settlement]:
     """What to send, and what to settle without sending. RenderError when the renderer cannot serve."""
     started = clock.monotonic()
@@ -46,6 +54,9 @@ async def prepare(
     results = await renderer.render([request for _, request in requests])
     observer.rendered(len(requests), clock.monotonic() - started)
     for (claim, request), result in zip(requests, results, strict=True):
+        if failed := result.fallbacks.get(WHEN):
+            fields = {"integration": claim.report.integration, "fingerprint": claim.report.fingerprint}
+            repeats.warn(logger, "a condition failed", key=fields["integration"], **fields, error=failed)
         try:
             prepared.append(_ready_or_settled(claim, request, result, clock.now()))
         except Exception as exc:

@@ -10,31 +10,35 @@ import aiohttp
 import pytest
 import yaml
 
+from tests.flow.test_operator import command
 from tests.mapping.hostile import HOSTILE
-from tests.stage import adapter, alert, counted, sandbox, webhook, write_config
+from tests.stage import adapter, alert, counted, drained, post, sandbox, webhook, write_config
 
 TRAPS = [name for name in HOSTILE if not name.startswith(("backtracking", "surrogates"))][:20]
+MINIMAL = {
+    "alarmName": "{{ labels.alertname }}",
+    "alarmLevel": "{{ labels.severity | level }}",
+    "nameSpace": "shop",
+    "applicationId": "x",
+    "alarmDesc": "{{ annotations.summary }}",
+}
 SLOWEST = 2.0  # seconds an acknowledgement may take on a machine with other load
 
 
 def mapping() -> str:
     """A rule for each hostile template, run for alerts of one name only, so that the trial on a plain alert passes."""
-    fields = {
-        "alarmName": "{{ labels.alertname }}",
-        "alarmLevel": "{{ labels.severity | level }}",
-        "nameSpace": "shop",
-        "applicationId": "x",
-        "alarmDesc": "{{ annotations.summary }}",
-    }
     rules: list[dict[str, object]] = [
         {
             "name": name,
             "when": f'labels.alertname == "{name}"',
-            "alarm": {**fields, "resourceName": f"{{% if labels.alertname == '{name}' %}}{HOSTILE[name]}{{% endif %}}"},
+            "alarm": {
+                **MINIMAL,
+                "resourceName": f"{{% if labels.alertname == '{name}' %}}{HOSTILE[name]}{{% endif %}}",
+            },
         }
         for name in TRAPS
     ]
-    return yaml.safe_dump({"rules": [*rules, {"name": "rest", "alarm": fields}]})
+    return yaml.safe_dump({"rules": [*rules, {"name": "rest", "alarm": MINIMAL}]})
 
 
 async def test_twenty_hostile_templates_slow_no_acknowledgement_and_swallow_no_alert(
@@ -69,3 +73,31 @@ async def test_twenty_hostile_templates_slow_no_acknowledgement_and_swallow_no_a
         # COC has a report before the adapter has settled and counted it.
         fallbacks = "coc_adapter_mapping_fallbacks_total"
         assert await counted(service.url, len(TRAPS), fallbacks, field="resourceName") == len(TRAPS)
+
+
+async def test_a_condition_that_fails_or_is_stopped_lets_no_later_rule_drop_an_alert(tmp_path: Path) -> None:
+    """One alert stops the condition. Others of the same kind reach COC too until the condition is tried again."""
+    rules = [
+        {"name": "stuck", "when": "labels.trap and labels.trap | regex_search('^(a+)+$')", "alarm": MINIMAL},
+        {"name": "noise", "drop": True},
+    ]
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "a.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "mappings: mappings\n")) as service:
+        url = f"{service.url}/webhook"
+        await post(url, webhook(alert("Dropped")))
+        await counted(service.url, 1, "coc_adapter_reports_total", outcome="dropped")
+        await post(url, webhook(alert("Hostile", labels={"trap": "a" * 40 + "!"})))
+        await coc.received(1)
+        await post(url, webhook(alert("Innocent")))
+        await coc.received(2)
+        for body, name in zip(coc.bodies, ("Hostile", "Innocent"), strict=True):
+            assert body["alarmName"] == name
+            assert "when: timeout (rule stuck: " in body["additional"]["fallback"]
+        await drained(service.url)
+        code, explanation, _ = await command(service, "alarms", "explain", "Innocent")
+        assert code == 0
+        assert (
+            "the condition of a rule before it failed (timeout), after which no rule may drop the alert" in explanation
+        )
+        assert service.log_text.count("a condition failed") == 1, "logged once in five minutes"

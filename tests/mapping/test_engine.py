@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter.mapping.render.engine import Program
+from adapter.mapping.render.engine import QUARANTINE_SECONDS, Program
 from adapter.mapping.render.request import RenderResult
 from adapter.mapping.rules.files import load
 from tests.mapping.builders import SOUND, a_request, reasons, rules, write
@@ -29,6 +29,9 @@ class Timed:
         self._used = 0.0
         return self.program.render(a_request())
 
+    def wait(self, seconds: float) -> None:
+        self._now += seconds
+
     def _run(self, place: int) -> None:
         self._now += self._clock.get(place, 0.0)
         self._used += self._cpu.get(place, 0.0)
@@ -52,6 +55,16 @@ def test_a_condition_that_took_long_once_is_not_true_any_more(tmp_path: Path) ->
     assert timed.render().rule == "last"
     after = timed.render()
     assert (after.rule, reasons(after)["when"]) == (None, "timeout")
+
+
+def test_a_condition_in_quarantine_is_tried_again_after_a_minute_and_drops_nothing_before(tmp_path: Path) -> None:
+    timed = Timed(tmp_path, clock={1: 0.3})
+    assert timed.render().rule == "last"
+    assert reasons(timed.render())["when"] == "timeout"
+    timed.wait(QUARANTINE_SECONDS - 1)
+    assert reasons(timed.render())["when"] == "timeout"
+    timed.wait(1)
+    assert "when" not in reasons(timed.render())
 
 
 def test_time_in_which_other_processes_had_the_cpu_is_charged_to_no_rule(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_failing_additional_value_is_left_out() -> None:
 def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
     of = rules(
         {"name": "broken", "when": "1 / 0", "drop": True},
-        {"name": "too", "when": "labels.alertname.nope.nope", "drop": True},
+        {"name": "too", "when": "labels.alertname.nope.nope", "alarm": SOUND},
         {"name": "rest", "alarm": SOUND},
     )
     result = outcome(of, a_request())
@@ -190,6 +190,24 @@ def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
     ((field, (reason, detail)),) = result.fallbacks.items()
     assert (field, reason) == ("when", "error")
     assert detail.startswith("rule broken: division by zero; rule too: ")
+
+
+@pytest.mark.parametrize("when", [{}, {"when": "labels.alertname"}])
+@pytest.mark.parametrize(("rest", "rule"), [([{"name": "rest", "alarm": SOUND}], "rest"), ([], None)])
+def test_after_a_failed_condition_no_later_rule_drops_the_alert(
+    when: dict[str, str], rest: list[dict[str, object]], rule: str | None
+) -> None:
+    result = outcome(rules({"name": "broken", "when": "1 / 0", "alarm": SOUND}, {"name": "noise", **when, "drop": True},
+                           *rest), a_request())  # fmt: skip
+    assert (result.rule, result.dropped) == (rule, False)
+    assert reasons(result)["when"] == "error"
+    assert "when: error (rule broken: division by zero)" in (result.body or {})["additional"]["fallback"]
+
+
+def test_a_condition_that_fails_after_a_drop_decided_changes_nothing() -> None:
+    of = rules({"name": "noise", "when": "labels.alertname", "drop": True}, {"name": "broken", "when": "1 / 0",
+               "alarm": SOUND})  # fmt: skip
+    assert outcome(of, a_request()).dropped
 
 
 def test_a_condition_after_the_match_is_not_tried() -> None:

@@ -1,8 +1,8 @@
 """PURE: compiles a rule set and renders alerts by it, one template after another. Runs in the worker process only.
 
 A template that fails costs its own field and is run again for the next alert. One that takes more than `patience` CPU
-seconds puts its rule into quarantine: none of the rule's field templates is run again, and each of these fields falls
-back. A condition in quarantine counts as failed.
+seconds puts its rule into quarantine for a minute: none of the rule's field templates is run, and each of these fields
+falls back. A condition in quarantine counts as failed. Once a condition has failed, no later rule may drop the alert.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from adapter.mapping.rules.language import (
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
 MAX_DETAIL: Final = 200
+QUARANTINE_SECONDS: Final = 60.0  # then the next alert tries the template again
 
 
 class CannotCompile(RenderError):
@@ -111,8 +112,10 @@ class Program:
         self._clock = clock
         self._lap = lap
         self._patience = patience
-        self._clock_before = 0.0
-        self._quarantined = dict(quarantined)  # by template's number
+        self._clock_before = clock()
+        self._quarantined: dict[int, tuple[FailureReason, float]] = {}  # by template's number, with its end
+        for place, why in quarantined.items():
+            self._quarantine(place, why)
         self._revision: str = data["revision"]
         self._env = environment()
         self.rules: list[Rule] = []
@@ -149,7 +152,7 @@ class Program:
         greedy: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
             result = self._run(template, context)
-            why = result if isinstance(result, FailureReason) else self._quarantined.get(template.place)
+            why = result if isinstance(result, FailureReason) else self._in_quarantine(template.place)
             if why is not None and why.reason is not Reason.ERROR:
                 greedy[template.place] = why
         return greedy
@@ -161,10 +164,12 @@ class Program:
 
     def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
         for rule in self.rules:
+            if rule.drop and WHEN in problems:
+                continue
             context.parent["lookup"] = rule.lookup
             if rule.condition is None:
                 return rule
-            result = self._quarantined.get(rule.condition.place) or self._run(rule.condition, context)
+            result = self._in_quarantine(rule.condition.place) or self._run(rule.condition, context)
             if isinstance(result, FailureReason):
                 problems[WHEN] = _with_condition(problems.get(WHEN), rule.name, result)
             elif result:
@@ -173,10 +178,10 @@ class Program:
 
     def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
         values = dict(rule.texts)
-        blamed = [why for template in rule.templates if (why := self._quarantined.get(template.place))]
+        blamed = {item.field: why for item in rule.templates if (why := self._in_quarantine(item.place))}
         if blamed:
-            others = FailureReason(blamed[0].reason)
-            problems.update({item.field: self._quarantined.get(item.place, others) for item in rule.templates})
+            others = FailureReason(next(iter(blamed.values())).reason)
+            problems.update({item.field: blamed.get(item.field, others) for item in rule.templates})
             return values
         for template in rule.templates:
             result = self._run(template, context)
@@ -198,9 +203,16 @@ class Program:
         now = self._clock()
         # The clock also runs while other processes have the CPU: only CPU time puts a rule into quarantine.
         if now - self._clock_before > self._patience and (seconds := self._lap()) > self._patience:
-            self._quarantined[template.place] = FailureReason(Reason.TIMEOUT, f"it took {seconds:.2f} s")
+            self._quarantine(template.place, FailureReason(Reason.TIMEOUT, f"it took {seconds:.2f} s"))
         self._clock_before = now
         return result
+
+    def _quarantine(self, place: int, why: FailureReason) -> None:
+        self._quarantined[place] = (why, self._clock_before + QUARANTINE_SECONDS)
+
+    def _in_quarantine(self, place: int) -> FailureReason | None:
+        why, until = self._quarantined.get(place, (None, 0.0))
+        return why if self._clock_before < until else None
 
 
 def detail_of(exc: BaseException) -> str:

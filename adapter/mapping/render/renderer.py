@@ -1,6 +1,6 @@
 """Renders by one rule set in one worker process, and restarts the process when a template ends it.
 
-That template is in quarantine, see engine, for as long as the rule set is in force, and the alert is rendered again.
+That template goes into quarantine, see engine, and the alert is rendered again.
 After any end but the deadline the alert is tried once more before that, because the process may have been killed from
 outside. A call during which the process ends MAX_DEATHS times gives the alerts that are left the built-in body.
 """

@@ -212,7 +212,7 @@ class AdminApi:
         except PayloadError as exc:
             raise Problem(400, str(exc)) from exc
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
-        results = await self.mappings.render(jobs)
+        results = await self.mappings.preview(jobs)
         return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from tests.flow.test_operator import command
 from tests.mapping.hostile import HOSTILE
-from tests.stage import adapter, alert, counted, drained, post, sandbox, webhook, write_config
+from tests.stage import adapter, alert, counted, drained, post, sandbox, values, webhook, write_config
 
 TRAPS = [name for name in HOSTILE if not name.startswith(("backtracking", "surrogates"))][:20]
 MINIMAL = {
@@ -101,3 +101,23 @@ async def test_a_condition_that_fails_or_is_stopped_lets_no_later_rule_drop_an_a
             "the condition of a rule before it failed (timeout), after which no rule may drop the alert" in explanation
         )
         assert service.log_text.count("a condition failed") == 1, "logged once in five minutes"
+
+
+async def test_a_preview_changes_nothing_of_what_reaches_coc(tmp_path: Path) -> None:
+    trap = "{{ labels.trap | regex_search('^(a+)+$') }}"
+    rules = [{"name": "rest", "alarm": {**MINIMAL, "resourceName": trap, "additional": {"n": "{{ labels.n }}"}}}]
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "a.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "mappings: mappings\n")) as service:
+        url = f"{service.url}/webhook"
+        await post(url, webhook(alert("Like", labels={"n": "1", "trap": "aa"})))
+        await coc.received(1)
+        hostile = webhook(*(alert(f"Typed{n}", labels={"trap": "a" * 40 + "!"}) for n in range(10)))
+        status, text = await post(f"{service.admin_url}/api/v1/mappings/render", hostile)
+        assert (status, "timeout" in text) == (200, True)
+        await post(url, webhook(alert("Like", labels={"n": "2", "trap": "aa"})))
+        before, after = await coc.received(2)
+        assert before["resourceName"] == after["resourceName"] == "aa"
+        assert "fallback" not in after["additional"]
+        scrape = await drained(service.url)
+        assert values(scrape, "coc_adapter_mapping_fallbacks_total") == 0

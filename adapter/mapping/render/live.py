@@ -34,6 +34,7 @@ class LiveMappings:
         self._directory = directory
         self._limits = limits
         self._renderer = renderer
+        self._previewer = _previewer(renderer, limits)
         self.findings = tuple(findings)  # why the directory is refused, or what the trial of the rules in force found
         self._tried = tried
         self._reloading = asyncio.Lock()
@@ -76,6 +77,10 @@ class LiveMappings:
         """Render all, in order, by one revision. A template that fails costs its field, see WorkerRenderer."""
         return await self._renderer.render(requests)
 
+    async def preview(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """As `render`, in a worker process of its own: what a person tries neither delays nor harms a delivery."""
+        return await self._previewer.render(requests)
+
     async def reload(self) -> bool:
         """Take over what the directory holds now: True when other rules are in force. `findings` holds any refusal."""
         async with self._reloading:
@@ -98,14 +103,22 @@ class LiveMappings:
     async def close(self) -> None:
         """End the worker process. Calls under way finish first."""
         await self._renderer.stop()
+        await self._previewer.stop()
 
     async def _swap(self, found: files.Snapshot) -> None:
         renderer, findings = await _try_out(await asyncio.to_thread(files.parse, self._directory, found), self._limits)
         if findings:
             await renderer.stop()
             raise MappingError(findings)
-        old, self._renderer = self._renderer, renderer
-        await old.stop()
+        old = (self._renderer, self._previewer)
+        self._renderer, self._previewer = renderer, _previewer(renderer, self._limits)
+        for one in old:
+            await one.stop()
+
+
+def _previewer(renderer: WorkerRenderer, limits: Limits) -> WorkerRenderer:
+    """Its worker process starts with the first preview."""
+    return WorkerRenderer(renderer.rules, limits, None, {})
 
 
 async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:

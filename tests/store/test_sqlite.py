@@ -656,6 +656,100 @@ async def test_a_disk_that_fails_between_two_commits_does_not_end_the_store(open
     assert await names_due(store) == ["a1", "a2", "a3"]
 
 
+def remove_all(path: Path) -> None:
+    for file in path.parent.glob("adapter.db*"):
+        file.unlink()
+
+
+def replace_file(path: Path) -> None:
+    path.with_name("new").write_bytes(path.read_bytes())
+    path.with_name("new").replace(path)
+
+
+PLACES = {
+    "the folder renamed": lambda path: path.parent.rename(path.parent.with_name("elsewhere")),
+    "the files removed": remove_all,
+    "the file replaced": replace_file,
+    "the log removed": lambda path: path.with_name("adapter.db-wal").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", PLACES.values(), ids=PLACES)
+async def test_a_store_whose_files_are_not_at_their_path_takes_nothing_and_delivers_the_rest(
+    path: Path, opened: Open, change: Callable[[Path], object]
+) -> None:
+    store = await opened()
+    assert await names_due(store) == []  # delivery has begun
+    await store.accept(firing("a1"))
+    change(path)
+    reject = Reject(reason="no", head=b"x")
+    for refused in (store.accept(firing("a2")), store.reject("default", 0, [reject]), store.probe()):
+        with pytest.raises(StoreUnavailable, match="moved, removed or replaced while it was served"):
+            await refused
+    (claim,) = (await store.claim("default", 10)).claims
+    (settled,) = await store.settle([delivered(claim)])
+    assert (claim.report.fingerprint, settled.counted) == ("a1", True)
+
+
+async def test_a_folder_that_is_renamed_back_serves_again(path: Path, opened: Open) -> None:
+    store = await opened()
+    path.parent.rename(path.parent.with_name("elsewhere"))
+    with pytest.raises(StoreUnavailable):
+        await store.accept(firing("a1"))
+    path.parent.with_name("elsewhere").rename(path.parent)
+    await store.accept(firing("a1"))
+    await store.close()
+    assert await names_due(await opened()) == ["a1"]
+
+
+async def test_a_file_that_was_removed_is_not_made_anew_after_a_failure(path: Path, opened: Open) -> None:
+    countdown = [0]
+    store = await opened(connect=partial(sqlite3.connect, factory=broken(countdown, sqlite3.SQLITE_IOERR)))
+    remove_all(path)
+    countdown[0] = 1
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.probe()
+        await asyncio.sleep(0.06)
+    assert not path.exists()
+
+
+async def test_the_folder_and_the_files_are_for_their_owner_alone(path: Path, opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    assert {file.stat().st_mode & 0o777 for file in path.parent.glob("adapter.db*")} == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert store.describe()["warnings"] == []
+
+
+async def test_files_that_others_can_read_are_named_and_left_as_they_are(path: Path, opened: Open) -> None:
+    await (await opened()).close()
+    path.chmod(0o644)
+    path.parent.chmod(0o777)
+    store = await opened()
+    assert store.describe()["warnings"] == [
+        f"{path} can be read by other users (mode 644): chmod 600 {path}*",
+        f"{path.parent} can be changed by all users: chmod o-w {path.parent}",
+    ]
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o644, 0o777)
+
+
+async def test_a_second_name_of_the_file_is_the_same_store(path: Path, tmp_path: Path, opened: Open) -> None:
+    await opened()
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.db"
+    link.symlink_to(path)
+    with pytest.raises(StoreRefused, match="in use by another process"):
+        await open_at(link)
+
+
+def test_each_new_folder_is_made_durable_in_the_one_above_it(tmp_path: Path) -> None:
+    synced: list[Path] = []
+    disk.prepare(tmp_path / "a" / "b" / "c.db", sync=synced.append)
+    disk.prepare(tmp_path / "a" / "b" / "c.db", sync=synced.append)
+    assert synced == [tmp_path, tmp_path / "a"]
+
+
 async def test_a_file_that_is_refused_when_it_is_opened_anew_is_an_unavailable_store(path: Path, opened: Open) -> None:
     countdown = [0]
     factory = broken(countdown, sqlite3.SQLITE_IOERR)

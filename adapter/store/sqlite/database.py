@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from adapter.errors import StoreRefused
+from adapter.errors import StoreRefused, StoreUnavailable
 from adapter.store.sqlite import recovery
-from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, free_bytes, lock, prepare, sync_folder
+from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, create, free_bytes, lock, prepare, too_open
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
 Connect = Callable[..., sqlite3.Connection]
@@ -71,7 +71,7 @@ class Database:
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
         max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
-        self.path = path
+        self.path = path = path.resolve() if path.is_symlink() else path  # one lock for every name of the file
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
         self.left = Left(0, 0)  # as of the last opening
@@ -80,6 +80,7 @@ class Database:
         self._failed = False
         self._damaged = False
         self._log = companions(path)[1]
+        self._open_files: dict[Path, tuple[int, int]] = {}  # device and inode of each
         self._next_checkpoint = 0.0  # monotonic
         prepare(path)
         self._lock = lock(path)
@@ -95,7 +96,8 @@ class Database:
             raise refused(self.path, exc) from exc
 
     def writer(self) -> sqlite3.Connection:
-        """The writing connection to a sound file of the schema we know."""
+        """The writing connection to a sound file of the schema we know. StoreUnavailable when it is another file."""
+        self._check_file(self.path)
         recovery.finish(self.path)
         self.path.with_name(self.path.name + ".ballast").unlink(missing_ok=True)  # left by version 0.1
         if self._damaged:
@@ -121,7 +123,25 @@ class Database:
                 if found != "ok":
                     raise DamagedRow(f"quick_check: {found}")
             self.left = left(connection)
+            self._open_files = {file: _identity(file) for file in companions(self.path)}
         return connection
+
+    def check_place(self) -> None:
+        """StoreUnavailable when what is open is no longer at its path, so that a restart would not find it."""
+        for file in companions(self.path):
+            self._check_file(file)
+
+    def _check_file(self, file: Path) -> None:
+        opened = self._open_files.get(file)
+        try:
+            moved = opened is not None and _identity(file) != opened
+        except OSError:
+            moved = True
+        if moved:
+            raise StoreUnavailable(
+                f"{file} was moved, removed or replaced while it was served; put it back, or restart to go on with "
+                "what is there (what was accepted and waits for COC is still sent while this process runs)"
+            )
 
     def _recover(self) -> None:
         recovery.recover(self.path, self._open)
@@ -156,6 +176,7 @@ class Database:
             f"the store was damaged; the damaged file was kept as {name}, move it away to clear this warning"
             for name in recovery.set_aside(self.path)
         ]
+        found += too_open(self.path)
         if self.reserve.reached:
             found.append("there is little free space left for the store: only resolves are taken until there is more")
         return found
@@ -164,9 +185,15 @@ class Database:
         return sum(file.stat().st_size for file in companions(self.path) if file.exists())
 
 
+def _identity(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_dev, stat.st_ino
+
+
 def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:
     """The one connection that writes and checkpoints."""
-    new = not path.exists()
+    if not path.exists():
+        create(path)
     connection: sqlite3.Connection = connect(path, isolation_level=None, timeout=0.25, check_same_thread=False)
     settings = {
         "page_size": PAGE_SIZE,
@@ -180,8 +207,6 @@ def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: in
         "foreign_keys": 0,
     }
     _set_up(connection, settings if max_pages is None else settings | {"max_page_count": max_pages})
-    if new:
-        sync_folder(path.parent)
     return connection
 
 

@@ -26,11 +26,24 @@ _UNLIMITED: Final = 2**62
 _UNSAFE: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "ncpfs")
 
 
-def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
-    """Create the folder; refuse one whose locks and fsync cannot be relied on."""
+def sync_folder(folder: Path) -> None:
+    """Make new names in it durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def prepare(
+    path: Path, mounts: Path = Path("/proc/self/mountinfo"), sync: Callable[[Path], None] = sync_folder
+) -> None:
+    """Create the folder, for its owner alone; refuse one whose locks and fsync cannot be relied on."""
     folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for new in reversed([one for one in (folder, *folder.parents) if not one.is_dir()]):
+            new.mkdir(mode=0o700, exist_ok=True)
+            sync(new.parent)
     except OSError as exc:
         raise StoreRefused(f"the store's folder {folder} cannot be made: {exc.strerror}") from exc
     kind = filesystem(folder, mounts)
@@ -72,13 +85,21 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def sync_folder(folder: Path) -> None:
-    """Make new names in it durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def create(path: Path) -> None:
+    """An empty file that its owner alone can read; SQLite gives the files beside it the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    sync_folder(path.parent)
+
+
+def too_open(path: Path) -> list[str]:
+    """What other users of the machine may do to the store, each with the command that ends it."""
+    file, folder = path.stat().st_mode, path.parent.stat().st_mode
+    problems = []
+    if file & 0o077:
+        problems.append(f"{path} can be read by other users (mode {file & 0o777:03o}): chmod 600 {path}*")
+    if folder & 0o002:
+        problems.append(f"{path.parent} can be changed by all users: chmod o-w {path.parent}")
+    return problems
 
 
 def free_bytes(folder: Path) -> int:

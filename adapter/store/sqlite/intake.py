@@ -69,6 +69,7 @@ class SqliteIntake:
     writer: Writer
     claims: SqliteClaims
     reserve: DiskReserve
+    check_place: Callable[[], None]
     seen: SeenLater
     tick: Callable[[], int]
     backlog: int
@@ -86,6 +87,7 @@ class SqliteIntake:
         await self.writer.call(self._reject, integration, received, rejects)
 
     def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
+        self.check_place()
         before = _load(connection, intake)
         plan = plan_of(before.alarms, intake)
         plan.supersede(self._untried_updates(connection, plan, before))
@@ -126,6 +128,7 @@ class SqliteIntake:
         """Only the newest stay, and only their reasons when there is little space."""
         if not rejects:
             return
+        self.check_place()
         self.reserve.measure(connection)
         kept = rejects[-REJECTS_KEPT:]
         (last,) = connection.execute("UPDATE counter SET reject = reject + ? RETURNING reject", (len(kept),)).fetchone()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
 from adapter.alarm import Outcome
 from adapter.clock import SECOND
+from adapter.errors import StoreUnavailable
 from adapter.store.contract import Settled, Settlement
 from adapter.store.records import attempts_to_json, outcome_of, provenance_to_json
 from adapter.store.settlement import AlarmState, ReportState, apply
@@ -85,7 +87,8 @@ class SqliteSettlements:
         return await self.writer.commit(lambda connection: self._settle(connection, settlements, tick), committed)
 
     def _settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement], tick: int) -> list[Settled]:
-        self.reserve.measure(connection)
+        with suppress(StoreUnavailable):  # a settlement needs no answer about the free space
+            self.reserve.measure(connection)
         if self.reserve.reached:
             # A settled report grows by what was sent. The oldest history is deleted, so that a full file can drain.
             connection.execute(_DELETE_OLDEST, (2 * len(settlements),))

@@ -75,9 +75,9 @@ class SqliteStore:
         self._audit_reader = Reader("store-audit", database, self._reading_failed)
         seen = SeenLater()
         self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
-        intake = SqliteIntake(writer, self._claims, database.reserve, seen, self._tick, backlog)
+        intake = SqliteIntake(writer, self._claims, database.reserve, database.check_place, seen, self._tick, backlog)
         queries = SqliteQueries(writer, self._audit_reader, seen, clock, self._tick)
-        upkeep = self._upkeep = SqliteUpkeep(writer, seen)
+        upkeep = self._upkeep = SqliteUpkeep(writer, seen, database.check_place)
 
         self.accept, self.reject = intake.accept, intake.reject
         self.claim = self._claims.claim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -33,6 +33,7 @@ _RESOLVED: Final = """DELETE FROM alarm WHERE id IN (SELECT id FROM alarm INDEXE
 class SqliteUpkeep:
     writer: Writer
     seen: SeenLater
+    check_place: Callable[[], None]
 
     async def maintain(self, now: Micros, retention: Retention) -> None:
         await self.write_seen()
@@ -58,7 +59,12 @@ class SqliteUpkeep:
                 raise
 
     async def probe(self) -> None:
-        await self.writer.call(_probe)
+        await self.writer.call(self._probe)
+
+    def _probe(self, connection: sqlite3.Connection) -> None:
+        """A change that needs disk space and a commit."""
+        self.check_place()
+        connection.execute("UPDATE counter SET probe = probe + 1")
 
 
 def _delete(connection: sqlite3.Connection, statement: str, before: Micros) -> int:
@@ -78,8 +84,3 @@ def _write_seen(connection: sqlite3.Connection, seen: Mapping[int, Tally]) -> No
         "UPDATE alarm SET last_seen = ?, repeats = repeats + ?, stale = stale + ? WHERE id = ?",
         [(at, repeats, stale, alarm) for alarm, (at, repeats, stale) in seen.items()],
     )
-
-
-def _probe(connection: sqlite3.Connection) -> None:
-    """A change that needs disk space and a commit."""
-    connection.execute("UPDATE counter SET probe = probe + 1")

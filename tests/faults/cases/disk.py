@@ -1,4 +1,4 @@
-"""Rows 4, 6 and 8: a real process on a disk that is full, read-only, or holds a million reports."""
+"""Rows 4, 6, 8 and 41: a real process whose disk is full, read-only, holds a million reports, or loses the files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from adapter.clock import SystemClock
 from adapter.store.sqlite.store import SqliteStore
@@ -17,7 +19,7 @@ from tests.faults.oracle import Ledger, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.needs import unavailable
-from tests.stage import REPOSITORY, drained, fetch, free_port, post, sandbox, values, webhook, write_config
+from tests.stage import REPOSITORY, adapter, drained, fetch, free_port, post, sandbox, values, webhook, write_config
 
 MIB = 2**20
 
@@ -120,6 +122,36 @@ def _fill(path: Path) -> None:
                     pass
             except OSError:
                 continue
+
+
+MOVES: Final[Mapping[str, Callable[[Path], object]]] = {
+    "folder renamed": lambda data: data.rename(data.with_name("elsewhere")),
+    "files removed": lambda data: [file.unlink() for file in data.iterdir()],
+    "file replaced": lambda data: shutil.copy(data / "adapter.db", data / "new").replace(data / "adapter.db"),
+}
+
+
+async def files_moved(folder: Path) -> CaseResult:
+    """Row 41: the store's files leave their path while reports wait for COC."""
+    wrong, seconds = [], []
+    for number, (name, move) in enumerate(MOVES.items()):
+        home = folder / str(number)
+        home.mkdir()
+        async with sandbox() as coc, adapter(write_config(home, coc.port)) as service:
+            await coc.fail({"status": 503})
+            ledger = Ledger()
+            accepted = await _some(service.url, ledger, 0)
+            move(home / "data")
+            began = time.monotonic()
+            while (status := await _one(service.url, ledger, accepted := accepted + 1)) == 200:
+                wrong += [unless(time.monotonic() - began < 2, f"{name}: still 200 after 2 s")]
+            seconds.append(time.monotonic() - began)
+            wrong += [unless(status == 503, f"{name}: answered {status}, not 503")]
+            wrong += [unless(await _not_ready(service.url), f"{name}: still ready after 3 s")]
+            await coc.fail()
+            await coc.received(ledger.steps, seconds=60)
+            wrong += [f"{name}: {line}" for line in examine(ledger, steps_at(coc)).violations()]
+    return case_result({"ways": len(MOVES), "s to the first 503 at most": round(max(seconds), 2)}, wrong)
 
 
 async def read_only(folder: Path, *, rounds: int = 1) -> CaseResult:

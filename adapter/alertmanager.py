@@ -17,9 +17,15 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic_core import from_json, to_json
 
 from adapter.clock import Micros
-from adapter.errors import PayloadError
+from adapter.errors import PayloadError, TooManyAlerts
 
 HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
+MAX_ALERTS: Final = 100_000  # of one webhook
+REJECTS_KEPT: Final = 1000  # of one webhook, and by a store of all
+
+_DENSE_BYTES: Final = 1024 * 1024  # a smaller body takes little memory, whatever it holds
+_BYTES_PER_VALUE: Final = 4  # at least, in a larger body
+_OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends three, and texts may hold braces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -83,7 +89,8 @@ class Webhook:
     group: Group
     truncated: int  # alerts that Alertmanager left out (`max_alerts`)
     alerts: tuple[Alert, ...]
-    rejects: tuple[Reject, ...]
+    rejects: tuple[Reject, ...]  # the first ones
+    rejected: int  # all of them
     size: int  # bytes of the body, decompressed
 
 
@@ -99,21 +106,28 @@ def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return both["alert"], both["group"]
 
 
-def parse_webhook(body: bytes) -> Webhook:
-    """Parse one webhook body; PayloadError says in one line why it is not a webhook."""
+def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
+    """Parse one webhook body. PayloadError says in one line why it is not a webhook, or TooManyAlerts."""
+    _check_values(body, max_alerts)
     data = _read_json(body)
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
     if not isinstance(entries, list):
         raise PayloadError('the body has no list "alerts"; is it an Alertmanager webhook with the standard payload?')
+    if (count := len(entries)) > max_alerts:
+        del data, entries  # the error would keep them until it is answered
+        raise TooManyAlerts(f"the body has {count} alerts, more than {max_alerts} (webhook.max_alerts)")
     alerts: list[Alert] = []
     rejects: list[Reject] = []
-    for entry in entries:
+    entries.reverse()
+    while entries:
+        entry = entries.pop()  # frees what was parsed while the rest is
         try:
             alerts.append(_parse_alert(entry, data.get("status")))
         except PayloadError as reason:
-            rejects.append(Reject(reason=str(reason), head=to_json(entry, inf_nan_mode="constants")[:HEAD_BYTES]))
+            if len(rejects) < REJECTS_KEPT:
+                rejects.append(Reject(reason=str(reason), head=to_json(entry, inf_nan_mode="constants")[:HEAD_BYTES]))
     return Webhook(
         group=Group(
             receiver=_text(data.get("receiver")),
@@ -126,6 +140,7 @@ def parse_webhook(body: bytes) -> Webhook:
         truncated=_count(data.get("truncatedAlerts")),
         alerts=tuple(alerts),
         rejects=tuple(rejects),
+        rejected=count - len(alerts),
         size=len(body),
     )
 
@@ -150,6 +165,19 @@ def micros(text: str) -> Micros:
     except (ValueError, OverflowError):
         return 0
     return max(0, since // _MICROSECOND)
+
+
+def _check_values(body: bytes, max_alerts: int) -> None:
+    """Refuse what would take many times its size in memory: millions of numbers, or of empty objects and lists."""
+    if len(body) <= _DENSE_BYTES:
+        return
+    objects = body.count(b"{")
+    values = objects + body.count(b"[") + body.count(b",")
+    if len(body) < _BYTES_PER_VALUE * values or objects > _OBJECTS_PER_ALERT * max(max_alerts, MAX_ALERTS):
+        raise TooManyAlerts(
+            f"the body holds {values} values, {objects} of them objects, more than {max_alerts} alerts do "
+            "(webhook.max_alerts)"
+        )
 
 
 def _read_json(body: bytes) -> Any:

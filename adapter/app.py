@@ -79,6 +79,7 @@ async def running(config: Config, options: Options) -> AsyncIterator[Service]:
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+            max_alerts=config.webhook.max_alerts,
         )  # fmt: skip
         limits = config.webhook
         handler = WebhookHandler(

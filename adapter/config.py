@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from adapter import mapping
+from adapter.alertmanager import MAX_ALERTS
 from adapter.clock import SECOND, Micros
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, url_problem
 from adapter.lifecycle import Policy
@@ -276,6 +277,7 @@ class WebhookSettings(Model):
     bearer_token: InlineSecret = None
     bearer_token_file: SecretFile = None
     max_body: Annotated[Size, Field(gt=0)] = 16 * 1024 * 1024
+    max_alerts: Annotated[int, Field(ge=1)] = MAX_ALERTS
     body_timeout: Annotated[Duration, Field(gt=0)] = 10.0
     header_timeout: Annotated[Duration, Field(gt=0)] = 10.0
     max_connections: Annotated[int, Field(ge=1)] = 2048

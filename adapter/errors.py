@@ -74,6 +74,10 @@ class PayloadError(AdapterError):
     """The body is not an Alertmanager webhook."""
 
 
+class TooManyAlerts(PayloadError):
+    """The body holds more than one webhook may."""
+
+
 class RenderError(AdapterError):
     """The worker process cannot render."""
 

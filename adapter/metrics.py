@@ -105,7 +105,7 @@ class Metrics:
     def webhook_accepted(self, integration: str, webhook: Webhook, receipt: Receipt) -> None:
         series = self._integration(integration)
         firing = sum(alert.status == "firing" for alert in webhook.alerts)
-        unusable = len(webhook.rejects)
+        unusable = webhook.rejected
         series.received["firing"].inc(firing)
         series.received["resolved"].inc(len(webhook.alerts) - firing)
         series.received["unusable"].inc(unusable)

@@ -48,7 +48,7 @@ def an_alert(name: str = "a1", status: str = "firing", *, text: str = "", **chan
 
 
 def a_webhook(*alerts: Alert, truncated: int = 0, rejects: tuple[Reject, ...] = ()) -> Webhook:
-    return Webhook(group=GROUP, truncated=truncated, alerts=alerts, rejects=rejects, size=1000)
+    return Webhook(group=GROUP, truncated=truncated, alerts=alerts, rejects=rejects, rejected=len(rejects), size=1000)
 
 
 def an_intake(*alerts: Alert, rejects: tuple[Reject, ...] = (), refresh: Micros = 0, **changes: Any) -> Intake:

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapter.alertmanager import Webhook, fingerprint_of, micros, pack, parse_webhook, unpack
-from adapter.errors import PayloadError
+from adapter.errors import PayloadError, TooManyAlerts
 from tests.stage import alert, sample, webhook
 
 SAMPLES = sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "adapter" / "samples").glob("*.json"))
@@ -94,6 +94,34 @@ def test_an_unusable_alert_says_why_and_leaves_its_siblings_alone(entry: object,
     parsed = parse_webhook(json.dumps({"alerts": [alert("A"), entry, alert("B")]}).encode())
     assert [item.labels["alertname"] for item in parsed.alerts] == ["A", "B"]
     assert [reject.reason for reject in parsed.rejects] == [reason]
+
+
+def test_more_alerts_than_one_webhook_may_hold_are_refused_with_their_number() -> None:
+    body = json.dumps({"alerts": [alert("A"), 7, alert("B")]}).encode()
+    assert len(parse_webhook(body, max_alerts=3).alerts) == 2
+    with pytest.raises(TooManyAlerts, match=r"the body has 3 alerts, more than 2 \(webhook.max_alerts\)"):
+        parse_webhook(body, max_alerts=2)
+
+
+def test_of_many_rejects_the_first_are_kept_and_all_are_counted() -> None:
+    parsed = parse_webhook(json.dumps({"alerts": [7] * 1500}).encode())
+    assert (len(parsed.rejects), parsed.rejected) == (1000, 1500)
+
+
+@pytest.mark.parametrize("value", ["0", "[]", "{}", '""', "[0]", "[[[]]]"])
+def test_a_body_that_would_take_many_times_its_size_is_refused_unparsed(value: str) -> None:
+    body = b'{"alerts":[' + b",".join([value.encode()] * (2**20 // len(value))) + b"]}"
+    with pytest.raises(TooManyAlerts, match="more than 100000 alerts do"):
+        parse_webhook(body)
+
+
+def test_dense_alerts_and_texts_full_of_commas_are_taken() -> None:
+    small = {"labels": {"a": "b", "c": "d", "e": "f"}, "annotations": {"x": "1,2,[3],{4}"}}
+    body = json.dumps({"alerts": [small] * 30_000}, separators=(",", ":")).encode()
+    assert len(body) > 2**20
+    assert len(parse_webhook(body).alerts) == 30_000
+    query = alert("A", annotations={"summary": "x", "query": '{a="b"}' * 100})
+    assert len(parse_webhook(json.dumps({"alerts": [query]}).encode(), max_alerts=1).alerts) == 1
 
 
 def test_what_a_sender_leaves_out_is_filled_in_where_it_can_be() -> None:

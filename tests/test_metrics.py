@@ -304,7 +304,7 @@ async def test_received_and_judged_alerts_come_to_the_same_sum(metrics: Metrics,
 
 async def test_truncated_alerts_are_counted(metrics: Metrics, store: MemoryStore) -> None:
     webhook = a_webhook(an_alert())
-    cut = type(webhook)(group=webhook.group, truncated=15, alerts=webhook.alerts, rejects=(), size=1)
+    cut = type(webhook)(group=webhook.group, truncated=15, alerts=webhook.alerts, rejects=(), rejected=0, size=1)
     metrics.webhook_accepted("default", cut, await store.accept(an_intake(an_alert())))
     assert value(metrics, "truncated_alerts_total") == 15
 

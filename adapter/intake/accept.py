@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from adapter.alarm import Kind
-from adapter.alertmanager import HEAD_BYTES, Reject, Webhook, parse_webhook
+from adapter.alertmanager import HEAD_BYTES, MAX_ALERTS, Reject, Webhook, parse_webhook
 from adapter.clock import Clock
 from adapter.errors import PayloadError
 from adapter.lifecycle import Policy
@@ -41,17 +41,18 @@ class Acceptor:
         metrics: Metrics,
         revision: Callable[[], str],
         owed: Callable[[str], None],
+        max_alerts: int = MAX_ALERTS,
     ) -> None:
         """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued."""
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
-        self._revision, self._owed = revision, owed
+        self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
         self._repeats = RepeatFilter(clock)
 
     async def accept(self, integration: str, body: bytes) -> tuple[Webhook, Receipt]:
         """Commit a webhook. PayloadError when the body is none (its head is kept); StoreUnavailable."""
         received = self._clock.now()
         try:
-            webhook = await _parse(body)
+            webhook = await _parse(body, self._max_alerts)
         except PayloadError as exc:
             await self.reject(integration, str(exc), body)
             self._repeats.warn(_logger, "not a webhook", key=integration, integration=integration, error=str(exc))
@@ -81,7 +82,7 @@ class Acceptor:
             reports = " ".join(f"{kind}:{fingerprint}" for fingerprint, kind in part)
             event(_logger, logging.INFO, "owed", integration=integration, reports=len(part), owed=reports)
         if webhook.rejects:
-            error = f"{len(webhook.rejects)} of them; first: {webhook.rejects[0].reason}"
+            error = f"{webhook.rejected} of them; first: {webhook.rejects[0].reason}"
             self._repeats.warn(_logger, "alert rejected", key=integration, integration=integration, error=error)
         if webhook.truncated:
             error = f"Alertmanager cut off {webhook.truncated} alerts; set max_alerts: 0 in its receiver"
@@ -92,7 +93,7 @@ class Acceptor:
         )  # fmt: skip
 
 
-async def _parse(body: bytes) -> Webhook:
+async def _parse(body: bytes, max_alerts: int) -> Webhook:
     if len(body) <= LARGE_BYTES:
-        return parse_webhook(body)
-    return await asyncio.get_running_loop().run_in_executor(_parser, parse_webhook, body)
+        return parse_webhook(body, max_alerts)
+    return await asyncio.get_running_loop().run_in_executor(_parser, parse_webhook, body, max_alerts)

@@ -5,7 +5,7 @@
 | 200 | committed, including webhooks of which some alerts were unusable |
 | 400 | not JSON, no list of alerts, or a body that cannot be read |
 | 404 | no such integration |
-| 413 | the body is over the limit |
+| 413 | the body, or the number of its alerts, is over the limit |
 | 503 | the store cannot commit, the backlog is full, too much is in flight, the body is slow, shutting down |
 
 Alertmanager sends again only after a 5xx, and logs the start of the answer: one line, no alert text.
@@ -24,7 +24,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from adapter.alarm import News
 from adapter.clock import Clock
-from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailable
+from adapter.errors import BacklogFull, PayloadError, StoreError, StoreUnavailable, TooManyAlerts
 from adapter.intake.accept import Acceptor
 from adapter.logs import RepeatFilter
 from adapter.metrics import Metrics
@@ -146,14 +146,14 @@ class WebhookHandler:
         try:
             webhook, receipt = await self._acceptor.accept(integration, body)
         except PayloadError as exc:
-            return _refusal(400, str(exc))
+            return _refusal(413 if isinstance(exc, TooManyAlerts) else 400, str(exc))
         news = receipt.news.get(News.NEWS, 0)
         return web.json_response(
             {
                 "accepted": len(webhook.alerts),
                 "news": news,
                 "repeats": len(webhook.alerts) - news,
-                "rejected": len(webhook.rejects),
+                "rejected": webhook.rejected,
             }
         )
 

@@ -1,7 +1,7 @@
 """Decides which requests the listeners answer: credentials from the web config file, a bearer token, browser rules.
 
-The first refusal wins: wrong host or another site on the admin listener (403), credentials (401). Nothing but TLS is
-asked for on OPEN_PATHS. An answer never says which part of the credentials was wrong.
+The first refusal wins: wrong host on the admin listener, or another site there and where no credentials are asked for
+(403), credentials (401). Nothing but TLS is asked for on OPEN_PATHS. An answer never says what was wrong with them.
 """
 
 from __future__ import annotations
@@ -112,14 +112,13 @@ class Access:
             return None
         if admin and not browser.is_our_host(request, self.authenticated):
             return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
-        if admin and browser.is_cross_site(request):
+        bearer = self._bearer if bearer_paths(request.path) else None
+        open_to_all = not self._passwords and bearer is None
+        if (admin or open_to_all) and browser.is_cross_site(request):
             return self._refuse(request, "site", 403, "a request from another site may change nothing here")
-        return await self._challenge(request, bearer_paths(request.path))
+        return None if open_to_all else await self._challenge(request, bearer)
 
-    async def _challenge(self, request: web.Request, bearer_path: bool) -> web.Response | None:
-        bearer = self._bearer if bearer_path else None
-        if not self._passwords and bearer is None:
-            return None
+    async def _challenge(self, request: web.Request, bearer: Secret | None) -> web.Response | None:
         try:
             reason = await self._identify(request.headers.getall("Authorization", []), bearer)
         except Busy:

@@ -31,15 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from adapter.alarm import Accepted, Attempt, Kind, News, Outcome, Pause, Report
 from adapter.alertmanager import Reject, Webhook
 from adapter.clock import Micros
 from adapter.lifecycle import Policy
 from adapter.store.views import OperatorStore, Provenance
-
-REJECTS_KEPT: Final = 1000  # the newest, over all integrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
-from adapter.alertmanager import Reject, pack
+from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
-from adapter.store.contract import REJECTS_KEPT, Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
+from adapter.store.contract import Claim, Claims, Intake, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed

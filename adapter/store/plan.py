@@ -94,7 +94,7 @@ class Plan:
 def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
     """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
     now, revision, policy = intake.received, intake.revision, intake.policy
-    plan = Plan(Counter({News.REJECTED: len(intake.webhook.rejects)}))
+    plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:
         name = alert.fingerprint

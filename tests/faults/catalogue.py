@@ -129,6 +129,7 @@ CATALOGUE: tuple[Case, ...] = (
     ),
     case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
     full_only(38, "canary, every failure", existing_tests(f"{C}test_canary.py")),
+    case(42, "bodies of millions of values", webhooks.dense, {"mebibytes": 15}, {"mebibytes": 2}),
     case(41, "files moved while served", disk.files_moved, {}, {}),
     full_only(39, "newer and foreign stores refused", existing_tests(f"{S}test_sqlite.py", "-k", "newer or another")),
 )  # fmt: skip

@@ -125,7 +125,9 @@ async def test_passwords_beyond_72_bytes_and_odd_ones_are_answered(tmp_path: Pat
         pytest.param({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403, id="contradiction"),
     ],
 )
-async def test_another_site_may_change_nothing_on_the_admin_listener(headers: dict[str, str], status: int) -> None:
+async def test_another_site_may_change_nothing_where_its_visitor_has_no_credentials(
+    headers: dict[str, str], status: int
+) -> None:
     access = an_access()
     async with TestClient(TestServer(an_app(access, admin=True))) as client:
         sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
@@ -133,7 +135,12 @@ async def test_another_site_may_change_nothing_on_the_admin_listener(headers: di
             assert (await client.request(method, "/api", headers=sent)).status == status
         assert (await client.get("/api", headers=sent)).status == 200
     async with TestClient(TestServer(an_app(access))) as client:
-        assert (await client.post("/webhook", headers=headers)).status == 200
+        sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
+        assert (await client.post("/webhook", headers=sent)).status == status
+    async with TestClient(TestServer(an_app(an_access(bearer="token")))) as client:
+        sent = {name: value.format(host=f"{client.host}:{client.port}") for name, value in headers.items()}
+        credentials = {"Authorization": "Bearer token"}
+        assert (await client.post("/webhook", headers=sent | credentials)).status == 200, "no page has these"
 
 
 @pytest.mark.parametrize(

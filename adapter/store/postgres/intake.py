@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from adapter.alarm import Alarm, Outcome
-from adapter.alertmanager import Reject, pack
+from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
-from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
+from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog, plan_of
 from adapter.store.postgres.connection import Database, TryAgain, columns, retried

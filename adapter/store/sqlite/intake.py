@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from adapter.alarm import Alarm, Kind, Outcome, Status
-from adapter.alertmanager import Reject, pack
+from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
-from adapter.store.contract import REJECTS_KEPT, Intake, Receipt
+from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import AcceptResult, Plan, accept_result, check_backlog, plan_of
 from adapter.store.records import ALARM_COLUMNS, labels_to_json
@@ -156,44 +156,49 @@ def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
 
 def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, before: _Before, tick: int) -> None:
     """`before` gets the places of the new ones."""
-    at, places = intake.received, before.places
+    places = before.places
     new = [name for name in plan.alarms if name not in places]
     places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
+    connection.executemany(_ALARM, _alarm_rows(intake, plan, before, tick))
+
+
+def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Iterator[tuple[object, ...]]:
+    at = intake.received
     owed = reversed(list(enumerate(plan.owed, start=before.counts["seq"] + 1)))
     first_owed = {report.alarm.fingerprint: seq for seq, report in owed if not report.superseded}
-    rows = []
     for name, (alarm, labels) in plan.alarms.items():
-        id_, head, due_at = places[name]
+        id_, head, due_at = before.places[name]
         if head is None:
             head, due_at = first_owed.get(name), tick
         elif head in plan.superseded:  # it keeps its place in the queue
             head = first_owed[name]
-        rows.append(
-            (id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
-             alarm.ends, alarm.content, alarm.revision, alarm.pending, head, due_at, labels_to_json(labels), at, at)
+        yield (
+            id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
+            alarm.ends, alarm.content, alarm.revision, alarm.pending, head, due_at, labels_to_json(labels), at, at,
         )  # fmt: skip
-    connection.executemany(_ALARM, rows)
 
 
 def _write_reports(connection: sqlite3.Connection, intake: Intake, plan: Plan, before: _Before, webhook: int) -> None:
     """Also the webhook itself, and the last ids given out."""
     at, sender, group = intake.received, intake.webhook, intake.webhook.group
-    group_json = group.as_json()
-    seq = before.counts["seq"]
-    rows = []
-    for report in plan.owed:
-        seq += 1
-        alarm, raw = report.alarm, pack(report.alert, group_json)
-        outcome, done = (Outcome.SUPERSEDED.value, at) if report.superseded else (None, None)
-        rows.append(
-            (seq, intake.integration, before.places[alarm.fingerprint].id, alarm.episode, report.kind.value,
-             alarm.coc_alarm_id, at, webhook, crc32(raw), outcome, done, raw)
-        )  # fmt: skip
-    write_many(connection, _REPORT, rows)
+    if plan.owed:
+        connection.executemany(_REPORT, _report_rows(intake, plan, before, webhook))
     last_alarm = max((place.id for place in before.places.values()), default=0)
-    connection.execute(_LAST_IDS, (seq, last_alarm, webhook))
+    connection.execute(_LAST_IDS, (before.counts["seq"] + len(plan.owed), last_alarm, webhook))
     connection.execute(
         _WEBHOOK,
         (webhook, intake.integration, at, group.receiver, group.groupKey, group.externalURL, len(sender.alerts),
          len(plan.owed), sender.truncated, sender.size),
     )  # fmt: skip
+
+
+def _report_rows(intake: Intake, plan: Plan, before: _Before, webhook: int) -> Iterator[tuple[object, ...]]:
+    """One by one: those of a large webhook would take as much memory as the webhook itself."""
+    at, group_json = intake.received, intake.webhook.group.as_json()
+    for seq, report in enumerate(plan.owed, start=before.counts["seq"] + 1):
+        alarm, raw = report.alarm, pack(report.alert, group_json)
+        outcome, done = (Outcome.SUPERSEDED.value, at) if report.superseded else (None, None)
+        yield (
+            seq, intake.integration, before.places[alarm.fingerprint].id, alarm.episode, report.kind.value,
+            alarm.coc_alarm_id, at, webhook, crc32(raw), outcome, done, raw,
+        )  # fmt: skip

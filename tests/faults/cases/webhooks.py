@@ -1,13 +1,14 @@
-"""Rows 21, 23, 28, 29, 32, 35 and 36: webhooks that are large, broken off, damaged or extreme, against a process."""
+"""Rows 21, 23, 28, 29, 32, 35, 36 and 42: webhooks that are large, broken off, damaged or extreme, at a process."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -24,7 +25,7 @@ from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attacks import peak_memory
 from tests.flow.mutants import mutants as corpus
 from tests.flow.mutants import mutated_bodies
-from tests.stage import alert, drained, fetch, post, sandbox, values, webhook, write_config
+from tests.stage import adapter, alert, drained, fetch, post, sandbox, values, webhook, write_config
 
 MIB = 2**20
 
@@ -187,6 +188,28 @@ async def one_bad(folder: Path, *, alerts: int) -> CaseResult:
         verdict.violations(),
         unless(status == 200 and len(rejects) == 1, f"{status} {text}, {len(rejects)} rejects"),
     )
+
+
+DENSE: Final = ("0", "{}", "[]", '""', "[0]", "1.5e99", '{"a":1}')
+
+
+async def dense(folder: Path, *, mebibytes: int) -> CaseResult:
+    """Row 42: gzip bodies of a few kB that hold millions of values, four at once, beside an honest sender."""
+    wrong: list[str] = []
+    answered: Counter[int] = Counter()
+    async with sandbox() as coc, adapter(write_config(folder, coc.port)) as service:
+        url, before = f"{service.url}/webhook", peak_memory(service.process.pid)
+        for value in DENSE:
+            entries = b",".join([value.encode()] * (mebibytes * MIB // (len(value) + 1)))
+            body = gzip.compress(b'{"alerts":[' + entries + b"]}")
+            headers = {"Content-Encoding": "gzip"}
+            answers = await asyncio.gather(*(post(url, body, headers=headers) for _ in range(4)))
+            answered.update(status for status, _ in answers)
+            wrong += [unless({status for status, _ in answers} <= {413, 503}, f"{value}: {answers}")]
+        grown = (peak_memory(service.process.pid) - before) / MIB
+        wrong += [await alive(service.url, coc, Ledger(), seconds=10.0)]
+    figures = {"bodies": 4 * len(DENSE), "by status": dict(answered), "MiB grown at most": round(grown)}
+    return case_result(figures, wrong, unless(grown < 256, f"grown by {grown:.0f} MiB"))
 
 
 def extremes(size: int) -> dict[str, dict[str, Any]]:

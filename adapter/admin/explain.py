@@ -84,11 +84,10 @@ def _last(row: ReportRow) -> str:
 
 
 def _marks(fallbacks: Sequence[tuple[str, str]]) -> str:
-    fields = [field for field, _ in fallbacks if field != WHEN]
-    failed = [reason for field, reason in fallbacks if field == WHEN]
-    marks = f", fallback for {', '.join(fields)}" if fields else ""
-    if failed:
-        marks += f"; the condition of a rule before it failed ({failed[0]}), after which no rule may drop the alert"
+    fields = ", ".join(field for field, _ in fallbacks if field != WHEN)
+    marks = f", fallback for {fields}" if fields else ""
+    if reason := dict(fallbacks).get(WHEN):
+        marks += f"; the condition of a rule before it failed ({reason}), after which no rule may drop the alert"
     return marks
 
 

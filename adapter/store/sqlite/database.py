@@ -80,7 +80,7 @@ class Database:
         self._failed = False
         self._damaged = False
         self._log = companions(path)[1]
-        self._open_files: dict[Path, tuple[int, int]] = {}  # device and inode of each
+        self._open_files: dict[Path, tuple[int, int] | None] = {}  # device and inode of each
         self._next_checkpoint = 0.0  # monotonic
         prepare(path)
         self._lock = lock(path)
@@ -97,7 +97,8 @@ class Database:
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection to a sound file of the schema we know. StoreUnavailable when it is another file."""
-        self._check_file(self.path)
+        self._open_files = {file: opened for file, opened in self._open_files.items() if file == self.path}
+        self.check_place()
         recovery.finish(self.path)
         self.path.with_name(self.path.name + ".ballast").unlink(missing_ok=True)  # left by version 0.1
         if self._damaged:
@@ -128,20 +129,12 @@ class Database:
 
     def check_place(self) -> None:
         """StoreUnavailable when what is open is no longer at its path, so that a restart would not find it."""
-        for file in companions(self.path):
-            self._check_file(file)
-
-    def _check_file(self, file: Path) -> None:
-        opened = self._open_files.get(file)
-        try:
-            moved = opened is not None and _identity(file) != opened
-        except OSError:
-            moved = True
-        if moved:
-            raise StoreUnavailable(
-                f"{file} was moved, removed or replaced while it was served; put it back, or restart to go on with "
-                "what is there (what was accepted and waits for COC is still sent while this process runs)"
-            )
+        for file, opened in self._open_files.items():
+            if _identity(file) != opened:
+                raise StoreUnavailable(
+                    f"{file} was moved, removed or replaced while it was served; put it back, or restart to go on with "
+                    "what is there (what was accepted and waits for COC is still sent while this process runs)"
+                )
 
     def _recover(self) -> None:
         recovery.recover(self.path, self._open)
@@ -185,9 +178,11 @@ class Database:
         return sum(file.stat().st_size for file in companions(self.path) if file.exists())
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    stat = file.stat()
-    return stat.st_dev, stat.st_ino
+def _identity(file: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        stat = file.stat()
+        return stat.st_dev, stat.st_ino
+    return None
 
 
 def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:

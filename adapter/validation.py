@@ -33,6 +33,7 @@ _EXPECTED: Final = {
     "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
 }
 """pydantic's type errors -> the value that was expected."""
 

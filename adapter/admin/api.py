@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from adapter.mapping.tools.preview import as_dict, preview_request
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
+PREVIEW_SECONDS: Final = 10.0
 _MATCHER: Final = re.compile(r'\s*([^=!~"]+?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
 _INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
@@ -212,7 +214,11 @@ class AdminApi:
         except PayloadError as exc:
             raise Problem(400, str(exc)) from exc
         jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
-        results = await self.mappings.preview(jobs)
+        try:  # a reload, the end of the service and other previews wait for this one
+            async with asyncio.timeout(PREVIEW_SECONDS):
+                results = await self.mappings.preview(jobs)
+        except TimeoutError:
+            raise Problem(503, f"previews take longer than {PREVIEW_SECONDS:g} s; try fewer alerts") from None
         return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
 
 

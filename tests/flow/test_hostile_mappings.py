@@ -12,7 +12,7 @@ import yaml
 
 from tests.flow.test_operator import command
 from tests.mapping.hostile import HOSTILE
-from tests.stage import adapter, alert, counted, drained, post, sandbox, values, webhook, write_config
+from tests.stage import adapter, alert, counted, drained, post, sandbox, until, values, webhook, write_config
 
 TRAPS = [name for name in HOSTILE if not name.startswith(("backtracking", "surrogates"))][:20]
 MINIMAL = {
@@ -121,3 +121,25 @@ async def test_a_preview_changes_nothing_of_what_reaches_coc(tmp_path: Path) -> 
         assert "fallback" not in after["additional"]
         scrape = await drained(service.url)
         assert values(scrape, "coc_adapter_mapping_fallbacks_total") == 0
+
+
+async def test_a_long_preview_ends_so_that_a_reload_and_the_end_of_the_service_do_not_wait(tmp_path: Path) -> None:
+    """Templates that stay below what puts a rule into quarantine kept both for minutes."""
+    slow = "labels.slow and (range(5000) | map('string') | join | length) < {}"
+    rules = [{"name": f"slow {n}", "when": slow.format(n), "drop": True} for n in range(20)]
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "a.yaml").write_text(
+        yaml.safe_dump({"rules": [*rules, {"name": "all", "alarm": MINIMAL}]})
+    )
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "mappings: mappings\n")) as service:
+        body = webhook(*(alert(f"Typed{n}", labels={"slow": "1"}) for n in range(1000)))
+        preview = asyncio.create_task(post(f"{service.admin_url}/api/v1/mappings/render", body))
+        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+        await until(lambda: len(children.read_text().split()) >= 2, "the worker process of previews")
+        (tmp_path / "mappings" / "b.yaml").write_text(yaml.safe_dump({"rules": [{"name": "new", "drop": True}]}))
+        status, text = await asyncio.wait_for(post(f"{service.admin_url}/-/reload", b""), 20)
+        assert status == 200, text
+        status, text = await preview
+        assert (status, "longer than 10 s" in text) == (503, True), text
+        assert await service.terminate(15) == 0
+        assert "Traceback" not in service.log_text

@@ -683,6 +683,7 @@ async def test_a_store_whose_files_are_not_at_their_path_takes_nothing_and_deliv
     await store.accept(firing("a1"))
     change(path)
     reject = Reject(reason="no", head=b"x")
+    assert "warnings" in store.describe()
     for refused in (store.accept(firing("a2")), store.reject("default", 0, [reject]), store.probe()):
         with pytest.raises(StoreUnavailable, match="moved, removed or replaced while it was served"):
             await refused

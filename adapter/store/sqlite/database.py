@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from adapter.errors import StoreRefused, StoreUnavailable
 from adapter.store.sqlite import recovery
-from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, create, free_bytes, lock, prepare, too_open
+from adapter.store.sqlite.disk import MIB, PAGE_SIZE, RESERVE, DiskReserve, create, free_bytes, lock, prepare
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
 Connect = Callable[..., sqlite3.Connection]
@@ -169,7 +169,11 @@ class Database:
             f"the store was damaged; the damaged file was kept as {name}, move it away to clear this warning"
             for name in recovery.set_aside(self.path)
         ]
-        found += too_open(self.path)
+        with contextlib.suppress(OSError):  # the files may be away
+            if (mode := self.path.stat().st_mode & 0o777) & 0o077:
+                found.append(f"{self.path} can be read by other users (mode {mode:03o}): chmod 600 {self.path}*")
+            if self.path.parent.stat().st_mode & 0o002:
+                found.append(f"{self.path.parent} can be changed by all users: chmod o-w {self.path.parent}")
         if self.reserve.reached:
             found.append("there is little free space left for the store: only resolves are taken until there is more")
         return found

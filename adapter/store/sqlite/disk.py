@@ -91,17 +91,6 @@ def create(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def too_open(path: Path) -> list[str]:
-    """What other users of the machine may do to the store, each with the command that ends it."""
-    file, folder = path.stat().st_mode, path.parent.stat().st_mode
-    problems = []
-    if file & 0o077:
-        problems.append(f"{path} can be read by other users (mode {file & 0o777:03o}): chmod 600 {path}*")
-    if folder & 0o002:
-        problems.append(f"{path.parent} can be changed by all users: chmod o-w {path.parent}")
-    return problems
-
-
 def free_bytes(folder: Path) -> int:
     """What an ordinary user may still write there."""
     found = os.statvfs(folder)

@@ -71,7 +71,11 @@ class Database:
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
         max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
-        self.path = path = path.resolve() if path.is_symlink() else path  # one lock for every name of the file
+        prepare(path)
+        if path.is_symlink():  # one lock for every name of the file
+            path = path.resolve()
+            prepare(path)
+        self.path = path
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
         self.left = Left(0, 0)  # as of the last opening
@@ -82,7 +86,6 @@ class Database:
         self._log = companions(path)[1]
         self._open_files: dict[Path, tuple[int, int] | None] = {}  # device and inode of each
         self._next_checkpoint = 0.0  # monotonic
-        prepare(path)
         self._lock = lock(path)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from adapter.sandbox.server import Sandbox, serving
 
@@ -206,7 +207,7 @@ async def post(url: str, body: bytes, **options: Any) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def fetch(url: str) -> str:
+async def fetch(url: str | URL) -> str:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200, f"{url}: {answer.status}"
         return await answer.text()

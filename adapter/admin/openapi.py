@@ -83,7 +83,8 @@ class Problem(Exception):
 
 
 def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
-    return [web.route(operation.method, operation.path, _handler(operation)) for operation in operations]
+    # A bare {name} of aiohttp takes no braces, and a fingerprint may hold any.
+    return [web.route(item.method, item.path.replace("}", ":[^/]+}"), _handler(item)) for item in operations]
 
 
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -8,10 +8,13 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from yarl import URL
 
 from adapter.alertmanager import fingerprint_of
 from tests.server.servers import write_users
-from tests.stage import REPOSITORY, Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.stage import REPOSITORY, Adapter, adapter, alert, fetch, post, sandbox, until, webhook, write_config
 from tests.tls import Authority
 
 MAPPING = """\
@@ -93,6 +96,33 @@ async def test_explain_answers_why_in_every_prepared_case(tmp_path: Path) -> Non
         paused = await explained(service, "Waiting")
         assert "the integration is paused since" in paused
         assert "coc-adapter integrations resume" in paused
+
+
+async def test_an_alarm_is_explained_whatever_characters_its_fingerprint_has(tmp_path: Path) -> None:
+    odd = [
+        "{}",
+        "a{b}c",
+        "{fingerprint}",
+        "a/b",
+        "..",
+        "a%7Bb",
+        "a?b#c",
+        "%",
+        " ",
+        "a\nb",
+        "a\x00b",
+        "\N{CJK RADICAL MEAT}",
+    ]
+    async with sandbox() as coc, adapter(config(tmp_path, coc.port)) as service:
+        alerts = [alert(f"Odd{number}", fingerprint=text) for number, text in enumerate(odd)]
+        await post(f"{service.url}/webhook", webhook(*alerts))
+        await coc.received(len(odd))
+        for text in odd:
+            url = URL(f"{service.admin_url}/api/v1/alarms/default/{quote(text, safe='')}", encoded=True)
+            assert json.loads(await fetch(url))["alarm"]["fingerprint"] == text
+        for text in ("{}", "a{b}c", ".."):
+            assert "Alertmanager says firing" in await explained(service, text)
+        assert "Alertmanager says firing" in await explained(service, "Odd10")  # no shell passes a NUL
 
 
 async def test_a_repeat_is_counted_and_explained_once_it_has_been_written(tmp_path: Path) -> None:

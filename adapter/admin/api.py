@@ -38,7 +38,7 @@ from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 PREVIEW_SECONDS: Final = 10.0
-_MATCHER: Final = re.compile(r'\s*([^=!~"]+?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
@@ -158,7 +158,7 @@ class AdminApi:
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
                 text=call.one("text") or "",
-                labels=dict(_matcher(text) for text in call.request.query.getall("matcher", [])),
+                labels=dict(matcher(text) for text in call.request.query.getall("matcher", [])),
                 after=after,
                 limit=limit,
             )
@@ -240,9 +240,9 @@ async def replay(
     return replayed
 
 
-def _matcher(text: str) -> tuple[str, str]:
-    match = _MATCHER.fullmatch(text)
-    if match is None:
+def matcher(text: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals) or not set(name).isdisjoint('!~"'):
         raise Problem(400, 'a matcher is written label="value"')
-    quoted = match[2]
-    return match[1], re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3]
+    quoted = _QUOTED.fullmatch(value)
+    return name, re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value

@@ -230,13 +230,13 @@ def _first(holder: Mapping[str, object], names: tuple[str, ...]) -> str:
     return ""
 
 
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 
 def _as_text(body: bytes, redact: Callable[[str], str]) -> str:
     if not body:
         return "empty body"
-    text = redact(body.decode("utf-8", "replace"))
+    text = redact(body.decode("utf-8", "replace"))[:8192]  # the pattern takes the square of a page's tags
     # Pages break long words by tags, and so a secret: seen only when what stands around them is joined again.
     joined = _TAG.sub("", text)
     redacted = redact(joined)

@@ -53,8 +53,8 @@ class SqliteClaims:
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         async with self._claiming:
             if not self._marked:
-                await self._writer.call(sqlite3.Connection.execute, _MARK, (self.maybe_sent_upto,))
-                self._marked = True
+                upto = (self.maybe_sent_upto,)
+                await self._writer.commit(lambda connection: connection.execute(_MARK, upto), self._set_marked)
             # Before the snapshot is taken: a settlement commits first and leaves the dict afterwards, so that no
             # snapshot shows as due what was settled since.
             claimed = set(self.reports.values())
@@ -63,6 +63,9 @@ class SqliteClaims:
             self.reports.update((claim.report.seq, alarm) for alarm, claim in due.claims)
         next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
         return Claims(claims=tuple([claim for _, claim in due.claims]), next_due=next_due)
+
+    def _set_marked(self, _: object) -> None:
+        self._marked = True
 
     def release(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:

@@ -64,6 +64,7 @@ class Delivery:
         self._settlements: asyncio.Queue[Settlement] = asyncio.Queue()
         self._held = self._held_bytes = 0  # reports and bytes of their alerts, from claim to settlement
         self._more_due = False  # the last claim gave as many as it was asked for
+        self._repeats = RepeatFilter(clock)
         self._nudge = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
 

@@ -23,12 +23,6 @@ from adapter.store.sqlite.database import connect_writer, left, migrate
 from adapter.store.sqlite.disk import StoreLock, prepare, real
 from adapter.store.sqlite.recovery import checksum, recount
 
-with needs_asyncpg():
-    from adapter.store.postgres import migrations
-    from adapter.store.postgres.connection import Database
-    from adapter.store.postgres.intake import key_of
-    from adapter.store.postgres.replicas import users
-
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
 
@@ -212,9 +206,14 @@ class _PostgresEnd:
     @classmethod
     @asynccontextmanager
     async def locked(cls, dsn: str, clock: Clock, role: str) -> AsyncIterator[Self]:
+        with needs_asyncpg():
+            from adapter.store.postgres.connection import Database
+        from adapter.store.postgres.migrations import migrate, migrations
+        from adapter.store.postgres.replicas import users
+
         database = await Database.connect(dsn, clock=clock)
         try:
-            await migrations.migrate(database, migrations.migrations())
+            await migrate(database, migrations())
             async with database.write() as connection:
                 if busy := await users(database):
                     raise StoreRefused(f"the {role} is being served: {', '.join(busy)}; stop the adapter first")
@@ -233,6 +232,8 @@ class _PostgresEnd:
     def _complete(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         if table == "pause":
             return row
+        from adapter.store.postgres.intake import key_of
+
         own = {name: row[name].encode(errors="replace") for name in _ALERT_TEXT & row.keys()}
         if table == "alarm":
             own |= {"key": key_of(row["fingerprint"]), "due": self._now if row["pending"] else None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -162,6 +163,17 @@ def test_an_error_code_takes_precedence_over_the_status_by_the_table(
 def test_codes_and_messages_are_read_from_the_known_shapes(body: dict[str, object]) -> None:
     got = verdict(401, body)
     assert (got.code, got.message) == ("APIGW.0301", "m")
+
+
+@pytest.mark.parametrize("piece", [b"<", b"<script", b"<style>", b"</script", b"<a "])
+def test_a_page_of_tags_that_never_end_is_judged_in_little_time(piece: bytes) -> None:
+    def seconds(size: int) -> float:
+        started = time.process_time()
+        verdict(502, piece * (size // len(piece)))
+        return time.process_time() - started
+
+    short = max(min(seconds(8_192) for _ in range(3)), 1e-3)
+    assert min(seconds(65_536) for _ in range(3)) < 40 * short, "eight times the text"
 
 
 def test_html_is_shown_as_its_text() -> None:

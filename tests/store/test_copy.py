@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -211,3 +213,17 @@ async def test_a_damaged_source_is_refused_and_nothing_is_kept(tmp_path: Path, n
     store = await opened(target)
     assert await store.alarms(AlarmQuery()) == []
     await store.close()
+
+
+async def test_sqlite_is_copied_to_sqlite_without_the_extra_for_postgresql(tmp_path: Path) -> None:
+    source, target = f"sqlite:{tmp_path}/a/adapter.db", f"sqlite:{tmp_path}/b/adapter.db"
+    store = await open_store(source, backlog=10, clock=SystemClock())
+    await store.accept(firing("a1"))
+    await store.close()
+    code = "import sys; sys.modules['asyncpg'] = None; from adapter.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "store", "copy", f"--from={source}"]
+    copied = subprocess.run([*command, f"--to={target}"], capture_output=True, text=True, timeout=60)
+    assert (copied.returncode, copied.stderr) == (0, "")
+    refused = subprocess.run([*command, "--to=postgresql://nowhere/x"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert "needs asyncpg" in refused.stderr

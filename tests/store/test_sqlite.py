@@ -896,6 +896,20 @@ async def test_a_cancelled_claim_is_given_out_again(opened: Open) -> None:
     assert await names_due(store) == ["a1"]
 
 
+async def test_a_cancelled_first_claim_puts_nothing_in_doubt_after_an_orderly_end(opened: Open) -> None:
+    store = await opened()
+    await store.accept(firing("a1"))
+    claiming = asyncio.ensure_future(store.claim("default", 1))
+    await asyncio.sleep(0)
+    claiming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    await store.probe()  # what the claim had asked of the writer is committed
+    await store.close()
+    (claim,) = (await (await opened()).claim("default", 1)).claims
+    assert not claim.maybe_sent
+
+
 async def test_a_cancelled_settlement_is_written_all_the_same(opened: Open) -> None:
     store = await opened()
     await store.accept(firing("a1"))

@@ -13,7 +13,6 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 from adapter.clock import SECOND
@@ -54,7 +53,8 @@ class SqliteClaims:
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         async with self._claiming:
             if not self._marked:
-                await self._writer.commit(partial(_mark, maybe_sent_upto=self.maybe_sent_upto), self._set_marked)
+                upto = (self.maybe_sent_upto,)
+                await self._writer.commit(lambda connection: connection.execute(_MARK, upto), self._set_marked)
             # Before the snapshot is taken: a settlement commits first and leaves the dict afterwards, so that no
             # snapshot shows as due what was settled since.
             claimed = set(self.reports.values())
@@ -64,7 +64,7 @@ class SqliteClaims:
         next_due = None if due.next_due is None else max(0.0, (due.next_due - self._tick()) / SECOND)
         return Claims(claims=tuple([claim for _, claim in due.claims]), next_due=next_due)
 
-    def _set_marked(self, _: None) -> None:
+    def _set_marked(self, _: object) -> None:
         self._marked = True
 
     def release(self, settlements: Sequence[Settlement]) -> None:
@@ -76,15 +76,7 @@ class SqliteClaims:
         async with self._claiming:  # a claim under way may still be given out
             if self._marked and not self.reports:
                 with contextlib.suppress(StoreError):
-                    await self._writer.call(_unmark)
-
-
-def _mark(connection: sqlite3.Connection, maybe_sent_upto: int) -> None:
-    connection.execute(_MARK, (maybe_sent_upto,))
-
-
-def _unmark(connection: sqlite3.Connection) -> None:
-    connection.execute(_UNMARK)
+                    await self._writer.call(sqlite3.Connection.execute, _UNMARK)
 
 
 class _Due(NamedTuple):

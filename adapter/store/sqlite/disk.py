@@ -9,6 +9,7 @@ until there is space.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -72,7 +73,10 @@ def filesystem(folder: Path, mounts: Path) -> str:
 
 def real(path: Path) -> Path:
     """The file that a link means, so that SQLite and the lock have one name for it. A link in a circle stays."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    with contextlib.suppress(OSError):  # a folder that cannot be entered is refused where it is prepared
+        if path.is_symlink():
+            return Path(os.path.realpath(path))
+    return path
 
 
 class StoreLock:

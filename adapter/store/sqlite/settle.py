@@ -139,18 +139,13 @@ def _apply(settlement: Settlement, report: _Report | None, sums: dict[str, _Sums
 def _report_columns(report: _Report) -> tuple[object, ...]:
     state, provenance = report.state, report.provenance
     text, body = (provenance_to_json(provenance), provenance.body) if provenance else (None, None)
-    outcome = _value(state.outcome)
-    return (outcome, state.done, state.attempts, state.refused, report.attempt_log, text, body, text, report.seq)
+    return (state.outcome, state.done, state.attempts, state.refused, report.attempt_log, text, body, text, report.seq)
 
 
 def _alarm_columns(connection: sqlite3.Connection, alarm: _Alarm) -> tuple[object, ...]:
     state, accepted = alarm.state, alarm.state.accepted
     if alarm.head_left:
         alarm.head = connection.execute(_NEXT, (alarm.id, alarm.head)).fetchone()[0] if state.pending else None
-    earlier = (state.earlier_episode, _value(state.earlier_outcome))
+    earlier = (state.earlier_episode, state.earlier_outcome)
     body = (accepted.body, accepted.status, accepted.at, crc32(accepted.body), accepted.at) if accepted else (None,) * 5
     return (state.pending, alarm.head, alarm.due_at, *earlier, state.maybe_sent_episode, *body, alarm.id)
-
-
-def _value(outcome: Outcome | None) -> str | None:
-    return outcome.value if outcome else None

@@ -71,6 +71,7 @@ def answered_message(text: str) -> None:
 
 
 def logged(text: str) -> None:
+    logging.getLogger().handlers.clear()  # a report of pytest-xdist cannot hold the half characters that are logged
     for style in LOG_FORMATS:
         stream = io.StringIO()
         logs.setup("info", style, stream)
@@ -200,6 +201,8 @@ NOT_FED = {
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/lint:_value_problem": "compiles the mapping's own pattern and matches nothing",
+    "store/postgres/connection:_TABLES": "reads our own statements",
+    "store/postgres/migrations:_version": "a number that this program wrote",
     "store/postgres/migrations:_check_server": "the name of an encoding, from the server",
     "validation:_problems": "reads the words of our own models",
 }
@@ -243,20 +246,20 @@ def test_every_pattern_of_the_package_is_listed() -> None:
 def test_time_grows_in_proportion_to_the_text(case: Case) -> None:
     before = FLOOR
     for size in SIZES:
-        took = cpu_seconds(case.feed, case.worst(size))
+        took = cpu_seconds(case.feed, case.worst(size), within=MOST * before)
         assert took < MOST * before, f"{took:.3f} s for {size} characters, {before:.3f} s for a quarter of them"
         before = max(took, FLOOR)
 
 
-def cpu_seconds(feed: Feed, text: str) -> float:
-    """The least of two times, so that what else this machine does is left out; one for what takes long."""
+def cpu_seconds(feed: Feed, text: str, within: float) -> float:
+    """The least of up to five times, so that what else this machine does is left out; the first within the bound."""
     least = float("inf")
-    for _ in range(2):
+    for _ in range(5):
         started = time.thread_time()
         with suppress(Problem, ConfigError, ValueError):
             feed(text)
         least = min(least, time.thread_time() - started)
-        if least > 1.0:
+        if least < within or least > 2.0:
             break
     return least
 

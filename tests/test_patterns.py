@@ -272,24 +272,3 @@ def test_a_page_of_coc_is_read_without_its_tags_scripts_and_styles() -> None:
     assert message("a<script>1 < 2; '</style>'</script >b<styles>c<style>d") == "a b c d"
     assert message("1 < 2 and no more") == "1 < 2 and no more"
     assert message("a <b <c> d") == "a d"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('alertname="Up"', ("alertname", "Up")),
-        (" a\t=  x y ", ("a", "x y")),
-        ('a = "x \\"y\\" \\\\ "', ("a", 'x "y" \\ ')),
-        ('a="x', ("a", '"x')),
-        ("a=", ("a", "")),
-        ("ünï.code=a=b", ("ünï.code", "a=b")),
-    ],
-)
-def test_a_matcher_is_a_name_and_a_value(text: str, expected: tuple[str, str]) -> None:
-    assert matcher(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "=", " =x", "a", 'a!="x"', 'a~="x"', '"a"="x"', "a" * 5000 + "=x"])
-def test_anything_else_is_no_matcher(text: str) -> None:
-    with pytest.raises(Problem):
-        matcher(text)

@@ -1,8 +1,6 @@
-"""What `matcher=` of the admin API is taken to mean, and that reading it takes time in proportion to its length."""
+"""What `matcher=` of the admin API is taken to mean. That it is read in linear time is in tests/test_patterns.py."""
 
 from __future__ import annotations
-
-import time
 
 import pytest
 
@@ -17,6 +15,9 @@ from adapter.admin.openapi import Problem
         (" severity = critical ", "severity", "critical"),
         ('path="C:\\\\x \\"y\\" = z"', "path", 'C:\\x "y" = z'),
         ("url=http://a/?b=c", "url", "http://a/?b=c"),
+        (" a\t=  x y ", "a", "x y"),
+        ('a="x', "a", '"x'),
+        ("ünï.code=a=b", "ünï.code", "a=b"),
         ("empty=", "empty", ""),
     ],
 )
@@ -24,20 +25,9 @@ def test_a_matcher_is_a_name_and_a_value(text: str, name: str, value: str) -> No
     assert matcher(text) == (name, value)
 
 
-@pytest.mark.parametrize("text", ["x", '="a"', 'a!="b"', 'a"b=c', " = "])
+@pytest.mark.parametrize(
+    "text", ["", "x", "=", '="a"', 'a!="b"', 'a~="b"', 'a"b=c', '"a"="x"', " = ", "a" * 5000 + "=x"]
+)
 def test_what_is_no_matcher_is_refused(text: str) -> None:
-    with pytest.raises(Problem, match='a matcher is written label="value"'):
+    with pytest.raises(Problem, match="a matcher"):
         matcher(text)
-
-
-@pytest.mark.parametrize("piece", [" ", "a ", '"', "\\", "=", ' "\\'])
-def test_reading_a_matcher_takes_time_in_proportion_to_its_length(piece: str) -> None:
-    def seconds(length: int) -> float:
-        text = "a=" + piece * (length // len(piece)) + "!"
-        started = time.process_time()
-        for _ in range(20):
-            matcher(text)
-        return time.process_time() - started
-
-    short = max(min(seconds(2_000) for _ in range(3)), 1e-4)
-    assert min(seconds(32_000) for _ in range(3)) < 160 * short, "sixteen times the text"

@@ -149,7 +149,7 @@ def test_the_values_have_the_adapters_defaults() -> None:
     config = yaml.safe_load(bare.one("ConfigMap")["data"]["adapter.yml"])
     sections = ("relay", "limits", "retention")
     written, bare_minimum = (
-        Config.model_validate(data | _needed(), context=Source(Path(), {}))
+        Config.model_validate(data | _needed(), context=Source(Path(), {}, {}))
         for data in ({key: config[key] for key in sections}, {})
     )
     assert [getattr(written, key) for key in sections] == [getattr(bare_minimum, key) for key in sections]

@@ -78,7 +78,10 @@ def left(connection: sqlite3.Connection) -> Left:
 
 
 class Database:
-    """Opens the connections of one store. `writer`, `failed` and `after_commit` run in the writer's thread."""
+    """Opens the connections of one store.
+
+    `writer`, `failed`, `committed` and `after_commit` run in the writer's thread.
+    """
 
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
@@ -179,16 +182,21 @@ class Database:
     def reader(self) -> sqlite3.Connection:
         return connect_reader(self.path, self._options.connect)
 
+    def committed(self) -> None:
+        """Called before a commit is answered: what is cut after the answer is noticed."""
+        with contextlib.suppress(FileNotFoundError):
+            for file, before in self._open_files.items():
+                found = file.stat()
+                if identity(found) == identity(before):
+                    self._open_files[file] = found
+
     def after_commit(self, connection: sqlite3.Connection) -> None:
         """Empty the log when readers have kept SQLite from starting it anew for so long that it grew over its bound."""
         with contextlib.suppress(FileNotFoundError):
             if self._log.stat().st_size > self._options.log_bound and time.monotonic() >= self._next_checkpoint:
                 self._next_checkpoint = time.monotonic() + 1.0
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            for file, before in self._open_files.items():
-                found = file.stat()
-                if identity(found) == identity(before):
-                    self._open_files[file] = found
+                self.committed()
 
     def failed(self, error: sqlite3.Error) -> None:
         """Called with the error of a commit, before the connection is opened anew."""

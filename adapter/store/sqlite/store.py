@@ -64,10 +64,15 @@ class SqliteStore:
         self._tick_offset = database.left.latest_due - int(clock.monotonic() * SECOND)
         self._closed = False
         self._free_bytes: int | None = None
+
+        def committed(seconds: float) -> None:
+            database.committed()
+            on_commit(seconds)
+
         writer = self._writer = Writer(
             database.writer,
             connection=connection,
-            on_commit=on_commit,
+            on_commit=committed,
             on_failure=database.failed,
             between=database.after_commit,
         )

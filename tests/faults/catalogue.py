@@ -34,6 +34,50 @@ def full_only(row: int, name: str, full: Run) -> Case:
 
 C, S, F = "tests/coc/", "tests/store/", "tests/flow/test_store_faults.py"
 
+ATTACKS_AT_ONCE = {
+    "slow sockets": 300,
+    "silent connections": 600,
+    "connections that guess passwords": 100,
+    "MiB of a bomb": 200,
+    "MiB of values": 15,
+    "chunks": 50_000,
+    "connections of garbage": 50,
+    "labels of one alert": 90_000,
+    "labels common to 1000 alerts": 10_000,
+    "half characters": 1_500_000,
+    "webhooks from other sites": 50,
+    "expectations": 50,
+    "long matchers": 20,
+    "alerts of previews": 300,
+}
+ATTACKS_ALONE = {
+    "slow sockets": 500,
+    "silent connections": 1500,
+    "connections that guess passwords": 150,
+    "MiB of a bomb": 200,
+    "MiB of values": 15,
+    "chunks": 100_000,
+    "connections of garbage": 200,
+    "alerts of one body": 50_000,
+    "labels of one alert": 90_000,
+    "labels common to 1000 alerts": 10_000,
+    "half characters": 1_500_000,
+    "webhooks from other sites": 200,
+    "expectations": 200,
+    "long matchers": 50,
+    "alerts of previews": 1000,
+    "rules": 5000,
+    "rules with a misspelt key": 20_000,
+    "filters in a row": 1000,
+    "digits of a number": 5000,
+    "entries of a lookup table": 80_000,
+}
+
+
+def _twentieth(sizes: dict[str, int]) -> dict[str, int]:
+    return {name: max(1, size // 20) for name, size in sizes.items()}
+
+
 CATALOGUE: tuple[Case, ...] = (
     case(1, "kill -9 under load", process.kill_nine, {"kills": 100}, {"kills": 3}),
     case(1, "kill -9, the SQLite store alone", sqlite.kill_store, {"kills": 100}, {"kills": 3}),
@@ -129,16 +173,17 @@ CATALOGUE: tuple[Case, ...] = (
         None,
     ),
     case(
-        37, "all attacks at once",
-        partial(
-            hostile.all_at_once,
-            sizes={"slow sockets": 300, "MiB of a bomb": 200, "MiB of values": 15, "chunks": 50_000,
-                   "connections of garbage": 50},
-        ),
-        {"seconds": 400.0, "ratio": 3.0}, {"seconds": 4.0, "ratio": math.inf},
+        37, "all attacks at once", hostile.all_at_once,
+        {"sizes": ATTACKS_AT_ONCE, "seconds": 400.0, "ratio": 3.0},
+        {"sizes": _twentieth(ATTACKS_AT_ONCE), "seconds": 3.0, "ratio": math.inf},
     ),
     case(38, "canary", coc.canary, {"rounds": 3}, {"rounds": 1}),
     full_only(38, "canary, every failure", existing_tests(f"{C}test_canary.py")),
+    case(
+        43, "waits while attacks run alone", hostile.waits,
+        {"sizes": ATTACKS_ALONE, "seconds": 5.0, "most": 100.0},
+        {"sizes": _twentieth(ATTACKS_ALONE), "seconds": 0.1, "most": math.inf},
+    ),
     case(42, "bodies of millions of values", webhooks.dense, {"mebibytes": 15}, {"mebibytes": 2}),
     case(41, "files moved while served", disk.files_moved, {}, {}),
     full_only(39, "newer and foreign stores refused", existing_tests(f"{S}test_sqlite.py", "-k", "newer or another")),

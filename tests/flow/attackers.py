@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tests.flow.attacks import PATIENCE, Statuses, chunk_storm, dense_bodies, gzip_bomb, pipelined_garbage, slow_sockets
+from tests.flow import attacks
+from tests.flow.attacks import PATIENCE, Statuses
 from tests.stage import REPOSITORY
 
 Attack = Callable[[int, int, float], Awaitable[Statuses]]
@@ -37,12 +38,23 @@ def _again(once: Callable[[int, int], Awaitable[Statuses]]) -> Attack:
 
 
 ATTACKS: Final[dict[str, Attack]] = {
-    "slow sockets": slow_sockets,
-    "MiB of a bomb": _again(gzip_bomb),
-    "MiB of values": _again(dense_bodies),
-    "chunks": _again(chunk_storm),
-    "connections of garbage": _again(lambda port, count: pipelined_garbage(port, count, seed=6)),
+    "slow sockets": attacks.slow_sockets,
+    "silent connections": attacks.silent,
+    "connections that guess passwords": attacks.guesses,
+    "MiB of a bomb": _again(attacks.gzip_bomb),
+    "MiB of values": _again(attacks.dense_bodies),
+    "chunks": _again(attacks.chunk_storm),
+    "connections of garbage": _again(lambda port, count: attacks.pipelined_garbage(port, count, seed=6)),
+    "alerts of one body": _again(attacks.many_alerts),
+    "labels of one alert": _again(attacks.many_labels),
+    "labels common to 1000 alerts": _again(attacks.common_labels),
+    "half characters": _again(attacks.half_characters),
+    "webhooks from other sites": _again(attacks.cross_site),
+    "expectations": _again(attacks.expectations),
+    "long matchers": _again(attacks.long_matchers),
+    "alerts of previews": _again(attacks.previews),
 }
+ON_ADMIN_LISTENER: Final = {"long matchers", "alerts of previews"}
 
 
 class Attacker:

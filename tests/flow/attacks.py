@@ -7,12 +7,16 @@ answers; 0 stands for a connection that was closed without an answer.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import itertools
+import json
 import random
 import re
 import time
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +24,18 @@ from tests.stage import alert, webhook
 
 Statuses = Counter[int]
 
-ALLOWED = {0, 200, 400, 401, 404, 405, 413, 503}
+ALLOWED = {0, 200, 400, 401, 403, 404, 405, 413, 503}
+USER, PASSWORD = "alertmanager", "right"  # of attackers and honest senders, where users are configured
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
-_HEAD = "POST /webhook HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def authorization(user: str = USER, password: str = PASSWORD) -> str:
+    """The value of the header."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+_KNOWN = f"Authorization: {authorization()}\r\n"
+_HEAD = f"POST /webhook HTTP/1.1\r\nHost: localhost\r\n{_KNOWN}"
 _LAST = "Connection: close\r\n"
 PATIENCE = 60.0
 
@@ -145,11 +158,90 @@ async def raw(port: int, sent: bytes) -> Statuses:
 
 async def long_matchers(admin_port: int, count: int) -> Statuses:
     """`count` reads of the admin API, each with a matcher of 3,000 blanks."""
-    request = f"GET /api/v1/alarms?matcher=a{'+' * 3000}x HTTP/1.1\r\nHost: localhost\r\n{_LAST}\r\n".encode()
+    target = f"/api/v1/alarms?matcher=a{'+' * 3000}x"
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{_KNOWN}{_LAST}\r\n".encode()
     total: Statuses = Counter()
     for _ in range(count):
         total += await raw(admin_port, request)
     return total
+
+
+async def previews(admin_port: int, count: int) -> Statuses:
+    """Three previews at once of `count` alerts with long labels."""
+    body = webhook(*(alert(f"Typed{number}", labels={"long": "y" * 3000}) for number in range(count)))
+    request = _post(body, path="/api/v1/mappings/render")
+    return await _together(admin_port, [request] * 3)
+
+
+async def cross_site(port: int, count: int) -> Statuses:
+    """`count` webhooks at once that a page of another site made a browser send."""
+    return await _together(port, [_post(webhook(alert("Forged")), "Origin: http://elsewhere.example\r\n")] * count)
+
+
+async def expectations(port: int, count: int) -> Statuses:
+    """`count` webhooks at once that expect what no server knows."""
+    return await _together(port, [_post(webhook(alert("Expected")), "Expect: <x>\r\n")] * count)
+
+
+async def many_alerts(port: int, count: int) -> Statuses:
+    """One body of `count` alerts."""
+    return await raw(port, _post(webhook(*(alert(f"Many{number}") for number in range(count)))))
+
+
+async def many_labels(port: int, count: int) -> Statuses:
+    """One alert of `count` labels."""
+    return await raw(port, _post(webhook(alert("Labels", labels={f"label{number}": "x" for number in range(count)}))))
+
+
+async def half_characters(port: int, count: int) -> Statuses:
+    """An alert whose label has `count` halves of characters, which UTF-8 cannot hold."""
+    return await raw(port, _post(b'{"alerts":[{"labels":{"alertname":"' + b"\\ud800" * count + b'"}}]}'))
+
+
+async def common_labels(port: int, count: int) -> Statuses:
+    """A thousand alerts with `count` labels in common, which each report would repeat."""
+    common = {f"label{number}": "v" * 50 for number in range(count)}
+    body = json.dumps({"alerts": [alert(f"Common{number}") for number in range(1000)], "commonLabels": common})
+    return await raw(port, _post(body.encode()))
+
+
+async def guesses(port: int, connections: int, seconds: float) -> Statuses:
+    """So many connections that guess passwords of as many users, one after the other."""
+    statuses: Statuses = Counter()
+    end, body = time.monotonic() + seconds, webhook(alert("Guessed"))
+
+    async def guess(number: int) -> None:
+        for attempt in itertools.count():
+            if time.monotonic() >= end:
+                break
+            wrong = authorization(f"user{number}" if number % 2 else USER, f"wrong{number}.{attempt}")
+            statuses.update(await raw(port, _post(body).replace(authorization().encode(), wrong.encode())))
+
+    await asyncio.gather(*(guess(number) for number in range(connections)))
+    return statuses
+
+
+async def silent(port: int, count: int, seconds: float) -> Statuses:
+    """`count` connections that send nothing; each that is closed, or cannot be opened, is opened again."""
+    end = time.monotonic() + seconds
+
+    async def stay() -> None:
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                await _hold_one(port, b"", b"", end)
+            await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(stay() for _ in range(count)))
+    return Counter({0: count})
+
+
+async def _together(port: int, requests: Sequence[bytes]) -> Statuses:
+    return sum(await asyncio.gather(*(raw(port, request) for request in requests)), Counter())
+
+
+def _post(body: bytes, more: str = "", path: str = "/webhook") -> bytes:
+    head = _HEAD.replace("/webhook", path, 1)
+    return f"{head}{_LAST}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def peak_memory(pid: int) -> int:

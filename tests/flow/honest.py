@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.flow.attacks import PATIENCE, Statuses
+from tests.flow.attacks import PATIENCE, Statuses, authorization
 from tests.stage import REPOSITORY, alert, webhook
 
 
@@ -40,10 +40,10 @@ class HonestTraffic:
 
 
 @asynccontextmanager
-async def honest_traffic(port: int, pause: float = 0.02) -> AsyncIterator[HonestTraffic]:
-    """Send webhooks until the end; the yielded record is filled then."""
+async def honest_traffic(port: int, pause: float = 0.02, path: str = "/webhook") -> AsyncIterator[HonestTraffic]:
+    """Send webhooks, or reads of another path, until the end; the yielded record is filled then."""
     traffic = HonestTraffic()
-    command = [sys.executable, "-m", "tests.flow.honest", str(port), str(pause)]
+    command = [sys.executable, "-m", "tests.flow.honest", str(port), str(pause), path]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, limit=2**26)
     assert process.stdin is not None
@@ -62,9 +62,11 @@ async def honest_traffic(port: int, pause: float = 0.02) -> AsyncIterator[Honest
         await process.wait()
 
 
-def send_webhooks(port: int, pause: float, stopped: Callable[[], bool]) -> HonestTraffic:
-    """Send one webhook after the other until `stopped`; like Alertmanager, again when a connection fails."""
+def send(port: int, pause: float, path: str, stopped: Callable[[], bool]) -> HonestTraffic:
+    """Send one request after the other until `stopped`; like Alertmanager, again when a connection fails."""
     traffic = HonestTraffic()
+    method = "POST" if path == "/webhook" else "GET"
+    headers = {"Authorization": authorization()}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     while not stopped():
         body = webhook(alert(f"Good{len(traffic.seconds) % 50}"))
@@ -72,7 +74,7 @@ def send_webhooks(port: int, pause: float, stopped: Callable[[], bool]) -> Hones
         status = 0
         for _ in range(10):
             try:
-                connection.request("POST", "/webhook", body)
+                connection.request(method, path, body if method == "POST" else None, headers)
                 answer = connection.getresponse()
                 answer.read()
                 status = answer.status
@@ -93,4 +95,5 @@ if __name__ == "__main__":
     print("sending", flush=True)
     poller = select.poll()
     poller.register(sys.stdin, select.POLLHUP)
-    print(json.dumps(vars(send_webhooks(int(sys.argv[1]), float(sys.argv[2]), lambda: bool(poller.poll(0))))))
+    port, pause, path = sys.argv[1:]
+    print(json.dumps(vars(send(int(port), float(pause), path, lambda: bool(poller.poll(0))))))

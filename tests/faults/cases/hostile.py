@@ -1,33 +1,50 @@
-"""Row 37: attacks of one kind after the other, then all at once, each while an honest sender posts webhooks."""
+"""Rows 37 and 43: attacks of one kind after the other, then all at once, while others send or ask."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import bcrypt
 
 from tests.faults.chaos import alive, nth_state
 from tests.faults.comparison import Comparison, compare
 from tests.faults.oracle import Ledger, arrivals, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
-from tests.flow.attackers import attacker
-from tests.flow.attacks import ALLOWED, Statuses, peak_memory
+from tests.flow.attackers import ON_ADMIN_LISTENER, attacker
+from tests.flow.attacks import ALLOWED, PASSWORD, USER, Statuses, peak_memory
 from tests.flow.honest import honest_traffic
-from tests.stage import adapter, drained, post, sandbox, webhook, write_config
+from tests.stage import Adapter, adapter, drained, post, sandbox, webhook, write_config
 
 MIB = 2**20
+HOSTILE_MAPPINGS: Final[Mapping[str, Callable[[int], str]]] = {
+    "rules": lambda count: _rules(
+        *({"name": f"r{n}", "when": f"labels.a == '{n}'", "drop": True} for n in range(count))
+    ),
+    "rules with a misspelt key": lambda count: _rules(*({"name": f"r{n}", "whn": "{{"} for n in range(count))),
+    "filters in a row": lambda count: _rules({"name": "r", "when": "labels.a" + " | upper" * count, "drop": True}),
+    "digits of a number": lambda count: _rules({"name": "r", "when": f"labels.a == {'9' * count}", "drop": True}),
+    "entries of a lookup table": lambda count: json.dumps(
+        {"lookup": {"t": {f"key{n}": f"value{n}" for n in range(count)}}, "rules": [{"name": "r", "drop": True}]}
+    ),
+}
 _TIMEOUT: Final = 3  # seconds for headers and body, so that a phase sees the slow ones come again
 _LIFE: Final = 0.3  # seconds of a connection at the server that does nothing, which cannot tell the end of a request
 _RATIO: Final = 3.0
 _CHART_LIMIT: Final = 512  # MiB
 _UNFELT: Final = 0.05  # seconds; below that a ratio says nothing about a sender
 _FEWEST: Final = 500  # samples below which a p99 says nothing
+
+
+def _rules(*rules: Mapping[str, object]) -> str:
+    return json.dumps({"rules": rules})
 
 
 async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, seconds: float) -> CaseResult:
@@ -52,20 +69,29 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
 
 
 async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float, ratio: float) -> CaseResult:
-    """Every attack of `sizes` at the same time, beside an honest sender and one whose reports are counted."""
+    """Every attack of `sizes` at the same time, beside an honest sender and one whose reports are counted.
+
+    Attackers know a password, but for those that guess one.
+    """
     more = f"webhook: {{header_timeout: {_TIMEOUT}s, body_timeout: {_TIMEOUT}s}}\n"
     ledger, broken = Ledger(), []
-    async with sandbox() as coc, adapter(write_config(folder, coc.port, more)) as service, AsyncExitStack() as stack:
-        attackers = [await stack.enter_async_context(attacker(name, size)) for name, size in sizes.items()]
+    web = folder / "web.yml"
+    web.write_text(f"basic_auth_users: {{{USER}: '{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()}'}}\n")
+    async with sandbox() as coc, AsyncExitStack() as stack:
+        config = write_config(folder, coc.port, more)
+        service = await stack.enter_async_context(adapter(config, f"--web.config.file={web}"))
+        url = service.url.replace("//", f"//{USER}:{PASSWORD}@")
+        attackers = [(name, await stack.enter_async_context(attacker(name, size))) for name, size in sizes.items()]
         async with honest_traffic(service.port, pause=0.02) as honest:
             began = time.monotonic()
             await asyncio.sleep(seconds / 4)
             middle = time.monotonic()
             answered, *_ = await asyncio.gather(
-                _sum(one.attack(service.port, seconds) for one in attackers), _report(service.url, ledger, seconds)
+                _sum(one.attack(_port(service, name), seconds) for name, one in attackers),
+                _report(url, ledger, seconds),
             )
             ended = time.monotonic()
-        await drained(service.url, seconds=120)
+        await drained(url, seconds=120)
         counted = [body for body in coc.bodies if body["alarmName"].startswith("Counted")]
         broken += examine(ledger, arrivals(counted)).violations()
         broken += ["a bug in the log"] if "bug in the adapter" in service.log_text else []
@@ -89,6 +115,36 @@ async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float,
         ),
         unless(memory < _CHART_LIMIT, f"{memory:.0f} MiB"),
     )
+
+
+async def waits(folder: Path, *, sizes: Mapping[str, int], seconds: float, most: float) -> CaseResult:
+    """How long a health check waits at most while each attack, and a reload of each hostile mapping, runs alone."""
+    longest: dict[str, float] = {}
+    (folder / "mappings").mkdir()
+    mapping = folder / "mappings" / "a.yaml"
+    mapping.write_text(HOSTILE_MAPPINGS["rules"](1))
+    async with sandbox() as coc, adapter(write_config(folder, coc.port, "mappings: mappings\n")) as service:
+        for name, size in sizes.items():
+            async with honest_traffic(service.port, pause=0.004, path="/-/healthy") as checks:
+                if make := HOSTILE_MAPPINGS.get(name):
+                    mapping.write_text(make(size))
+                    await post(f"{service.admin_url}/-/reload", b"")
+                else:
+                    async with attacker(name, size) as one:
+                        await one.attack(_port(service, name), seconds)
+                await drained(service.url, seconds=120)
+            longest[name] = max(checks.seconds) * 1000
+        broken = ["a bug in the log"] if "bug in the adapter" in service.log_text else []
+    worst = max(longest, key=longest.__getitem__)
+    return case_result(
+        {"attacks": len(longest), f"ms of waiting at most ({sizes[worst]} {worst})": round(longest[worst])},
+        broken,
+        unless(longest[worst] < most, f"waits in ms: { {name: round(wait) for name, wait in longest.items()} }"),
+    )
+
+
+def _port(service: Adapter, attack: str) -> int:
+    return service.admin if attack in ON_ADMIN_LISTENER else service.port
 
 
 async def _sum(attacks: Iterable[Awaitable[Statuses]]) -> Statuses:

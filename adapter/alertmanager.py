@@ -34,6 +34,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_SLICE: Final = 64 * 1024  # characters
 _DIGITS: Final = 4300  # Python refuses to read a longer integer
 _DEPTH: Final = 200  # of nested lists and objects: pydantic's parser reads no more, and its writer writes 255
 
@@ -217,7 +218,10 @@ def _without_surrogates(value: Any, depth: int = 0) -> Any:
     if depth > _DEPTH:
         raise PayloadError(f"the body is nested deeper than {_DEPTH} levels")
     if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
+        if value.isascii():
+            return value
+        # In slices: other threads get the interpreter between two of them.
+        return "".join(_SURROGATES.sub("\ufffd", value[at : at + _SLICE]) for at in range(0, len(value), _SLICE))
     if isinstance(value, list):
         return [_without_surrogates(item, depth + 1) for item in value]
     if isinstance(value, dict):

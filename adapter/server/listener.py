@@ -18,6 +18,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from aiohttp import web
@@ -35,6 +36,7 @@ _logger: Final = logging.getLogger("adapter.server.listener")
 RESERVED_FILES: Final = 256
 _SWEEP_SECONDS: Final = 0.5
 _REST_SECONDS: Final = 0.001  # between two connections that are opened or closed, so that the others are served
+_MOST_AT_ONCE: Final = 16  # connections that are opened without a rest, for the rests that a busy loop has missed
 _READ_AHEAD: Final = 16 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
 
 
@@ -107,7 +109,8 @@ class Listener:
         self._repeats = RepeatFilter(SystemClock(), every=60.0)
         self._loop = asyncio.get_running_loop()
         self._open: dict[Connection, asyncio.Task[None]] = {}  # and the task of its TLS handshake
-        self._accepting = self._loop.create_task(self._accept())
+        self._resting_until = 0.0  # loop time
+        self._rest = self._loop.call_soon(self._loop.add_reader, sock, self._accept)
         self._sweeping = self._loop.create_task(self._sweep())
 
     @property
@@ -117,35 +120,46 @@ class Listener:
 
     async def close(self) -> None:
         """Accepts no more connections, waits for requests in flight, runs the application's shutdown and cleanup."""
-        tasks = (self._accepting, self._sweeping, *self._open.values())
+        self._rest.cancel()
+        self._loop.remove_reader(self._sock)
+        tasks = (self._sweeping, *self._open.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._sock.close()
         await self._runner.cleanup()
 
-    async def _accept(self) -> None:
-        while True:
+    def _accept(self) -> None:
+        """Opens the connections that wait, with rests between them."""
+        while self._resting_until <= (now := self._loop.time()):
             try:
-                sock, peer = await self._loop.sock_accept(self._sock)
-            except OSError as exc:  # out of file descriptors, or the client has gone already
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._close_longest_wait()
                 if self._repeats.failed("accept") is not None:
                     event(_logger, logging.ERROR, "cannot accept connections", error=exc)
-                await asyncio.sleep(0.1)
-                continue
-            if self.connections >= self._max_connections and not self._close_longest_wait():
-                if self._repeats.failed("full") is not None:
-                    message = "all connections are at work, closing new ones"
-                    event(_logger, logging.WARNING, message, open=self.connections)
-                sock.close()
-                continue
-            sock.setblocking(False)
-            assert self._runner.server is not None
-            connection = Connection(self._runner.server, self._loop, self._open, self._repeats, source_of(peer[0]))
-            self._open[connection] = self._loop.create_task(self._start(connection, sock))
-            await asyncio.sleep(_REST_SECONDS)
+                self._resting_until = now + 0.1
+                break
+            self._resting_until = max(self._resting_until, now - _MOST_AT_ONCE * _REST_SECONDS) + _REST_SECONDS
+            self._open_connection(sock, peer[0])
+        self._loop.remove_reader(self._sock)
+        self._rest = self._loop.call_at(self._resting_until, self._loop.add_reader, self._sock, self._accept)
+
+    def _open_connection(self, sock: socket.socket, peer: str) -> None:
+        if self.connections >= self._max_connections and not self._close_longest_wait():
+            if self._repeats.failed("full") is not None:
+                message = "all connections are at work, closing new ones"
+                event(_logger, logging.WARNING, message, open=self.connections)
+            sock.close()
+            return
+        sock.setblocking(False)
+        assert self._runner.server is not None
+        connection = Connection(self._runner.server, self._loop, self._open, self._repeats, source_of(peer))
+        task = self._open[connection] = self._loop.create_task(self._start(connection, sock))
+        task.add_done_callback(partial(self._started, connection, sock))
 
     async def _start(self, connection: Connection, sock: socket.socket) -> None:
         """The TLS handshake, if any, after which aiohttp serves the connection."""
@@ -155,13 +169,16 @@ class Listener:
             await self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=context, ssl_handshake_timeout=self._header_seconds if context else None
             )
-        except (OSError, asyncio.CancelledError) as exc:
+        except OSError as exc:
             self._open.pop(connection, None)
             sock.close()
-            if isinstance(exc, asyncio.CancelledError):
-                raise
             if self._repeats.failed(("handshake", peer)) is not None:
                 event(_logger, logging.INFO, "connection refused in the TLS handshake", source=peer, error=exc)
+
+    def _started(self, connection: Connection, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # perhaps before its first step
+            self._open.pop(connection, None)
+            sock.close()
 
     def _close_longest_wait(self) -> bool:
         """Closes the connection that has waited longest of the source with most; False when all are at work."""

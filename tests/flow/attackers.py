@@ -88,7 +88,11 @@ async def nothing(life: float) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    command, pipe = (sys.executable, "-m", "tests.flow.attackers", *arguments), asyncio.subprocess.PIPE
+    # An attacker has a machine of its own: here it takes the time that the attacked leave.
+    command, pipe = (
+        ("nice", "-n", "19", sys.executable, "-m", "tests.flow.attackers", *arguments),
+        asyncio.subprocess.PIPE,
+    )
     process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe)
     try:
         yield process

@@ -108,6 +108,20 @@ async def test_when_full_the_longest_wait_is_closed() -> None:
         silent[0][1].close()
 
 
+async def test_connections_that_came_while_the_loop_was_busy_are_opened_together() -> None:
+    """One for each turn of a busy loop kept new senders waiting for seconds beside others that connect all the time."""
+    async with serving(an_access()) as listener:
+        clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(40)]
+        turns = 0
+        while listener.connections < len(clients):
+            turns += 1
+            time.sleep(0.02)  # the loop is busy
+            await asyncio.sleep(0)
+        assert turns <= 20
+        for client in clients:
+            client.close()
+
+
 async def test_strangers_are_closed_before_a_client_that_was_served() -> None:
     async with serving(an_access(), header_seconds=60.0, max_connections=10) as listener:
         served = await asyncio.open_connection("127.0.0.1", listener.port)

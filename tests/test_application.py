@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -152,3 +153,20 @@ def test_a_table_of_names_is_a_directory_too() -> None:
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_list(text.encode())
+
+
+def test_ten_thousand_nodes_take_less_than_twenty_mebibytes() -> None:
+    nodes = [
+        Node(f"{each:024x}", f"Application {each}", f"app-{each}", "application", "", f"{each:024x}")
+        for each in range(10_000)
+    ]
+    packed = Directory(nodes).pack()
+    del nodes
+    tracemalloc.start()
+    directory = Directory.unpack(packed)
+    index = Index.unpack(directory.index.pack())
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert index is not None
+    assert index.find("application 9999") == (f"{9999:024x}", Lookup.NAME)
+    assert taken < 20 * 1024 * 1024

@@ -31,8 +31,8 @@ PURE = (
     "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
-    "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
-    "mapping/rules/schema", "validation",
+    "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",
+    "mapping/rules/model", "mapping/rules/schema", "validation",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -112,10 +112,9 @@ def _parts(node: nodes.Expr) -> Sequence[nodes.Expr]:
 
 
 def _leaves(value: Any, keys: Sequence[str | None], loc: Loc) -> Iterator[tuple[Loc, str]]:
-    if isinstance(value, Mapping):
-        key, rest = (keys[0], keys[1:]) if keys else (None, ())
+    if isinstance(value, Mapping) and keys:
         for name, inner in value.items():
-            if key in (None, name):
-                yield from _leaves(inner, rest, (*loc, name))
-    elif not keys and value is not None:
+            if keys[0] in (None, name):
+                yield from _leaves(inner, keys[1:], (*loc, name))
+    elif not keys and isinstance(value, str | int):
         yield loc, str(value)

@@ -59,6 +59,7 @@ class _ListedModel(NodeModel):
     integration: str = ""
 
 
+_NODES: Final = TypeAdapter(list[Node])
 _LIST: Final = TypeAdapter(list[_ListedModel])
 
 
@@ -145,7 +146,8 @@ class Directory:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
-        return cls([Node(*row) for row in from_json(packed)])
+        """The result of `pack`; ValueError for anything else."""
+        return cls(_NODES.validate_json(packed))
 
 
 Directories = Mapping[str, Directory]

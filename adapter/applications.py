@@ -69,7 +69,7 @@ class Applications:
         with suppress(StoreUnavailable):
             await self._take_over()
         age = (self._clock.now() - self.fetched) / SECOND
-        if 0 <= age < self._interval:
+        if self.directory is not None and 0 <= age < self._interval:
             self._due = self._clock.monotonic() + self._interval - age
 
     def looked_up(self, lookups: Sequence[Lookup]) -> None:
@@ -90,12 +90,17 @@ class Applications:
             await self._fetch()
 
     async def _take_over(self) -> bool:
-        """Whether the store had a newer directory than this one."""
+        """Whether the store had a newer directory than this one. One that cannot be read is fetched anew."""
         fetched = (await self._store.directories_fetched()).get(self._name, 0)
         packed = await self._store.directory(self._name) if fetched > self.fetched else None
         if packed is None:
             return False
-        await self._use(await asyncio.to_thread(Directory.unpack, packed), fetched)
+        try:
+            directory = await asyncio.to_thread(Directory.unpack, packed)
+        except ValueError:  # of another version, or damaged
+            return False
+        await self._use(directory, fetched)
+        self._wanted = False
         return True
 
     async def _fetch(self) -> None:

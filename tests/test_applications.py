@@ -110,6 +110,18 @@ async def test_what_the_store_has_from_long_ago_or_from_the_future_is_fetched_at
     assert await rig.after(0) == 1
 
 
+@pytest.mark.parametrize("packed", [b"", b"null", b"{}", b"[1]", b"[[]]", b'[["a"]]', b"\xff", b"[[1, 2, 3, 4, 5, 6]]"])
+async def test_what_the_store_has_and_cannot_be_read_is_fetched_anew(rig: Rig, packed: bytes) -> None:
+    await rig.store.keep_directory("default", NOON, packed)
+    await rig.of.load()
+    assert await rig.after(0) == 1
+    assert await rig.id_of("Shop") == "a"
+    replica = rig.another(Lister(), shared=True)
+    await rig.store.keep_directory("default", NOON + 3600 * SECOND, packed)
+    await replica.tick()
+    assert replica.directory is not None
+
+
 @pytest.mark.parametrize("answer", [REFUSED, DOWN])
 async def test_a_failure_leaves_the_directory_and_is_logged_once(
     rig: Rig, answer: Verdict, caplog: pytest.LogCaptureFixture

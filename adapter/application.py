@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
-from pydantic import BaseModel, Field, TypeAdapter
 from pydantic_core import from_json, to_json
 
 APPLICATION: Final = "application"  # the type of sub-applications too; the others are component and group
@@ -39,28 +38,6 @@ class Lookup(StrEnum):
     NAME = "name"
     UNKNOWN = "unknown"
     AMBIGUOUS = "ambiguous"
-
-
-class NodeModel(BaseModel):
-    """A node as COC's API and our own list write it; what else stands there is ignored."""
-
-    id: Annotated[str, Field(min_length=1, max_length=255)]
-    name: str
-    code: str | None = None
-    type: str | None = None
-    parent_id: str | None = None
-    path: str | None = None
-
-    def node(self) -> Node:
-        return Node(self.id, self.name, self.code or "", self.type or "", self.parent_id or "", self.path or "")
-
-
-class _ListedModel(NodeModel):
-    integration: str = ""
-
-
-_NODES: Final = TypeAdapter(list[Node])
-_LIST: Final = TypeAdapter(list[_ListedModel])
 
 
 def is_id(text: str) -> bool:
@@ -147,32 +124,18 @@ class Directory:
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """The result of `pack`; ValueError for anything else."""
-        return cls(_NODES.validate_json(packed))
+        rows = from_json(packed)
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise ValueError("no list of nodes")
+        return cls([Node(*row) for row in rows])
 
 
 Directories = Mapping[str, Directory]
 """By integration. That under the empty name is for integrations that are not named."""
 
 
-def read_list(text: bytes) -> Directories:
-    """What `applications list --output=json` prints; ValueError when it is none."""
-    return _directories(_LIST.validate_json(text))
-
-
-def from_data(data: Any) -> Directories:
-    """As `read_list`, from such a list as data or from a table of names and ids."""
-    if isinstance(data, dict):
-        data = [{"id": str(id_), "name": str(name), "type": APPLICATION} for name, id_ in data.items()]
-    return _directories(_LIST.validate_python(data))
-
-
-def _directories(rows: Sequence[_ListedModel]) -> Directories:
-    """Under the empty name all nodes, whatever their integration."""
-    integrations = dict.fromkeys(["", *(row.integration for row in rows)])
-    return {
-        name: Directory(list(dict.fromkeys(row.node() for row in rows if name in ("", row.integration))))
-        for name in integrations
-    }
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == len(Node._fields) and all(isinstance(text, str) for text in row)
 
 
 def _is_application(node: Node) -> bool:

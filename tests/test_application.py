@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.application import Directory, Index, Lookup, Node, find, from_data, read_list
+from adapter.application import Directory, Index, Lookup, Node, find
+from adapter.nodes import from_data, read_list
 
 SHOP, FRONT, WEB, PROD, PAY, OTHER = (f"{number:024x}" for number in range(1, 7))
 NODES = (

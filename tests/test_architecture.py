@@ -19,7 +19,7 @@ LAYERS = (
     {"config", "delivery", "metrics", "admin"},
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
-    {"logs", "lifecycle"},
+    {"logs", "lifecycle", "nodes"},
     {"alertmanager", "alarm", "application", "secret", "validation"},
     {"yamlfile", "pieces"},
     {"errors", "clock", "files"},
@@ -27,8 +27,8 @@ LAYERS = (
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "application", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
-    "coc/fields", "coc/verdict", "pieces",
+    "alarm", "alertmanager", "application", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
+    "admin/explain", "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
     "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",

@@ -172,7 +172,7 @@ def _applications_flag(
 
 
 def _applications_in(path: str) -> Directories:
-    from adapter.application import read_list
+    from adapter.nodes import read_list
 
     try:
         return read_list(content(Path(path), MAX_PAYLOAD_BYTES))

@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import AfterValidator, BaseModel, ValidationError
 from yarl import URL
 
-from adapter.application import Node, NodeModel
+from adapter.application import Node
 from adapter.clock import Clock, moment
 from adapter.coc.client import MARK, connection_of, headers_of, open_socket, signer_of
 from adapter.coc.endpoint import Endpoint, EndpointProblem
@@ -24,6 +24,7 @@ from adapter.coc.failure import judge_failure
 from adapter.coc.signing import canonical_query
 from adapter.coc.verdict import LONGEST_MESSAGE, SUCCESS, Action, Reason, Verdict, judge
 from adapter.errors import one_line
+from adapter.nodes import NodeModel
 from adapter.secret import Redactor
 
 PAGE: Final = 500  # rows, the most that COC gives

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import to_json
 
 from adapter.alertmanager import parse_webhook
-from adapter.application import Directories, from_data
+from adapter.application import Directories
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES, content
@@ -33,6 +33,7 @@ from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
 from adapter.mapping.tools.preview import NONE, flat, preview_request, render_groups, rule_of, shown
+from adapter.nodes import from_data
 from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 

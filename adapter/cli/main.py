@@ -16,7 +16,7 @@ from adapter.cli.applications import add_applications_command
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
-from adapter.files import MAX_PAYLOAD_BYTES, content
+from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
 
@@ -175,7 +175,8 @@ def _applications_in(path: str) -> Directories:
     from adapter.nodes import read_list
 
     try:
-        return read_list(content(Path(path), MAX_PAYLOAD_BYTES))
+        with Path(path).open("rb") as file:  # maybe a FIFO: <(coc-adapter applications list --output=json)
+            return read_list(file.read(MAX_PAYLOAD_BYTES))
     except OSError as exc:
         raise argparse.ArgumentTypeError(f"{path} cannot be read: {exc.strerror or exc}") from None
     except ValueError:

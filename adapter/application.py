@@ -16,7 +16,8 @@ from pydantic_core import from_json, to_json
 
 APPLICATION: Final = "application"  # the type of sub-applications too; the others are component and group
 _ID: Final = re.compile("[0-9a-f-]{12,36}")
-_SLASH: Final = re.compile(r"\s*/\s*")
+DEEPEST: Final = 32  # nodes on a way, those nearest to the node
+LONGEST_WAY: Final = 1000  # characters
 _AMBIGUOUS: Final = ""
 
 
@@ -69,7 +70,7 @@ class Index:
         folded = text.casefold()
         found = self._ids.get(folded)
         if found is None and "/" in folded:
-            found = self._ids.get(_SLASH.sub(" / ", folded))
+            found = self._ids.get(_spaced(folded))
         if found:
             return found, Lookup.NAME
         return "", Lookup.UNKNOWN if found is None else Lookup.AMBIGUOUS
@@ -144,24 +145,28 @@ def _is_application(node: Node) -> bool:
 
 def _folded(text: str) -> str:
     text = text.strip().casefold()
-    return _SLASH.sub(" / ", text) if "/" in text else text
+    return _spaced(text) if "/" in text else text
+
+
+def _spaced(text: str) -> str:
+    return " / ".join(part.strip() for part in text.split("/"))
 
 
 def _way(node: Node, names: Mapping[str, str], parents: Mapping[str, str]) -> str:
     """The names from the application on. Nodes that COC does not show to this account are left out."""
-    ids = node.path.split(".") if node.path else []
+    ids = node.path.split(".")[-DEEPEST:] if node.path else []
     if ids[-1:] != [node.id]:
         ids.append(node.id)
     if len(ids) == 1:
-        ids = list(dict.fromkeys(_upwards(node, parents)))[::-1]
-    return " / ".join(name for name in (names.get(id_, "").strip() for id_ in ids) if name)
+        ids = list(_upwards(node, parents))[::-1]
+    return " / ".join(name for name in (names.get(id_, "").strip() for id_ in ids) if name)[:LONGEST_WAY]
 
 
 def _upwards(node: Node, parents: Mapping[str, str]) -> Iterable[str]:
     """The ids from a node to its application; a chain that leads back ends."""
     seen: set[str] = set()
     id_ = node.id
-    while id_ and id_ not in seen:
+    while id_ and id_ not in seen and len(seen) < DEEPEST:
         seen.add(id_)
         yield id_
         id_ = parents.get(id_, "")

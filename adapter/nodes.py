@@ -10,18 +10,20 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from adapter.application import APPLICATION, Directories, Directory, Node
+from adapter.application import APPLICATION, LONGEST_WAY, Directories, Directory, Node
+
+Text = Annotated[str, Field(max_length=LONGEST_WAY)]
 
 
 class NodeModel(BaseModel):
     """A node as COC's API and our own list write it; what else stands there is ignored."""
 
     id: Annotated[str, Field(min_length=1, max_length=255)]
-    name: str
-    code: str | None = None
-    type: str | None = None
-    parent_id: str | None = None
-    path: str | None = None
+    name: Text
+    code: Text | None = None
+    type: Text | None = None
+    parent_id: Text | None = None
+    path: Text | None = None
 
     def node(self) -> Node:
         return Node(self.id, self.name, self.code or "", self.type or "", self.parent_id or "", self.path or "")

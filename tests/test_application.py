@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.application import Directory, Index, Lookup, Node, find
+from adapter.application import LONGEST_WAY, Directory, Index, Lookup, Node, find
 from adapter.nodes import from_data, read_list
 
 SHOP, FRONT, WEB, PROD, PAY, OTHER = (f"{number:024x}" for number in range(1, 7))
@@ -86,6 +86,11 @@ def test_parents_that_lead_back_end() -> None:
 def test_what_is_shown_is_a_name_and_for_components_and_groups_the_way() -> None:
     assert INDEX.shown[FRONT] == "Frontend"
     assert INDEX.shown[WEB] == "Shop / Frontend / web"
+
+
+def test_a_chain_of_fifty_thousand_parents_costs_no_more_than_its_nodes() -> None:
+    nodes = [Node(str(each), "n" * 250, type="group", parent_id=str(each + 1)) for each in range(50_000)]
+    assert max(map(len, Directory(nodes).ways)) <= LONGEST_WAY
 
 
 @pytest.mark.parametrize("text", ["18cfa0a5ef8d", "65a7b9c0d1e2f3a4b5c6d7e8", "0a1b2c3d-4e5f-6789-abcd-ef0123456789"])

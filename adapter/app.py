@@ -20,7 +20,10 @@ from aiohttp.typedefs import Middleware
 from adapter import logs, mapping
 from adapter.admin.api import AdminApi
 from adapter.alarm import Kind
+from adapter.application import Lookup
+from adapter.applications import Applications
 from adapter.clock import SECOND, Clock, SystemClock
+from adapter.coc.applications import ApplicationsClient
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
@@ -28,7 +31,7 @@ from adapter.errors import AdapterError, ConfigError, StoreUnavailable
 from adapter.intake.accept import Acceptor
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
-from adapter.mapping.render.live import MEMORY, LiveMappings
+from adapter.mapping.render.live import MEMORY, LiveMappings, LookedUp
 from adapter.mapping.render.process import own_limit
 from adapter.metrics import Metrics
 from adapter.reload import Reloader
@@ -71,7 +74,15 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
     async with AsyncExitStack() as stack:
         access = _open_access(config, options, clock, metrics)
         store = await _open_store(config, clock, metrics, stack)
-        mappings = await _open_mappings(config, stack)
+        applications: dict[str, Applications] = {}
+
+        def looked_up(name: str, lookups: Sequence[Lookup]) -> None:
+            metrics.looked_up(name, lookups)
+            if name in applications:
+                applications[name].looked_up(lookups)
+
+        mappings = await _open_mappings(config, looked_up, stack)
+        applications |= await _open_applications(config, clock, store, mappings, metrics)
         reporting = _deliveries(config, clock, store, mappings, metrics, stack)
         deliveries = {delivery.name: delivery for delivery, _ in reporting}
         reloader = Reloader(
@@ -92,12 +103,15 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         tasks = Tasks(clock)
         stack.push_async_callback(tasks.stop)
         service = Service(
-            config, clock, metrics, store, mappings, deliveries, reloader, handler, readiness, PruningTime(clock), tasks
-        )
+            config, clock, metrics, store, mappings, deliveries, applications, reloader, handler, readiness,
+            PruningTime(clock), tasks,
+        )  # fmt: skip
         await service.refresh()
         stack.push_async_callback(service.stop_deliveries)
         for delivery in deliveries.values():
             tasks.start(delivery.run(), f"delivery {delivery.name}")
+        for name, one in applications.items():
+            tasks.repeat(one.tick_seconds, one.tick, name=f"applications {name}", at_once=True)
         tasks.repeat(RELOAD_SECONDS, reloader.poll)
         tasks.repeat(REFRESH_SECONDS, service.refresh)
         tasks.repeat(MAINTAIN_SECONDS, service.maintain)
@@ -119,6 +133,7 @@ class Service:
     store: Store
     mappings: LiveMappings
     deliveries: Mapping[str, Delivery]
+    applications: Mapping[str, Applications]  # of the integrations that have credentials to ask COC with
     reloader: Reloader
     handler: WebhookHandler
     readiness: Readiness
@@ -205,18 +220,37 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
     return store
 
 
-async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
+async def _open_mappings(config: Config, looked_up: LookedUp, stack: AsyncExitStack) -> LiveMappings:
     """The configured mappings; the shipped ones while those are broken, so that no alert waits for a typo."""
     limit = own_limit()
     if limit is not None and limit < MEMORY:
         message = "memory is limited here (ulimit -v); the rendering process gets less than it should"
         event(logger, logging.WARNING, message, limit_mib=limit >> 20, wanted_mib=MEMORY >> 20)
-    mappings = await LiveMappings.open(config.mappings, instead=mapping.shipped())
+    mappings = await LiveMappings.open(config.mappings, instead=mapping.shipped(), looked_up=looked_up)
     stack.push_async_callback(mappings.close)
     what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"
     for finding in mappings.findings:
         event(logger, logging.ERROR, what, finding=finding)
     return mappings
+
+
+async def _open_applications(
+    config: Config, clock: Clock, store: Store, mappings: LiveMappings, metrics: Metrics
+) -> dict[str, Applications]:
+    """One for each integration with credentials, with what the store has of it; none where the directory is off."""
+    interval, shared = config.applications.refresh_interval, isinstance(store, SharedStore)
+    endpoints = {name: integration.endpoint for name, integration in config.integrations.items()}
+    opened = {
+        name: Applications(
+            name, ApplicationsClient(endpoint, clock), store=store, mappings=mappings, metrics=metrics, clock=clock,
+            jitter=random.random, interval=interval, shared=shared,
+        )
+        for name, endpoint in endpoints.items()
+        if endpoint.auth is not None and interval > 0
+    }  # fmt: skip
+    for applications in opened.values():
+        await applications.load()
+    return opened
 
 
 def _deliveries(
@@ -287,6 +321,7 @@ def _admin_api(service: Service) -> AdminApi:
         clock=service.clock,
         started=service.clock.now(),
         integrations=service.deliveries,
+        applications=service.applications,
         contracts={name: item.contract for name, item in config.integrations.items()},
         default_integration=config.integration(None),
         mappings=service.mappings,
@@ -316,19 +351,24 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        """Call the action every `seconds`; what it raises is logged."""
-        self.start(self._repeat(seconds, action), action.__name__)
+    def repeat(
+        self, seconds: float, action: Callable[[], Awaitable[None]], *, name: str = "", at_once: bool = False
+    ) -> None:
+        """Call the action every `seconds`, `at_once` for the first time; what it raises is logged."""
+        name = name or action.__name__
+        self.start(self._repeat(seconds, action, name, at_once), name)
 
-    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        while True:
+    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]], name: str, at_once: bool) -> None:
+        if not at_once:
             await self._clock.sleep(seconds)
+        while True:
             try:
                 await action()
             except StoreUnavailable as exc:
-                self._repeats.warn(logger, "store unavailable", key=action.__name__, error=exc)
+                self._repeats.warn(logger, "store unavailable", key=name, error=exc)
             except Exception as exc:
                 self._repeats.bug(logger, "a periodic task failed (a bug in the adapter)", exc)
+            await self._clock.sleep(seconds)
 
     def problem(self) -> str | None:
         """None while every task runs, else which do not."""

@@ -304,6 +304,10 @@ class LimitSettings(Model):
     store_size: Annotated[Size, Field(ge=0)] = 0  # 0 = no bound
 
 
+class ApplicationSettings(Model):
+    refresh_interval: Duration = 3600.0  # 0 = no directory
+
+
 class LogSettings(Model):
     level: Literal["debug", "info", "warn", "error"] | None = None  # wins over --log.level
 
@@ -332,6 +336,7 @@ class Config(Model):
     webhook: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
+    applications: ApplicationSettings = ApplicationSettings()
     log: LogSettings = LogSettings()
     _source: Source
     _store_url: Secret

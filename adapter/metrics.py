@@ -30,6 +30,7 @@ from prometheus_client import (
 from adapter import __version__
 from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
+from adapter.application import Lookup
 from adapter.clock import SECOND, Clock, SystemClock
 from adapter.coc.fields import ADDITIONAL, MAPPED
 from adapter.coc.verdict import Reason
@@ -47,6 +48,8 @@ STATUSES: Final = ("firing", "resolved", "unusable")
 KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")
 BREAKER_STATES: Final = ("closed", "open", "half_open")
+EMPTY: Final = "empty"  # a list without a node after one that had some: not believed yet
+FETCHES: Final = (*Reason, EMPTY)
 BACKENDS: Final = ("sqlite", "postgresql", "memory")
 REFUSALS: Final = (*access.REFUSALS, OTHER)
 FIELDS: Final = (*MAPPED, ADDITIONAL, "when", OTHER)  # `when`: a rule's condition failed
@@ -175,6 +178,18 @@ class Metrics:
         self._series.render.observe(seconds)
         self._series.rendered.inc(alarms)
 
+    def looked_up(self, integration: str, lookups: Iterable[Lookup]) -> None:
+        """What the filter `application` found for an alert that was rendered for COC."""
+        series = self._integration(integration)
+        for lookup in lookups:
+            series.lookups[lookup].inc()
+
+    def applications_fetched(self, integration: str, result: str) -> None:
+        self._integration(integration).fetches[result].inc()
+
+    def applications_known(self, integration: str, nodes: int) -> None:
+        self._integration(integration).applications.set(nodes)
+
     def reloaded(self, ok: bool, revision: str) -> None:
         """A load of configuration and mappings ended; `revision` is the one in force after it."""
         self._series.reload_successful.set(int(ok))
@@ -229,6 +244,9 @@ class _Integration:
         self.requests = _children(series.requests, Reason, name)
         self.paused = _children(series.paused, PAUSES, name)
         self.breaker = _children(series.breaker, BREAKER_STATES, name)
+        self.lookups = _children(series.lookups, Lookup, name)
+        self.fetches = _children(series.fetches, FETCHES, name)
+        self.applications = series.applications.labels(name)
         self.dead = series.dead.labels(name)
         self._pending, self._open = series.pending.labels(name), series.open.labels(name)
         self._clock = clock
@@ -346,6 +364,16 @@ class _Series:
         self.render = self._histogram("mapping_render_seconds", "Time one call of the rendering child took.", _RENDER)
         self.rendered = self._counter("mapping_rendered_alarms_total", "Alarms rendered.")
         self.revision = self._gauge("mapping_revision_info", "1 for the mapping revision in force.", "revision")
+
+        self.lookups = self._counter(
+            "applications_lookups_total", "Texts that mappings looked up as applications.", "integration", "result"
+        )
+        self.fetches = self._counter(
+            "applications_fetches_total", "Lists of applications fetched from COC.", "integration", "result"
+        )
+        self.applications = self._gauge(
+            "applications_known", "Applications, components and groups known from COC.", "integration"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace="coc_adapter", registry=self._registry)

@@ -92,7 +92,7 @@ class Coc:
     """The running sandbox: what it received, and the faults it plays."""
 
     def __init__(self, sandbox: Sandbox, port: int, session: aiohttp.ClientSession) -> None:
-        self._sandbox, self.port, self._session = sandbox, port, session
+        self.stand_in, self.port, self._session = sandbox, port, session
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -102,11 +102,11 @@ class Coc:
     @property
     def count(self) -> int:
         """How many alarms were accepted; reads none of them."""
-        return self._sandbox.taken
+        return self.stand_in.taken
 
     def after(self, count: int) -> list[dict[str, Any]]:
         """The alarms after the first `count`; reads no others."""
-        return [alarm.shown()["body"] for alarm in self._sandbox.since(count)]
+        return [alarm.shown()["body"] for alarm in self.stand_in.since(count)]
 
     def states(self, alarm_id: str) -> list[str]:
         return [body["alarmStatus"] for body in self.bodies if body["alarmId"] == alarm_id]

@@ -15,24 +15,24 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"app"},
-    {"reload", "intake"},
+    {"reload", "intake", "applications"},
     {"config", "delivery", "metrics", "admin"},
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
-    {"logs", "lifecycle"},
-    {"alertmanager", "alarm", "secret", "validation"},
+    {"logs", "lifecycle", "nodes"},
+    {"alertmanager", "alarm", "application", "secret", "validation"},
     {"yamlfile", "pieces"},
     {"errors", "clock", "files"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
-    "coc/fields", "coc/verdict", "pieces",
+    "alarm", "alertmanager", "application", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
+    "admin/explain", "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
-    "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
-    "mapping/rules/schema", "validation",
+    "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",
+    "mapping/rules/model", "mapping/rules/schema", "validation",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -18,6 +18,7 @@ from prometheus_client.samples import Sample
 
 from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Reject
+from adapter.application import Lookup
 from adapter.coc.fields import BY_NAME
 from adapter.coc.verdict import Reason
 from adapter.delivery.contract import Observer
@@ -26,6 +27,7 @@ from adapter.metrics import (
     BACKENDS,
     BREAKER_STATES,
     CODES,
+    FETCHES,
     FIELDS,
     KINDS,
     OTHER,
@@ -57,6 +59,8 @@ CLOSED = {
     ("breaker_state", "state"): BREAKER_STATES,
     ("store_info", "backend"): BACKENDS,
     ("access_refused", "reason"): REFUSALS,
+    ("applications_lookups", "result"): tuple(Lookup),
+    ("applications_fetches", "result"): FETCHES,
 }
 """Every label but `integration`, and those that tell a version or a revision."""
 

@@ -13,9 +13,10 @@ from aiohttp import web
 
 from adapter import __version__
 from adapter.admin.explain import explain
-from adapter.admin.openapi import Call, Operation, Problem, Query, document, serve
+from adapter.admin.openapi import PAGING, Call, Operation, Problem, Query, document, serve
 from adapter.admin.schemas import (
     AlarmModel,
+    ApplicationModel,
     DiscardedModel,
     IdsModel,
     IntegrationModel,
@@ -29,6 +30,7 @@ from adapter.admin.schemas import (
 )
 from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
+from adapter.application import Directory
 from adapter.clock import Clock, Micros
 from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
@@ -55,6 +57,17 @@ class Integration(Protocol):
     async def set_pause(self, pause: Pause | None) -> None: ...
 
 
+class Applications(Protocol):
+    """What the API reads of an integration's directory of applications."""
+
+    @property
+    def directory(self) -> Directory | None: ...
+    @property
+    def fetched(self) -> Micros: ...
+    @property
+    def problem(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminApi:
     """Answers from the parts of a running adapter."""
@@ -63,6 +76,7 @@ class AdminApi:
     clock: Clock
     started: Micros
     integrations: Mapping[str, Integration]
+    applications: Mapping[str, Applications]  # of the integrations that ask COC for it
     contracts: Mapping[str, Contract]
     default_integration: str | None
     mappings: LiveMappings
@@ -89,6 +103,12 @@ class AdminApi:
             Query("text", "part of the fingerprint or of any label value, case does not matter"),
             Query("matcher", 'label="value"; all given must hold', {"type": "array", "items": {"type": "string"}}),
         )
+        applications = (
+            _INTEGRATION,
+            Query("text", "part of id, name, code or way, case does not matter"),
+            Query("after", "how many rows the pages before had", {"type": "integer"}),
+            PAGING[1],
+        )
         return [
             Operation("GET", "/api/v1/status", "build, configuration, mappings, store, integrations",
                       self._status, StatusModel),
@@ -109,6 +129,8 @@ class AdminApi:
                       self._pause, IntegrationModel, errors=(404,)),
             Operation("POST", "/api/v1/integrations/{name}/resume", "lifts an automatic pause too",
                       self._resume, IntegrationModel, errors=(404,)),
+            Operation("GET", "/api/v1/applications", "COC's applications, components and groups, by way",
+                      self._applications, list[ApplicationModel], applications),
             Operation("GET", "/api/v1/rejects", "what could not be used",
                       self._rejects, list[RejectModel], paged=True),
             Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
@@ -136,7 +158,7 @@ class AdminApi:
         return [self._integration(name, counts.get(name, _NONE)) for name in self.integrations]
 
     def _integration(self, name: str, counts: Counts) -> dict[str, Any]:
-        delivery = self.integrations[name]
+        delivery, directory = self.integrations[name], self.applications.get(name)
         return {
             "id": name,
             "integration": name,
@@ -147,7 +169,21 @@ class AdminApi:
             "open_alarms": counts.open_alarms,
             "dead_letters": counts.dead,
             "oldest_pending_at": counts.oldest,
-        }
+            "applications": directory and {
+                "known": len(directory.directory or ()), "fetched_at": directory.fetched, "problem": directory.problem
+            },
+        }  # fmt: skip
+
+    async def _applications(self, call: Call) -> list[dict[str, Any]]:
+        after, limit = call.paging()
+        wanted, text = call.one("integration"), call.one("text") or ""
+        rows = [
+            (name, node, way)
+            for name, one in sorted(self.applications.items())
+            if wanted in (None, name) and one.directory
+            for node, way in await asyncio.to_thread(one.directory.matching, text)
+        ]
+        return [{**node._asdict(), "integration": name, "way": way} for name, node, way in rows[after : after + limit]]
 
     async def _alarms(self, call: Call) -> list[AlarmRow]:
         status = call.one("status")

@@ -64,6 +64,23 @@ class PauseModel(Model):
     detail: str
 
 
+class DirectoryModel(Model):
+    known: int = Field(description="applications, components and groups")
+    fetched_at: Time
+    problem: str = Field(description="why the last fetch changed nothing; empty when all is well")
+
+
+class ApplicationModel(Model):
+    id: str
+    integration: str
+    name: str
+    code: str
+    type: str = Field(description="application (sub-applications too), component or group")
+    parent_id: str
+    path: str = Field(description="ids from the application on, joined by dots, as COC lists it")
+    way: str = Field(description="names from the application on, as a mapping may write them: Shop / Frontend")
+
+
 class IntegrationModel(Model):
     id: str
     integration: str
@@ -74,6 +91,7 @@ class IntegrationModel(Model):
     open_alarms: int
     dead_letters: int
     oldest_pending_at: Time
+    applications: DirectoryModel | None = Field(description="null where the integration does not ask COC for them")
 
 
 class MappingModel(Model):

@@ -16,12 +16,14 @@ from typing import Any, Final, TextIO
 
 import aiohttp
 
-from adapter.app import Options, running
+from adapter.app import Options, Service, running
 from adapter.cli.table import table
 from adapter.config import load_config
+from adapter.mapping import shipped
 from adapter.sandbox.server import Sandbox, serving, until_signal
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
+APPLICATIONS: Final = "{shop: Shop Frontend, checkout: Shop / Shop Cart}"  # of the sandbox; by namespace, team or job
 STORY: Final = (
     ("single-firing", "a host is down"),
     ("single-firing", "Alertmanager repeats it: no news"),
@@ -50,6 +52,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
         sandbox = Sandbox(KEY)
         async with serving(sandbox, "127.0.0.1", 0 if once else _free(9878)) as coc_port:
             config_file = Path(folder) / "adapter.yml"
+            _write_mappings(Path(folder) / "mappings")
             config_file.write_text(_CONFIG.format(port=coc_port, key=KEY), encoding="utf-8")
             config = load_config(config_file)
             listen, admin = (f"127.0.0.1:{0 if once else _free(port)}" for port in (9876, 9877))
@@ -57,6 +60,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
             async with running(config, options) as service:
                 port = service.ports[0]
                 print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
+                await _directory(service)
                 due = await _post(port, out)
                 received = await _received(sandbox, len(due))
                 print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
@@ -67,6 +71,23 @@ async def demo(*, once: bool, out: TextIO) -> int:
                     print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
                     await until_signal()
     return 1 if difference else 0
+
+
+def _write_mappings(folder: Path) -> None:
+    """The shipped ones, with the tables of applications filled in by name."""
+    folder.mkdir()
+    for file in shipped().glob("*.yaml"):
+        text = file.read_text(encoding="utf-8").replace("application: {}", f"application: {APPLICATIONS}")
+        (folder / file.name).write_text(text, encoding="utf-8")
+
+
+async def _directory(service: Service) -> None:
+    """Wait until the sandbox has listed its applications, so that the table shows ids from the first alarm on."""
+    (applications,) = service.applications.values()
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while applications.directory is None and loop.time() < until:  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0.02)
 
 
 async def _post(port: int, out: TextIO) -> list[Due]:
@@ -110,8 +131,8 @@ def _difference(due: Sequence[Due], received: Sequence[Due]) -> str:
 
 
 _COLUMNS: Final = {
-    "alarmStatus": 6, "alarmLevel": 8, "alarmName": 30, "nameSpace": 10, "applicationId": 13, "resourceName": 20,
-    "alarmDesc": 44,
+    "alarmStatus": 6, "alarmLevel": 8, "alarmName": 30, "nameSpace": 10, "applicationId": 24, "resourceName": 20,
+    "alarmDesc": 33,
 }  # fmt: skip
 
 
@@ -139,6 +160,8 @@ integrations:
     base_url: http://127.0.0.1:{port}
     allow_http: true
     integration_key: "{key}"
+    auth: {{type: aksk, access_key: demo, secret_key: demo, project_id: demo}}
+mappings: mappings/
 """
 
 _GUIDE: Final = """

@@ -9,15 +9,19 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter import __version__, logs, mapping
+from adapter.cli.applications import add_applications_command
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
 from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
+
+if TYPE_CHECKING:
+    from adapter.application import Directories
 
 T = TypeVar("T")
 
@@ -35,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     _mapping_commands(commands)
     _store_commands(commands)
     add_operator_commands(commands)
+    add_applications_command(commands)
     return root
 
 
@@ -87,6 +92,7 @@ def _service_commands(commands: Any) -> None:
     sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
     _address_flag(sandbox, "--listen-address", "127.0.0.1:9878")
     sandbox.add_argument("--integration-key", default=None, metavar="KEY", help="refuse every other key")
+    _applications_flag(sandbox, "the applications that it lists; default: a few of its own")
 
 
 def _address_flag(command: argparse.ArgumentParser, flag: str, default: str) -> None:
@@ -123,28 +129,34 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _sandbox(options: argparse.Namespace) -> int:
+    from adapter.sandbox.applications import DEFAULT
     from adapter.sandbox.server import serve_sandbox
 
     logs.setup("info", "logfmt")
     host, port = parse_listen_address(options.listen_address)
-    _run(serve_sandbox(host or "127.0.0.1", port, options.integration_key))
+    applications = options.applications[""].nodes if options.applications else DEFAULT
+    _run(serve_sandbox(host or "127.0.0.1", port, options.integration_key, applications))
     return 0
 
 
 def _mapping_commands(commands: Any) -> None:
     check = _command(commands, "check", "config and mappings: every finding, one per line", _check)
     check.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
+    check.add_argument("--online", action="store_true", help="also ask COC whether the applications named exist")
     render = _command(commands, "render", "what each alert of a webhook body would become", _render)
     _mappings_flag(render)
+    _applications_flag(render)
     render.add_argument("--integration", default="default", metavar="NAME")
     render.add_argument("--output", choices=["table", "json"], default="table")
     render.add_argument("payload", metavar="PAYLOAD.json", help="a webhook body; - reads standard input")
     diff = _command(commands, "diff", "what a change of the mappings would change", _diff)
     diff.add_argument("--mappings", type=Path, required=True, metavar="NEW")
     diff.add_argument("--against", type=Path, required=True, metavar="OLD")
+    _applications_flag(diff)
     diff.add_argument("payloads", nargs="+", metavar="PAYLOAD.json")
     test = _command(commands, "test", "mapping unit tests", _test)
     _mappings_flag(test)
+    _applications_flag(test)
     test.add_argument("--junit", type=Path, default=None, metavar="FILE")
     test.add_argument("cases", nargs="*", type=Path, metavar="CASES.yaml", help="default: DIR/tests/*.yaml")
 
@@ -153,12 +165,36 @@ def _mappings_flag(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: the shipped ones")
 
 
+def _applications_flag(
+    command: argparse.ArgumentParser, text: str = "what `applications list --output=json` prints; default: none"
+) -> None:
+    command.add_argument("--applications", type=_applications_in, default={}, metavar="FILE", help=text)
+
+
+def _applications_in(path: str) -> Directories:
+    from adapter.nodes import read_list
+
+    try:
+        with Path(path).open("rb") as file:  # maybe a FIFO: <(coc-adapter applications list --output=json)
+            return read_list(file.read(MAX_PAYLOAD_BYTES))
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {exc.strerror or exc}") from None
+    except ValueError:
+        what = "holds no list as `applications list --output=json` prints it"
+        raise argparse.ArgumentTypeError(f"{path} {what}") from None
+
+
 def _check(options: argparse.Namespace) -> int:
     from adapter.config import load_config
     from adapter.mapping.tools.preview import check
 
-    directory = load_config(options.config_file).mappings
-    findings = check(directory)
+    config = load_config(options.config_file)
+    directory = config.mappings
+    findings = [*check(directory)]
+    if options.online:
+        from adapter.cli.online import check_online
+
+        findings += _run(check_online(config))
     for finding in findings:
         print(finding.with_caret())
     if not findings:
@@ -171,20 +207,25 @@ def _render(options: argparse.Namespace) -> int:
 
     body = _payload(options.payload)
     directory = options.mappings or mapping.shipped()
-    return _run(render_payload(directory, options.integration, body, options.output, sys.stdout, sys.stderr))
+    return _run(
+        render_payload(
+            directory, options.integration, body, options.output, sys.stdout, sys.stderr, options.applications
+        )
+    )
 
 
 def _diff(options: argparse.Namespace) -> int:
     from adapter.mapping.tools.preview import diff_payloads
 
     payloads = [(name, _payload(name)) for name in options.payloads]
-    return _run(diff_payloads(options.mappings, options.against, payloads, sys.stdout))
+    return _run(diff_payloads(options.mappings, options.against, payloads, sys.stdout, options.applications))
 
 
 def _test(options: argparse.Namespace) -> int:
     from adapter.mapping.tools.cases import run_cases
 
-    return _run(run_cases(options.mappings or mapping.shipped(), options.cases, options.junit, sys.stdout))
+    directory = options.mappings or mapping.shipped()
+    return _run(run_cases(directory, options.cases, options.junit, sys.stdout, options.applications))
 
 
 def _payload(name: str) -> bytes:

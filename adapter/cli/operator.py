@@ -18,6 +18,7 @@ from adapter.cli.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
+NOT_ASKED: Final = "auth is none, and COC lists applications only to a caller with credentials"
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
 _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
@@ -26,39 +27,39 @@ _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alar
 
 def add_operator_commands(commands: Any) -> None:
     text = "what the adapter knows of alarms, and why COC heard what it heard"
-    alarms = _group(commands, "alarms", text, _list_alarms)
-    listing = _verb(alarms, "list", "alarms, one per line", _list_alarms)
+    alarms = add_group(commands, "alarms", text, _list_alarms, status=None, text=None, matcher=[])
+    listing = add_verb(alarms, "list", "alarms, one per line", _list_alarms)
     listing.add_argument("--integration", metavar="NAME")
     listing.add_argument("--status", choices=["firing", "resolved"])
     listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
     listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
-    why = _verb(alarms, "explain", "why did nobody get paged", _explain)
+    why = add_verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
     why.add_argument("--integration", metavar="NAME")
 
-    dead = _group(commands, "dead-letters", "reports COC refused for good", _list_dead)
-    _verb(dead, "list", "dead letters, one per line", _list_dead).add_argument("--integration", metavar="NAME")
-    replay = _verb(dead, "replay", "owe them again, rendered anew", _replay)
+    dead = add_group(commands, "dead-letters", "reports COC refused for good", _list_dead)
+    add_verb(dead, "list", "dead letters, one per line", _list_dead).add_argument("--integration", metavar="NAME")
+    replay = add_verb(dead, "replay", "owe them again, rendered anew", _replay)
     replay.add_argument("ids", nargs="+", type=int, metavar="ID")
     replay.add_argument("--as-sent", action="store_true", help="send the very body COC refused")
-    _verb(dead, "discard", "take them off the list", _discard).add_argument("ids", nargs="+", type=int, metavar="ID")
+    add_verb(dead, "discard", "take them off the list", _discard).add_argument("ids", nargs="+", type=int, metavar="ID")
 
-    integrations = _group(commands, "integrations", "integrations with state and backlog", _list_integrations)
-    _verb(integrations, "list", "integrations, one per line", _list_integrations)
+    integrations = add_group(commands, "integrations", "integrations with state and backlog", _list_integrations)
+    add_verb(integrations, "list", "integrations, one per line", _list_integrations)
     for name, text in (("pause", "report nothing until resumed"), ("resume", "report again")):
-        verb = _verb(integrations, name, text, functools.partial(_set_state, name))
+        verb = add_verb(integrations, name, text, functools.partial(_set_state, name))
         verb.add_argument("name", metavar="NAME")
 
 
-def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
-    """A command with verbs; without one it does `run`, the list of everything."""
+def add_group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], /, **defaults: Any) -> Any:
+    """A command with verbs; without one it does `run`, the list of everything. `defaults`: of the verbs' flags."""
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     _flags(group, url=os.environ.get("COC_ADAPTER_URL") or ADMIN_URL, output="table")
-    group.set_defaults(run=run, password_file=None, integration=None, status=None, text=None, matcher=[])
+    group.set_defaults(run=run, password_file=None, integration=None, **defaults)
     return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
 
 
-def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+def add_verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, allow_abbrev=False)
     # The flags stand before the verb or after it; a default here would undo what stood before.
     _flags(verb, url=argparse.SUPPRESS, output=argparse.SUPPRESS)
@@ -76,36 +77,39 @@ def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
     parser.add_argument("--output", choices=["table", "json"], default=output)
 
 
-def _url(options: argparse.Namespace) -> str:
+def admin_url(options: argparse.Namespace) -> str:
+    """The URL to ask, with the password of --adapter.password-file."""
     return with_password(options.url, options.password_file) if options.password_file else str(options.url)
 
 
 def _list_alarms(options: argparse.Namespace) -> int:
     query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher")}
-    rows = pages(_url(options), "/api/v1/alarms", query)
-    return _print(options, rows, _alarms(rows))
+    rows = pages(admin_url(options), "/api/v1/alarms", query)
+    return print_rows(options, rows, _alarms(rows))
 
 
 def _alarms(rows: Sequence[Mapping[str, Any]]) -> str:
-    return _table(_ALARMS, [{**row, "alertname": row["labels"].get("alertname", "")} for row in rows], "no alarms")
+    return table_of(_ALARMS, [{**row, "alertname": row["labels"].get("alertname", "")} for row in rows], "no alarms")
 
 
 def _explain(options: argparse.Namespace) -> int:
     query = {"integration": options.integration, "text": options.alarm, "limit": PAGE}
-    rows = ask(_url(options), "GET", "/api/v1/alarms", query=query)
+    rows = ask(admin_url(options), "GET", "/api/v1/alarms", query=query)
     exact = [row for row in rows if row["fingerprint"] == options.alarm]
     named = [(row["integration"], row["fingerprint"]) for row in exact or rows]
     if len(named) > MOST_EXPLAINED:
         print(f"{len(named)} alarms match; name one by its fingerprint:\n", file=sys.stderr)
-        return _print(options, rows, _alarms(rows)) or 1
+        return print_rows(options, rows, _alarms(rows)) or 1
     if not named:
-        state = ask(_url(options), "GET", "/api/v1/integrations")
+        state = ask(admin_url(options), "GET", "/api/v1/integrations")
         named = [(options.integration or state[0]["integration"], options.alarm)]
     trails = [
-        ask(_url(options), "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
+        ask(admin_url(options), "GET", f"/api/v1/alarms/{quote(integration, safe='')}/{quote(fingerprint, safe='')}")
         for integration, fingerprint in named
     ]
-    return _print(options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True)))
+    return print_rows(
+        options, trails, "\n\n".join(_trail(name, trail) for name, trail in zip(named, trails, strict=True))
+    )
 
 
 def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
@@ -122,7 +126,7 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
         reports.append({**report, "outcome": outcome, "made by": origin, "answer": _answer(report)})
     columns = ("id", "kind", "outcome", "received_at", "done_at", "attempts", "made by", "answer")
     if reports:
-        lines += ["", *(f"  {line}" for line in _table(columns, reports, "").splitlines())]
+        lines += ["", *(f"  {line}" for line in table_of(columns, reports, "").splitlines())]
         last = next((report for report in trail["reports"] if report["body"]), None)
         if last:
             lines += ["", f"  body of report {last['id']}: {cell(json.dumps(last['body'], ensure_ascii=False))}"]
@@ -130,38 +134,49 @@ def _trail(name: tuple[str, str], trail: Mapping[str, Any]) -> str:
 
 
 def _list_dead(options: argparse.Namespace) -> int:
-    rows = pages(_url(options), "/api/v1/dead-letters", {"integration": options.integration})
-    return _print(options, rows, _table(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters"))
+    rows = pages(admin_url(options), "/api/v1/dead-letters", {"integration": options.integration})
+    return print_rows(
+        options, rows, table_of(_DEAD, [row | {"answer": _answer(row)} for row in rows], "no dead letters")
+    )
 
 
 def _replay(options: argparse.Namespace) -> int:
     body = {"ids": options.ids, "as_sent": options.as_sent}
-    return _done(options, "replayed", ask(_url(options), "POST", "/api/v1/dead-letters/replay", body))
+    return _done(options, "replayed", ask(admin_url(options), "POST", "/api/v1/dead-letters/replay", body))
 
 
 def _discard(options: argparse.Namespace) -> int:
-    return _done(options, "discarded", ask(_url(options), "POST", "/api/v1/dead-letters/discard", {"ids": options.ids}))
+    return _done(
+        options, "discarded", ask(admin_url(options), "POST", "/api/v1/dead-letters/discard", {"ids": options.ids})
+    )
 
 
 def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, Any]]) -> int:
     """1 when one of the ids was no dead letter."""
     missing = sorted(set(options.ids) - {row["id"] for row in rows})
     lines = [f"{verb} {row['id']}" for row in rows] + [f"{seq} is not on the list of dead letters" for seq in missing]
-    _print(options, rows, "\n".join(lines))
+    print_rows(options, rows, "\n".join(lines))
     return 1 if missing else 0
 
 
 def _list_integrations(options: argparse.Namespace) -> int:
-    rows = ask(_url(options), "GET", "/api/v1/integrations")
-    shown = [
-        row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
-    ]
-    return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
+    rows = ask(admin_url(options), "GET", "/api/v1/integrations")
+    shown = [row | {"because": _because(row)} for row in rows]
+    return print_rows(options, rows, table_of(_INTEGRATIONS, shown, "no integrations"))
+
+
+def _because(row: Mapping[str, Any]) -> str:
+    """Why it is paused, and why its applications are not as COC has them."""
+    pause, applications = row["pause"], row["applications"]
+    reasons = [f"{pause['reason']}: {pause['detail']}"] if pause else []
+    if applications and applications["problem"]:
+        reasons.append(f"applications: {applications['problem']}")
+    return "; ".join(reasons)
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:
-    row = ask(_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
-    return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+    row = ask(admin_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    return print_rows(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
 
 def _answer(report: Mapping[str, Any]) -> str:
@@ -172,12 +187,13 @@ def _answer(report: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _print(options: argparse.Namespace, data: Any, text: str) -> int:
+def print_rows(options: argparse.Namespace, data: Any, text: str) -> int:
+    """The data as JSON, or the text, as --output says; 0."""
     print(json.dumps(data, ensure_ascii=False, indent=2) if options.output == "json" else text)
     return 0
 
 
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str) -> str:
+def table_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str) -> str:
     """Columns as wide as needed; lines are cut at the terminal's edge, never in a pipe."""
     if not rows:
         return empty

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -38,7 +39,7 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=open_socket),
             timeout=aiohttp.ClientTimeout(
                 total=endpoint.timeout, connect=min(endpoint.connect_timeout, endpoint.timeout)
             ),
@@ -101,7 +102,8 @@ class CocClient:
         return verdict
 
 
-def _socket(address: tuple[Any, ...]) -> socket.socket:
+def open_socket(address: tuple[Any, ...]) -> socket.socket:
+    """For aiohttp's connector; ForbiddenAddress also where a name resolves to one."""
     family, kind, protocol, _, where = address
     if is_forbidden_address(str(where[0])):
         raise ForbiddenAddress
@@ -126,13 +128,27 @@ class RequestTemplate:
 
 def build_request(endpoint: Endpoint, session: aiohttp.ClientSession) -> RequestTemplate:
     """Read the TLS files too. EndpointProblem where no request can be made."""
-    url, auth = endpoint.report_url(), endpoint.auth
-    headers = _headers(endpoint, url)
-    signer = None
-    if isinstance(auth, AkSk):
-        signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
-        keys = {"access_key": auth.access_key.get(), "secret_key": auth.secret_key.get()}
-        signer = Signer(method="POST", path=url.raw_path, headers=signed, **keys)
+    url = endpoint.report_url()
+    headers = headers_of(endpoint, url, "application/json; charset=utf-8")
+    signer = signer_of(endpoint, "POST", url, headers)
+    target = Target.of(url, session, **connection_of(endpoint, url, headers))
+    return RequestTemplate(target, headers, signer, Redactor(endpoint.secrets(), MARK))
+
+
+def signer_of(
+    endpoint: Endpoint, method: str, url: URL, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+) -> Signer | None:
+    """None where requests are not signed. `url` without the query."""
+    auth = endpoint.auth
+    if not isinstance(auth, AkSk):
+        return None
+    signed = {name: value for name, value in headers.items() if name not in _UNSIGNED}
+    keys = {"access_key": auth.access_key.get(), "secret_key": auth.secret_key.get()}
+    return Signer(method=method, path=url.raw_path, headers=signed, query=query, **keys)
+
+
+def connection_of(endpoint: Endpoint, url: URL, headers: dict[str, str]) -> dict[str, Any]:
+    """What aiohttp needs to connect: TLS and proxy. Reads files. `headers` gets those for a proxy that is no tunnel."""
     connection: dict[str, Any] = {}
     if url.scheme == "https":
         connection = {"ssl": endpoint.tls_context(), "server_hostname": endpoint.server_name}
@@ -144,8 +160,7 @@ def build_request(endpoint: Endpoint, session: aiohttp.ClientSession) -> Request
             # aiohttp takes the proxy's headers for the tunnel alone; without one the proxy reads those of the request.
             where = connection.setdefault("proxy_headers", {}) if url.scheme == "https" else headers
             where["Proxy-Authorization"] = credentials
-    target = Target.of(url, session, **connection)
-    return RequestTemplate(target, headers, signer, Redactor(endpoint.secrets(), MARK))
+    return connection
 
 
 def _snapshot(endpoint: Endpoint) -> tuple[object, ...]:
@@ -154,7 +169,8 @@ def _snapshot(endpoint: Endpoint) -> tuple[object, ...]:
     return tuple(endpoint.secrets()), endpoint.proxy_text(), endpoint.tls_files()
 
 
-def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
+def headers_of(endpoint: Endpoint, url: URL, content_type: str) -> dict[str, str]:
+    """All but the date and the signature; EndpointProblem where a secret cannot stand in one."""
     auth = endpoint.auth
     scope = auth.headers() if auth else {}
     values = [*scope.values(), auth.access_key.get() if isinstance(auth, AkSk) else ""]
@@ -163,7 +179,7 @@ def _headers(endpoint: Endpoint, url: URL) -> dict[str, str]:
         raise EndpointProblem(message, "check auth", Reason.CREDENTIALS)
     return {
         "Host": url.host_port_subcomponent or "",
-        "Content-Type": "application/json; charset=utf-8",
+        "Content-Type": content_type,
         **scope,
         "Accept": "*/*",
         "Accept-Encoding": "identity",

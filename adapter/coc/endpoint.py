@@ -24,6 +24,7 @@ SITES = {
 """COC is one endpoint per site, not per region. Source: the official SDK's region table."""
 
 PATH = "/v1/event/huawei/custom/"
+APPLICATIONS_PATH = "/v1/application-view/search"
 
 
 class EndpointProblem(Exception):
@@ -86,11 +87,17 @@ class Endpoint:
 
     def report_url(self) -> URL:
         """The URL of the custom event call, the key percent-encoded as the official SDK does it. Holds the secret."""
+        return self._url(f"{PATH}{quote(self.integration_key.get(), safe='~')}")
+
+    def applications_url(self) -> URL:
+        """The URL of the call that lists applications, without its query."""
+        return self._url(APPLICATIONS_PATH)
+
+    def _url(self, path: str) -> URL:
         if problem := url_problem(self.base_url):
             raise EndpointProblem(f"base_url cannot be used: {problem}", "check base_url")
         base = URL(self.base_url)
-        path = f"{base.raw_path.rstrip('/')}{PATH}{quote(self.integration_key.get(), safe='~')}"
-        return URL(f"{base.origin()}{path}", encoded=True)
+        return URL(f"{base.origin()}{base.raw_path.rstrip('/')}{path}", encoded=True)
 
     def proxy(self) -> URL | None:
         """The proxy, credentials included."""

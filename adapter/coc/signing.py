@@ -22,17 +22,31 @@ def canonical_path(path: str) -> str:
     return encoded if encoded.endswith("/") else encoded + "/"
 
 
+def canonical_query(query: Mapping[str, str]) -> str:
+    """By name, each percent-encoded: what is signed, and what stands in the request line."""
+    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+
+
 class Signer:
     """Signs requests that differ in body and time alone. Every one of `headers` is signed; give Host too."""
 
-    def __init__(self, *, method: str, path: str, headers: Mapping[str, str], access_key: str, secret_key: str) -> None:
-        """`path` as it stands in the request line; the request has no query."""
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        access_key: str,
+        secret_key: str,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        """`path` as it stands in the request line; `query` before it is encoded."""
         lines = {name.lower(): value.strip() for name, value in headers.items()} | {"x-sdk-date": "\n"}
         names = ";".join(sorted(lines))
         text = "".join(f"{name}:{lines[name]}\n" for name in sorted(lines))
         # No header can hold a line end, so the one in place of the date tells where it goes.
         before, _, after = text.partition("\n\n")
-        self._before = f"{method}\n{canonical_path(path)}\n\n{before}"
+        self._before = f"{method}\n{canonical_path(path)}\n{canonical_query(query or {})}\n{before}"
         self._after = f"\n{after}\n{names}\n"
         self._secret_key = secret_key.encode()
         self._said = f"{ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature="

@@ -68,6 +68,12 @@ class Verdict:
     retry_after: float | None = None  # seconds, as the answer asked for; already bounded to 600
     ambiguous: bool = False  # the request may have taken effect although no answer said so
 
+    @property
+    def words(self) -> str:
+        """Status, code, message and hint for a person."""
+        told = " ".join(part for part in (str(self.status or ""), self.code, self.message) if part)
+        return f"{told} ({self.hint})" if self.hint else told
+
 
 class Row(NamedTuple):
     """What some statuses mean. `statuses` reads like `400, 413-415`."""

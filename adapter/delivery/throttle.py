@@ -153,9 +153,7 @@ class Throttle:
         self._probe_at = self._clock.monotonic() + PROBE_SECONDS
         if self.pause is not None:
             return None
-        words = " ".join(part for part in (str(verdict.status or ""), verdict.code, verdict.message) if part)
-        detail = f"{words} ({verdict.hint})" if verdict.hint else words
-        return Pause(reason=reason, since=self._clock.now(), by="adapter", detail=detail[:500])
+        return Pause(reason=reason, since=self._clock.now(), by="adapter", detail=verdict.words[:500])
 
     def outdated(self, asked: float) -> bool:
         """Whether a pause that the store was asked for at `asked` (monotonic seconds) is older than the one here."""

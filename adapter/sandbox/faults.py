@@ -27,6 +27,8 @@ class Fault(BaseModel):
     html: bool = False  # a log-in page instead of JSON, status 200 by default
     body: str | None = None  # this text instead of JSON, status 200 by default; may be empty
     share: Annotated[float, Field(ge=0, le=1)] = 1.0  # the part of the fitting requests it plays for, spread evenly
+    call: Literal["report", "applications"] = "report"  # only for this call
+    loop: bool = False  # applications: the first page again, whatever the marker
     alarm_id: str = ""  # only for this alarmId
     times: Annotated[int, Field(ge=0)] = 0  # only so many times; 0: no limit
     _played: int = PrivateAttr(0)
@@ -41,8 +43,10 @@ class Fault(BaseModel):
         """Whether it brings an answer of its own, so that nothing is taken."""
         return self.status not in (0, 200) or bool(self.code) or self.html or self.body is not None
 
-    def plays(self, alarm_id: str) -> bool:
+    def plays(self, alarm_id: str, call: Literal["report", "applications"] = "report") -> bool:
         """Whether this rule plays now; counts the request."""
+        if call != self.call:
+            return False
         if (self.alarm_id and self.alarm_id != alarm_id) or (self.times and self._played >= self.times):
             return False
         self._fitting += 1

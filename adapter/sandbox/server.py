@@ -1,6 +1,7 @@
 """A stand-in COC: answers as COC's documentation says, shows what it took, and fails on request.
 
 POST   /v1/event/huawei/custom/{integration_key}   what COC has
+GET    /v1/application-view/search                 its applications
 GET    /alarms?since=SEQ&limit=N                   what was taken, a JSON list in order of arrival
 DELETE /alarms                                     forget it
 GET    /refusals                                   the last 1000 requests that were not taken, and why
@@ -21,7 +22,7 @@ import socket
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,7 +31,9 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from adapter.coc.endpoint import PATH
+from adapter.application import Node
+from adapter.coc.endpoint import APPLICATIONS_PATH, PATH
+from adapter.sandbox.applications import DEFAULT, page
 from adapter.sandbox.contract import JOIN, read_body, violations
 from adapter.sandbox.faults import Fault, read_faults
 
@@ -91,8 +94,11 @@ class TakenAlarm(NamedTuple):
 class Sandbox:
     """One sandbox: what it took and refused, and the faults it plays. Beyond `keep` alarms it forgets the oldest."""
 
-    def __init__(self, integration_key: str | None = None, *, keep: int = 100_000) -> None:
+    def __init__(
+        self, integration_key: str | None = None, *, keep: int = 100_000, applications: Sequence[Node] = DEFAULT
+    ) -> None:
         """Without a key it takes every key."""
+        self.applications = applications
         self.taken = 0  # how many alarms were ever taken
         self._key = integration_key
         self._alarms: deque[TakenAlarm] = deque(maxlen=keep)
@@ -104,6 +110,7 @@ class Sandbox:
         app = web.Application(client_max_size=LARGEST_BODY)
         app.add_routes(
             [
+                web.get(APPLICATIONS_PATH, self._list_applications),
                 web.get("/alarms", self._list_alarms),
                 web.delete("/alarms", self._forget),
                 web.get("/refusals", self._list_refusals),
@@ -120,6 +127,22 @@ class Sandbox:
     def since(self, seq: int = 0) -> Iterator[TakenAlarm]:
         """The kept alarms after `seq`, oldest first."""
         return (alarm for alarm in tuple(self._alarms) if alarm.seq > seq)
+
+    async def _list_applications(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        fault = next((fault for fault in self._faults if fault.plays("", "applications")), None)
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if fault.reset:
+                self._answers["reset"] += 1
+                return _reset(request)
+            if fault.answers:
+                return self._play(fault, "", time.time())
+        asked = {name: query[name] for name in query if not (name == "marker" and fault and fault.loop)}
+        found = page(self.applications, asked, query.getall("code_list", []))
+        if isinstance(found, str):
+            return self._refuse(_INVALID._replace(message=found), "", time.time())
+        return _answer(200, found)
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
         """Any POST that is not the sandbox's own."""
@@ -263,9 +286,11 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-async def serve_sandbox(host: str, port: int, integration_key: str | None) -> None:
+async def serve_sandbox(
+    host: str, port: int, integration_key: str | None, applications: Sequence[Node] = DEFAULT
+) -> None:
     """Print the URL, then serve until SIGTERM or SIGINT."""
-    async with serving(Sandbox(integration_key), host, port) as port:
+    async with serving(Sandbox(integration_key, applications=applications), host, port) as port:
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         await until_signal()
 

@@ -25,6 +25,7 @@
     replica's own commits; those of the others are counted from its next `counts` on, here and in promise 8.
 11. Times passed in are wall times and only kept. Every delay is measured by the store's own monotonic clock.
 12. After `close` every call raises StoreUnavailable. `close` waits for commits in progress.
+13. A directory of applications is kept as a whole. The last one kept for an integration holds, for every replica.
 """
 
 from __future__ import annotations
@@ -155,6 +156,18 @@ class DeliveryStore(Protocol):
         ...
 
 
+class DirectoryStore(Protocol):
+    """What the directories of applications need. The nodes are bytes that the store does not read."""
+
+    async def directories_fetched(self) -> dict[str, Micros]:
+        """When the directory of each integration was last fetched."""
+        ...
+
+    async def directory(self, integration: str) -> bytes | None: ...
+
+    async def keep_directory(self, integration: str, fetched: Micros, nodes: bytes) -> None: ...
+
+
 @runtime_checkable
 class SharedStore(Protocol):
     """What a store adds that several replicas can share."""
@@ -171,7 +184,7 @@ class SharedStore(Protocol):
         ...
 
 
-class Store(IntakeStore, DeliveryStore, OperatorStore, Protocol):
+class Store(IntakeStore, DeliveryStore, OperatorStore, DirectoryStore, Protocol):
     """The whole contract."""
 
     async def maintain(self, now: Micros, retention: Retention) -> Pruned:

@@ -39,6 +39,7 @@ _COLUMNS: Final = {
                "attempts", "refused", "body", "outcome", "handled", "done", "attempt_log", "provenance",
                "provenance_body"),
     "reject": ("id", "integration", "received", "reason", "head"),
+    "directory": ("integration", "fetched", "nodes"),
 }  # fmt: skip
 _KEYS: Final = {"webhook": "id", "alarm": "id", "report": "seq", "reject": "id"}
 _ALERT_TEXT: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url", "reason"}
@@ -58,7 +59,7 @@ UNION ALL SELECT 1 FROM alarm WHERE accepted_crc IS NOT checksum(accepted_body, 
 """
 _LOCK_TABLES: Final = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-    " LOCK TABLE alarm, report, webhook, reject, pause IN EXCLUSIVE MODE"
+    " LOCK TABLE alarm, report, webhook, reject, pause, directory IN EXCLUSIVE MODE"
 )
 # A report can be older than the webhooks that are kept, and its webhook's id must not be given out again.
 _SET_LAST_IDS: Final = """
@@ -95,6 +96,7 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str
     async with _locked(source_url, clock, "source") as source, _locked(target_url, clock, "target") as target:
         if any((await _counts(target)).values()):
             raise StoreRefused("the target is not empty: give an empty database or a path where there is none yet")
+        await target.fetch("DELETE FROM directory")  # an adapter that never saw an alert may have fetched one
         for table in _COLUMNS:
             async for rows in _pages(source, table):
                 await target.insert(table, rows)
@@ -230,7 +232,7 @@ class _PostgresEnd:
         await self._connection.copy_records(table, list(complete[0]), [tuple(row.values()) for row in complete])
 
     def _complete(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
-        if table == "pause":
+        if table in ("pause", "directory"):
             return row
         from adapter.store.postgres.intake import key_of
 

@@ -74,6 +74,7 @@ class MemoryStore:
         self._pauses: dict[str, Pause] = {}
         self._senders: dict[int, tuple[Micros, dict[str, Any]]] = {}
         self._rejects: list[RejectRow] = []
+        self._directories: dict[str, tuple[Micros, bytes]] = {}
 
     # intake
 
@@ -320,6 +321,20 @@ class MemoryStore:
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
         self._check_open()
         return [row for row in self._rejects if row.id > after][:limit]
+
+    # directories of applications
+
+    async def directories_fetched(self) -> dict[str, Micros]:
+        self._check_open()
+        return {name: fetched for name, (fetched, _) in self._directories.items()}
+
+    async def directory(self, integration: str) -> bytes | None:
+        self._check_open()
+        return self._directories.get(integration, (0, None))[1]
+
+    async def keep_directory(self, integration: str, fetched: Micros, nodes: bytes) -> None:
+        self._check_open()
+        self._directories[integration] = fetched, nodes
 
     # upkeep
 

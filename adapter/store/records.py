@@ -37,6 +37,7 @@ REPORT_ROW_COLUMNS: Final = (
     " report.provenance_body, webhook.receiver, webhook.external_url, webhook.alerts"
 )
 PAUSE_COLUMNS: Final = "integration, reason, since, asked_by, detail"
+DIRECTORY_COLUMNS: Final = "integration, fetched, nodes"
 REJECT_COLUMNS: Final = "id, integration, received, reason, head"
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from adapter.config import (
+    ApplicationSettings,
     Config,
     IntegrationSettings,
     LimitSettings,
@@ -102,6 +103,7 @@ def test_the_values_use_the_names_of_adapter_yml() -> None:
         "limits": LimitSettings,
         "retention": RetentionSettings,
         "webhook": WebhookSettings,
+        "applications": ApplicationSettings,
     }
     for section, model in sections.items():
         known = {name for name in model.model_fields if not name.startswith("bearer_token")}

@@ -1,4 +1,4 @@
-"""Runs the official SDK: reads one JSON order per line, prints one line when the event was sent or refused.
+"""Runs the official SDK: reads one JSON order per line, prints one line: sent, refused, or the applications listed.
 
 It is a process of its own, because the SDK writes a file under HOME and reads proxy variables.
 """
@@ -11,6 +11,7 @@ import sys
 from huaweicloudsdkcoc.v1 import (
     CocClient,
     CreateReportCustomEventRequest,
+    ListApplicationViewRequest,
     ReportCustomEventRequestBody,
 )
 from huaweicloudsdkcore.auth.credentials import BasicCredentials, GlobalCredentials
@@ -27,6 +28,13 @@ def main() -> None:
         if auth.get("security_token"):
             credentials = credentials.with_security_token(auth["security_token"])
         client = CocClient.new_builder().with_credentials(credentials).with_endpoint(order["endpoint"]).build()
+        if "list" in order:
+            listed = client.list_application_view(ListApplicationViewRequest(**order["list"]))
+            print(
+                json.dumps([{name: getattr(row, name) for name in row.attribute_map} for row in listed.data]),
+                flush=True,
+            )
+            continue
         names = {value: name for name, value in ReportCustomEventRequestBody.attribute_map.items()}
         body = ReportCustomEventRequestBody(**{names[name]: value for name, value in order["body"].items()})
         request = CreateReportCustomEventRequest(integration_key=order["key"], body=body)

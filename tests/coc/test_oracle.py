@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
@@ -20,10 +21,12 @@ from huaweicloudsdkcore.signer.signer import Signer as SdkSigner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from adapter.application import Node
 from adapter.clock import SystemClock
+from adapter.coc.applications import ApplicationsClient
 from adapter.coc.client import CocClient
 from adapter.coc.endpoint import AkSk, Endpoint
-from adapter.coc.signing import DATE_FORMAT, Signer, canonical_path
+from adapter.coc.signing import DATE_FORMAT, Signer, canonical_path, canonical_query
 from adapter.coc.verdict import Reason
 from adapter.sandbox.server import Sandbox, serving
 from adapter.secret import Secret
@@ -43,9 +46,16 @@ class Sdk:
         self._process = process
 
     def send(self, endpoint: str, key: str, body: dict[str, Any], auth: dict[str, str]) -> str:
+        return self._do({"endpoint": endpoint, "key": key, "body": body, "auth": auth})
+
+    def applications(self, endpoint: str, auth: dict[str, str], **query: Any) -> list[dict[str, Any]]:
+        """One page of `list_application_view`."""
+        rows: list[dict[str, Any]] = json.loads(self._do({"endpoint": endpoint, "auth": auth, "list": query}))
+        return rows
+
+    def _do(self, order: dict[str, Any]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"endpoint": endpoint, "key": key, "body": body, "auth": auth}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline().strip()
@@ -70,14 +80,13 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     process.wait(10)
 
 
-def ours(base_url: str, key: str, auth: dict[str, str]) -> CocClient:
+def endpoint_of(base_url: str, key: str, auth: dict[str, str]) -> Endpoint:
     secrets = {
         name: Secret(value=auth[name]) for name in ("access_key", "secret_key", "security_token") if name in auth
     }
     scope = {name: auth[name] for name in ("project_id", "domain_id") if name in auth}
     credentials = AkSk(**secrets, **scope)  # type: ignore[arg-type]
-    endpoint = Endpoint(base_url=base_url, integration_key=Secret(value=key), auth=credentials)
-    return CocClient(endpoint, SystemClock())
+    return Endpoint(base_url=base_url, integration_key=Secret(value=key), auth=credentials)
 
 
 async def both(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -> tuple[Request, Request]:
@@ -85,7 +94,7 @@ async def both(sdk: Sdk, key: str, body: dict[str, Any], auth: dict[str, str]) -
     async with scripted_server(answering(answer(200, b'{"error_code":"COC.00000000"}'))) as coc:
         base_url = f"http://127.0.0.1:{coc.port}"
         assert await asyncio.to_thread(sdk.send, base_url, key, body, auth) == "sent"
-        client = ours(base_url, key, auth)
+        client = CocClient(endpoint_of(base_url, key, auth), SystemClock())
         verdict = await client.report(json.dumps(body, ensure_ascii=False).encode())
         await client.close()
     assert verdict.reason is Reason.ACCEPTED
@@ -156,11 +165,14 @@ def headers(request: Request) -> dict[str, str]:
 
 def sdk_signature(request: Request, names: list[str]) -> str:
     """The signature that the SDK's signer computes from the signed headers of a request."""
-    method, path, _ = request.line.split()
+    method, target, _ = request.line.split()
+    url = urlsplit(target)
+    query = parse_qsl(url.query, keep_blank_values=True)
     signed = {name: request.header(name) for name in names}
     again = SdkRequest(
-        method=method, resource_path=path, query_params=[], header_params=signed, body=request.body, host=signed["host"]
-    )
+        method=method, resource_path=url.path, query_params=query, header_params=signed, body=request.body,
+        host=signed["host"],
+    )  # fmt: skip
     SdkSigner(BasicCredentials(ak=ACCESS, sk=SECRET)).sign(again)
     return str(again.header_params["Authorization"].rpartition("=")[2])
 
@@ -225,3 +237,51 @@ async def test_the_sdk_reports_to_the_sandbox_as_to_coc(sdk: Sdk, key: str, resu
     async with serving(sandbox, "127.0.0.1", 0) as port:
         assert await asyncio.to_thread(sdk.send, f"http://127.0.0.1:{port}", key, GOOD, auth) == result
     assert sandbox.taken == (key == "right")
+
+
+# Applications
+
+ALL = {"limit": 500, "is_collection": False}
+
+
+@pytest.mark.parametrize("scope", [{"project_id": "p" * 32}, {"domain_id": "d" * 32, "security_token": "tmp+/="}])
+async def test_the_client_asks_for_applications_as_the_sdk_does(sdk: Sdk, scope: dict[str, str]) -> None:
+    auth = {"access_key": ACCESS, "secret_key": SECRET, **scope}
+    async with scripted_server(answering(answer(200, b'{"data":[]}'))) as coc:
+        base_url = f"http://127.0.0.1:{coc.port}"
+        assert await asyncio.to_thread(sdk.applications, base_url, auth, **ALL) == []
+        assert await ApplicationsClient(endpoint_of(base_url, "k", auth), SystemClock()).fetch() == []
+    theirs, own = coc.requests
+    assert own.line == theirs.line == "GET /v1/application-view/search?is_collection=false&limit=500 HTTP/1.1"
+    assert own.body == theirs.body == b""
+    assert headers(own).keys() == headers(theirs).keys()
+    for name in headers(theirs).keys() - {"x-sdk-date", "authorization"}:
+        assert headers(own)[name] == headers(theirs)[name], name
+    for request in (theirs, own):
+        _, names, signature = SIGNATURE.fullmatch(request.header("Authorization")).groups()  # type: ignore[union-attr]
+        assert signature == sdk_signature(request, names.split(";"))
+
+
+async def test_the_client_gets_what_the_sdk_gets_from_the_sandbox(sdk: Sdk) -> None:
+    auth = {"access_key": ACCESS, "secret_key": SECRET, "project_id": "p1"}
+    async with serving(Sandbox(), "127.0.0.1", 0) as port:
+        base_url = f"http://127.0.0.1:{port}"
+        theirs = await asyncio.to_thread(sdk.applications, base_url, auth, **ALL)
+        own = await ApplicationsClient(endpoint_of(base_url, "k", auth), SystemClock()).fetch()
+        favourites = await asyncio.to_thread(sdk.applications, base_url, auth, limit=500)
+        second = await asyncio.to_thread(sdk.applications, base_url, auth, **ALL, marker=theirs[1]["id"])
+    assert isinstance(own, list)
+    assert [node._asdict() for node in own] == [{name: row[name] or "" for name in Node._fields} for row in theirs]
+    assert len(own) == 7
+    assert len(favourites) == 1
+    assert second == theirs[2:]
+
+
+@given(query=st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=4))
+def test_the_canonical_query_is_the_sdks(query: dict[str, str]) -> None:
+    try:
+        json.dumps(query, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return
+    request = SdkRequest(query_params=list(query.items()))
+    assert canonical_query(query) == SdkSigner.process_canonical_query_string(request)

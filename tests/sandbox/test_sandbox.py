@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.coc.verdict import Action, Reason
+from adapter.sandbox.applications import DEFAULT
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.sandbox.server import Sandbox
@@ -345,3 +346,50 @@ async def test_the_command_prints_the_url_first_and_ends_on_a_signal(number: sig
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+LIST = "/v1/application-view/search"
+
+
+async def listed(client: Client, query: str) -> list[str]:
+    return [row["name"] for row in (await shown(client, f"{LIST}?{query}"))["data"]]
+
+
+async def test_it_lists_applications_as_coc_does(coc: Client) -> None:
+    everything = await listed(coc, "limit=500&is_collection=false")
+    assert everything == [node.name for node in DEFAULT]
+    assert await listed(coc, "limit=500") == everything[:1]  # favourites
+    assert await listed(coc, "limit=2&is_collection=false") == everything[:2]
+    second = f"limit=2&is_collection=false&marker={DEFAULT[1].id}"
+    assert await listed(coc, second) == everything[2:4]
+    assert await listed(coc, f"limit=500&is_collection=false&marker={DEFAULT[-1].id}") == []
+    assert await listed(coc, "limit=500&is_collection=false&name_like=SHOP") == everything[:3]
+    assert await listed(coc, "limit=500&is_collection=false&code_list=pay&code_list=shop") == [
+        everything[0], everything[5],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query", ["", "is_collection=false", "limit=0", "limit=501", "limit=x", "limit=1&is_collection=F"]
+)
+async def test_it_refuses_a_list_that_coc_would_refuse(coc: Client, query: str) -> None:
+    async with coc.get(f"{LIST}?{query}") as response:
+        assert response.status == 400
+        assert (await response.json())["error_code"] == "COC.00000001"
+
+
+async def test_a_fault_is_for_one_of_the_calls(coc: Client) -> None:
+    async with coc.put("/faults", json=[{"call": "applications", "status": 403}]) as response:
+        assert response.status == 200
+    assert (await post(coc))[0] == 200
+    async with coc.get(f"{LIST}?limit=1") as response:
+        assert response.status == 403
+    async with coc.put("/faults", json=[{"status": 503}, {"call": "applications", "loop": True}]) as response:
+        assert response.status == 200
+    assert (await post(coc))[0] == 503
+    assert await listed(coc, f"limit=1&is_collection=false&marker={DEFAULT[0].id}") == [DEFAULT[0].name]
+
+
+async def test_lists_are_not_counted_among_the_answers_to_reports(coc: Client) -> None:
+    await listed(coc, "limit=1")
+    assert (await shown(coc, "/counts"))["answers"] == {}

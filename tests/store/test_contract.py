@@ -646,6 +646,9 @@ async def test_12_after_close_every_call_is_refused(store: Store) -> None:
         lambda: store.discard([1]),
         lambda: store.rejects(0, 1),
         lambda: store.maintain(NOON, FOREVER),
+        store.directories_fetched,
+        lambda: store.directory("default"),
+        lambda: store.keep_directory("default", NOON, b"[]"),
         store.probe,
         store.size,
     ]
@@ -665,6 +668,27 @@ async def test_12_close_waits_for_commits_under_way(durable: Place) -> None:
 
 
 # What delivery and operators need besides
+
+
+# 13. Directories
+
+
+async def test_13_a_directory_is_kept_whole_for_each_integration(store: Store) -> None:
+    assert await store.directories_fetched() == {}
+    assert await store.directory("default") is None
+    await store.keep_directory("default", NOON, b'[["a","old"]]')
+    await store.keep_directory("other", NOON, b"[]")
+    await store.keep_directory("default", NOON + SECOND, b'[["b","\\u0000 new"]]')
+    assert await store.directories_fetched() == {"default": NOON + SECOND, "other": NOON}
+    assert await store.directory("default") == b'[["b","\\u0000 new"]]'
+    assert await store.directory("other") == b"[]"
+
+
+async def test_13_a_directory_survives_a_crash(durable: Place) -> None:
+    store = await durable.open()
+    await store.keep_directory("default", NOON, b"[]" * 1_000_000)
+    store = await durable.crash(store)
+    assert await store.directory("default") == b"[]" * 1_000_000
 
 
 async def test_pauses_survive_a_crash_and_are_lifted(durable: Place) -> None:

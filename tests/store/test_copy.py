@@ -61,6 +61,7 @@ async def fill(store: Store) -> None:
     await store.accept(firing("gone", received=NOON + DAY))
     await store.maintain(NOON + DAY, FOREVER)
     await store.set_pause("other", PAUSE)
+    await store.keep_directory("default", NOON, b'[["a","Shop"]]')
 
 
 async def seen(store: Store) -> dict[str, Any]:
@@ -73,6 +74,7 @@ async def seen(store: Store) -> dict[str, Any]:
         "dead": [row.report for row in await store.dead_letters(None, 0, 100)],
         "rejects": await store.rejects(0, 100),
         "pauses": await store.pauses(),
+        "directories": (await store.directories_fetched(), await store.directory("default")),
         "counts": await store.counts(),
     }
 

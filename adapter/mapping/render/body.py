@@ -8,10 +8,12 @@ every field is built-in. Neither fails for any content of an alert.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from adapter.application import Index
 from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean_name, clip, tidy, units
 from adapter.mapping.render.request import Contract, FailureReason, Fallbacks, Reason, RenderRequest, RenderResult
 from adapter.mapping.rules.filters import level
@@ -27,11 +29,12 @@ _NO_GROUP: Final[Mapping[str, Any]] = {"externalURL": ""}
 
 
 class Subject(NamedTuple):
-    """What the body is about: a request, and the alert and group that its bytes hold."""
+    """What the body is about: a request, and the alert and group that its bytes hold; the applications, where known."""
 
     request: RenderRequest
     alert: Mapping[str, Any]
     group: Mapping[str, Any]
+    directory: Index | None = None
 
 
 class Origin(NamedTuple):
@@ -42,8 +45,14 @@ class Origin(NamedTuple):
     revision: str
 
 
-def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problems: Fallbacks) -> RenderResult:
-    """`values` holds the rendered fields, those of `additional` as `additional.KEY`."""
+def compose(
+    subject: Subject,
+    origin: Origin,
+    values: Mapping[str, str],
+    problems: Fallbacks,
+    why_empty: Mapping[str, str] = MappingProxyType({}),
+) -> RenderResult:
+    """`values` holds the rendered fields, those of `additional` as `additional.KEY`; `why_empty`: details."""
     request, contract = subject.request, subject.request.contract
     body: dict[str, Any] = {"alarmId": request.alarm_id, "alarmStatus": request.status, "time": request.time_ms}
     fallbacks: dict[str, FailureReason] = {}
@@ -56,6 +65,8 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
         elif not field.required and name not in problems:
             continue
         why = problems.get(name) or _problem(field, text, contract, name in values)
+        if why is not None and why.reason is Reason.EMPTY and name in why_empty:
+            why = FailureReason(Reason.EMPTY, why_empty[name])
         if why is not None:
             fallbacks[name] = why
             if why.reason is Reason.TOO_LONG:
@@ -67,7 +78,10 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
     clipped = [name for name in full if BY_NAME[name].cut]
     fallbacks |= {name: why for name, why in problems.items() if name not in BY_NAME}
     extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
-    body[ADDITIONAL], cut = _additional(_notes(subject, origin, fallbacks), full, extras)
+    notes = _notes(subject, origin, fallbacks)
+    if subject.directory is not None:
+        notes["application"] = tidy(subject.directory.shown.get(body.get("applicationId", ""), ""), lines=False)
+    body[ADDITIONAL], cut = _additional(notes, full, extras)
     if cut:
         clipped.append(ADDITIONAL)
     return RenderResult(*origin, False, fallbacks, tuple(clipped), to_json(body))

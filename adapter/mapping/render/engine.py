@@ -15,6 +15,7 @@ from jinja2 import nodes
 from jinja2.runtime import Context
 from pydantic_core import from_json
 
+from adapter.application import Index, Lookup, find
 from adapter.errors import RenderError, one_line
 from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose, fallback
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
@@ -30,6 +31,7 @@ from adapter.mapping.rules.language import (
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
 MAX_DETAIL: Final = 200
+MAX_LOOKUPS: Final = 100  # told of one alert
 QUARANTINE_SECONDS: Final = 60.0  # then the next alert tries the template again
 
 
@@ -138,7 +140,11 @@ class Program:
         for place, why in quarantined.items():
             self._quarantine(place, why)
         self._revision: str = data["revision"]
+        self._directories: dict[str, Index] = {}  # by integration; under the empty name that of all others
+        self._directory: Index | None = None  # of the alert that is rendered
+        self._lookups: list[tuple[Lookup, str]] = []  # for that alert so far, with the texts that were looked up
         self._env = environment()
+        self._env.filters["application"] = self._application
         self.rules: list[Rule] = []
         place = 0
         for file in data["files"]:
@@ -152,11 +158,30 @@ class Program:
         self._mark(place)
         self._lap()
 
+    def set_directory(self, integration: str, index: Index | None) -> None:
+        if index is None:
+            self._directories.pop(integration, None)
+        else:
+            self._directories[integration] = index
+
+    def _application(self, value: object) -> str:
+        """The filter `application`. Empty text names nothing and is not counted."""
+        text = value if type(value) is str else str(value)
+        if not text or text.isspace():
+            return ""
+        id_, lookup = find(self._directory, text)
+        if len(self._lookups) < MAX_LOOKUPS:
+            self._lookups.append((lookup, text))
+        return id_
+
     def render(self, request: RenderRequest) -> RenderResult:
         """By the first rule that takes the alert; the built-in body when none does or the alert cannot be read."""
+        self._directory = self._directories.get(request.integration) or self._directories.get("")
+        self._lookups.clear()
         with suppress(ValueError, KeyError, TypeError, AttributeError, MemoryError):
             both = from_json(request.raw)
-            return self._render(Subject(request, both["alert"], both["group"]))
+            result = self._render(Subject(request, both["alert"], both["group"], self._directory))
+            return result._replace(lookups=tuple(lookup for lookup, _ in self._lookups)) if self._lookups else result
         return fallback(request, self._revision, Reason.ERROR)
 
     def _render(self, subject: Subject) -> RenderResult:
@@ -169,7 +194,9 @@ class Program:
         origin = Origin(rule.name, rule.mapping, self._revision)
         if rule.drop:
             return RenderResult(*origin, True, problems, (), None)
-        return compose(subject, origin, self._fields(rule, context, problems), problems)
+        why_empty: dict[str, str] = {}
+        values = self._fields(rule, context, problems, why_empty)
+        return compose(subject, origin, values, problems, why_empty)
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
@@ -202,7 +229,9 @@ class Program:
                 return rule
         return None
 
-    def _fields(self, rule: Rule, context: Context, problems: dict[str, FailureReason]) -> dict[str, str]:
+    def _fields(
+        self, rule: Rule, context: Context, problems: dict[str, FailureReason], why_empty: dict[str, str]
+    ) -> dict[str, str]:
         values = dict(rule.texts)
         blamed = {item.field: why for item in rule.templates if (why := self._in_quarantine(item.place))}
         if blamed:
@@ -210,11 +239,14 @@ class Program:
             problems.update({item.field: blamed.get(item.field, others) for item in rule.templates})
             return values
         for template in rule.templates:
+            looked_up = len(self._lookups)
             result = self._run(template, context)
             if isinstance(result, FailureReason):
                 problems[template.field] = result
             else:
                 values[template.field] = result
+                if not result and len(self._lookups) > looked_up:
+                    why_empty[template.field] = _no_application(*self._lookups[-1])
         return values
 
     def _run(self, template: Template, context: Context) -> str | FailureReason:
@@ -239,6 +271,12 @@ class Program:
     def _in_quarantine(self, place: int) -> FailureReason | None:
         why, until = self._quarantined.get(place, (None, 0.0))
         return why if self._clock_before < until else None
+
+
+def _no_application(lookup: Lookup, text: str) -> str:
+    """Why the filter `application` gave nothing, on one line."""
+    what = "names several applications" if lookup is Lookup.AMBIGUOUS else "is no application that COC lists"
+    return f"{one_line(text, MAX_DETAIL // 2)!r} {what}"
 
 
 def detail_of(exc: BaseException) -> str:

@@ -7,10 +7,11 @@ its own. Until then, and where it is refused, the rules before it serve.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from adapter.application import Index, Lookup
 from adapter.errors import Finding, MappingError, RenderError
 from adapter.mapping.render.engine import CannotCompile, detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
@@ -22,6 +23,9 @@ from adapter.mapping.rules.model import RuleSet
 MEMORY: Final = 400 * 1024 * 1024
 PREVIEW_SECONDS: Final = 10.0
 
+LookedUp = Callable[[str, Sequence[Lookup]], None]
+"""Gets an integration, and what the filter `application` said for one of its alerts."""
+
 _CANNOT_COMPILE: Final = "the template cannot be compiled"
 _GREEDY: Final = "tried on a plain alert, the template wants too much"
 
@@ -30,37 +34,54 @@ class LiveMappings:
     """Renders by one revision at a time. A call of `render` uses the one that is in force when it begins."""
 
     def __init__(
-        self, directory: Path, limits: Limits, renderer: WorkerRenderer, findings: Sequence[Finding], tried: str
+        self,
+        directory: Path,
+        limits: Limits,
+        renderer: WorkerRenderer,
+        findings: Sequence[Finding],
+        tried: str,
+        applications: dict[str, bytes],
+        looked_up: LookedUp,
     ) -> None:
         """`tried`: the revision of the directory that the findings are about; empty when it is to be tried again."""
         self._directory = directory
         self._limits = limits
         self._renderer = renderer
-        self._previewer = _previewer(renderer, limits)
+        self._applications, self._looked_up = applications, looked_up
+        self._previewer = self._new_previewer(renderer)
         self.findings = tuple(findings)  # why the directory is refused, or what the trial of the rules in force found
         self._tried = tried
         self._reloading = asyncio.Lock()
 
     @classmethod
     async def open(
-        cls, directory: Path, *, deadline: float = 1.0, memory: int = MEMORY, instead: Path | None = None
+        cls,
+        directory: Path,
+        *,
+        deadline: float = 1.0,
+        memory: int = MEMORY,
+        instead: Path | None = None,
+        looked_up: LookedUp = lambda integration, lookups: None,
     ) -> LiveMappings:
         """The directory's rules. `deadline`: CPU seconds a template may take; `memory`: bytes the worker may have.
 
         A template that wants too much of a plain alert is a finding and refuses nothing here, because there are no
         older rules. Where the rules cannot be used at all, those of `instead` serve until `reload` finds better ones;
-        without `instead`, MappingError with every finding.
+        without `instead`, MappingError with every finding. `looked_up` is called for each alert rendered for COC that
+        the filter `application` was asked about.
         """
         limits = Limits(deadline, memory)
+        applications: dict[str, bytes] = {}
         try:
-            renderer, findings = await _try_out(await asyncio.to_thread(files.load, directory), limits)
-            return cls(directory, limits, renderer, findings, renderer.rules.revision)
+            rules = await asyncio.to_thread(files.load, directory)
+            renderer, findings = await _try_out(rules, limits, applications)
+            return cls(directory, limits, renderer, findings, rules.revision, applications, looked_up)
         except Exception as exc:
             findings = _findings_of(exc, directory)
             if instead is None:
                 raise MappingError(findings) from exc
-        renderer, _ = await _try_out(await asyncio.to_thread(files.load, instead), limits)
-        return cls(directory, limits, renderer, findings, "")
+        renderer, _ = await _try_out(await asyncio.to_thread(files.load, instead), limits, applications)
+        return cls(directory, limits, renderer, findings, "", applications, looked_up)
 
     @property
     def revision(self) -> str:
@@ -77,7 +98,20 @@ class LiveMappings:
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Render all, in order, by one revision. A template that fails costs its field, see WorkerRenderer."""
-        return await self._renderer.render(requests)
+        results = await self._renderer.render(requests)
+        for request, result in zip(requests, results, strict=True):
+            if result.lookups:
+                self._looked_up(request.integration, result.lookups)
+        return results
+
+    async def set_applications(self, directories: Mapping[str, Index | None]) -> None:
+        """Render by these directories of applications from now on; None takes one away. They are no part of a revision.
+
+        Those of integrations that are not named stay. That under the empty name serves integrations without one.
+        """
+        for integration, index in directories.items():
+            self._applications[integration] = b"null" if index is None else await asyncio.to_thread(index.pack)
+        await self._renderer.hand_over()
 
     async def preview(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """As `render`, in a worker process of its own: what a person tries neither delays nor harms a delivery.
@@ -115,22 +149,25 @@ class LiveMappings:
         await self._previewer.stop()
 
     async def _swap(self, found: files.Snapshot) -> None:
-        renderer, findings = await _try_out(await asyncio.to_thread(files.parse, self._directory, found), self._limits)
+        rules = await asyncio.to_thread(files.parse, self._directory, found)
+        renderer, findings = await _try_out(rules, self._limits, self._applications)
         if findings:
             await renderer.stop()
             raise MappingError(findings)
+        await renderer.hand_over()
         old = (self._renderer, self._previewer)
-        self._renderer, self._previewer = renderer, _previewer(renderer, self._limits)
+        self._renderer, self._previewer = renderer, self._new_previewer(renderer)
         for one in old:
             await one.stop()
 
+    def _new_previewer(self, renderer: WorkerRenderer) -> WorkerRenderer:
+        """Its worker process starts with the first preview."""
+        return WorkerRenderer(renderer.rules, self._limits, None, {}, self._applications)
 
-def _previewer(renderer: WorkerRenderer, limits: Limits) -> WorkerRenderer:
-    """Its worker process starts with the first preview."""
-    return WorkerRenderer(renderer.rules, limits, None, {})
 
-
-async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequence[Finding]]:
+async def _try_out(
+    rules: RuleSet, limits: Limits, applications: Mapping[str, bytes]
+) -> tuple[WorkerRenderer, Sequence[Finding]]:
     """A renderer whose worker process has compiled every template and run each on a plain alert; what that found.
 
     The first template that ends the process ends the trial. MappingError for one that cannot be compiled; WorkerDied
@@ -148,14 +185,14 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
             greedy.update(await worker.try_out(rule))
-        renderer = WorkerRenderer(rules, limits, worker, {})
+        renderer = WorkerRenderer(rules, limits, worker, {}, applications)
     except WorkerDied as death:
         place = death.in_progress.place
         if place is None:
             raise
         greedy[place] = FailureReason(death.reason, detail_of(death))
         slow = {at: why for at, why in greedy.items() if why.reason is not Reason.MEMORY}
-        renderer = WorkerRenderer(rules, limits, None, slow)
+        renderer = WorkerRenderer(rules, limits, None, slow, applications)
     except BaseException:
         await worker.stop()
         raise

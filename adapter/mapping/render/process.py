@@ -111,6 +111,10 @@ class WorkerProcess:
         payload = protocol.pack_requests(requests)
         return list(protocol.unpack_results(await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)))
 
+    async def set_directory(self, integration: str, index: bytes) -> None:
+        """The directory of applications that the integration's alerts are rendered by, see protocol."""
+        await self._ask(protocol.DIRECTORY, protocol.pack_directory(integration, index), LOAD_SECONDS)
+
     async def try_out(self, rule: int) -> dict[int, FailureReason]:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
         answer = await self._ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)

@@ -2,6 +2,7 @@
 
     LOAD     {rules, quarantined, deadline}  -> null, or [place, message] of a template that cannot be compiled
     TRY_OUT  a rule's number              -> {place: [reason, detail]} of its templates that want too much
+    DIRECTORY  [integration, index]       -> null; the index replaces the one before it, null removes that
     RENDER   header, then the raw alerts  -> header, then the bodies; one answer at least, maybe not all
 
 A RENDER payload carries the raw alerts as bytes, so that one which is not JSON spoils no other. Its answer carries the
@@ -16,10 +17,12 @@ from typing import Final
 
 from pydantic_core import from_json, to_json
 
+from adapter.application import Lookup
 from adapter.mapping.render.request import Contract, FailureReason, Reason, RenderRequest, RenderResult
 
 LOAD: Final = b"L"
 TRY_OUT: Final = b"T"
+DIRECTORY: Final = b"D"
 RENDER: Final = b"R"
 
 PREFIX: Final = struct.Struct(">Ic")
@@ -53,15 +56,22 @@ def unpack_places(reasons: Mapping[str, Sequence[str]]) -> dict[int, FailureReas
     return {int(place): why for place, why in unpack_reasons(reasons).items()}
 
 
+def pack_directory(integration: str, index: bytes) -> bytes:
+    """`index`: Index.pack, or `null`."""
+    return b"[%b,%b]" % (to_json(integration), index)
+
+
 def pack_results(results: Sequence[RenderResult]) -> bytes:
-    header = to_json([[*result[:-1], len(result.json or b"")] for result in results])
+    header = to_json([[*result[:6], len(result.json or b""), result.lookups] for result in results])
     return b"".join([_HEADER.pack(len(header)), header, *(result.json or b"" for result in results)])
 
 
 def unpack_results(payload: bytes) -> Iterator[RenderResult]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
-    for rule, mapping, revision, dropped, fallbacks, clipped, length in from_json(payload[_HEADER.size : at]):
+    for rule, mapping, revision, dropped, fallbacks, clipped, length, lookups in from_json(payload[_HEADER.size : at]):
         body = payload[at : at + length] if length else None
-        yield RenderResult(rule, mapping, revision, dropped, unpack_reasons(fallbacks), tuple(clipped), body)
+        made_by = rule, mapping, revision, dropped
+        found = tuple(map(Lookup, lookups)) if lookups else ()
+        yield RenderResult(*made_by, unpack_reasons(fallbacks), tuple(clipped), body, found)
         at += length

@@ -25,6 +25,7 @@ from adapter.mapping.rules.model import RuleSet
 CHUNK_ALERTS: Final = 64
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_DEATHS: Final = 8  # of one call: about ten seconds, within the lease of a claim
+MAX_TRIES: Final = 2  # of a directory; one that is too large must not cost every render
 LEAST_LIFE: Final = 1.0  # seconds; what ended sooner is replaced by the next call, so that nothing starts in a loop
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,23 @@ class WorkerRenderer:
     """Each has a worker process of its own: what one renders cannot end the process of another."""
 
     def __init__(
-        self, rules: RuleSet, limits: Limits, worker: WorkerProcess | None, quarantined: Mapping[int, FailureReason]
+        self,
+        rules: RuleSet,
+        limits: Limits,
+        worker: WorkerProcess | None,
+        quarantined: Mapping[int, FailureReason],
+        directories: Mapping[str, bytes],
     ) -> None:
-        """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number."""
+        """`worker` has the rules already; without one the first call starts it. `quarantined`: by template's number.
+
+        `directories`: what `WorkerProcess.set_directory` takes, by integration; may change between calls.
+        """
         self.rules = rules
         self._limits = limits
         self._quarantined = dict(quarantined)
+        self._directories = directories
+        self._given: dict[str, bytes] = {}  # the directories that the worker process has
+        self._ended_by: dict[str, tuple[bytes, int]] = {}  # directories during which one ended, and how often
         self._turn = asyncio.Lock()
         self._worker = worker
         self._watch = asyncio.create_task(self._replace(worker)) if worker else None
@@ -57,6 +69,14 @@ class WorkerRenderer:
                         self._quarantined[place] = FailureReason(death.reason, detail_of(death))
             return [call.results[number] for number in range(len(requests))]
 
+    async def hand_over(self) -> None:
+        """Give the directories to a running worker process now, so that no render waits for it."""
+        async with self._turn:
+            if self._worker is not None:
+                worker, self._worker = self._worker, None  # in case it ends
+                with suppress(WorkerDied):
+                    self._worker = await self._with_directories(worker)
+
     async def stop(self) -> None:
         """End the worker process once the calls under way have returned."""
         async with self._turn:
@@ -68,14 +88,32 @@ class WorkerRenderer:
     async def _ask(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Results for the first requests, one at least. WorkerDied when the process did not survive them."""
         try:
-            return await (self._worker or await self._start()).render(requests)
+            worker = await self._with_directories(self._worker or await self._start())
+            return await worker.render(requests)
         except BaseException:
             self._worker = None
             raise
 
+    async def _with_directories(self, worker: WorkerProcess) -> WorkerProcess:
+        for integration, index in list(self._directories.items()):
+            refused, tries = self._ended_by.get(integration, (b"", 0))
+            tries = tries if refused is index else 0
+            if self._given.get(integration) is index or tries == MAX_TRIES:
+                continue
+            try:
+                await worker.set_directory(integration, index)
+            except WorkerDied as death:
+                self._ended_by[integration] = index, tries + 1
+                message = "the rendering process ended while it took over a list of applications"
+                event(logger, logging.WARNING, message, integration=integration, bytes=len(index), error=death)
+                raise
+            self._given[integration] = index
+        return worker
+
     async def _start(self) -> WorkerProcess:
         self._worker = worker = await WorkerProcess.start(self.rules, self._quarantined, self._limits)
         self._watch = asyncio.create_task(self._replace(worker))
+        self._given = {}
         return worker
 
     async def _replace(self, worker: WorkerProcess) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
+from adapter.application import Lookup
+
 
 class Reason(StrEnum):
     """Why a field is not as the mapping says. A closed list: it is a metric label."""
@@ -65,6 +67,7 @@ class RenderResult(NamedTuple):
     fallbacks: Fallbacks
     clipped: tuple[str, ...]
     json: bytes | None
+    lookups: tuple[Lookup, ...] = ()  # of the filter `application`, in order
 
     @property
     def body(self) -> dict[str, Any] | None:

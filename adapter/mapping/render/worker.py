@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from adapter.application import Index
 from adapter.mapping.render import protocol
 from adapter.mapping.render.body import Subject
 from adapter.mapping.render.engine import CannotCompile, Program
@@ -100,6 +101,10 @@ class Worker:
             if kind == protocol.TRY_OUT:
                 self._begin(0)
                 return to_json(self._program.try_out(self._program.rules[from_json(payload)], PLAIN))
+            if kind == protocol.DIRECTORY:
+                integration, index = from_json(payload)
+                self._program.set_directory(integration, Index(*index) if index else None)
+                return b"null"
             return self._render(self._program, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)

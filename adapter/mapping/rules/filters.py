@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Undefined
 
+from adapter.application import find
 from adapter.coc import fields
 
 DEFAULT_LEVEL: Final = "Major"  # an unknown word must not be quieter than a warning
@@ -97,5 +98,10 @@ def default(value: object, default_value: object = "", boolean: bool = False) ->
     return default_value if value == "" or isinstance(value, Undefined) or (boolean and not value) else value
 
 
-_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, default)
+def application(value: object) -> str:
+    """The id of the COC application that a name, a code or an id means, as far as it is known without a directory."""
+    return find(None, str(value))[0]
+
+
+_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, default, application)
 FILTERS: Final[dict[str, Callable[..., Any]]] = {function.__name__: function for function in _ALL} | {"d": default}

@@ -18,19 +18,22 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import to_json
 
 from adapter.alertmanager import parse_webhook
+from adapter.application import Directories
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES, content
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
-from adapter.mapping.tools.preview import flat, preview_request, render_all, rule_of, shown
+from adapter.mapping.tools.preview import NONE, flat, preview_request, render_groups, rule_of, shown
+from adapter.nodes import from_data
 from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 
@@ -47,8 +50,12 @@ class CaseResult(NamedTuple):
     differences: Sequence[tuple[str, Any, Any]]  # field, expected value, rendered value; None is absent
 
 
-async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, out: TextIO) -> int:
+async def run_cases(
+    directory: Path, files: Sequence[Path], junit: Path | None, out: TextIO, applications: Directories = NONE
+) -> int:
     """Run the cases of `files`, of DIR/tests/ when it is empty; 1 unless all pass. `junit`: where to write XML.
+
+    `applications`: for cases that bring none of their own.
 
     MappingError has the findings of the cases and of the mappings.
     """
@@ -72,7 +79,11 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
         except MappingError as exc:
             findings += exc.findings
         raise MappingError(findings)
-    rendered, mappings = await render_all(directory, [case.request for *_, case in cases])
+    own = [(case.applications or applications, case.request) for *_, case in cases]
+    groups = [[*group] for _, group in groupby(own, key=lambda pair: id(pair[0]))]
+    rendered, mappings = await render_groups(
+        directory, [(group[0][0], [request for _, request in group]) for group in groups]
+    )
     results = [
         CaseResult(file, line, case.name, result, _differences(case.expect.fields(), result))
         for (file, line, case), result in zip(cases, rendered, strict=True)
@@ -181,14 +192,25 @@ class _Expect(_Model):
         return fields | alarm
 
 
+def _applications(data: Any) -> Directories:
+    try:
+        return from_data(data)
+    except ValidationError as exc:
+        hint = "a list as `applications list --output=json` prints it, or names and ids: {Shop: 18cfa0a5ef8d}"
+        first = exc.errors(include_url=False)[0]
+        at = tuple(first["loc"])[:2] if isinstance(data, list) else ()
+        raise Problem(f"not applications: {first['msg'].lower()}", hint, at=at[:1]) from exc
+
+
 class _Case(_Model):
-    model_config = ConfigDict(title="a case")
+    model_config = ConfigDict(title="a case", arbitrary_types_allowed=True)
     name: str = Field(min_length=1, description="say what the case shows")
     alert: _Alert = _Alert()
     payload: str = ""
     fingerprint: str | None = None  # of one of the payload's alerts
     group: _Group = _Group()
     integration: str = "default"
+    applications: Annotated[Directories | None, BeforeValidator(_applications)] = None
     expect: _Expect = Field(description="rule, dropped, alarm, fallbacks or clipped")
     _request: RenderRequest
 

@@ -6,19 +6,23 @@ All three run the rules in a worker process of their own, under the limits of pr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, Final, TextIO
 
 from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
+from adapter.application import Directories, Index
 from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError
 from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
+
+NONE: Final[Directories] = MappingProxyType({})
 
 
 def check(directory: Path) -> Sequence[Finding]:
@@ -31,7 +35,13 @@ def check(directory: Path) -> Sequence[Finding]:
 
 
 async def render_payload(
-    directory: Path, integration: str, body: bytes, output: str, out: TextIO, errors: TextIO
+    directory: Path,
+    integration: str,
+    body: bytes,
+    output: str,
+    out: TextIO,
+    errors: TextIO,
+    applications: Directories = NONE,
 ) -> int:
     """Print what each alert of a webhook body becomes.
 
@@ -39,7 +49,7 @@ async def render_payload(
     """
     webhook = parse_webhook(body)
     requests = [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
-    results, _ = await render_all(directory, requests)
+    results, _ = await render_all(directory, requests, applications)
     if output == "json":
         objects = [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
         print(to_json(objects, indent=2).decode(), file=out)
@@ -49,7 +59,9 @@ async def render_payload(
     return 0
 
 
-async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, bytes]], out: TextIO) -> int:
+async def diff_payloads(
+    new: Path, old: Path, payloads: Sequence[tuple[str, bytes]], out: TextIO, applications: Directories = NONE
+) -> int:
     """Print what differs between two sets of mappings, alarm by alarm; 1 when something does.
 
     `payloads`: name and webhook body of each.
@@ -57,8 +69,8 @@ async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, byte
     webhooks = [(name, parse_webhook(body)) for name, body in payloads]
     alerts = [(name, alert, webhook.group) for name, webhook in webhooks for alert in webhook.alerts]
     requests = [preview_request(alert, group, "default") for _, alert, group in alerts]
-    after, _ = await render_all(new, requests)
-    before, _ = await render_all(old, requests)
+    after, _ = await render_all(new, requests, applications)
+    before, _ = await render_all(old, requests, applications)
     alarms, fields = 0, 0
     for (name, alert, _), old_result, new_result in zip(alerts, before, after, strict=True):
         lines = _differences(old_result, new_result)
@@ -83,11 +95,27 @@ def preview_request(alert: Alert, group: Group, integration: str, contract: Cont
     )
 
 
-async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tuple[list[RenderResult], LiveMappings]:
+async def render_all(
+    directory: Path, requests: Sequence[RenderRequest], applications: Directories = NONE
+) -> tuple[list[RenderResult], LiveMappings]:
     """Render by the mappings of a directory, and these mappings, closed again."""
+    return await render_groups(directory, [(applications, requests)])
+
+
+async def render_groups(
+    directory: Path, groups: Iterable[tuple[Directories, Sequence[RenderRequest]]]
+) -> tuple[list[RenderResult], LiveMappings]:
+    """As `render_all`, each group by its own directories of applications."""
     mappings = await LiveMappings.open(directory)
+    results: list[RenderResult] = []
+    before: Iterable[str] = ()
     try:
-        return await mappings.render(requests), mappings
+        for applications, requests in groups:
+            indexes: dict[str, Index | None] = dict.fromkeys(before)
+            await mappings.set_applications(indexes | {name: one.index for name, one in applications.items()})
+            results += await mappings.render(requests)
+            before = applications
+        return results, mappings
     finally:
         await mappings.close()
 

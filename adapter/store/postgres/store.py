@@ -14,6 +14,7 @@ from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
 from adapter.store.postgres.connection import Database
 from adapter.store.postgres.counts import RunningCounts
+from adapter.store.postgres.directories import PostgresDirectories
 from adapter.store.postgres.intake import PostgresIntake
 from adapter.store.postgres.login import place_of
 from adapter.store.postgres.migrations import migrate, migrations
@@ -71,6 +72,9 @@ class PostgresStore:
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
         self.maintain, self.size = upkeep.maintain, upkeep.size
+        directories = PostgresDirectories(database)
+        self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
+        self.keep_directory = directories.keep_directory
         self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
 
     def describe(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Damage to a SQLite file: what counts as damage, and how the rows that can still be read get into a new file.
 
-A damaged file is set aside under another name, never deleted. Alarms, pending reports, dead letters, rejects and pauses
-are copied; the history of delivered reports stays in the old file. A file whose first page is unreadable gives nothing.
+A damaged file is set aside under another name, never deleted. Alarms, pending reports, dead letters, rejects, pauses
+and directories are copied; the history of delivered reports stays in the old file. A file whose first page is
+unreadable gives nothing.
 The new file is completed under another name first. After a crash at any point either the old file is still in place, or
 `finish` puts the new one there.
 """
@@ -31,6 +32,7 @@ _MAX_READS: Final = 4_000_000  # of one table, about half a minute; the rest of 
 _COPIED: Final = {  # table -> its key, the column of `counter` with the last one given out
     "integration": ("name", ""),  # before schema 3, where a pause was in columns of it
     "pause": ("integration", ""),
+    "directory": ("integration", ""),
     "alarm": ("id", "alarm"),
     "report": ("seq", "seq"),
     "reject": ("id", "reject"),

@@ -18,6 +18,7 @@ from adapter.errors import StoreError
 from adapter.store.last_seen import SeenLater
 from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.database import DEFAULT, Database, Options
+from adapter.store.sqlite.directories import SqliteDirectories
 from adapter.store.sqlite.intake import SqliteIntake
 from adapter.store.sqlite.queries import SqliteQueries
 from adapter.store.sqlite.reader import Reader
@@ -83,6 +84,7 @@ class SqliteStore:
         intake = SqliteIntake(writer, self._claims, database.reserve, database.check_place, seen, self._tick, backlog)
         queries = SqliteQueries(writer, self._audit_reader, database.check_place, seen, clock, self._tick)
         upkeep = self._upkeep = SqliteUpkeep(writer, seen, database.check_place)
+        directories = SqliteDirectories(writer, self._audit_reader, database.check_place)
 
         self.accept, self.reject = intake.accept, intake.reject
         self.claim = self._claims.claim
@@ -92,6 +94,8 @@ class SqliteStore:
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.replay, self.discard = queries.replay, queries.discard
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
+        self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
+        self.keep_directory = directories.keep_directory
 
     def _reading_failed(self, error: sqlite3.Error, generation: int) -> None:
         """In a reader's thread. Damage is handed to the writer, which recovers the file unless it has done so."""

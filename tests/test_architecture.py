@@ -20,14 +20,14 @@ LAYERS = (
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
     {"logs", "lifecycle"},
-    {"alertmanager", "alarm", "secret", "validation"},
+    {"alertmanager", "alarm", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
     {"errors", "clock", "files"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
+    "alarm", "alertmanager", "matchers", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
     "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",

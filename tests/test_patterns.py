@@ -21,8 +21,6 @@ import pytest
 from multidict import CIMultiDict
 
 from adapter import config, logs
-from adapter.admin.api import matcher
-from adapter.admin.openapi import Problem
 from adapter.alertmanager import parse_webhook
 from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
@@ -32,6 +30,7 @@ from adapter.mapping.rules.files import MAX_RULES
 from adapter.mapping.rules.filters import FILTERS
 from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.schema import MAX_TEMPLATE, read_file
+from adapter.matchers import MatcherError, parse_matchers
 from adapter.pieces import read_pieces
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
@@ -77,6 +76,10 @@ def logged(text: str) -> None:
         logs.setup("info", style, stream)
         logs.event(logging.getLogger("adapter.x"), logging.INFO, text, value=text, failed=ValueError(text))
         assert len(stream.getvalue()) < 20_000
+
+
+def matched(text: str) -> None:
+    parse_matchers([text])
 
 
 def read_yaml(text: str) -> None:
@@ -148,10 +151,6 @@ YAML = (times("1", "a: "), times("1", "a: ", "."), times("token ", "a: '", "'"),
 TEMPLATES = (times(" "), times("}}"), times("%}"), times("{{ at 1 "), times("labels"), times("{{ a }}"), times("\t."))
 
 FED: dict[str, tuple[Case, ...]] = {
-    "admin/api:_QUOTED": tuple(
-        Case(matcher, worst) for worst in (times(" ", "a", "x"), times("\\", 'a="'), times("="))
-    ),
-    "admin/api:matcher": (Case(matcher, times("\\a", 'a="', '"')),),
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
     "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in TEXTS),
@@ -169,6 +168,10 @@ FED: dict[str, tuple[Case, ...]] = {
     "config:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
     "errors:_NOT_PRINTED": tuple(Case(lambda text: one_line(text, len(text)), worst) for worst in TEXTS),
     "logs:_PLAIN": tuple(Case(logged, worst) for worst in TEXTS),
+    "matchers:_NAME": tuple(Case(matched, worst) for worst in (times("a"), times('"'), times('\\"', '"'))),
+    "matchers:_OPERATOR": tuple(Case(matched, times(piece, "a=b ", "=")) for piece in (" ", "c ", "c")),
+    "matchers:_VALUE": tuple(Case(matched, worst) for worst in (times(" ", "a=b", "="), times("\\", 'a="'))),
+    "matchers:_ESCAPE": (Case(matched, times("\\a", 'a="', '"')),),
     "mapping/rules/filters:host": tuple(Case(FILTERS["host"], times(piece, "x://")) for piece in (":", "@", "?")),
     "mapping/rules/language:_AT": tuple(Case(read_mapping, worst) for worst in TEMPLATES),
     "mapping/rules/lint:_BARE": tuple(Case(read_mapping, worst) for worst in TEMPLATES[:1]),
@@ -203,6 +206,7 @@ NOT_FED = {
     "mapping/rules/lint:_value_problem": "compiles the mapping's own pattern and matches nothing",
     "store/postgres/connection:_TABLES": "reads our own statements",
     "store/postgres/migrations:_version": "a number that this program wrote",
+    "matchers:_pattern": "an operator's own pattern, by an engine that takes linear time",
     "store/postgres/migrations:_check_server": "the name of an encoding, from the server",
     "validation:_problems": "reads the words of our own models",
 }
@@ -256,7 +260,7 @@ def cpu_seconds(feed: Feed, text: str, within: float) -> float:
     least = float("inf")
     for _ in range(5):
         started = time.thread_time()
-        with suppress(Problem, ConfigError, ValueError):
+        with suppress(MatcherError, ConfigError, ValueError):
             feed(text)
         least = min(least, time.thread_time() - started)
         if least < within or least > 2.0:

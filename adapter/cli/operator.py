@@ -31,7 +31,10 @@ def add_operator_commands(commands: Any) -> None:
     listing.add_argument("--integration", metavar="NAME")
     listing.add_argument("--status", choices=["firing", "resolved"])
     listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
-    listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
+    listing.add_argument(
+        "--matcher", action="append", default=[], metavar='LABEL="VALUE"',
+        help="""as Alertmanager's: =, !=, =~, !~, several with commas or flags; all must hold""",
+    )  # fmt: skip
     why = _verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
     why.add_argument("--integration", metavar="NAME")

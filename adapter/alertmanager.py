@@ -113,6 +113,11 @@ def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
     """Parse one webhook body. PayloadError says in one line why it is not a webhook, or TooManyAlerts."""
     _check_values(body, max_alerts)
     data = _read_json(body, max_alerts)
+    if isinstance(data, list):
+        raise PayloadError(
+            "the body is a list, as Alertmanager takes alerts at /api/v2/alerts; what it sends itself, by a receiver "
+            'with webhook_configs, is an object with a list "alerts"'
+        )
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
@@ -232,8 +237,9 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
     if not isinstance(labels, dict):
         raise PayloadError(f"labels is {_kind(labels)}, not an object")
     for name, value in labels.items():
-        if type(value) is not str:
-            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not a string")
+        if isinstance(value, dict | list):
+            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not text")
+    labels = _texts(labels)
     fingerprint = entry.get("fingerprint")
     if fingerprint is None or fingerprint == "":
         if not labels:
@@ -247,7 +253,9 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
     if status is None:
         status = "resolved" if ends else "firing"
     if status != "firing" and status != "resolved":
-        raise PayloadError(f"status is {_text(status)[:40]!r}, neither firing nor resolved")
+        status = _text(status).strip().lower()
+        if status not in ("firing", "resolved"):
+            raise PayloadError(f"status is {status[:40]!r}, neither firing nor resolved")
     return Alert(
         fingerprint=fingerprint,
         status=status,
@@ -262,11 +270,12 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
 
 
 def _texts(value: object) -> dict[str, str]:
+    """Labels or annotations; what is not text is as JSON writes it, and null as good as absent."""
     if not isinstance(value, dict):
         return {}
     for item in value.values():
         if type(item) is not str:
-            return {name: _text(item) for name, item in value.items()}
+            return {name: _text(item) for name, item in value.items() if item is not None}
     return value
 
 

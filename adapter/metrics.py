@@ -42,7 +42,7 @@ UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none
 OTHER: Final = "other"
 CARRIED: Final = "carried"  # a report that a start found pending
 
-CODES: Final = ("200", "400", "401", "403", "404", "405", "413", "500", "503", OTHER)
+CODES: Final = ("200", "400", "401", "403", "404", "405", "413", "415", "500", "503", OTHER)
 STATUSES: Final = ("firing", "resolved", "unusable")
 KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")

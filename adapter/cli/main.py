@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
@@ -77,6 +78,10 @@ def _service_commands(commands: Any) -> None:
         help="TLS, users and headers, in the exporter-toolkit format",
     )  # fmt: skip
     serve.add_argument(
+        "--web.external-url", dest="external_url", type=_url, default="", metavar="URL",
+        help="where people reach the admin listener; without credentials it answers under no other name",
+    )  # fmt: skip
+    serve.add_argument(
         "--web.allow-unauthenticated", dest="allow_unauthenticated", action="store_true",
         help="serve addresses other than loopback without asking for credentials",
     )  # fmt: skip
@@ -101,6 +106,16 @@ def _address(text: str) -> str:
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return text
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if not text or (parts.scheme in ("http", "https") and parts.hostname):
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("not a URL; write it like https://coc-adapter.example")
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
-from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
+from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
@@ -91,7 +91,7 @@ def _service_commands(commands: Any) -> None:
     demo.add_argument("--once", action="store_true", help="end when done: 0 if COC received exactly what was due")
     sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
     _address_flag(sandbox, "--listen-address", "127.0.0.1:9878")
-    sandbox.add_argument("--integration-key", default=None, metavar="KEY", help="refuse every other key")
+    sandbox.add_argument("--integration-key", type=_key, default=None, metavar="KEY", help="refuse every other key")
 
 
 def _address_flag(command: argparse.ArgumentParser, flag: str, default: str) -> None:
@@ -116,6 +116,14 @@ def _url(text: str) -> str:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError("not a URL; write it like https://coc-adapter.example")
+
+
+def _key(text: str) -> str:
+    from adapter.coc.endpoint import key_problem
+
+    if problem := key_problem(text):
+        raise argparse.ArgumentTypeError(f"it {problem}")
+    return text
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -148,7 +156,8 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 def _mapping_commands(commands: Any) -> None:
     check = _command(commands, "check", "config and mappings: every finding, one per line", _check)
-    check.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
+    _config_flag(check, "default: adapter.yml, with --mappings where there is one")
+    check.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: those of adapter.yml")
     render = _command(commands, "render", "what each alert of a webhook body would become", _render)
     _mappings_flag(render)
     render.add_argument("--integration", default="default", metavar="NAME")
@@ -164,21 +173,44 @@ def _mapping_commands(commands: Any) -> None:
     test.add_argument("cases", nargs="*", type=Path, metavar="CASES.yaml", help="default: DIR/tests/*.yaml")
 
 
+def _config_flag(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--config.file", dest="config_file", type=Path, default=None, metavar="FILE", help=text)
+
+
 def _mappings_flag(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: the shipped ones")
 
 
 def _check(options: argparse.Namespace) -> int:
-    from adapter.config import load_config
+    from adapter.config import load_config, mappings_named
     from adapter.mapping.tools.preview import check
 
-    directory = load_config(options.config_file).mappings
-    findings = check(directory)
+    file, directory = _config_file(options), options.mappings
+    findings: list[Finding] = []
+    good = []
+    if file is not None:
+        try:
+            configured = load_config(file).mappings
+            directory = directory or configured
+            good.append(str(file))
+        except ConfigError as exc:
+            findings += exc.findings
+            directory = directory or mappings_named(file)
+    if directory is not None:
+        found = check(directory)
+        findings += found
+        good += [] if found else [f"mappings {directory}"]
     for finding in findings:
         print(finding.with_caret())
     if not findings:
-        print(f"{options.config_file}: good; mappings {directory}: good")
+        print("; ".join(f"{name}: good" for name in good))
     return 1 if findings else 0
+
+
+def _config_file(options: argparse.Namespace) -> Path | None:
+    """The file that is named, else adapter.yml; None where there is none and mappings are named."""
+    usual = Path("adapter.yml")
+    return options.config_file or (None if options.mappings and not usual.exists() else usual)
 
 
 def _render(options: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from adapter.coc.endpoint import PATH
+from adapter.coc.endpoint import PATH, key_problem
 from adapter.sandbox.contract import JOIN, read_body, violations
 from adapter.sandbox.faults import Fault, read_faults
 
@@ -152,7 +152,7 @@ class Sandbox:
         """Why COC would not take it; None when it would."""
         if not key or path.rpartition("/")[0] + "/" != PATH:
             return _BY_STATUS[404]
-        if self._key not in (None, key):
+        if self._key not in (None, key) or key_problem(key):
             return _UNKNOWN_KEY
         message = trouble if alarm is None else JOIN.join(violations(alarm))
         return _INVALID._replace(message=message) if message else None

@@ -19,7 +19,7 @@ ALLOWED = "\n\t\N{ZERO WIDTH JOINER}"
 def folder(tmp_path: Path) -> Path:
     """Payloads, mappings and cases full of control characters, and a configuration that names them."""
     whole = alert(NASTY, fingerprint=NASTY, labels={NASTY: NASTY, "severity": NASTY}, annotations={"summary": NASTY})
-    rejected = [{"status": NASTY}, {"status": "firing", "labels": {NASTY: 1}}]
+    rejected = [{"status": NASTY}, {"status": "firing", "labels": {NASTY: [1]}}]
     body = webhook(whole, *rejected, receiver=NASTY, groupKey=NASTY, externalURL=NASTY)
     (tmp_path / "alerts.json").write_bytes(body)
     (tmp_path / "not.json").write_text(f'{{"version": "{NASTY}"')

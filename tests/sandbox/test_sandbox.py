@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from adapter.coc.verdict import Action, Reason
 from adapter.sandbox.contract import violations
@@ -212,6 +213,13 @@ async def test_a_wrong_path_does_not_exist(coc: Client, path: str) -> None:
 async def test_a_wrong_key_is_refused(coc: Client) -> None:
     status, body = await post(coc, "/v1/event/huawei/custom/wrong")
     assert (status, body["error_code"]) == (401, "common.01010001")
+
+
+@pytest.mark.parametrize("key", ["https%3A%2F%2Fcoc.example%2Fv1%2Fevent%2Fhuawei%2Fcustom%2Fx", "a%20b"])
+async def test_what_can_be_no_key_is_refused_even_where_any_key_is_taken(key: str) -> None:
+    async with TestClient(TestServer(Sandbox().application())) as client:
+        answer = await client.post(URL(f"/v1/event/huawei/custom/{key}", encoded=True), json=GOOD)
+        assert (answer.status, (await answer.json())["error_code"]) == (401, "common.01010001")
 
 
 async def test_alarms_name_their_key_without_showing_it() -> None:

@@ -153,10 +153,11 @@ TEMPLATES = (times(" "), times("}}"), times("%}"), times("{{ at 1 "), times("lab
 FED: dict[str, tuple[Case, ...]] = {
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
-    "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in TEXTS),
     "coc/fields:_CONTROLS": tuple(Case(lambda text: tidy(text, lines=True), worst) for worst in TEXTS),
     "coc/fields:_BREAKS": (Case(lambda text: tidy(text, lines=False), times("\t\n", "a", "a")),),
     "coc/fields:_SURROGATES": (Case(lambda text: tidy(text, lines=False), times("\ud800")),),
+    "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in (*TEXTS, times("Д"))),
+    "coc/fields:clean_name": (Case(clean_name, times("_", "Д")),),
     "coc/verdict:SUCCESS": tuple(Case(answered_message, times(piece)) for piece in ("A", "0", "COC.")),
     "coc/verdict:_CODES": tuple(
         Case(answered_message, times("0", code)) for code in ("COC.", "common.010100", "APIG.")
@@ -200,6 +201,8 @@ FED: dict[str, tuple[Case, ...]] = {
 
 NOT_FED = {
     "admin/openapi:_described": "reads the paths of our own operations",
+    "coc/fields:_LETTER": "reads the Unicode name of a character",
+    "coc/fields:_VOWEL_OF_NAME": "reads the Unicode name of a letter",
     "config:_NAME": "at most 64 characters, of adapter.yml",
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",

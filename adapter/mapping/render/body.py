@@ -48,6 +48,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
     body: dict[str, Any] = {"alarmId": request.alarm_id, "alarmStatus": request.status, "time": request.time_ms}
     fallbacks: dict[str, FailureReason] = {}
     full: dict[str, str] = {}
+    clipped: list[str] = []
     for field in _MAPPED:
         name = field.name
         text = values.get(name, "")
@@ -63,8 +64,7 @@ def compose(subject: Subject, origin: Origin, values: Mapping[str, str], problem
         if why is not None or not text:
             text = tidy(_built_in(name, subject, body), lines=field.lines)
         if text:
-            body[name] = _fit(field, text, contract, full)
-    clipped = [name for name in full if BY_NAME[name].cut]
+            _fit(field, text, contract, body, clipped, full)
     fallbacks |= {name: why for name, why in problems.items() if name not in BY_NAME}
     extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
     body[ADDITIONAL], cut = _additional(_notes(subject, origin, fallbacks), full, extras)
@@ -130,12 +130,15 @@ def _first(texts: Mapping[str, str], *names: str) -> str:
     return next((texts[name] for name in names if tidy(texts.get(name, ""), lines=False)), "")
 
 
-def _fit(field: Field, text: str, contract: Contract, full: dict[str, str]) -> str:
-    kept = clean_name(text) if field.name == "alarmName" and contract.clean_name else text
-    fitted = clip(kept, field.limit, field.mark)
+def _fit(
+    field: Field, text: str, contract: Contract, body: dict[str, Any], clipped: list[str], full: dict[str, str]
+) -> None:
+    kept, lost = clean_name(text) if field.name == "alarmName" and contract.clean_name else (text, False)
+    body[field.name] = fitted = clip(kept, field.limit, field.mark)
     if fitted != kept:
+        clipped.append(field.name)
+    if lost or fitted != kept:
         full[field.name] = text
-    return fitted
 
 
 def _notes(subject: Subject, origin: Origin, fallbacks: Fallbacks) -> dict[str, str]:

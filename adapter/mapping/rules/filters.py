@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -89,7 +88,7 @@ def regex_search(value: object, pattern: str) -> str:
 
 def short_hash(value: object) -> str:
     """The first 12 hexadecimal digits of the text's SHA-256."""
-    return hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()[:12]
+    return fields.short_hash(str(value))
 
 
 def default(value: object, default_value: object = "", boolean: bool = False) -> object:

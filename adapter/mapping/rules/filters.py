@@ -15,20 +15,32 @@ from adapter.coc import fields
 DEFAULT_LEVEL: Final = "Major"  # an unknown word must not be quieter than a warning
 
 LEVEL_WORDS: Final = {
-    "Critical": "critical crit page emergency emerg fatal disaster blocker panic alert urgent p0 p1 sev0 sev1 s1 0 1",
-    "Major": "major error err high p2 sev2 s2 2",
-    "Minor": "minor warning warn medium moderate average p3 sev3 s3 3",
-    "Info": "info information informational suggestion none low debug notice ok p4 p5 sev4 sev5 s4 4 5",
+    "Critical": "critical crit page emergency emerg fatal disaster blocker panic alert urgent highest p0 p1 sev0 sev1"
+    " s1 0 1 紧急 灾难 严重",
+    "Major": "major error err high p2 sev2 s2 2 重要",
+    "Minor": "minor warning warn medium moderate average ticket p3 sev3 s3 3 次要 警告",
+    "Info": "info information informational suggestion none low lowest debug trace notice ok p4 p5 p6 sev4 sev5 s4 4 5"
+    " 提示 信息",
 }
-"""Each level of COC with the severity words of Prometheus, Grafana, Zabbix, syslog and on-call tools that mean it."""
+"""Each level of COC with the severity words of COC, Prometheus, Grafana, Zabbix, syslog and on-call tools for it."""
+
+SEVERITY_LABELS: Final = ("severity", "level", "priority", "alert_level")
+"""Where a severity word is looked for, the usual name first; at last in the annotation `severity`."""
 
 _LEVELS: Final = {word: level for level, words in LEVEL_WORDS.items() for word in words.split()}
+_SEPARATORS: Final = str.maketrans("", "", " \t_-")
 _SHANGHAI: Final = "Asia/Shanghai"
 
 
+def known_level(word: object) -> str | None:
+    """The level of a severity word in any case, `SEV_1` and `sev 1` like `sev1`; None for an unknown word."""
+    text = str(word).strip().lower()
+    return _LEVELS.get(text) or _LEVELS.get(text.translate(_SEPARATORS))
+
+
 def level(word: object) -> str:
-    """Critical, Major, Minor or Info for a severity word in any case; Major for an unknown word."""
-    return _LEVELS.get(str(word).strip().lower(), DEFAULT_LEVEL)
+    """Critical, Major, Minor or Info for a severity word; Major for an unknown one."""
+    return known_level(word) or DEFAULT_LEVEL
 
 
 def clip(value: object, n: int) -> str:

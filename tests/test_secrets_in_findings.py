@@ -65,7 +65,6 @@ ADAPTER_YML = {
     "a URL with a query": "integrations: {default: {base_url: 'https://h/?k=SECRET', integration_key: k}}\n",
     "a URL without TLS": "integrations:\n  default:\n    base_url: http://u:SECRET@h\n    integration_key: k\n",
     "a URL for the key": "integrations: {default: {site: cn, integration_key: https://coc/v1/event/huawei/custom/SECRET}}\n",
-    "a key with a blank": "integrations: {default: {site: cn, integration_key: 'SECRET x'}}\n",
     "a store with a bad port": "store: 'postgresql://u:SECRET@h:99999/d'\n" + GOOD,
     "a store whose password is the port": "store: 'postgresql://u:SECRET/d'\n" + GOOD,
     "a proxy without its scheme": DEFAULT + "    proxy_url: u:SECRET@proxy:3128\n",

@@ -159,11 +159,8 @@ def proxy_of(text: str) -> URL | None:
 
 def key_problem(key: str) -> str:
     """Why a text can be no integration key, to follow what it stands for; empty when it can be one."""
-    if "://" in key or "/v1/" in key:
-        return "is a URL; write the key alone, the last part of the URL that COC shows"
-    if any(char.isspace() for char in key):
-        return "holds white space"
-    return ""
+    is_url = "://" in key or "/v1/" in key
+    return "is a URL; write the key alone, the last part of the URL that COC shows" if is_url else ""
 
 
 def url_problem(base_url: str) -> str | None:

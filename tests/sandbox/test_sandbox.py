@@ -215,10 +215,10 @@ async def test_a_wrong_key_is_refused(coc: Client) -> None:
     assert (status, body["error_code"]) == (401, "common.01010001")
 
 
-@pytest.mark.parametrize("key", ["https%3A%2F%2Fcoc.example%2Fv1%2Fevent%2Fhuawei%2Fcustom%2Fx", "a%20b"])
-async def test_what_can_be_no_key_is_refused_even_where_any_key_is_taken(key: str) -> None:
+async def test_a_url_is_refused_as_a_key_even_where_any_key_is_taken() -> None:
+    url = URL("/v1/event/huawei/custom/https%3A%2F%2Fcoc.example%2Fv1%2Fevent%2Fhuawei%2Fcustom%2Fx", encoded=True)
     async with TestClient(TestServer(Sandbox().application())) as client:
-        answer = await client.post(URL(f"/v1/event/huawei/custom/{key}", encoded=True), json=GOOD)
+        answer = await client.post(url, json=GOOD)
         assert (answer.status, (await answer.json())["error_code"]) == (401, "common.01010001")
 
 

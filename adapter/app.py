@@ -299,6 +299,7 @@ def _admin_api(service: Service) -> AdminApi:
         started=service.clock.now(),
         integrations=service.deliveries,
         contracts={name: item.contract for name, item in config.integrations.items()},
+        per_episode=config.relay.policy().id_per_episode,
         default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),

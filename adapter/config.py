@@ -62,6 +62,7 @@ class Source:
     path: Path  # of adapter.yml
     shown: Mapping[str, Any]  # the file's data with secrets masked
     compared: Mapping[str, Any]  # the same with digests of secrets, to see whether one has changed
+    without_secrets: bool = False  # files that hold secrets are not read
     secrets: list[Secret] = field(default_factory=list)  # every secret found, to keep them out of the logs
 
     def keep(self, secret: Secret) -> Secret:
@@ -79,7 +80,7 @@ def _secret(value: Any, info: ValidationInfo[Source]) -> Secret | None:
 
 
 def _secret_file(value: Any, info: ValidationInfo[Source]) -> Secret | None:
-    if not value:
+    if not value or info.context.without_secrets:
         return None
     try:
         return info.context.keep(Secret(path=info.context.file(value)))
@@ -421,11 +422,11 @@ class Config(Model):
         return name if name in self.integrations else None
 
 
-def load_config(path: Path) -> Config:
-    """Read one file; ConfigError carries every finding."""
+def load_config(path: Path, *, without_secrets: bool = False) -> Config:
+    """Read one file; ConfigError carries every finding. `without_secrets`: it is not to be served by."""
     file = read(path, secret=True)
     file.data = file.data or {}  # an empty list counts as an empty file
-    source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest))
+    source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest), without_secrets)
     return validate_whole(file, Config, source)
 
 

@@ -32,7 +32,7 @@ from adapter.clock import Clock, Micros
 from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
-from adapter.mapping.tools.preview import as_dict, preview_request
+from adapter.mapping.tools.preview import Preview, as_dict
 from adapter.matchers import MatcherError, parse_matchers
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
@@ -62,6 +62,7 @@ class AdminApi:
     started: Micros
     integrations: Mapping[str, Integration]
     contracts: Mapping[str, Contract]
+    per_episode: bool  # relay.alarm_id
     default_integration: str | None
     mappings: LiveMappings
     mappings_folder: str
@@ -219,7 +220,10 @@ class AdminApi:
             raise Problem(400, str(exc)) from exc
         if len(webhook.alerts) > MOST_PREVIEWED:
             raise Problem(413, f"a preview takes at most {MOST_PREVIEWED} alerts, the body has {len(webhook.alerts)}")
-        jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
+        preview = Preview(
+            received=self.clock.now(), integration=name, contract=self.contracts[name], per_episode=self.per_episode
+        )
+        jobs = [preview.request(alert, webhook.group) for alert in webhook.alerts]
         try:
             results = await self.mappings.preview(jobs)
         except RenderError as exc:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from adapter import __version__, logs, mapping
@@ -19,6 +19,9 @@ from adapter.errors import AdapterError, ConfigError, Finding, MappingError, Pay
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
+
+if TYPE_CHECKING:
+    from adapter.mapping.tools.preview import Preview
 
 T = TypeVar("T")
 
@@ -159,8 +162,9 @@ def _mapping_commands(commands: Any) -> None:
     _config_flag(check, "default: adapter.yml, with --mappings where there is one")
     check.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: those of adapter.yml")
     render = _command(commands, "render", "what each alert of a webhook body would become", _render)
+    _config_flag(render, "whose integration and mappings count; default: adapter.yml where there is one")
     _mappings_flag(render)
-    render.add_argument("--integration", default="default", metavar="NAME")
+    render.add_argument("--integration", default=None, metavar="NAME", help="default: default, or the only one")
     render.add_argument("--output", choices=["table", "json"], default="table")
     render.add_argument("payload", metavar="PAYLOAD.json", help="a webhook body; - reads standard input")
     diff = _command(commands, "diff", "what a change of the mappings would change", _diff)
@@ -217,15 +221,33 @@ def _render(options: argparse.Namespace) -> int:
     from adapter.mapping.tools.preview import render_payload
 
     body = _payload(options.payload)
-    directory = options.mappings or mapping.shipped()
-    return _run(render_payload(directory, options.integration, body, options.output, sys.stdout, sys.stderr))
+    directory, preview = _preview(options)
+    return _run(render_payload(directory, preview, body, options.output, sys.stdout, sys.stderr))
+
+
+def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
+    """By which mappings to render, and as which integration of adapter.yml where there is one."""
+    from adapter.clock import SystemClock
+    from adapter.config import load_config
+    from adapter.mapping.tools.preview import Preview
+
+    received, file = SystemClock().now(), options.config_file or Path("adapter.yml")
+    if not (options.config_file or file.exists()):
+        return options.mappings or mapping.shipped(), Preview(received, options.integration or "default")
+    config = load_config(file, without_secrets=True)
+    name = config.integration(options.integration)
+    if name is None:
+        raise AdapterError(f"--integration must be one of {file}: {', '.join(config.integrations)}")
+    contract, per_episode = config.integrations[name].contract, config.relay.policy().id_per_episode
+    return options.mappings or config.mappings, Preview(received, name, contract, per_episode)
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from adapter.mapping.tools.preview import diff_payloads
+    from adapter.clock import SystemClock
+    from adapter.mapping.tools.preview import Preview, diff_payloads
 
-    payloads = [(name, _payload(name)) for name in options.payloads]
-    return _run(diff_payloads(options.mappings, options.against, payloads, sys.stdout))
+    payloads, preview = [(name, _payload(name)) for name in options.payloads], Preview(SystemClock().now())
+    return _run(diff_payloads(options.mappings, options.against, preview, payloads, sys.stdout))
 
 
 def _test(options: argparse.Namespace) -> int:

@@ -8,17 +8,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
+from adapter.clock import Micros
 from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError
 from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
+
+
+class Preview(NamedTuple):
+    """For which integration, under which of its settings, and when the alerts are taken to be received."""
+
+    received: Micros
+    integration: str = "default"
+    contract: Contract = Contract()
+    per_episode: bool = False  # relay.alarm_id
+
+    def request(self, alert: Alert, group: Group) -> RenderRequest:
+        """For an alert that has no history, as delivery asks for it."""
+        resolved = alert.status == "resolved"
+        return RenderRequest(
+            raw=pack(alert, group.as_json()),
+            integration=self.integration,
+            alarm_id=coc_alarm_id(alert, per_episode=self.per_episode),
+            time_ms=((alert.ends if resolved else alert.starts) or self.received) // 1000,
+            status="ok" if resolved else "alarm",
+            contract=self.contract,
+        )
 
 
 def check(directory: Path) -> Sequence[Finding]:
@@ -31,14 +53,14 @@ def check(directory: Path) -> Sequence[Finding]:
 
 
 async def render_payload(
-    directory: Path, integration: str, body: bytes, output: str, out: TextIO, errors: TextIO
+    directory: Path, preview: Preview, body: bytes, output: str, out: TextIO, errors: TextIO
 ) -> int:
     """Print what each alert of a webhook body becomes.
 
     `output`: `json` for a list of objects on `out` and rejected alerts on `errors`; else text for a person on `out`.
     """
     webhook = parse_webhook(body)
-    requests = [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
+    requests = [preview.request(alert, webhook.group) for alert in webhook.alerts]
     results, _ = await render_all(directory, requests)
     if output == "json":
         objects = [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
@@ -49,14 +71,16 @@ async def render_payload(
     return 0
 
 
-async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, bytes]], out: TextIO) -> int:
+async def diff_payloads(
+    new: Path, old: Path, preview: Preview, payloads: Sequence[tuple[str, bytes]], out: TextIO
+) -> int:
     """Print what differs between two sets of mappings, alarm by alarm; 1 when something does.
 
     `payloads`: name and webhook body of each.
     """
     webhooks = [(name, parse_webhook(body)) for name, body in payloads]
     alerts = [(name, alert, webhook.group) for name, webhook in webhooks for alert in webhook.alerts]
-    requests = [preview_request(alert, group, "default") for _, alert, group in alerts]
+    requests = [preview.request(alert, group) for _, alert, group in alerts]
     after, _ = await render_all(new, requests)
     before, _ = await render_all(old, requests)
     alarms, fields = 0, 0
@@ -68,19 +92,6 @@ async def diff_payloads(new: Path, old: Path, payloads: Sequence[tuple[str, byte
             fields += len(lines)
     print(f"{alarms} of {len(alerts)} alarms differ, {fields} fields", file=out)
     return 1 if alarms else 0
-
-
-def preview_request(alert: Alert, group: Group, integration: str, contract: Contract | None = None) -> RenderRequest:
-    """The request for an alert that comes now and has no history."""
-    resolved = alert.status == "resolved"
-    return RenderRequest(
-        raw=pack(alert, group.as_json()),
-        integration=integration,
-        alarm_id=coc_alarm_id(alert, per_episode=False),
-        time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
-        status="ok" if resolved else "alarm",
-        contract=contract or Contract(),
-    )
 
 
 async def render_all(directory: Path, requests: Sequence[RenderRequest]) -> tuple[list[RenderResult], LiveMappings]:

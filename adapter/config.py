@@ -325,9 +325,8 @@ class IntegrationSettings(Model):
             key_file=tls.key_file,
         )
 
-    @property
-    def contract(self) -> Contract:
-        return Contract(self.alarm_name == "clean", self.require_application_id)
+    def contract(self, relay: RelaySettings) -> Contract:
+        return Contract(self.alarm_name == "clean", self.require_application_id, relay.additional_labels)
 
 
 def _integration_name(name: str) -> str:
@@ -339,6 +338,7 @@ def _integration_name(name: str) -> str:
 class RelaySettings(Model):
     refresh_interval: Duration = 3600.0
     alarm_id: Literal["fingerprint", "episode"] = "fingerprint"
+    additional_labels: bool = True
 
     def policy(self) -> Policy:
         return Policy(_micros(self.refresh_interval), self.alarm_id == "episode")

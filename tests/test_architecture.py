@@ -29,7 +29,8 @@ LAYERS = (
 PURE = (
     "alarm", "alertmanager", "matchers", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
     "coc/fields", "coc/verdict", "pieces",
-    "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
+    "mapping/render/request", "mapping/render/body", "mapping/render/uncarried", "mapping/render/engine",
+    "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
     "store/url",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",

@@ -121,8 +121,13 @@ def test_only_integrations_is_required_and_the_rest_has_the_documented_defaults(
     assert config.relay.policy() == (3_600_000_000, False)
     assert (config.limits.backlog, config.webhook.max_body) == (1_000_000, 16 * 1024 * 1024)
     assert (integration.endpoint.timeout, integration.endpoint.max_in_flight, integration.rate_limit) == (10.0, 32, 0.0)
-    assert integration.contract == (True, True)
+    assert integration.contract(config.relay) == (True, True, True)
     assert integration.endpoint.base_url == "https://coc.myhuaweicloud.com"
+
+
+def test_a_contract_has_what_relay_says_about_the_body(tmp_path: Path) -> None:
+    config = load(tmp_path, SMALL + "relay: {additional_labels: false}\n")
+    assert config.integrations["default"].contract(config.relay) == (True, True, False)
 
 
 def test_relative_paths_count_from_the_folder_of_the_config(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
     name = config.integration(options.integration)
     if name is None:
         raise AdapterError(f"--integration must be one of {file}: {', '.join(config.integrations)}")
-    contract, per_episode = config.integrations[name].contract, config.relay.policy().id_per_episode
+    contract, per_episode = config.integrations[name].contract(config.relay), config.relay.policy().id_per_episode
     return options.mappings or config.mappings, Preview(received, name, contract, per_episode)
 
 

@@ -71,7 +71,13 @@ def _ready_or_settled(claim: Claim, request: RenderRequest, result: RenderResult
         return Ready(claim, request, *with_fallback(claim, request, result.revision))
     body = decide(claim, request, result)
     if isinstance(body, Outcome):
-        return Settlement(claim=claim, at=now, outcome=body, provenance=provenance(result, result.json))
+        return Settlement(
+            claim=claim,
+            at=now,
+            outcome=body,
+            provenance=provenance(result, result.json),
+            unknown_severity=result.unknown_severity,
+        )
     return Ready(claim, request, result, body)
 
 

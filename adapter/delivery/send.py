@@ -80,6 +80,7 @@ class Sender:
             attempts=attempts,
             refused=refused if outcome or verdict.action is Action.RETRY else report.refused,
             provenance=provenance(ready.rendered, ready.body) if ready.rendered else None,
+            unknown_severity=ready.rendered is not None and ready.rendered.unknown_severity,
         )
 
     def _too_late(self, claim: Claim) -> bool:

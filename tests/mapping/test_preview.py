@@ -145,7 +145,9 @@ async def test_no_difference_is_reported_with_counts(tmp_path: Path) -> None:
 
 async def test_a_difference_is_reported_field_by_field(tmp_path: Path) -> None:
     new = one_rule(
-        nameSpace="hosts", resourceName="{{ labels.instance | host }}", additional={"job": "{{ labels.job }}"}
+        nameSpace="hosts",
+        resourceName="{{ labels.instance | host }}",
+        additional={"where": "{{ labels.job and labels.job ~ '!' }}"},
     )
     code, text = await compared(tmp_path, one_rule(), new, "single-firing", "kube-watchdog")
     assert code == 1
@@ -153,7 +155,7 @@ async def test_a_difference_is_reported_field_by_field(tmp_path: Path) -> None:
         "single-firing.json: InstanceDown d0293bc87cadec79 firing",
         "  nameSpace: 'default' -> 'hosts'",
         "  resourceName: (absent) -> 'db-1.example'",
-        "  additional.job: (absent) -> 'node'",
+        "  additional.where: (absent) -> 'node!'",
         "",
         "kube-watchdog.json: Watchdog e1749c6acab64267 firing",
         "  nameSpace: 'default' -> 'hosts'",

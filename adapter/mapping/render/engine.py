@@ -16,8 +16,10 @@ from jinja2.runtime import Context
 from pydantic_core import from_json
 
 from adapter.errors import RenderError, one_line
-from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose, fallback
+from adapter.mapping.render.body import NO_RULE, Origin, Rendered, Subject, all_fall_back, compose, fallback
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.uncarried import reads_of
+from adapter.mapping.rules.filters import known_level, level
 from adapter.mapping.rules.language import (
     WHEN,
     MappingEnvironment,
@@ -26,6 +28,7 @@ from adapter.mapping.rules.language import (
     lookup_names,
     names_of,
     parse,
+    texts_read,
 )
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
@@ -45,6 +48,7 @@ class CannotCompile(RenderError):
 class Template(NamedTuple):
     place: int
     field: str
+    reads: frozenset[tuple[str, str | None]]  # see texts_read
     render: Callable[[Context], Iterable[str]]
 
 
@@ -81,12 +85,14 @@ class Rule:
                 self.condition = compiled
             else:
                 self.templates.append(compiled)
+        self.reads = reads_of({template.field: template.reads for template in self.templates})
 
 
 def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Template | str:
     """A template to run, or the text of one without anything to evaluate."""
     try:
         tree = parse(env, source, expression=name == WHEN)
+        reads = texts_read(tree)
         if name == WHEN:
             body = _condition(tree)
         elif (text := constant(tree)) is not None:
@@ -99,7 +105,7 @@ def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Te
         template = env.template_class.from_code(env, env.compile(whole), {}, None)
     except Exception as exc:  # Jinja2 and Python's compiler refuse in many ways what they have parsed
         raise CannotCompile(place, detail_of(exc)) from exc
-    return Template(place, name, template.root_render_func)
+    return Template(place, name, reads, template.root_render_func)
 
 
 def _condition(tree: nodes.Template) -> nodes.Node:
@@ -139,6 +145,8 @@ class Program:
             self._quarantine(place, why)
         self._revision: str = data["revision"]
         self._env = environment()
+        self._env.filters["level"] = self._level
+        self._unknown_severity = ""
         self.rules: list[Rule] = []
         place = 0
         for file in data["files"]:
@@ -165,11 +173,19 @@ class Program:
         rule = self._choose(context, problems)
         if rule is None:
             problems.update(all_fall_back(Reason.NO_RULE, subject.request.contract))
-            return compose(subject, Origin(None, None, self._revision), {}, problems)
+            return compose(subject, Origin(None, None, self._revision), NO_RULE, problems)
         origin = Origin(rule.name, rule.mapping, self._revision)
         if rule.drop:
-            return RenderResult(*origin, True, problems, (), None)
-        return compose(subject, origin, self._fields(rule, context, problems), problems)
+            return RenderResult(*origin, True, problems, (), False, None)
+        self._unknown_severity = ""
+        values = self._fields(rule, context, problems)
+        return compose(subject, origin, Rendered(values, rule.reads, self._unknown_severity), problems)
+
+    def _level(self, word: object) -> str:
+        """The filter `level`, which notes an unknown word for the alarm."""
+        if known_level(word) is None and str(word).strip():
+            self._unknown_severity = str(word)
+        return level(word)
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""

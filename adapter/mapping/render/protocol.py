@@ -61,7 +61,7 @@ def pack_results(results: Sequence[RenderResult]) -> bytes:
 def unpack_results(payload: bytes) -> Iterator[RenderResult]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
-    for rule, mapping, revision, dropped, fallbacks, clipped, length in from_json(payload[_HEADER.size : at]):
+    for rule, mapping, revision, dropped, fallbacks, clipped, unknown, length in from_json(payload[_HEADER.size : at]):
         body = payload[at : at + length] if length else None
-        yield RenderResult(rule, mapping, revision, dropped, unpack_reasons(fallbacks), tuple(clipped), body)
+        yield RenderResult(rule, mapping, revision, dropped, unpack_reasons(fallbacks), tuple(clipped), unknown, body)
         at += length

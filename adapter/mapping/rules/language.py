@@ -6,6 +6,7 @@ Nothing here runs a template. The service parses templates to check them; the wo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerpri
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
 WHEN: Final = "when"  # the name of a rule's condition among its fields
 NAMES: Final = ("labels", "annotations", "alert", "group", "integration", "lookup")
+_OF_ALERT: Final = ("labels", "annotations")
 TOO_DEEP: Final = "nested too deeply"
 HELPERS: Final = ("range", "dict", "namespace")  # the global functions of Jinja2 that templates may call
 
@@ -103,6 +105,23 @@ def constant(tree: nodes.Template) -> str | None:
     pieces = [piece for node in tree.body for piece in (node.nodes if isinstance(node, nodes.Output) else [node])]
     texts = [piece.data for piece in pieces if isinstance(piece, nodes.TemplateData)]
     return "".join(texts) if len(texts) == len(pieces) else None
+
+
+def texts_read(tree: nodes.Template) -> frozenset[tuple[str, str | None]]:
+    """`labels` or `annotations` with each name that a template reads of it; None stands for all names."""
+    read: list[tuple[str, str | None]] = []
+    for node in tree.find_all(nodes.Expr):
+        owner = node.node if isinstance(node, nodes.Getattr | nodes.Getitem) else None
+        if isinstance(owner, nodes.Name) and owner.name in _OF_ALERT:
+            read.append((owner.name, _constant_name(node)))
+    whole = Counter(name.name for name in tree.find_all(nodes.Name)) - Counter(texts for texts, _ in read)
+    return frozenset((*read, *((texts, None) for texts in _OF_ALERT if whole[texts])))
+
+
+def _constant_name(member: nodes.Expr) -> str | None:
+    if isinstance(member, nodes.Getattr):
+        return member.attr
+    return str(member.arg.value) if isinstance(member, nodes.Getitem) and isinstance(member.arg, nodes.Const) else None
 
 
 # Parsing with positions. Jinja2 knows lines only, but its lexer copies the line number of a token into every node and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from adapter.coc.fields import tidy
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason
 from adapter.mapping.render.uncarried import MOST, MOST_BYTES
+from adapter.mapping.rules.language import CHECKER, parse, texts_read
 from tests.mapping.builders import SOUND, a_request, fields, one_rule, outcome, program, rules
 
 NOTES = {"rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback"}
@@ -182,3 +184,19 @@ def test_every_value_is_in_the_body_or_counted(labels: dict[str, str], annotatio
     left_out = int(additional["more"]) if additional.get("more", "").isdigit() else 0
     assert len(lost) <= left_out + ("severity" in labels), lost
     assert sum(key not in {*NOTES, "alarmName", "alarmDesc", "severity", "more", "team"} for key in additional) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("template", "read"),
+    [
+        ("{{ labels.pod or labels['k8s.pod.name'] }}", {("labels", "pod"), ("labels", "k8s.pod.name")}),
+        ("{% set text = annotations.summary %}{{ text }}", {("annotations", "summary")}),
+        ("{% if labels.a == 'x' %}{{ alert.status }}{% endif %}", {("labels", "a")}),
+        ("{{ labels[annotations.name] }}", {("labels", None), ("annotations", "name")}),
+        ("{{ labels | tojson }}", {("labels", None)}),
+        ("{{ labels.a }}{{ annotations | length }}", {("labels", "a"), ("annotations", None)}),
+        ("{{ group.commonLabels.a }} labels.b", set()),
+    ],
+)
+def test_what_a_template_reads_is_known_before_it_runs(template: str, read: set[tuple[str, str | None]]) -> None:
+    assert texts_read(parse(CHECKER, template, expression=False)) == read

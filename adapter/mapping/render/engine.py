@@ -19,7 +19,7 @@ from adapter.errors import RenderError, one_line
 from adapter.mapping.render.body import NO_RULE, Origin, Rendered, Subject, all_fall_back, compose, fallback
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.render.uncarried import reads_of
-from adapter.mapping.rules.filters import known_level, level
+from adapter.mapping.rules.filters import DEFAULT_LEVEL, known_level
 from adapter.mapping.rules.language import (
     WHEN,
     MappingEnvironment,
@@ -183,9 +183,10 @@ class Program:
 
     def _level(self, word: object) -> str:
         """The filter `level`, which notes an unknown word for the alarm."""
-        if known_level(word) is None and str(word).strip():
-            self._unknown_severity = str(word)
-        return level(word)
+        known = known_level(word)
+        if known is None:
+            self._unknown_severity = str(word).strip()
+        return known or DEFAULT_LEVEL
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""

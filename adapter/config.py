@@ -44,12 +44,13 @@ from adapter.secret import Secret
 from adapter.store.contract import Retention
 from adapter.store.url import store_problem
 from adapter.validation import Problem, gathered, validate_whole
-from adapter.yamlfile import read
+from adapter.yamlfile import YamlFile, read
 
 _SECRETS: Final = frozenset(
     {"integration_key", "access_key", "secret_key", "security_token", "token", "bearer_token", "proxy_url", "store"}
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MEMORY: Final = re.compile(rb"^(store:[ \t]+memory):(?=[ \t]*(?:#|\r?$))", re.MULTILINE)
 _SECONDS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION: Final = re.compile(r"(?<!\d)(\d{1,12})(ms|[ywdhms])")
 _SIZE: Final = re.compile(r"(\d{1,18})\s*(?:([KMGTPE])i?)?B?", re.ASCII)
@@ -424,7 +425,7 @@ class Config(Model):
 
 def load_config(path: Path, *, without_secrets: bool = False) -> Config:
     """Read one file; ConfigError carries every finding. `without_secrets`: it is not to be served by."""
-    file = read(path, secret=True)
+    file = _read(path)
     file.data = file.data or {}  # an empty list counts as an empty file
     source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest), without_secrets)
     return validate_whole(file, Config, source)
@@ -442,9 +443,16 @@ def _digest(secret: object) -> str:
     return hashlib.blake2b(str(secret).encode()).hexdigest()
 
 
+def _read(path: Path) -> YamlFile:
+    """`store: memory:` is no YAML without quotes, yet what everybody writes."""
+    file = read(path, secret=True, amended=lambda text: _MEMORY.sub(rb"\1 ", text))
+    file.drop_extensions()
+    return file
+
+
 def mappings_named(path: Path) -> Path | None:
     """The mappings of a file that is refused, perhaps for something else; None where it names none that exist."""
-    data = read(path, secret=True).data
+    data = _read(path).data
     if not isinstance(data, dict):
         return None
     named = path.parent / str(data["mappings"]) if data.get("mappings") else mapping.shipped()

@@ -62,7 +62,7 @@ class AdapterError(Exception):
 
 class _WithFindings(AdapterError):
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(sorted(findings))
+        self.findings = tuple(sorted(set(findings)))  # aliases of one place have the same ones
         super().__init__("\n".join(str(finding) for finding in self.findings))
 
 

@@ -1,13 +1,14 @@
 """Reads YAML files that people edit: text -> plain data that remembers the position of every key and value.
 
 It reports duplicate keys, tags, merge keys and a second document as findings. Values that YAML 1.1 would convert
-unexpectedly (`no`, `1:30`, `010`, dates) stay text; only true/false, null, plain integers and floats are typed.
+unexpectedly (`no`, `1:30`, `010`, `+8613900000000`, dates) stay text; only true/false, null, plain integers and floats
+are typed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -45,8 +46,8 @@ class _Loader(yaml.SafeLoader):
 _TYPES: Final = {
     "tag:yaml.org,2002:bool": ("true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     "tag:yaml.org,2002:null": ("~|null|Null|NULL|", [*"~nN", ""]),
-    "tag:yaml.org,2002:int": ("[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
-    "tag:yaml.org,2002:float": (r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+", [*"-+0123456789"]),
+    "tag:yaml.org,2002:int": ("0|-?[1-9][0-9]*", [*"-0123456789"]),
+    "tag:yaml.org,2002:float": (r"-?(?:0|[1-9][0-9]*)\.[0-9]+", [*"-0123456789"]),
 }
 """Tag -> the pattern of its plain values, and their first characters."""
 
@@ -76,6 +77,11 @@ class YamlFile:
             return
         self.lines = text.splitlines()
         self._load(text)
+
+    def drop_extensions(self) -> None:
+        """Leave out the keys of the file that begin with `x-`, which hold anchors for the others."""
+        if isinstance(self.data, dict):
+            self.data = {key: value for key, value in self.data.items() if not key.startswith("x-")}
 
     def mark(self, loc: Loc) -> Mark:
         """The position of `loc`, or of the innermost value around it that exists."""
@@ -252,10 +258,13 @@ def _is_space(escape: str) -> bool:
     return char.isspace()
 
 
-def read(path: Path, *, secret: bool = False) -> YamlFile:
-    """Read one file. A file that cannot be read has one finding and no data."""
+def read(path: Path, *, secret: bool = False, amended: Callable[[bytes], bytes] = bytes) -> YamlFile:
+    """Read one file. A file that cannot be read has one finding and no data.
+
+    `amended` may change the text without moving a character.
+    """
     try:
-        return YamlFile(str(path), content(path, MAX_BYTES), secret=secret)
+        return YamlFile(str(path), amended(content(path, MAX_BYTES)), secret=secret)
     except OSError as exc:
         file = YamlFile(str(path), b"")
         file.findings.append(Finding(file.name, 0, 0, f"cannot be read: {exc.strerror or exc}"))

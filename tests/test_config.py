@@ -107,6 +107,27 @@ def test_other_stores_are_taken(url: str, tmp_path: Path) -> None:
     load(tmp_path, f"store: {url!r}\n{SMALL}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["store: memory:", "store:  memory:   # for a trial", "store: memory:\r", "store: memory", 'store: "memory:"'],
+)
+def test_a_store_in_memory_is_written_as_the_readme_writes_it(text: str, tmp_path: Path) -> None:
+    assert load(tmp_path, f"{text}\n{SMALL}").store_url.get().partition(":")[0] == "memory"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"{text}\nlog: {{level: loud}}\n{SMALL}")
+    assert [(finding.line, finding.col) for finding in caught.value.findings] == [(2, 14)]
+
+
+def test_the_memory_store_of_the_field_is_taken() -> None:
+    config = load_config(Path(__file__).parent / "data" / "field" / "63-config-store-memory.yml")
+    assert config.store_url.get() == "memory"
+
+
+def test_keys_with_an_x_hold_anchors(tmp_path: Path) -> None:
+    text = "x-auth: &auth {type: token, token: t}\nintegrations:\n  a: {site: cn, integration_key: k, auth: *auth}\n"
+    assert load(tmp_path, text).integrations["a"].endpoint.auth is not None
+
+
 @pytest.mark.parametrize("url", ["u:p@proxy:3128", "proxy:3128", "socks5://u:p@proxy", "http://", "http://u:p@:3128"])
 def test_a_proxy_that_is_no_url_is_a_finding(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="proxy_url must read http"):

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from adapter.matchers import LONGEST, MOST_PATTERNS, MatcherError, parse_matchers
 
-UP = {"alertname": "Up", "pod": "api-1", "k8s.pod.name": "api-1", "ünï": "x y", "quote": 'a "b" \\ c\nd'}
+UP = {
+    "url": "http://a/?b=c",
+    "alertname": "Up",
+    "pod": "api-1",
+    "k8s.pod.name": "api-1",
+    "ünï": "x y",
+    "quote": 'a "b" \\ c\nd',
+}
 
 
 def holds(*texts: str) -> bool:
@@ -46,6 +53,7 @@ def holds(*texts: str) -> bool:
         "k8s.pod.name=api-1",
         '{"ünï"="x y"}',
         "ünï=x y",
+        "url=http://a/?b=c",
         'quote="a \\"b\\" \\\\ c\\nd"',
         'quote=~"a \\"b\\" \\\\\\\\ c\\nd"',
     ],

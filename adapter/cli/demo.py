@@ -17,9 +17,9 @@ from typing import Any, Final, TextIO
 import aiohttp
 
 from adapter.app import Options, running
-from adapter.cli.table import table
 from adapter.config import load_config
 from adapter.sandbox.server import Sandbox, serving, until_signal
+from adapter.table import table
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
 STORY: Final = (

@@ -19,6 +19,7 @@ from adapter.errors import AdapterError, ConfigError, Finding, MappingError, Pay
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
+from adapter.table import fit
 
 if TYPE_CHECKING:
     from adapter.mapping.tools.preview import Preview
@@ -287,7 +288,7 @@ def _store_copy(options: argparse.Namespace) -> int:
 
     copied = _run(copy_store(options.source, options.target, SystemClock()))
     for name, count in copied.items():
-        print(f"{name:12} {count}")
+        print(fit(name, 12), count)
     return 0
 
 

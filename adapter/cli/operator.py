@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapter.cli.client import PAGE, ask, pages, with_password
-from adapter.cli.table import cell, table
+from adapter.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
@@ -164,7 +164,11 @@ def _list_integrations(options: argparse.Namespace) -> int:
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:
     row = ask(_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
-    return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+    return _print(
+        options,
+        row,
+        f"{row['integration']} is {row['state']}, {row['pending']} report{'' if row['pending'] == 1 else 's'} pending",
+    )
 
 
 def _answer(report: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ async def read_body(
     """
     kept = io.BytesIO()
     try:
-        unpacker = Unpacker(_encoding(request))
+        unpacker = Unpacker(_encoding(request), unpacked=not getattr(request.protocol, "packed", False))
         async with asyncio.timeout(seconds):
             async for piece in _pieces(request.content, unpacker):
                 if kept.tell() + len(piece) > limit:

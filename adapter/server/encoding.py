@@ -12,6 +12,7 @@ BLOCK: Final = 64 * 1024  # bytes that are unpacked in one go
 
 _PLAIN: Final = ("", "identity")
 _GZIP: Final = ("gzip", "x-gzip")
+_BY_AIOHTTP: Final = ("gzip", "deflate")
 _WITH_GZIP_HEADER: Final = 31
 _WITHOUT_HEADER: Final = -15
 _UTF_8: Final = ("", "utf-8", "utf8")
@@ -35,10 +36,11 @@ def is_plain(encoding: str) -> bool:
 class Unpacker:
     """Unpacks a body that comes in pieces; NotAccepted, also from its methods, says why it cannot be unpacked."""
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, unpacked: bool = False) -> None:
+        """`unpacked`: aiohttp has done it, where it is not told otherwise."""
         if encoding not in (*_PLAIN, *_GZIP, "deflate"):
             raise NotAccepted("this content encoding is not accepted; send gzip, deflate or none")
-        self._encoding = encoding
+        self._encoding = "" if unpacked and encoding in _BY_AIOHTTP else encoding
         self._stream: zlib._Decompress | None = None
 
     def unpack(self, piece: bytes) -> Iterator[bytes]:

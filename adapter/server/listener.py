@@ -195,10 +195,11 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, which also says since when it waits, and answers a malformed request in one fixed way.
 
     waiting_since: loop time since when it waits for a request, None while one is handled. idle: nothing of the next
-    request has arrived. trusted: the last request was not refused. posts: the first request, or the one after an idle
-    moment, is a POST.
+    request has arrived. trusted: the last request was not refused. packed: bodies come as they were sent. posts: the
+    first request, or the one after an idle moment, is a POST.
     """
 
+    packed = True
     __slots__ = ("_on_malformed_post", "_open", "_repeats", "idle", "posts", "source", "trusted", "waiting_since")
 
     def __init__(

@@ -213,3 +213,35 @@ def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_sound_expression_has_no_findings(expression: str, tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, a=one_rule(resourceName=f"{{{{ {expression} }}}}"))) == []
+
+
+def test_files_are_read_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    for number, suffix in enumerate(("YML", "YAML", "Yaml", "yml")):
+        (tmp_path / f"{number}.{suffix}").write_text(rules({"name": f"r{number}", "when": "lables.x", "drop": True}))
+    assert [Path(finding.file).name for finding in check(tmp_path)] == ["0.YML", "1.YAML", "2.Yaml", "3.yml"]
+
+
+ALIASED = """
+x-alarm: &alarm {resourceName: "{{ lables.pod }}", additional: &more {team: "{{ labels.team.upper() }}"}}
+x-other: [1, 2]
+defaults: {alarmName: a, alarmLevel: Minor, nameSpace: n, applicationId: a, alarmDesc: d}
+rules:
+  - {name: pod, when: labels.pod, alarm: *alarm}
+  - {name: node, when: labels.node, alarm: *alarm}
+  - {name: rest, alarm: {additional: *more}}
+"""
+
+
+def test_keys_with_an_x_hold_anchors_and_a_place_with_many_aliases_has_one_finding(tmp_path: Path) -> None:
+    found = check(write(tmp_path, a=ALIASED))
+    places = [(finding.line, finding.col) for finding in found]
+    assert places[0] == (2, 36)
+    assert len(places) == len(set(places))
+    mended = ALIASED.replace("lables", "labels").replace("labels.team.upper()", "labels.team")
+    assert check(write(tmp_path, a=mended)) == ()
+
+
+def test_other_unknown_keys_of_a_file_stay_findings(tmp_path: Path) -> None:
+    (finding,) = check(write(tmp_path, a=ALIASED.replace("x-other", "xother").replace("lables", "labels").replace(
+        "labels.team.upper()", "labels.team")))  # fmt: skip
+    assert "unknown key 'xother'" in finding.message

@@ -83,7 +83,7 @@ def test_defaults_serve_every_field_a_rule_does_not_set() -> None:
 
 def test_what_is_absent_is_the_empty_string() -> None:
     assert text_of("[{{ labels.nope }}{{ annotations.nope }}{{ labels['no pe'] }}]") == "[]"
-    assert text_of("{{ labels.nope == '' and not annotations.nope }}") == "True"
+    assert text_of("{{ labels.nope == '' and not annotations.nope }}") == "true"
     assert text_of("[{{ lookup.t[labels.nope] }}{{ lookup.t.nope }}]", lookup={"t": {"a": "b"}}) == "[]"
     assert text_of("{{ labels.nope | default('absent') }}") == "absent"
     assert text_of("[{{ none }}]") == "[]"
@@ -257,3 +257,42 @@ def test_rendered_values_are_stripped() -> None:
 def test_a_rule_of_plain_texts_needs_no_template() -> None:
     body = fields(rules({"name": "all", "alarm": {**SOUND, "alarmName": "a", "nameSpace": "n", "resourceName": "r"}}))
     assert (body["alarmName"], body["nameSpace"], body["resourceName"]) == ("a", "n", "r")
+
+
+TABLES = {"paging": {"shop": True, "pay": False}, "phone": {"shop": "+8613900000000"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ lookup.paging.shop }} {{ lookup.paging.pay }}", "true false"),
+        ("{{ 'p-' ~ lookup.paging.pay ~ '-' ~ lookup.paging.shop }}", "p-false-true"),
+        ("{{ lookup.paging.pay | string }}{{ (1 ~ lookup.paging.shop) | upper }}", "false1TRUE"),
+        ("{{ labels.severity == 'warning' }}", "true"),
+        ("{{ 'off' if not lookup.paging.pay else 'on' }}", "off"),
+        ("{{ 'off' if lookup.paging.pay is false else 'on' }}", "off"),
+        ("{{ lookup.paging.pay or 'not listed' }}", "not listed"),
+        ("{{ lookup.paging.shop and lookup.phone.shop }}", "+8613900000000"),
+        ("{{ {'名': '磁盘 <&>', 'b': lookup.paging.shop} | tojson }}", '{"b": true, "名": "磁盘 <&>"}'),
+        ("{{ lookup.paging | tojson }}", '{"pay": false, "shop": true}'),
+        ("{{ ['磁', 1] | tojson(indent=1) | replace('\n', '') }}", '[ "磁", 1]'),
+    ],
+)
+def test_booleans_are_printed_as_yaml_writes_them_and_json_keeps_its_letters(template: str, text: str) -> None:
+    of = program(rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, lookup=TABLES))
+    result = outcome(of, a_request())
+    assert result.fallbacks == {}
+    assert (result.body or {})["resourceName"] == text
+
+
+def test_what_stands_in_a_table_is_what_arrives() -> None:
+    of = program((Path(__file__).parent.parent / "data" / "field" / "53-lookup-values.yaml").read_text())
+    results = [outcome(of, a_request({"namespace": name})) for name in ("shop", "pay", "dev")]
+    additional = [(result.body or {})["additional"] for result in results]
+    wanted = {"phone", "paging", "falsy", "empty"}
+    sent = [{name: extra[name] for name in extra.keys() & wanted} for extra in additional]
+    assert sent == [
+        {"phone": "+8613900000000", "paging": "true", "falsy": "true"},
+        {"phone": "+8613900000001", "paging": "false", "falsy": "not listed"},
+        {"paging": "yes", "falsy": "yes"},
+    ]

@@ -92,6 +92,8 @@ def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Te
     """A template to run, or the text of one without anything to evaluate."""
     try:
         tree = parse(env, source, expression=name == WHEN)
+        for joined in [*tree.find_all(nodes.Concat)]:  # str would write booleans as Python does
+            joined.nodes = [nodes.Filter(part, "string", [], [], None, None, lineno=1) for part in joined.nodes]
         reads = texts_read(tree)
         if name == WHEN:
             body = _condition(tree)

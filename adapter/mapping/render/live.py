@@ -160,7 +160,8 @@ async def _try_out(rules: RuleSet, limits: Limits) -> tuple[WorkerRenderer, Sequ
         await worker.stop()
         raise
     findings = [rules.finding(at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
-    return renderer, findings
+    by_place = {(finding.file, finding.line, finding.col): finding for finding in findings}  # aliases share one
+    return renderer, [*by_place.values()]
 
 
 def _findings_of(exc: Exception, directory: Path) -> tuple[Finding, ...]:

@@ -18,7 +18,7 @@ from adapter.mapping.rules.model import MOST_FINDINGS, MappingFile, RuleSet
 from adapter.mapping.rules.schema import read_file
 from adapter.yamlfile import YamlFile
 
-SUFFIXES: Final = (".yaml", ".yml")
+SUFFIXES: Final = (".yaml", ".yml")  # in any case
 MAX_RULES: Final = 16 * 1024 * 1024  # the size of all rules together, see Rule
 _ATTEMPTS: Final = 5
 
@@ -54,10 +54,10 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
             break
     refused, warnings = lint(files)
     if errors or refused:
-        found = [*errors, *refused, *warnings]
+        found = list(dict.fromkeys((*errors, *refused, *warnings)))  # aliases of one place have the same ones
         more = Finding(str(directory), 0, 0, f"there are more findings than the {MOST_FINDINGS} that are shown")
         raise MappingError([*found[:MOST_FINDINGS], *([more] if len(found) > MOST_FINDINGS else [])])
-    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(warnings)))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(set(warnings))))
 
 
 def snapshot(directory: Path) -> Snapshot:
@@ -97,7 +97,7 @@ def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
     entries = []
     for path in sorted(directory.iterdir(), key=lambda entry: entry.name):
         # A folder is passed over, and so is the link of a ConfigMap's file that is being taken away.
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
             stat = path.stat()
             entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
     return entries

@@ -1,7 +1,8 @@
-"""The filters that templates have beyond Jinja2's own (pure). Each takes any value and returns text."""
+"""The filters that templates have beyond Jinja2's own, or in place of them (pure). They take any value."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -103,10 +104,25 @@ def short_hash(value: object) -> str:
     return fields.short_hash(str(value))
 
 
+def printed(value: object) -> object:
+    """A boolean as YAML and JSON write it; anything else as it is."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def string(value: object) -> str:
+    """Jinja2's `string`, and what `~` joins."""
+    return str(printed(value))
+
+
+def tojson(value: object, indent: int | None = None) -> str:
+    """JSON with every letter readable: the value goes into no HTML page, for which Jinja2's own writes escapes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent)
+
+
 def default(value: object, default_value: object = "", boolean: bool = False) -> object:
     """Jinja2's `default`, which also replaces empty text: an absent label is the empty string."""
     return default_value if value == "" or isinstance(value, Undefined) or (boolean and not value) else value
 
 
-_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, default)
+_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, string, tojson, default)
 FILTERS: Final[dict[str, Callable[..., Any]]] = {function.__name__: function for function in _ALL} | {"d": default}

@@ -16,7 +16,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from adapter.mapping.rules.filters import FILTERS
+from adapter.mapping.rules.filters import FILTERS, printed
 
 ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerprint")
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
@@ -56,7 +56,7 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
 
 @pass_context  # with a context Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles
 def _finalize(context: Context, value: Any) -> Any:
-    return "" if value is None else value
+    return "" if value is None else printed(value)
 
 
 def environment(cls: type[MappingEnvironment] = MappingEnvironment) -> MappingEnvironment:

@@ -139,6 +139,7 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
     great many templates.
     """
     findings = list(source.findings)
+    source.drop_extensions()
     file = None
     if source.data is not None:
         file, problems = validate(source, _File)

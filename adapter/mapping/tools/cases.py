@@ -56,7 +56,9 @@ async def run_cases(directory: Path, files: Sequence[Path], junit: Path | None, 
     folder = directory / "tests"
     cases: list[tuple[str, int, _Case]] = []  # file, line, case
     findings: list[Finding] = []
-    for path in files or sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()):
+    for path in files or sorted(
+        path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    ):
         source = read(path)
         findings += source.findings
         if source.data is None and source.findings:

@@ -20,6 +20,7 @@ from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
+from adapter.table import fit, width
 
 
 class Preview(NamedTuple):
@@ -164,7 +165,8 @@ def _print_all(webhook: Webhook, results: Sequence[RenderResult], out: TextIO) -
     dropped = sum(result.dropped for result in results)
     fallen = sum(bool(result.fallbacks) for result in results)
     clipped = sum(bool(result.clipped) for result in results)
-    print(f"{len(results)} alerts: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
+    alerts = "1 alert" if len(results) == 1 else f"{len(results)} alerts"
+    print(f"{alerts}: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
 
 
 def _print_rejects(webhook: Webhook, out: TextIO) -> None:
@@ -177,11 +179,11 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     notes = {field: f"fallback: {why}" for field, why in result.fallbacks.items()}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
     fields = _body_fields(result)
-    width = max(map(len, fields), default=0)
+    column = max(map(width, fields), default=0)
     for name, value in fields.items():
         text = _on_one_line(str(value))
         note = notes.pop(name, "")
-        print(f"  {name:<{width}}  {text}" + (f"   <- {note}" if note else ""), file=out)
+        print(f"  {fit(name, column)}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():
-        print(f"  {name:<{width}}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
+        print(f"  {fit(name, column)}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
     print(file=out)

@@ -89,6 +89,10 @@ def test_a_name_that_a_note_or_field_has_gets_its_kind_before_it() -> None:
     }  # fmt: skip
 
 
+def test_a_name_of_blanks_gets_its_kind_too() -> None:
+    assert extra(one_rule(), {" ": "x"}) == {"label.": "x"}
+
+
 def test_at_most_forty_go_along_and_the_others_are_counted() -> None:
     found = extra(one_rule(), {f"l{number:02}": "x" for number in range(60)})
     assert found.pop("more") == "20"

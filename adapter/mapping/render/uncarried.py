@@ -18,7 +18,7 @@ MOST_BYTES: Final = 8 * 1024  # of names and values in UTF-8
 MORE: Final = "more"  # the key that says how many were left out
 
 _KEY_UNITS: Final = 100
-_TAKEN: Final = frozenset((*BY_NAME, ADDITIONAL, MORE))
+_TAKEN: Final = frozenset(("", *BY_NAME, ADDITIONAL, MORE))
 
 
 class Readers(NamedTuple):

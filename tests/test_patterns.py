@@ -25,6 +25,7 @@ from adapter.alertmanager import parse_webhook
 from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
 from adapter.coc.verdict import judge, read_answer
+from adapter.config import load_config
 from adapter.errors import ConfigError, one_line
 from adapter.mapping.rules.files import MAX_RULES
 from adapter.mapping.rules.filters import FILTERS
@@ -123,6 +124,11 @@ def client_authorities(text: str) -> None:
     load_web_config(Path("web.yml"))
 
 
+def read_config(text: str) -> None:
+    Path("adapter.yml").write_text(text)
+    load_config(Path("adapter.yml"))
+
+
 def user(text: str) -> None:
     Path("web.yml").write_text(json.dumps({"basic_auth_users": {"a": text}}))
     load_web_config(Path("web.yml"))
@@ -166,6 +172,7 @@ FED: dict[str, tuple[Case, ...]] = {
     "coc/verdict:_HIDES": tuple(Case(answered, worst) for worst in HTML[:4]),
     "coc/verdict:_SHOWS": tuple(Case(answered, worst) for worst in HTML[4:]),
     "config:_DURATION": tuple(Case(config.seconds, times(piece)) for piece in ("1", "1m", "m1")),
+    "config:_MEMORY": tuple(Case(read_config, worst) for worst in (times(" ", "store:"), times(" ", "store: memory:"))),
     "config:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
     "errors:_NOT_PRINTED": tuple(Case(lambda text: one_line(text, len(text)), worst) for worst in TEXTS),
     "logs:_PLAIN": tuple(Case(logged, worst) for worst in TEXTS),

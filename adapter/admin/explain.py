@@ -80,8 +80,8 @@ def _last(row: ReportRow) -> str:
         last = row.attempts[-1] if row.attempts else None
         words = f"{last.status} {last.code} {last.message}" if last else "it could not be sent"
         then = "it was replayed" if row.replayed else f"mend and run `coc-adapter dead-letters replay {row.report.seq}`"
-        what = f"the body made by {rule} and the built-in one after it" if refused else "it"
-        return f"{head}dead letter, COC refused {what} for good: {words}; {then}."
+        what = f" (first the body made by {rule}, then the built-in one)" if refused else ""
+        return f"{head}dead letter, COC refused it for good: {words}{what}; {then}."
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."

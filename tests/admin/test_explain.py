@@ -26,17 +26,17 @@ def settled(outcome: Outcome, rule: str | None, reason: str = "refused") -> Repo
 
 def test_a_dead_letter_names_the_rule_whose_body_was_refused() -> None:
     text = told((settled(Outcome.DEAD, "pod"),))
-    assert "COC refused the body made by rule 'pod' of 30-kubernetes.yaml (revision r1) and the built-in one" in text
-    assert "400 COC.1 no such application; mend and run `coc-adapter dead-letters replay 1`" in text
+    assert "COC refused it for good: 400 COC.1 no such application (first the body made by rule 'pod' of" in text
+    assert "of 30-kubernetes.yaml (revision r1), then the built-in one); mend and run `coc-adapter dead-le" in text
 
 
 def test_a_dead_letter_that_no_rule_made_says_so() -> None:
-    assert "COC refused the body made by no rule and the built-in one" in told((settled(Outcome.DEAD, None),))
+    assert "(first the body made by no rule, then the built-in one)" in told((settled(Outcome.DEAD, None),))
 
 
 def test_a_body_that_was_sent_as_it_was_is_refused_once() -> None:
     row = ReportRow(report=a_report(), outcome=Outcome.DEAD, done=NOON, attempts=(REFUSED,))
-    assert "COC refused it for good: 400" in told((row,))
+    assert "COC refused it for good: 400 COC.1 no such application; mend" in told((row,))
 
 
 def test_a_built_in_body_that_was_accepted_names_the_rule_to_mend() -> None:

@@ -165,8 +165,7 @@ def _print_all(webhook: Webhook, results: Sequence[RenderResult], out: TextIO) -
     dropped = sum(result.dropped for result in results)
     fallen = sum(bool(result.fallbacks) for result in results)
     clipped = sum(bool(result.clipped) for result in results)
-    alerts = "1 alert" if len(results) == 1 else f"{len(results)} alerts"
-    print(f"{alerts}: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
+    print(f"{len(results)} alerts: {dropped} dropped, {fallen} with fallbacks, {clipped} clipped", file=out)
 
 
 def _print_rejects(webhook: Webhook, out: TextIO) -> None:

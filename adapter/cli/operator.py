@@ -164,11 +164,7 @@ def _list_integrations(options: argparse.Namespace) -> int:
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:
     row = ask(_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
-    return _print(
-        options,
-        row,
-        f"{row['integration']} is {row['state']}, {row['pending']} report{'' if row['pending'] == 1 else 's'} pending",
-    )
+    return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
 
 def _answer(report: Mapping[str, Any]) -> str:

@@ -220,7 +220,10 @@ async def _open_mappings(config: Config, stack: AsyncExitStack) -> LiveMappings:
     stack.push_async_callback(mappings.close)
     what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"
     for finding in mappings.findings:
-        event(logger, logging.ERROR, what, finding=finding)
+        if finding.severity == "warning":
+            event(logger, logging.WARNING, "mapping warning", finding=finding)
+        else:
+            event(logger, logging.ERROR, what, finding=finding)
     return mappings
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"logs", "lifecycle"},
     {"alertmanager", "alarm", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
-    {"errors", "clock", "files", "table"},
+    {"errors", "clock", "files", "table", "yamltraps"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
@@ -34,7 +34,9 @@ PURE = (
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
     "store/url",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
-    "mapping/rules/schema", "table", "validation",
+    "mapping/rules/schema", "mapping/rules/syntax", "mapping/rules/habits", "mapping/rules/template",
+    "mapping/rules/kinds", "mapping/rules/conditions", "mapping/rules/texts", "mapping/rules/pasted",
+    "table", "validation", "yamltraps",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -99,6 +99,13 @@ def read_mapping(text: str) -> None:
     lint([read_file(YamlFile("x.yaml", json.dumps({"rules": rules}).encode()), "x.yaml", MAX_RULES)[0]])
 
 
+def read_raw_mapping(text: str) -> None:
+    """As the file itself, and in lines of a length that a person may have typed."""
+    for written in (text, "\n".join(text[at : at + 1900] for at in range(0, len(text), 1900)), f"rules: [{text}]"):
+        for encoding in ("utf-8", "gb18030"):
+            read_file(YamlFile("x.yaml", written.encode(encoding)), "x.yaml", MAX_RULES)
+
+
 def faults(text: str) -> None:
     read_faults({"retry_after": text})
 
@@ -154,6 +161,38 @@ HTML = (times("<"), times("<script>"), times("<script "), times(" ", "<script></
 CERTIFICATES = (times("-----BEGIN CERTIFICATE-----\n"), times("-----END CERTIFICATE-----\n"), times("-"))
 YAML = (times("1", "a: "), times("1", "a: ", "."), times("token ", "a: '", "'"), times("\\ud800", 'a: "', '"'),
         times("\\x20", 'a: "', 'x"'), times("'", "a: '", "'"), times(" ", "a:", "x"), times("x ", "a: "))  # fmt: skip
+HABITS = {
+    "_ABSENT": times("$value .Value", "{{ printf "),
+    "_ANYWHERE": times("a ? b :", "{{ "),
+    "_ARGUMENT": times('("', "{{ printf "),
+    "_BLOCK": times("else if ", "{% else if "),
+    "_BRACES": times("{{ {% "),
+    "_DASHED": times("labels.a-", "{{ "),
+    "_FIELD": times(".Labels", "{{ if eq "),
+    "_FORMAT": times('a.Format "', "{{ if "),
+    "_IF": times("if "),
+    "_INDEX": times("index .Labels ", "{{ "),
+    "_LEAD": times("(|-", "{{ "),
+    "_PRINT": times("$a:=", "{{ "),
+    "_QUOTED": times('.StartsAt.Format "', "{{ "),
+    "_SPACED_DOT": times("x .A", "{{ "),
+}
+"""Pattern -> the text in a template that it takes longest for."""
+STRANGE = (times("${a"), times("{ "), times("{" + " " * 50), times("%(a"), times("{labels.a"), times("｛｛a"))
+LITERALS = (times("\\1", "{{ '", "' }}"), times("'\\1' ", "{{ ", " }}"), times("\b", "{{ '", "' }}"))
+SEARCHES = (times("a,", "labels.a in '", "'"), times("labels.a in ' ' or "))
+TRAPS = {
+    "_BARE_TEMPLATE": times("a: {% "),
+    "_BETWEEN_QUOTES": times('\\"'),
+    "_CHINESE": times("告"),
+    "_ESCAPE": times("\\d", 'a: "', '"'),
+    "_GLUED": times("a:"),
+    "_KEY": times("a："),
+    "_NO_START": times("@", "a: "),
+    "_UNSEEN": times("\u3000a: "),
+    "_WORDS": times("a ", '"', '" a'),
+}
+"""Pattern -> the file that it takes longest for."""
 TEMPLATES = (times(" "), times("}}"), times("%}"), times("{{ at 1 "), times("labels"), times("{{ a }}"), times("\t."))
 
 FED: dict[str, tuple[Case, ...]] = {
@@ -181,7 +220,13 @@ FED: dict[str, tuple[Case, ...]] = {
     "matchers:_VALUE": tuple(Case(matched, worst) for worst in (times(" ", "a=b", "="), times("\\", 'a="'))),
     "matchers:_ESCAPE": (Case(matched, times("\\a", 'a="', '"')),),
     "mapping/rules/filters:host": tuple(Case(FILTERS["host"], times(piece, "x://")) for piece in (":", "@", "?")),
-    "mapping/rules/language:_AT": tuple(Case(read_mapping, worst) for worst in TEMPLATES),
+    **{f"mapping/rules/habits:{name}": (Case(read_mapping, worst),) for name, worst in HABITS.items()},
+    "mapping/rules/conditions:_WORDS": tuple(Case(read_mapping, worst) for worst in SEARCHES),
+    "mapping/rules/syntax:_AT": tuple(Case(read_mapping, worst) for worst in TEMPLATES),
+    "mapping/rules/texts:_LITERAL": tuple(Case(read_mapping, worst) for worst in LITERALS[:2]),
+    "mapping/rules/texts:_PIECE": (Case(read_mapping, LITERALS[2]),),
+    "mapping/rules/texts:_STRANGE": tuple(Case(read_mapping, worst) for worst in STRANGE),
+    "mapping/rules/texts:_ROOT": (Case(read_mapping, times("${a.", "", "}")),),
     "mapping/rules/lint:_BARE": tuple(Case(read_mapping, worst) for worst in TEMPLATES[:1]),
     "mapping/rules/lint:_STRAY": tuple(Case(read_mapping, worst) for worst in TEMPLATES[1:3]),
     "mapping/rules/schema:_EXTRA_NAME": (Case(read_mapping, times("x")),),
@@ -197,6 +242,7 @@ FED: dict[str, tuple[Case, ...]] = {
     "secret:Redactor": tuple(Case(REDACT, times(piece)) for piece in ("0123456789abcde", "secret/key+", "AK")),
     "server/webconfig:_BCRYPT": (Case(user, times("$2a$04$")),),
     "store/sqlite/disk:filesystem": (Case(mounts, times("\\")), Case(mounts, times("\\040"))),
+    **{f"yamltraps:{name}": (Case(read_raw_mapping, worst),) for name, worst in TRAPS.items()},
     "yamlfile:_SURROGATES": (Case(read_yaml, YAML[3]),),
     "yamlfile:For": tuple(Case(read_yaml, worst) for worst in YAML[:2]),
     "yamlfile:_QUOTED": (Case(read_yaml, times("a'", "a: *")), Case(read_yaml, times("a!", "a: !", "!b x"))),
@@ -213,7 +259,7 @@ NOT_FED = {
     "config:_NAME": "at most 64 characters, of adapter.yml",
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
-    "mapping/rules/lint:_value_problem": "compiles the mapping's own pattern and matches nothing",
+    "mapping/rules/template:_value_problem": "compiles the mapping's own pattern and matches nothing",
     "store/postgres/connection:_TABLES": "reads our own statements",
     "store/postgres/migrations:_version": "a number that this program wrote",
     "matchers:_pattern": "an operator's own pattern, by an engine that takes linear time",

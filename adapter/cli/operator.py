@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapter.cli.client import PAGE, ask, pages, with_password
+from adapter.errors import Finding
 from adapter.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
@@ -159,7 +160,11 @@ def _list_integrations(options: argparse.Namespace) -> int:
     shown = [
         row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
     ]
-    return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
+    text = _table(_INTEGRATIONS, shown, "no integrations")
+    if options.output == "table":
+        found = ask(_url(options), "GET", "/api/v1/status")["mapping"]["findings"]
+        text = "\n".join([text, *([""] if found else []), *(cell(Finding(**finding)) for finding in found)])
+    return _print(options, rows, text)
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:

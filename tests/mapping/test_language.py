@@ -102,6 +102,46 @@ def test_a_dot_reaches_labels_that_are_called_like_methods() -> None:
     assert text_of(template) == ",,"
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "text.upper", "text.upper()", "text['upper']", "labels.pod[labels.method]", "labels.pod | attr(labels.method)",
+        "text.split('x')[0]", "[labels.pod] | map(attribute='upper') | first", "('{}' | first).format(labels.pod)",
+    ],
+)  # fmt: skip
+def test_no_attribute_or_method_of_a_text_is_reachable(expression: str) -> None:
+    request = a_request({"pod": "p", "method": "upper"})
+    template = f"{{% set text = [labels.pod] | first %}}{{{{ {expression} }}}}"
+    assert reasons(outcome(one_rule(resourceName=template), request)) == {"resourceName": "error"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("labels", "a table is not text, a number or a boolean"), ("alert", "a table is"), ("lookup.t", "a table is"),
+        ("lookup.t.list", "a list is"), ("range(3)", "a range is"), ("namespace(a=1)", "a Namespace is"),
+        ("labels | map('upper')", "a generator is"), ("[1].count", "a builtin_function_or_method is"),
+        ("[range(2)] | first", "a range is"),
+    ],
+)  # fmt: skip
+def test_what_is_not_text_a_number_or_a_boolean_is_never_sent(expression: str, says: str) -> None:
+    of = rules(
+        {"name": "all", "alarm": {**SOUND, "nameSpace": f"x {{{{ {expression} }}}}"}}, lookup={"t": {"list": ["a"]}}
+    )
+    result = outcome(of, a_request({"namespace": "shop"}))
+    assert reasons(result) == {"nameSpace": "error"}
+    assert result.fallbacks["nameSpace"].detail.startswith(says)
+    assert (result.body or {})["nameSpace"] == "shop"
+
+
+def test_indexes_slices_numbers_and_booleans_are_sent() -> None:
+    assert text_of("{{ labels.pod[:2] }}{{ labels.pod[-1] }}", a_request({"pod": "abc"})) == "abc"
+    assert (
+        text_of("{{ 1 + 1 }},{{ 0.5 }},{{ labels | length }},{{ labels.pod | escape }}", a_request({"pod": "<"}))
+        == "2,0.5,3,&lt;"
+    )
+
+
 def test_a_template_can_loop_over_all_labels() -> None:
     template = "{% for name, value in labels | dictsort %}{{ name }}={{ value }} {% endfor %}{{ labels | length }}"
     assert text_of(template) == "alertname=PodDown severity=warning 2"
@@ -182,7 +222,7 @@ def test_a_failing_additional_value_is_left_out() -> None:
 def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
     of = rules(
         {"name": "broken", "when": "1 / 0", "drop": True},
-        {"name": "too", "when": "labels.alertname.nope.nope", "alarm": SOUND},
+        {"name": "too", "when": "alert[labels.nope]", "alarm": SOUND},
         {"name": "rest", "alarm": SOUND},
     )
     result = outcome(of, a_request())

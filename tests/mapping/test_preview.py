@@ -87,7 +87,7 @@ async def test_the_table_shows_what_a_person_asks_for(tmp_path: Path) -> None:
             },
             {
                 "name": "long",
-                "alarm": {**SOUND, "alarmDesc": "{{ annotations.description }}", "URL": "{{ annotations.nope.nope }}"},
+                "alarm": {**SOUND, "alarmDesc": "{{ annotations.description }}", "URL": "{{ alert[labels.nope] }}"},
             },
         ),
     )

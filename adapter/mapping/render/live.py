@@ -37,7 +37,8 @@ class LiveMappings:
         self._limits = limits
         self._renderer = renderer
         self._previewer = _previewer(renderer, limits)
-        self.findings = tuple(findings)  # why the directory is refused, or what the trial of the rules in force found
+        # Why the directory is refused; else what the trial of the rules in force found, and their warnings.
+        self.findings = tuple(findings)
         self._tried = tried
         self._reloading = asyncio.Lock()
 
@@ -54,6 +55,7 @@ class LiveMappings:
         limits = Limits(deadline, memory)
         try:
             renderer, findings = await _try_out(await asyncio.to_thread(files.load, directory), limits)
+            findings = (*findings, *renderer.rules.warnings)
             return cls(directory, limits, renderer, findings, renderer.rules.revision)
         except Exception as exc:
             findings = _findings_of(exc, directory)
@@ -106,7 +108,7 @@ class LiveMappings:
                 self.findings = _findings_of(exc, self._directory)
                 self._tried = "" if isinstance(exc, WorkerDied) else tried
                 return False
-            self.findings, self._tried = (), tried
+            self.findings, self._tried = self.rules.warnings, tried
             return swapped
 
     async def close(self) -> None:
@@ -118,7 +120,7 @@ class LiveMappings:
         renderer, findings = await _try_out(await asyncio.to_thread(files.parse, self._directory, found), self._limits)
         if findings:
             await renderer.stop()
-            raise MappingError(findings)
+            raise MappingError([*findings, *renderer.rules.warnings])
         old = (self._renderer, self._previewer)
         self._renderer, self._previewer = renderer, _previewer(renderer, self._limits)
         for one in old:

@@ -55,9 +55,17 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     refused, warnings = lint(files)
     if errors or refused:
         found = list(dict.fromkeys((*errors, *refused, *warnings)))  # aliases of one place have the same ones
-        more = Finding(str(directory), 0, 0, f"there are more findings than the {MOST_FINDINGS} that are shown")
-        raise MappingError([*found[:MOST_FINDINGS], *([more] if len(found) > MOST_FINDINGS else [])])
-    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(set(warnings))))
+        raise MappingError(_told(directory, found))
+    told = _told(directory, sorted(set(warnings)))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(told))
+
+
+def _told(directory: Path, found: Sequence[Finding]) -> list[Finding]:
+    """The first hundred, and a finding that there are more."""
+    if len(found) <= MOST_FINDINGS:
+        return list(found)
+    message = f"there are more findings than the {MOST_FINDINGS} that are shown"
+    return [*found[:MOST_FINDINGS], Finding(str(directory), 0, 0, message, severity=found[0].severity)]
 
 
 def snapshot(directory: Path) -> Snapshot:

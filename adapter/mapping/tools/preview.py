@@ -50,7 +50,7 @@ def check(directory: Path) -> Sequence[Finding]:
         _, mappings = asyncio.run(render_all(directory, []))
     except MappingError as exc:
         return exc.findings
-    return (*mappings.rules.warnings, *mappings.findings)
+    return mappings.findings
 
 
 async def render_payload(

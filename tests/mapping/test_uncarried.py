@@ -12,7 +12,7 @@ from adapter.coc.fields import tidy
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason
 from adapter.mapping.render.uncarried import MOST, MOST_BYTES
-from adapter.mapping.rules.language import CHECKER, parse, texts_read
+from adapter.mapping.rules.language import environment, parse, texts_read
 from tests.mapping.builders import SOUND, a_request, fields, one_rule, outcome, program, rules
 
 NOTES = {"rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback"}
@@ -203,4 +203,4 @@ def test_every_value_is_in_the_body_or_counted(labels: dict[str, str], annotatio
     ],
 )
 def test_what_a_template_reads_is_known_before_it_runs(template: str, read: set[tuple[str, str | None]]) -> None:
-    assert texts_read(parse(CHECKER, template, expression=False)) == read
+    assert texts_read(parse(environment(), template, expression=False)) == read

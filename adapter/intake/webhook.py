@@ -40,6 +40,7 @@ _WITH_SLASHES: Final = ("/{_:/*}webhook{__:/*}", "/{_:/*}webhook/{__:/*}{integra
 _NO_MEMORY: Final = "out of memory"
 _NOT_HERE: Final = "no webhook is taken at this path; it is /webhook or /webhook/INTEGRATION"
 _LONGEST_PATH: Final = 100  # characters of it in the log
+_MOST_TOLD: Final = 64  # paths and reasons that each have lines of their own
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -72,6 +73,7 @@ class WebhookHandler:
         self._max_body, self._body_seconds, self._commit_seconds = max_body, body_seconds, commit_seconds
         self._metrics, self._clock, self._met = metrics, clock, met
         self._repeats = RepeatFilter(clock)
+        self._told: set[tuple[str, str]] = set()
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
 
@@ -153,10 +155,13 @@ class WebhookHandler:
             return await self._in_time(self._accept(integration, body), held, len(body))
 
     def _warn(self, source: str, path: str, status: int, error: str, integration: str = UNKNOWN) -> None:
-        """Of what is refused for good."""
+        """Of what is refused for good: each path and reason, unless somebody tries very many."""
+        what = (path[:_LONGEST_PATH], error)
+        if len(self._told) < _MOST_TOLD:
+            self._told.add(what)
         self._repeats.warn(
-            _logger, "webhook refused", key=(integration, status, source), integration=integration, status=status,
-            path=path[:_LONGEST_PATH], source=source, error=error,
+            _logger, "webhook refused", key=(integration, status, source, what if what in self._told else None),
+            integration=integration, status=status, path=what[0], source=source, error=error,
         )  # fmt: skip
 
     async def _in_time(self, work: Coroutine[None, None, web.Response], held: ExitStack, size: int) -> web.Response:

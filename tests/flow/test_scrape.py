@@ -129,3 +129,13 @@ async def test_every_post_that_is_refused_for_good_is_counted_and_logged_once(
         assert len(lines) == 1
         assert f"integration={integration} " in lines[0]
         assert LIST.decode() not in lines[0]
+
+
+async def test_each_wrong_path_is_logged_but_not_each_of_a_scan(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        for path in ("/alert", "/webhooks", "/alert", *(f"/scan/{number}" for number in range(200))):
+            assert (await post(f"{service.url}{path}", LIST))[0] == 404
+        lines = [line for line in service.log.read_text().splitlines() if "webhook refused" in line]
+        paths = [line.partition("path=")[2].split()[0] for line in lines]
+        assert paths[:3] == ["/alert", "/webhooks", "/scan/0"]
+        assert len(paths) == len(set(paths)) < 100

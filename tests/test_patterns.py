@@ -36,6 +36,7 @@ from adapter.pieces import read_pieces
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.secret import Redactor
+from adapter.server.encoding import charset_of
 from adapter.server.webconfig import load_web_config
 from adapter.store.sqlite.disk import filesystem
 from adapter.yamlfile import YamlFile
@@ -241,6 +242,9 @@ FED: dict[str, tuple[Case, ...]] = {
     ),
     "secret:Redactor": tuple(Case(REDACT, times(piece)) for piece in ("0123456789abcde", "secret/key+", "AK")),
     "server/webconfig:_BCRYPT": (Case(user, times("$2a$04$")),),
+    "server/encoding:_CHARSET": tuple(
+        Case(charset_of, worst) for worst in (times(" ", "charset", "x"), times("charset="), times("' ", "charset="))
+    ),
     "store/sqlite/disk:filesystem": (Case(mounts, times("\\")), Case(mounts, times("\\040"))),
     **{f"yamltraps:{name}": (Case(read_raw_mapping, worst),) for name, worst in TRAPS.items()},
     "yamlfile:_SURROGATES": (Case(read_yaml, YAML[3]),),

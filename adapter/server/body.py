@@ -12,7 +12,7 @@ from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
-from adapter.server.encoding import NotAccepted, Unpacker, is_plain, is_utf_8, to_utf_8
+from adapter.server.encoding import NotAccepted, Unpacker, charset_of, is_plain, is_utf_8, to_utf_8
 
 HEAD_BYTES: Final = 64 * 1024
 _PIECES: Final = 16  # chunks, or blocks of unpacked data, that are read in one go
@@ -102,7 +102,7 @@ async def read_body(
 
 
 async def _in_utf_8(request: web.Request, body: bytes, limit: int) -> bytes:
-    charset = (request.charset or "").strip().lower()
+    charset = charset_of(request.headers.get("Content-Type", ""))
     if is_utf_8(charset):
         return body
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -15,6 +16,7 @@ _GZIP: Final = ("gzip", "x-gzip")
 _BY_AIOHTTP: Final = ("gzip", "deflate")
 _WITH_GZIP_HEADER: Final = 31
 _WITHOUT_HEADER: Final = -15
+_CHARSET: Final = re.compile(r"""\bcharset\s*=[\s"']*([^\s"';,]+)""", re.IGNORECASE)
 _UTF_8: Final = ("", "utf-8", "utf8")
 _CHARSETS: Final = {
     **dict.fromkeys(("gbk", "gb2312", "gb18030", "cp936"), "gb18030"),  # each contains those before it
@@ -66,6 +68,12 @@ class Unpacker:
         if self._encoding in _GZIP:
             return _WITH_GZIP_HEADER
         return zlib.MAX_WBITS if piece[0] & 0xF == zlib.DEFLATED else _WITHOUT_HEADER  # many senders leave it out
+
+
+def charset_of(content_type: str) -> str:
+    """The charset that a Content-Type declares, in lower case and whatever its quotes; empty without one."""
+    found = _CHARSET.search(content_type)
+    return found[1].lower() if found else ""
 
 
 def is_utf_8(charset: str) -> bool:

@@ -129,9 +129,9 @@ TEXT = '{"alerts": [], "receiver": "磁盘"}'
 @pytest.mark.parametrize(
     ("declared", "codec"),
     [
-        ("UTF-8", "utf-8"), ("utf8", "utf-8"), ('"utf-8"', "utf-8"), ("GBK", "gbk"), ("gb2312", "gbk"),
-        ("gb18030", "gb18030"), ("big5", "big5"), ("Shift_JIS", "shift_jis"), ("EUC-JP", "euc-jp"),
-        ("utf-16", "utf-16"), ("UTF-16LE", "utf-16le"), ("utf-16be", "utf-16be"),
+        ("UTF-8", "utf-8"), ("utf8", "utf-8"), ('"utf-8"', "utf-8"), ("'gbk'", "gbk"), (' "GBK" ;', "gbk"),
+        ("GBK", "gbk"), ("gb2312", "gbk"), ("gb18030", "gb18030"), ("big5", "big5"), ("Shift_JIS", "shift_jis"),
+        ("EUC-JP", "euc-jp"), ("utf-16", "utf-16"), ("UTF-16LE", "utf-16le"), ("utf-16be", "utf-16be"),
     ],
 )  # fmt: skip
 async def test_a_body_in_a_declared_charset_becomes_utf_8(declared: str, codec: str) -> None:

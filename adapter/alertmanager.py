@@ -31,6 +31,12 @@ _OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends thr
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH_DIGITS: Final = re.compile(r"[1-9][0-9]{9}(?:[0-9]{3}){0,3}")
+_ODD_TIME: Final = re.compile(
+    r"(?P<minute>\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(?P<second>\d\d)(?P<part>(?:\.\d{1,9})?) ?(?P<zone>Z|[+-]\d\d:?\d\d)?"
+    r"(?: [A-Z0-9+-]{1,6})?(?: M=[+-][0-9.]{1,30})?",
+    re.ASCII,
+)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -170,11 +176,38 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 
 def micros(text: str) -> Micros:
-    """RFC 3339 text to microseconds UTC, at most `LAST`; 0 for an absent, zero (year 1) or unreadable time."""
+    """RFC 3339 text to microseconds UTC, at most `LAST`; 0 for an absent, zero (year 1) or unreadable time.
+
+    Also what other senders write: Go's `2023-11-29 07:00:00 +0000 UTC`, seconds or parts of them since 1970, a leap
+    second, letters in lower case.
+    """
     try:
         moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _odd_micros(text.strip().upper())
+    return _since_epoch(moment)
+
+
+def _odd_micros(text: str) -> Micros:
+    if _EPOCH_DIGITS.fullmatch(text):
+        per_second: int = 1000 ** ((len(text) - 10) // 3)
+        return int(text) * 1_000_000 // per_second
+    found = _ODD_TIME.fullmatch(text)
+    if found is None:
+        return 0
+    leap = found["second"] == "60"
+    zone = "+00:00" if found["zone"] in (None, "Z") else found["zone"]
+    try:
+        moment = datetime.fromisoformat(f"{found['minute']}:{'59' if leap else found['second']}{found['part']}{zone}")
+    except ValueError:
+        return 0
+    return _since_epoch(moment) + (1_000_000 if leap else 0)
+
+
+def _since_epoch(moment: datetime) -> Micros:
+    try:
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError):
+    except OverflowError:
         return 0
     return min(max(0, since // _MICROSECOND), LAST)  # a zone may lead out of the year 9999
 

@@ -243,3 +243,33 @@ def test_of_a_duplicate_key_the_last_one_counts() -> None:
 def test_times_are_microseconds_utc_and_0_when_absent_or_unreadable(text: str, value: int) -> None:
     assert micros(text) == value
     assert micros(moment(value).isoformat()) == value
+
+
+def test_the_times_of_the_field_are_read_as_meant() -> None:
+    """Each alert's summary says its time in milliseconds since 1970."""
+    parsed = parse_webhook((FIELD / "14-times.json").read_bytes())
+    wanted = {"now": 0, "1483228799+1": 1_483_228_800_000}
+    for item in parsed.alerts:
+        meant = item.annotations["summary"]
+        time = item.ends if item.status == "resolved" else item.starts
+        assert time // 1000 == (wanted[meant] if meant in wanted else int(meant)), item.labels["alertname"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2023-11-29 07:00:00.5 +0000 UTC m=+0.012345", 1701241200.5),
+        ("2023-11-29 15:00:00 +0800 CST", 1701241200),
+        ("2023-11-29 15:00:00 +0800 +0800", 1701241200),
+        ("1701241200", 1701241200),
+        ("1701241200123", 1701241200.123),
+        ("1701241200123456", 1701241200.123456),
+        ("1701241200123456789", 1701241200.123456),
+        ("2016-12-31t23:59:60z", 1483228800),
+        ("2017-01-01T07:59:60+08:00", 1483228800),
+        ("tomorrow", 0), ("170124120", 0), ("2023-13-01 07:00:00 +0000 UTC", 0), ("2023-11-29 07:00:61", 0),
+        ("0001-01-01 00:00:00 +0000 UTC", 0), ("9" * 5000, 0), ("1701241200 UTC", 0),
+    ],
+)  # fmt: skip
+def test_times_as_go_and_clocks_write_them_are_read(text: str, seconds: float) -> None:
+    assert micros(text) == round(seconds * 1_000_000)

@@ -21,7 +21,7 @@ import pytest
 from multidict import CIMultiDict
 
 from adapter import config, logs
-from adapter.alertmanager import parse_webhook
+from adapter.alertmanager import micros, parse_webhook
 from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
 from adapter.coc.verdict import judge, read_answer
@@ -197,6 +197,11 @@ TRAPS = {
 TEMPLATES = (times(" "), times("}}"), times("%}"), times("{{ at 1 "), times("labels"), times("{{ a }}"), times("\t."))
 
 FED: dict[str, tuple[Case, ...]] = {
+    "alertmanager:_EPOCH_DIGITS": tuple(Case(micros, times(piece)) for piece in ("1", "170124120")),
+    "alertmanager:_ODD_TIME": tuple(
+        Case(micros, times(*worst))
+        for worst in ((" ",), ("0", "2023-11-29 07:00:00."), (" UTC", "2023-11-29 07:00:00"))
+    ),
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
     "coc/fields:_CONTROLS": tuple(Case(lambda text: tidy(text, lines=True), worst) for worst in TEXTS),

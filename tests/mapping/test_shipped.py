@@ -17,8 +17,8 @@ CASES = yaml.safe_load((shipped() / "tests" / "rule-sets.yaml").read_text())["te
 
 ORDER = (
     "persistentvolumeclaim", "persistentvolume", "deployment", "statefulset", "daemonset", "job_name", "cronjob",
-    "horizontalpodautoscaler", "pod", "target", "server", "consumergroup", "topic", "queue", "node", "nodename", "host",
-    "app", "service", "instance", "job",
+    "horizontalpodautoscaler", "poddisruptionbudget", "resourcequota", "pod", "target", "server", "consumergroup",
+    "topic", "queue", "node", "nodename", "host", "app", "service", "instance", "job",
 )  # fmt: skip
 PLACES: dict[str, dict[str, str]] = {
     "kubernetes": {"namespace": "shop"},
@@ -58,6 +58,7 @@ def test_the_three_templates_of_the_resource_are_one() -> None:
         ({"job": "kubelet", "pod": "redis-exporter-x", "namespace": "mon", "node": "n1"}, "redis-exporter-x"),
         ({"job": "kube-state-metrics", "pod": "kube-state-metrics-x", "node": "n1", "namespace": "mon"}, "n1"),
         ({"job": "kube-state-metrics", "service": "kube-state-metrics", "namespace": "shop", "instance": "i"}, "shop"),
+        ({"job": "kube-state-metrics", "namespace": "mon", "exported_namespace": "shop", "instance": "i"}, "shop"),
         ({"job": "cert-manager", "pod": "cert-manager-x", "name": "tls", "alertname": "CertExpiry"}, "tls"),
         ({"job": "kube-state-metrics", "name": "x", "pod": "kube-state-metrics-x", "exported_pod": "api-0"}, "api-0"),
         ({"name": "authentication", "instance": "i"}, "i"),

@@ -166,6 +166,7 @@ HABITS = {
     "_ABSENT": times("$value .Value", "{{ printf "),
     "_ANYWHERE": times("a ? b :", "{{ "),
     "_ARGUMENT": times('("', "{{ printf "),
+    "_BAR": times('|"', "{{ .Labels"),
     "_BLOCK": times("else if ", "{% else if "),
     "_BRACES": times("{{ {% "),
     "_DASHED": times("labels.a-", "{{ "),

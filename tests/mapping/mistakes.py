@@ -147,7 +147,7 @@ SECTIONS = (
                 '`{{ if }}` is of Go templates (write {% if alert.status == "firing" %}...{% endif %})',
                 """resourceName: '{% if alert.status == "firing" %}on{% endif %}'""", "on"),
         Mistake("resourceName: '{{ .Labels.severity | toUpper }}'",
-                ".Labels.severity is written as in Go templates (write labels.severity, without the leading .)",
+                ".Labels.severity is written as in Go templates (write `labels.severity | upper`)",
                 "resourceName: '{{ labels.severity | upper }}'", "WARNING"),
         Mistake("resourceName: '{{ labels.severity | toUpper }}'", "no filter named 'toUpper' (write `| upper`)",
                 "resourceName: '{{ labels.severity | upper }}'", "WARNING"),

@@ -105,6 +105,13 @@ class _Conditions(NodeVisitor):
         for part in (node.iter, *node.body, *node.else_):
             self.visit(part)
 
+    def visit_Or(self, node: nodes.Or) -> None:
+        """A value such as `labels.team or 'ops'`, unless what stands beside the text is true or false."""
+        if isinstance(node.left, nodes.Compare | nodes.Test | nodes.Not) and _is_literal(node.right):
+            self._chain(node)
+        else:
+            self.generic_visit(node)
+
     def visit_Not(self, node: nodes.Not) -> None:
         self.truth(node.node)
 

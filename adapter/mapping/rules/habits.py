@@ -32,6 +32,7 @@ _EACH_ALERT: Final = "each alert is an alarm of its own here: write labels and a
 _NO_VALUE: Final = (
     "Alertmanager sends no value; put it into an annotation of the alerting rule and write annotations.NAME"
 )
+_NO_FIELD: Final = "Alertmanager sends no such field; put it into an annotation and write annotations.NAME"
 _NO_PARTS: Final = "there are no named templates: write the text in the field"
 
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -59,7 +60,7 @@ _FILTERS: Final[Mapping[str, str]] = {
     "to_json": "tojson", "json": "tojson", "printf": "format", "sprintf": "format", "match": "regex_search",
     "regexMatch": "regex_search", "regex_match": "regex_search", "regexFind": "regex_search",
     "regex_findall": "regex_search", "reReplaceAll": "regex_replace", "regexReplaceAll": "regex_replace",
-    "gsub": "regex_replace", "re_replace": "regex_replace", "stripPort": "host", "date": "localtime",
+    "gsub": "regex_replace", "re_replace": "regex_replace", "stripPort": "host", "date": "localtime", "tz": "localtime",
     "strftime": "localtime", "dateInZone": "localtime", "toTime": "localtime", "to_datetime": "localtime",
     "len": "length", "size": "length", "count": "length", "trunc": "clip", "truncatechars": "clip",
     "urlquery": "urlencode", "url_encode": "urlencode", "hash": "short_hash", "sha256sum": "short_hash",
@@ -177,7 +178,9 @@ def dashed(source: str, at: int) -> tuple[str, str] | None:
 
 _IF: Final = re.compile(r"\s*if\s+(.*)", re.S)
 _BRACES: Final = re.compile(r"\{[{%]|[}%]\}")
-_SPACED_DOT: Final = re.compile(r"(?:^-?|[(|])\s*[A-Za-z]\w*\s+(\.[A-Z])")
+_SPACED_DOT: Final = re.compile(
+    r"(?:^-?|[(|])\s*(?!(?:labels|annotations|alert|group|lookup)\b)[A-Za-z]\w*\s+(\.[A-Z])"
+)
 
 
 def go_call(source: str, *, expression: bool) -> Habit | None:
@@ -198,6 +201,12 @@ def _insides(source: str) -> Iterator[tuple[int, str]]:
         elif opened is not None:
             yield opened, source[opened : brace.start()]
             opened = None
+
+
+def go_if(inside: str) -> str:
+    """The condition of an `if` that stands in braces, as it is written here; empty for anything else."""
+    found = _IF.match(inside[:_LONGEST].partition("}}")[0].partition("%}")[0])
+    return jinja(found[1].strip(" -")) if found else ""
 
 
 def in_syntax(source: str, offset: int, *, expression: bool) -> Habit | None:
@@ -238,6 +247,7 @@ def _piece(source: str, offset: int) -> tuple[int, int]:
 
 _FIELD: Final = re.compile(r"(?<![\w\])\"'.])\$?\.?(" + "|".join(sorted(_GO_FIELDS, key=len, reverse=True)) + r")\b")
 _FORMAT: Final = re.compile(r"(\w)\.Format\s+\"([^\"]*)\"")
+_BAR: Final = re.compile(r"\|(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)")  # outside of quotes
 _INDEX: Final = re.compile(r"\(?\bindex\s+[$.]*(\w+)\s+(\"[^\"]*\"|'[^']*'|`[^`]*`)\)?")
 
 
@@ -314,20 +324,26 @@ def _go_field(found: re.Match[str]) -> tuple[str, str]:
         return f"{whole} is written as in Go templates", _NO_VALUE
     if field.startswith("Alerts"):
         return f"{whole} is written as in Go templates", _EACH_ALERT
-    if rest == ".Format":
-        layout = _QUOTED.match(found.string, found.end())
+    if field in ("StartsAt", "EndsAt") and rest:
+        layout = _QUOTED.match(found.string, found.end()) if rest == ".Format" else None
         shown = f"(format={_layout(layout[1])})" if layout else ""
-        return f"{whole} is written as in Go templates", f"write {_GO_FIELDS.get(field, field)} | localtime{shown}"
+        return f"{whole} is written as in Go templates", f"write {_GO_FIELDS[field]} | localtime{shown}"
     if rest in (".SortedPairs", ".Names", ".Values", ".Remove"):
         return f"{whole} is written as in Go templates", f"write {_GO_FIELDS.get(field, field)} | dictsort"
     ours = _GO_FIELDS.get(field)
     if ours is None and field[0].isupper():
-        known = "known are labels, annotations, alert, group, integration, lookup"
-        return f"{whole} is written as in Go templates", known
+        return f"{whole} is written as in Go templates", _NO_FIELD
     if whole[0] == "$" and ours is None:
         return f"{whole}: a name has no $ here", f"write {field}{rest}"
-    language = "Prometheus" if whole[0] == "$" else "Go templates"
+    language = "Prometheus" if whole[0] == "$" and whole[1] != "." else "Go templates"
     return f"{whole} is written as in {language}", f"write {(ours or field) + rest}, without the leading {whole[0]}"
+
+
+def _go_index(found: re.Match[str]) -> tuple[str, str]:
+    message = "'index' is a function of Go templates"
+    if "Alerts" in found[1]:
+        return message, _EACH_ALERT
+    return message, f"write {jinja(found[1])}[{jinja(found[2])}]"
 
 
 _ABSENT: Final = re.compile(r"\$value\b|\.Value\b|\.(Alerts)\b")
@@ -344,6 +360,25 @@ def _go_call(found: re.Match[str]) -> tuple[str, str] | None:
         return f"{name!r} is a function of Go templates", _EACH_ALERT if absent[1] else _NO_VALUE
     ours = _called(name, found[2])
     return message, f"write `{ours}`" if ours else filter_(name) or f"write `VALUE | {name}`"
+
+
+def _go_pipeline(found: re.Match[str]) -> tuple[str, str] | None:
+    """A field of Go's with filters behind it, where all of them have a counterpart."""
+    first, *filters = (part.strip(" -") for part in _BAR.split(found[0]))
+    ours = jinja(first)
+    if _ABSENT.search(first) or ours == first or ".SortedPairs" in first or "(" in first:
+        return None
+    for call in filters:
+        name, arguments = (
+            call.split(None, 1)[0] if call else "",
+            [_argument(word) for word in _ARGUMENT.findall(call)[1:]],
+        )
+        if name in ("safeHtml", "safeUrl"):
+            continue
+        if name not in _FILTERS and name not in _GO_CALLS:
+            return None
+        ours += f" | {_FILTERS.get(name, name)}" + (f"({', '.join(arguments)})" if arguments else "")
+    return f"{first} is written as in Go templates", f"write `{ours}`"
 
 
 def _piped_argument(found: re.Match[str]) -> tuple[str, str]:
@@ -403,10 +438,15 @@ _PRINT: Final[Sequence[tuple[re.Pattern[str], Correction]]] = [
 
 _GO_NAME: Final = r"(?:(?<![\w\])\"'.])\.|\$\.?)([A-Za-z_]\w*)((?:\.\w+)*)"
 _ANYWHERE: Final[Sequence[tuple[re.Pattern[str], Correction]]] = [
+    (re.compile(r"^-?\s*(?:\.|\$\.?)[A-Za-z][^|]*\|.*$", re.S), _go_pipeline),
+    (re.compile(r"\bindex\s+([.$\w]+)\s+([.$\w]+)"), _go_index),
     (_INDEX, lambda found: ("'index' is a function of Go templates", f"write {jinja(found[0])}")),
     (re.compile(r"\|\s*(\w+)\s+(" + r"(?:(?:\"[^\"]*\"|'[^']*'|`[^`]*`|\d+)\s*)+)"), _piped_argument),
     (re.compile(r"(?:^-?|[(|])\s*([A-Za-z]\w*)\s+((?=[\"'`(.$\w]).*)", re.S), _go_call),
     (re.compile(_GO_NAME), _go_field),
+    (re.compile(r"\$\{\s*([^{}]+?)\s*\}"), _fixed("a variable of a shell", "write {0}")),
+    (re.compile(r"^\s*\{\s*([^{}:]+?)\s*\}"), _fixed("braces around a name", "write {0}")),
+    (re.compile(r"%\((\w+)\)[a-z]"), _fixed("a placeholder of Python", "write labels.{0}")),
     (re.compile(r"^(?P<a>[^?]+)\?(?P<b>[^:?]+):(?P<c>.+?)-?$", re.S), lambda found: (
         "there is no `? :` here",
         f"write `{found['b'].strip()} if {found['a'].strip()} else {found['c'].strip()}`")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
 from jinja2 import nodes
@@ -17,6 +18,7 @@ _TEXT_FILTERS: Final = frozenset(
      "xmlattr")
 )  # fmt: skip
 _SAME_KIND: Final = ("default", "d", "first", "last", "reverse")  # of a text they give a text
+_MOST: Final = 200  # values of a table that are looked at
 
 
 class Kind(NamedTuple):
@@ -124,7 +126,7 @@ class Kinds:
             return UNKNOWN if whole.data is self._lookup else TEXT
         if isinstance(key, str):
             return _of_data(whole.data[key])
-        return _common(map(_of_data, whole.data.values()))
+        return _common(map(_of_data, islice(whole.data.values(), _MOST)))
 
 
 def constant_of(node: nodes.Node) -> Any:

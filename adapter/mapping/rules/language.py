@@ -61,6 +61,8 @@ _SENT: Final = (str, int, float, Undefined)  # an undefined value fails by itsel
 
 @pass_context  # with a context Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles
 def _finalize(context: Context, value: Any) -> Any:
+    if type(value) is str:  # most of all values
+        return value
     if isinstance(value, _SENT):
         return printed(value)
     if value is None:

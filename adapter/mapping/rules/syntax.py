@@ -65,7 +65,10 @@ def parse_with_offsets(source: str, *, expression: bool) -> nodes.Template | Mis
     """The syntax tree, in which every `lineno` is an offset into the text plus one, or its first syntax error."""
     start = source.lstrip()
     if expression and start.startswith(("{{", "{%")):
-        return Mistake(len(source) - len(start), "a condition is an expression", "leave the braces out")
+        hint = "leave the braces out"
+        if meant := habits.go_if(start[2:]):
+            hint += f": write {meant}"
+        return Mistake(len(source) - len(start), "a condition is an expression", hint)
     if go := habits.go_call(source, expression=expression):
         return Mistake(*go)
     try:

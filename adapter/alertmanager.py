@@ -31,6 +31,12 @@ _OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends thr
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH_DIGITS: Final = re.compile(r"[1-9][0-9]{9}(?:[0-9]{3}){0,3}")
+_ODD_TIME: Final = re.compile(
+    r"(?P<minute>\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(?P<second>\d\d)(?P<part>(?:\.\d{1,9})?) ?(?P<zone>Z|[+-]\d\d:?\d\d)?"
+    r"(?: [A-Z0-9+-]{1,6})?(?: M=[+-][0-9.]{1,30})?",
+    re.ASCII,
+)
 _FNV_OFFSET: Final = 14695981039346656037
 _FNV_PRIME: Final = 1099511628211
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -114,6 +120,11 @@ def parse_webhook(body: bytes, max_alerts: int = MAX_ALERTS) -> Webhook:
     """Parse one webhook body. PayloadError says in one line why it is not a webhook, or TooManyAlerts."""
     _check_values(body, max_alerts)
     data = _read_json(body, max_alerts)
+    if isinstance(data, list):
+        raise PayloadError(
+            "the body is a list, as Alertmanager takes alerts at /api/v2/alerts; what it sends itself, by a receiver "
+            'with webhook_configs, is an object with a list "alerts"'
+        )
     if not isinstance(data, dict):
         raise PayloadError(f"the body is {_kind(data)}, not a JSON object with a list of alerts")
     entries = data.get("alerts")
@@ -166,11 +177,38 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 
 def micros(text: str) -> Micros:
-    """RFC 3339 text to microseconds UTC, at most `LAST`; 0 for an absent, zero (year 1) or unreadable time."""
+    """RFC 3339 text to microseconds UTC, at most `LAST`; 0 for an absent, zero (year 1) or unreadable time.
+
+    Also what other senders write: Go's `2023-11-29 07:00:00 +0000 UTC`, seconds or parts of them since 1970, a leap
+    second, letters in lower case.
+    """
     try:
         moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _odd_micros(text.strip().upper())
+    return _since_epoch(moment)
+
+
+def _odd_micros(text: str) -> Micros:
+    if _EPOCH_DIGITS.fullmatch(text):
+        per_second: int = 1000 ** ((len(text) - 10) // 3)
+        return int(text) * 1_000_000 // per_second
+    found = _ODD_TIME.fullmatch(text)
+    if found is None:
+        return 0
+    leap = found["second"] == "60"
+    zone = "+00:00" if found["zone"] in (None, "Z") else found["zone"]
+    try:
+        moment = datetime.fromisoformat(f"{found['minute']}:{'59' if leap else found['second']}{found['part']}{zone}")
+    except ValueError:
+        return 0
+    return _since_epoch(moment) + (1_000_000 if leap else 0)
+
+
+def _since_epoch(moment: datetime) -> Micros:
+    try:
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError):
+    except OverflowError:
         return 0
     return min(max(0, since // _MICROSECOND), LAST)  # a zone may lead out of the year 9999
 
@@ -236,8 +274,9 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
     if not isinstance(labels, dict):
         raise PayloadError(f"labels is {_kind(labels)}, not an object")
     for name, value in labels.items():
-        if type(value) is not str:
-            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not a string")
+        if isinstance(value, dict | list):
+            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not text")
+    labels = _texts(labels)
     fingerprint = entry.get("fingerprint")
     if fingerprint is None or fingerprint == "":
         if not labels:
@@ -251,7 +290,9 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
     if status is None:
         status = "resolved" if ends else "firing"
     if status != "firing" and status != "resolved":
-        raise PayloadError(f"status is {_text(status)[:40]!r}, neither firing nor resolved")
+        status = _text(status).strip().lower()
+        if status not in ("firing", "resolved"):
+            raise PayloadError(f"status is {status[:40]!r}, neither firing nor resolved")
     return Alert(
         fingerprint=fingerprint,
         status=status,
@@ -266,11 +307,12 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
 
 
 def _texts(value: object) -> dict[str, str]:
+    """Labels or annotations; what is not text is as JSON writes it, and null as good as absent."""
     if not isinstance(value, dict):
         return {}
     for item in value.values():
         if type(item) is not str:
-            return {name: _text(item) for name, item in value.items()}
+            return {name: _text(item) for name, item in value.items() if item is not None}
     return value
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -62,6 +63,7 @@ class Options:
     listen_address: str = "127.0.0.1:9876"
     admin_address: str = "127.0.0.1:9877"
     web_config_file: Path | None = None
+    external_url: str = ""
     allow_unauthenticated: bool = False
     log_level: str = "info"
 
@@ -190,7 +192,10 @@ class Service:
 def _open_access(config: Config, options: Options, clock: Clock, metrics: Metrics) -> Access:
     """AdapterError where an address needs credentials and nothing asks for them."""
     bearer = config.webhook.secret("bearer_token")
-    access = Access(options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused)
+    access = Access(
+        options.web_config_file, bearer=bearer, clock=clock, on_refusal=metrics.access_refused,
+        external_host=urlsplit(options.external_url).hostname or "",
+    )  # fmt: skip
     for address, authenticated in (
         (options.listen_address, access.authenticated or bearer is not None),
         (options.admin_address, access.authenticated),
@@ -230,7 +235,10 @@ async def _open_mappings(config: Config, looked_up: LookedUp, stack: AsyncExitSt
     stack.push_async_callback(mappings.close)
     what = "mapping refused, the shipped ones serve instead" if mappings.refused else "a template failed its trial"
     for finding in mappings.findings:
-        event(logger, logging.ERROR, what, finding=finding)
+        if finding.severity == "warning":
+            event(logger, logging.WARNING, "mapping warning", finding=finding)
+        else:
+            event(logger, logging.ERROR, what, finding=finding)
     return mappings
 
 
@@ -266,7 +274,7 @@ def _deliveries(
             store=store,
             renderer=mappings,
             reporter=client,
-            contract=integration.contract,
+            contract=integration.contract(config.relay),
             clock=clock,
             jitter=random.random,
             observer=metrics,
@@ -290,7 +298,12 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
     webhooks = [*service.handler.routes(), *management]
     administration = [*api.routes(), reload_route(service.reloader.reload), *management]
 
-    async def serve(address: str, routes: list[web.RouteDef], middlewares: list[Middleware]) -> int:
+    async def serve(
+        address: str,
+        routes: list[web.RouteDef],
+        middlewares: list[Middleware],
+        on_malformed_post: Callable[[str], None],
+    ) -> int:
         app = web.Application(middlewares=middlewares, client_max_size=config.webhook.max_body)
         app.add_routes(routes)
         listener = await listen(
@@ -300,6 +313,7 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
             header_seconds=config.webhook.header_timeout,
             max_connections=connections,
             drain_seconds=DRAIN_SECONDS,
+            on_malformed_post=on_malformed_post,
         )
         stack.push_async_callback(listener.close)
         scheme = "https" if access.ssl_context() else "http"
@@ -309,8 +323,8 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
     main = access.middleware(admin=False, bearer_paths=is_webhook)
     admin = access.middleware(admin=True, bearer_paths=lambda path: False)
     return (
-        await serve(options.listen_address, webhooks, [service.handler.counting(), main]),
-        await serve(options.admin_address, administration, [admin]),
+        await serve(options.listen_address, webhooks, [service.handler.counting(), main], service.handler.malformed),
+        await serve(options.admin_address, administration, [admin], lambda source: None),
     )
 
 
@@ -322,7 +336,8 @@ def _admin_api(service: Service) -> AdminApi:
         started=service.clock.now(),
         integrations=service.deliveries,
         applications=service.applications,
-        contracts={name: item.contract for name, item in config.integrations.items()},
+        contracts={name: item.contract(config.relay) for name, item in config.integrations.items()},
+        per_episode=config.relay.policy().id_per_episode,
         default_integration=config.integration(None),
         mappings=service.mappings,
         mappings_folder=str(config.mappings),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     Tag,
     ValidationInfo,
     model_validator,
@@ -27,19 +28,29 @@ from pydantic import (
 from adapter import mapping
 from adapter.alertmanager import MAX_ALERTS
 from adapter.clock import SECOND, Micros
-from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, url_problem
+from adapter.coc.endpoint import (
+    SITES,
+    AkSk,
+    Endpoint,
+    EndpointProblem,
+    Token,
+    key_problem,
+    proxy_of,
+    url_problem,
+)
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.secret import Secret
 from adapter.store.contract import Retention
-from adapter.validation import Problem, validate_whole
-from adapter.yamlfile import read
+from adapter.store.url import store_problem
+from adapter.validation import Problem, gathered, validate_whole
+from adapter.yamlfile import YamlFile, read
 
 _SECRETS: Final = frozenset(
     {"integration_key", "access_key", "secret_key", "security_token", "token", "bearer_token", "proxy_url", "store"}
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_STORES: Final = ("sqlite", "memory", "postgresql", "postgres")
+_MEMORY: Final = re.compile(rb"^(store:[ \t]+memory):(?=[ \t]*(?:#|\r?$))", re.MULTILINE)
 _SECONDS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION: Final = re.compile(r"(?<!\d)(\d{1,12})(ms|[ywdhms])")
 _SIZE: Final = re.compile(r"(\d{1,18})\s*(?:([KMGTPE])i?)?B?", re.ASCII)
@@ -52,6 +63,7 @@ class Source:
     path: Path  # of adapter.yml
     shown: Mapping[str, Any]  # the file's data with secrets masked
     compared: Mapping[str, Any]  # the same with digests of secrets, to see whether one has changed
+    without_secrets: bool = False  # files that hold secrets are not read
     secrets: list[Secret] = field(default_factory=list)  # every secret found, to keep them out of the logs
 
     def keep(self, secret: Secret) -> Secret:
@@ -69,12 +81,52 @@ def _secret(value: Any, info: ValidationInfo[Source]) -> Secret | None:
 
 
 def _secret_file(value: Any, info: ValidationInfo[Source]) -> Secret | None:
-    if not value:
+    if not value or info.context.without_secrets:
         return None
     try:
         return info.context.keep(Secret(path=info.context.file(value)))
     except ValueError as exc:  # without the path, which may be the secret itself by mistake
         raise ValueError(f"{info.field_name} {exc}") from None
+
+
+def _integration_key(key: Secret | None) -> Secret | None:
+    if key is not None and (problem := key_problem(key.get())):
+        raise ValueError(f"the integration key {problem}")
+    return key
+
+
+def _base_url(url: str) -> str:
+    if url and not url.startswith(("https://", "http://")):
+        raise ValueError("base_url must be an https:// URL")
+    if url and (reason := url_problem(url)):
+        raise ValueError(f"base_url cannot be used: {reason}")
+    return url
+
+
+def _allow_http(allowed: bool, info: ValidationInfo[Source]) -> bool:
+    if not allowed and info.data.get("base_url", "").startswith("http://"):
+        raise ValueError("base_url is not https; set allow_http: true only for a sandbox or a test")
+    return allowed
+
+
+def _proxy(url: Secret | None) -> Secret | None:
+    try:
+        proxy_of(url.get() if url else "")
+    except EndpointProblem as exc:
+        raise ValueError(str(exc)) from None
+    return url
+
+
+def _store(url: str) -> str:
+    if url and (problem := store_problem(url)):
+        raise ValueError(problem)
+    return url
+
+
+def _store_file(url: Secret | None) -> Secret | None:
+    if url is not None:
+        _store(url.get())
+    return url
 
 
 def _path_that(
@@ -131,19 +183,28 @@ ExistingFile = Annotated[Path | None, _path_that(Path.is_file, "does not exist")
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _one_form_of_each_secret(cls, data: Any) -> Any:
-        for name in cls.model_fields if isinstance(data, dict) else ():
+    def _everything(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What is wrong between the keys is told beside what is wrong with each."""
+        return gathered(data, handler, list(cls.problems(data)) if isinstance(data, dict) else [])
+
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong between the keys, which may be wrong themselves."""
+        for name in cls.model_fields:
             file = f"{name}_file"
             if data.get(name) and data.get(file) and file in cls.model_fields:
-                raise ValueError(f"{name} and {file} are both set; keep one of them")
-        return data
+                yield f"{name} and {file} are both set; keep one of them"
 
     def secret(self, name: str) -> Secret | None:
         """The secret given as `name` or `name`_file."""
         secret: Secret | None = getattr(self, f"{name}_file") or getattr(self, name)
         return secret
+
+
+def _given(data: Mapping[str, Any], secret: str) -> bool:
+    return bool(data.get(secret) or data.get(f"{secret}_file"))
 
 
 class AkSkAuth(Model):
@@ -157,10 +218,16 @@ class AkSkAuth(Model):
     project_id: str = ""
     domain_id: str = ""
 
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().problems(data)
+        if not all(_given(data, name) for name in ("access_key", "secret_key")):
+            yield "aksk needs access_key(_file) and secret_key(_file)"
+
     def credentials(self) -> AkSk:
         access_key, secret_key = self.secret("access_key"), self.secret("secret_key")
-        if not access_key or not secret_key:
-            raise ValueError("aksk needs access_key(_file) and secret_key(_file)")
+        assert access_key
+        assert secret_key
         return AkSk(
             access_key=access_key,
             secret_key=secret_key,
@@ -175,10 +242,15 @@ class TokenAuth(Model):
     token: InlineSecret = None
     token_file: SecretFile = None
 
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().problems(data)
+        if not _given(data, "token"):
+            yield "token needs token or token_file"
+
     def credentials(self) -> Token:
         token = self.secret("token")
-        if not token:
-            raise ValueError("token needs token or token_file")
+        assert token
         return Token(token=token)
 
 
@@ -193,12 +265,6 @@ def _auth_type(value: Any) -> str:
     return str(value.get("type", "aksk")) if isinstance(value, dict) else ""
 
 
-def _complete(auth: _Auth) -> _Auth:
-    auth.credentials()
-    return auth
-
-
-_Auth = AkSkAuth | TokenAuth | WithoutAuth
 Auth = Annotated[
     Annotated[AkSkAuth, Tag("aksk")] | Annotated[TokenAuth, Tag("token")] | Annotated[WithoutAuth, Tag("none")],
     Discriminator(
@@ -207,7 +273,6 @@ Auth = Annotated[
         custom_error_message="auth must be none, or a mapping whose type is aksk, token or none",
     ),
     BeforeValidator(lambda value: {"type": value} if value == "none" else value),
-    AfterValidator(_complete),
 ]
 
 
@@ -220,35 +285,28 @@ class TlsConfig(Model):
 
 class IntegrationSettings(Model):
     site: Literal["cn", "intl", "eu"] | None = None
-    base_url: str = ""
-    integration_key: InlineSecret = None
-    integration_key_file: SecretFile = None
+    base_url: Annotated[str, AfterValidator(_base_url)] = ""
+    integration_key: Annotated[InlineSecret, AfterValidator(_integration_key)] = None
+    integration_key_file: Annotated[SecretFile, AfterValidator(_integration_key)] = None
     auth: Auth = WithoutAuth(type="none")
     timeout: Annotated[Duration, Field(gt=0, le=300)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 32
     rate_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     tls_config: TlsConfig = TlsConfig()
-    proxy_url: InlineSecret = None
-    proxy_url_file: SecretFile = None
+    proxy_url: Annotated[InlineSecret, AfterValidator(_proxy)] = None
+    proxy_url_file: Annotated[SecretFile, AfterValidator(_proxy)] = None
     proxy_from_environment: bool = False
-    allow_http: bool = False
+    allow_http: Annotated[bool, AfterValidator(_allow_http)] = Field(False, validate_default=True)
     alarm_name: Literal["clean", "as-is"] = "clean"
     require_application_id: bool = True
 
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if not self.secret("integration_key"):
-            raise ValueError("integration_key or integration_key_file is required (COC: Integration Management)")
-        if (self.site is None) == (not self.base_url):
-            raise ValueError("exactly one of site (cn, intl, eu) and base_url is required")
-        if self.base_url and not self.base_url.startswith("https://"):
-            if not self.base_url.startswith("http://"):
-                raise ValueError("base_url must be an https:// URL")
-            if not self.allow_http:
-                raise ValueError("base_url is not https; set allow_http: true only for a sandbox or a test")
-        if self.base_url and (reason := url_problem(self.base_url)):
-            raise Problem(f"base_url cannot be used: {reason}", at=("base_url",))
-        return self
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().problems(data)
+        if not _given(data, "integration_key"):
+            yield "integration_key or integration_key_file is required (COC: Integration Management)"
+        if bool(data.get("site")) == bool(data.get("base_url")):
+            yield "exactly one of site (cn, intl, eu) and base_url is required"
 
     @property
     def endpoint(self) -> Endpoint:
@@ -268,9 +326,8 @@ class IntegrationSettings(Model):
             key_file=tls.key_file,
         )
 
-    @property
-    def contract(self) -> Contract:
-        return Contract(self.alarm_name == "clean", self.require_application_id)
+    def contract(self, relay: RelaySettings) -> Contract:
+        return Contract(self.alarm_name == "clean", self.require_application_id, relay.additional_labels)
 
 
 def _integration_name(name: str) -> str:
@@ -282,6 +339,7 @@ def _integration_name(name: str) -> str:
 class RelaySettings(Model):
     refresh_interval: Duration = 3600.0
     alarm_id: Literal["fingerprint", "episode"] = "fingerprint"
+    additional_labels: bool = True
 
     def policy(self) -> Policy:
         return Policy(_micros(self.refresh_interval), self.alarm_id == "episode")
@@ -324,8 +382,8 @@ class RetentionSettings(Model):
 class Config(Model):
     """adapter.yml, with the files read that it names."""
 
-    store: str = Field("", repr=False)  # may hold a password
-    store_file: SecretFile = None
+    store: Annotated[str, AfterValidator(_store)] = Field("", repr=False)  # may hold a password
+    store_file: Annotated[SecretFile, AfterValidator(_store_file)] = None
     mappings: Annotated[Path, _path_that(Path.is_dir, "is not a directory", mapping.shipped)] = Field(
         default_factory=mapping.shipped
     )
@@ -346,12 +404,6 @@ class Config(Model):
         source = self._source = info.context
         url = self.store_file.get() if self.store_file else self.store or "sqlite:data/adapter.db"
         scheme, _, rest = url.partition(":")
-        if scheme not in _STORES:
-            raise Problem("the store is none of sqlite:PATH, postgresql://... and memory:", at=("store",))
-        if "\0" in url:
-            raise Problem("the store's path holds a character that no path can have", at=("store",))
-        if scheme == "sqlite" and not rest:
-            raise Problem("sqlite: needs the path of a file after it", at=("store",))
         if scheme in ("sqlite", "memory"):
             if self.store_file:
                 source.secrets.remove(self.store_file)  # no password in it, and its words are common ones in a log
@@ -376,11 +428,11 @@ class Config(Model):
         return name if name in self.integrations else None
 
 
-def load_config(path: Path) -> Config:
-    """Read one file; ConfigError carries every finding."""
-    file = read(path, secret=True)
+def load_config(path: Path, *, without_secrets: bool = False) -> Config:
+    """Read one file; ConfigError carries every finding. `without_secrets`: it is not to be served by."""
+    file = _read(path)
     file.data = file.data or {}  # an empty list counts as an empty file
-    source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest))
+    source = Source(path, _masked(file.data, lambda value: "<secret>"), _masked(file.data, _digest), without_secrets)
     return validate_whole(file, Config, source)
 
 
@@ -394,3 +446,19 @@ def _masked(data: Any, mask: Callable[[object], str]) -> Any:
 
 def _digest(secret: object) -> str:
     return hashlib.blake2b(str(secret).encode()).hexdigest()
+
+
+def _read(path: Path) -> YamlFile:
+    """`store: memory:` is no YAML without quotes, yet what everybody writes."""
+    file = read(path, secret=True, amended=lambda text: _MEMORY.sub(rb"\1 ", text))
+    file.drop_extensions()
+    return file
+
+
+def mappings_named(path: Path) -> Path | None:
+    """The mappings of a file that is refused, perhaps for something else; None where it names none that exist."""
+    data = _read(path).data
+    if not isinstance(data, dict):
+        return None
+    named = path.parent / str(data["mappings"]) if data.get("mappings") else mapping.shipped()
+    return named if named.is_dir() else None

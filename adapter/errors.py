@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 LONGEST_EXCERPT: Final = 1000  # characters
 _NOT_PRINTED: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -32,7 +32,10 @@ def one_line(message: str, longest: int) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing wrong in a file a person edits. Lines and columns count from 1; 0 means the whole file."""
+    """One thing wrong in a file a person edits. Lines and columns count from 1; 0 means the whole file.
+
+    An error cannot work and refuses the file. With a warning it serves, though probably not as meant.
+    """
 
     file: str
     line: int
@@ -40,9 +43,16 @@ class Finding:
     message: str
     hint: str = ""  # what to do instead, where there is an answer
     source: str = ""  # the line's text, for the caret
+    severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.col}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        place = f"{self.file}:{self.line}:{self.col}:" + (" warning:" if self.severity == "warning" else "")
+        return f"{place} {self.text}"
+
+    @property
+    def text(self) -> str:
+        """Message and hint, without the place."""
+        return self.message + (f" ({self.hint})" if self.hint else "")
 
     def with_caret(self) -> str:
         """The finding, and below it the source line, or what of a long one is near, with a caret under the column."""
@@ -62,7 +72,7 @@ class AdapterError(Exception):
 
 class _WithFindings(AdapterError):
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(sorted(findings))
+        self.findings = tuple(sorted(set(findings)))  # aliases of one place have the same ones
         super().__init__("\n".join(str(finding) for finding in self.findings))
 
 

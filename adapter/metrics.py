@@ -43,7 +43,7 @@ UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none
 OTHER: Final = "other"
 CARRIED: Final = "carried"  # a report that a start found pending
 
-CODES: Final = ("200", "400", "401", "403", "404", "405", "413", "500", "503", OTHER)
+CODES: Final = ("200", "400", "401", "403", "404", "405", "413", "415", "500", "503", OTHER)
 STATUSES: Final = ("firing", "resolved", "unusable")
 KINDS: Final = (*Kind, CARRIED)
 PAUSES: Final = ("operator", "credentials", "endpoint", "refusals")
@@ -151,6 +151,7 @@ class Metrics:
                     self._fallbacks[_label(field)][reason].inc()
                 for field in settlement.provenance.clipped:
                     self._clipped[_label(field)].inc()
+            self._series.unknown_severity.inc(settlement.unknown_severity)
         series.set(settled.pending, settled.open_alarms)
 
     def replayed(self, integration: str, kinds: Sequence[Kind]) -> None:
@@ -361,6 +362,9 @@ class _Series:
             "mapping_fallbacks_total", "Fields of settled reports that fell back to the built-in.", "field", "reason"
         )
         self.clipped = self._counter("clipped_fields_total", "Fields of settled reports cut to COC's length.", "field")
+        self.unknown_severity = self._counter(
+            "severity_unknown_total", "Settled reports whose severity word is in no table, so that they are Major."
+        )
         self.render = self._histogram("mapping_render_seconds", "Time one call of the rendering child took.", _RENDER)
         self.rendered = self._counter("mapping_rendered_alarms_total", "Alarms rendered.")
         self.revision = self._gauge("mapping_revision_info", "1 for the mapping revision in force.", "revision")

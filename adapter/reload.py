@@ -52,7 +52,7 @@ class Reloader:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything the last poll or reload refused, and what the trial of the mapping rules in force found."""
+        """Everything the last poll or reload refused, and what is known against the mapping rules in force."""
         return tuple(sorted((*self._config_findings, *self._access_findings, *self._mappings.findings)))
 
     async def poll(self) -> None:
@@ -65,15 +65,16 @@ class Reloader:
                 self._report()
 
     async def reload(self) -> str:
-        """The same on request, adapter.yml included; ConfigError with every finding."""
+        """The same on request, adapter.yml included. The outcome and warnings; ConfigError with every finding."""
         async with self._turn:
             await self._read_config()
             await self._take_over()
             self._report()
-            if self.findings:
+            if self._refused:
                 raise ConfigError(self.findings)
             done = f"mapping revision {self._mappings.revision}"
-            return f"{done}; adapter.yml has changed, restart to apply it" if self.restart_needed else done
+            done += "; adapter.yml has changed, restart to apply it" if self.restart_needed else ""
+            return "\n".join([done, *map(str, self.findings)])
 
     async def _read_config(self) -> None:
         now = self._config.source
@@ -109,18 +110,23 @@ class Reloader:
             self._access_findings = exc.findings
         return await self._mappings.reload() or changed
 
+    @property
+    def _refused(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
     def _count(self) -> None:
-        self._metrics.reloaded(not self.findings, self._mappings.revision)
+        self._metrics.reloaded(not self._refused, self._mappings.revision)
 
     def _report(self) -> None:
         self._count()
-        if not self.findings:
+        if not self._refused:
             event(logger, logging.INFO, "reloaded", mapping_revision=self._mappings.revision)
             if self.restart_needed:
                 path = self._config.source.path
                 event(logger, logging.WARNING, "adapter.yml has changed; restart to apply it", file=path)
         for finding in self.findings:
-            event(
-                logger, logging.ERROR, "reload refused, the old one goes on",
-                file=f"{Path(finding.file).name}:{finding.line}:{finding.col}", finding=finding.message,
-            )  # fmt: skip
+            place = f"{Path(finding.file).name}:{finding.line}:{finding.col}"
+            level, what = logging.ERROR, "reload refused, the old one goes on"
+            if finding.severity == "warning":
+                level, what = logging.WARNING, "mapping warning"
+            event(logger, level, what, file=place, finding=finding.text)

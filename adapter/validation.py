@@ -8,13 +8,13 @@ of a field names its content: "rules must be a list of at least one rule", and i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from adapter.errors import ConfigError, Finding
 from adapter.yamlfile import Loc, YamlFile, nearest
@@ -85,6 +85,24 @@ def validate_whole(file: YamlFile, model: type[Model], context: Any = None) -> M
     if result is None:
         raise ConfigError(findings)
     return result
+
+
+def gathered(data: Any, handler: Callable[[Any], Model], problems: Sequence[str]) -> Model:
+    """What the handler of a model makes of its data; one error with all that is wrong where it or `problems` say so."""
+    errors: list[InitErrorDetails] = []
+    try:
+        model = handler(data)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False):
+            same = PydanticCustomError(error["type"], "{said}", {**error.get("ctx", {}), "said": error["msg"]})
+            errors.append({"type": same, "loc": error["loc"], "input": error["input"]})
+    else:
+        if not problems:
+            return model
+    for problem in problems:
+        error_of_ours = PydanticCustomError("value_error", "{error}", {"error": ValueError(problem)})
+        errors.append({"type": error_of_ours, "input": data})
+    raise ValidationError.from_exception_data("", errors)
 
 
 def kind(value: object) -> str:

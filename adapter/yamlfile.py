@@ -1,13 +1,14 @@
 """Reads YAML files that people edit: text -> plain data that remembers the position of every key and value.
 
 It reports duplicate keys, tags, merge keys and a second document as findings. Values that YAML 1.1 would convert
-unexpectedly (`no`, `1:30`, `010`, dates) stay text; only true/false, null, plain integers and floats are typed.
+unexpectedly (`no`, `1:30`, `010`, `+8613900000000`, dates) stay text; only true/false, null, plain integers and floats
+are typed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from adapter import yamltraps
 from adapter.errors import Finding
 from adapter.files import MAX_BYTES, content
 
@@ -45,8 +47,8 @@ class _Loader(yaml.SafeLoader):
 _TYPES: Final = {
     "tag:yaml.org,2002:bool": ("true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     "tag:yaml.org,2002:null": ("~|null|Null|NULL|", [*"~nN", ""]),
-    "tag:yaml.org,2002:int": ("[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
-    "tag:yaml.org,2002:float": (r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+", [*"-+0123456789"]),
+    "tag:yaml.org,2002:int": ("0|-?[1-9][0-9]*", [*"-0123456789"]),
+    "tag:yaml.org,2002:float": (r"-?(?:0|[1-9][0-9]*)\.[0-9]+", [*"-0123456789"]),
 }
 """Tag -> the pattern of its plain values, and their first characters."""
 
@@ -71,11 +73,20 @@ class YamlFile:
         self._places: list[tuple[int, int, int]] = []
         try:
             text = written.decode("utf-8-sig")
+            wrong = None
         except UnicodeDecodeError as exc:
-            self.findings.append(Finding(name, 0, 0, f"not UTF-8: byte {exc.start} is not part of a character"))
+            text, wrong = "", exc.start
+        message, hint = yamltraps.encoding(written, wrong)
+        if message:
+            self.findings.append(Finding(name, *yamltraps.place(written, wrong or 0), message, hint))
             return
         self.lines = text.splitlines()
         self._load(text)
+
+    def drop_extensions(self) -> None:
+        """Leave out the keys of the file that begin with `x-`, which hold anchors for the others."""
+        if isinstance(self.data, dict):
+            self.data = {key: value for key, value in self.data.items() if not key.startswith("x-")}
 
     def mark(self, loc: Loc) -> Mark:
         """The position of `loc`, or of the innermost value around it that exists."""
@@ -118,13 +129,18 @@ class YamlFile:
     def finding(
         self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
     ) -> Finding:
-        """A finding at a value, at its key, or at a character of its text."""
+        """An error at a value, at its key, or at a character of its text."""
         if offset is not None:
             return self.finding_at(*self.position(loc, offset), message, hint)
         mark = self.mark(loc)
         if not (at_key and mark.key_line):
             return self.finding_at(mark.line, mark.col, message, hint)
         return self.finding_at(mark.key_line, mark.key_col, message, hint)
+
+    def typed(self, finding: Finding) -> Finding:
+        """A finding about the shape of the file, or what was typed there that only looks right."""
+        trap = yamltraps.at(self.lines, finding.line, finding.col)
+        return self.finding_at(*trap) if trap else finding
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
         message = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
@@ -147,13 +163,16 @@ class YamlFile:
                 self.data = self._value(loader, node, ())
         except yaml.MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
-            line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             problem = str(exc.problem or exc.context)
+            if exc.context == "while scanning a quoted scalar" and "end of stream" in problem:
+                mark, problem = exc.context_mark, "the quote is not closed"
+            line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             if self._secret:  # an alias or a tag may be a secret that was not put in quotes
                 problem = _QUOTED.sub(
                     lambda found: found[0] if len(found[1]) < 2 or found[1][0] == "<" else "'…'", problem
                 )
-            self.findings.append(self.finding_at(line, col, f"not YAML: {problem}"))
+            trap = yamltraps.behind(self.lines, line, col, problem)
+            self.findings.append(self.finding_at(*trap) if trap else self.finding_at(line, col, f"not YAML: {problem}"))
         except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: "\U00110000"
             reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).splitlines()[0]
             self.findings.append(self.finding_at(1, 1, f"not YAML: {reason}"))
@@ -170,6 +189,9 @@ class YamlFile:
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, item, (*loc, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
+            if self.lines[line - 1].startswith("{{", col - 1):
+                self._report(node, "a template needs quotes around it", "put the whole value in quotes")
+                return ""
             return self._mapping(loader, node, loc)
         return self._scalar(loader, node)
 
@@ -195,7 +217,10 @@ class YamlFile:
             if self._secret:
                 self._report(node, "a value that begins with ! is a tag", "put it in quotes")
             else:
-                self._report(node, f"the tag {node.tag!r} is not known here")
+                hint = (
+                    "a value that begins with ! needs quotes; in a condition write `not`" if node.tag[0] == "!" else ""
+                )
+                self._report(node, f"the tag {node.tag!r} is not known here", hint)
             return str(node.value)
         if self._has_surrogate(node):
             return ""
@@ -252,10 +277,13 @@ def _is_space(escape: str) -> bool:
     return char.isspace()
 
 
-def read(path: Path, *, secret: bool = False) -> YamlFile:
-    """Read one file. A file that cannot be read has one finding and no data."""
+def read(path: Path, *, secret: bool = False, amended: Callable[[bytes], bytes] = bytes) -> YamlFile:
+    """Read one file. A file that cannot be read has one finding and no data.
+
+    `amended` may change the text without moving a character.
+    """
     try:
-        return YamlFile(str(path), content(path, MAX_BYTES), secret=secret)
+        return YamlFile(str(path), amended(content(path, MAX_BYTES)), secret=secret)
     except OSError as exc:
         file = YamlFile(str(path), b"")
         file.findings.append(Finding(file.name, 0, 0, f"cannot be read: {exc.strerror or exc}"))

@@ -202,7 +202,8 @@ def write_config(folder: Path, coc: int, more: str = "") -> Path:
 
 
 async def post(url: str, body: bytes, **options: Any) -> tuple[int, str]:
-    """POST a webhook; return status and text of the answer."""
+    """POST JSON, such as a webhook; return status and text of the answer."""
+    options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
     async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(body), **options) as answer:
         return answer.status, await answer.text()
 

@@ -15,6 +15,7 @@ from adapter.clock import LAST, moment
 from adapter.errors import PayloadError, TooManyAlerts
 from tests.stage import alert, sample, webhook
 
+FIELD = Path(__file__).resolve().parent / "data" / "field"
 SAMPLES = sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "adapter" / "samples").glob("*.json"))
 
 
@@ -86,7 +87,7 @@ def test_any_alerts_are_taken_or_rejected_one_by_one_and_can_be_kept(alerts: lis
         (None, "the alert is null, not an object"),
         ({}, "the alert has neither labels nor a fingerprint, so nothing identifies it"),
         ({"labels": []}, "labels is a list, not an object"),
-        ({"labels": {"a": 1}}, "label 'a' is a number, not a string"),
+        ({"labels": {"a": [1]}}, "label 'a' is a list, not text"),
         ({"labels": {"a": "b"}, "status": "pending"}, "status is 'pending', neither firing nor resolved"),
         ({"labels": {"a": "b"}, "fingerprint": 5}, "fingerprint is a number, not a string"),
     ],
@@ -95,6 +96,46 @@ def test_an_unusable_alert_says_why_and_leaves_its_siblings_alone(entry: object,
     parsed = parse_webhook(json.dumps({"alerts": [alert("A"), entry, alert("B")]}).encode())
     assert [item.labels["alertname"] for item in parsed.alerts] == ["A", "B"]
     assert [reject.reason for reject in parsed.rejects] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2, "2"), (-8080, "-8080"), (0.5, "0.5"), (True, "true"), (False, "false"), (10**18, "1" + "0" * 18), ("x", "x")],
+)
+def test_labels_and_annotations_that_are_no_text_are_taken_as_json_writes_them(value: object, text: str) -> None:
+    odd = {"labels": {"alertname": "A", "l": value}, "annotations": {"a": value}}
+    plain = {"labels": {"alertname": "A", "l": text}, "annotations": {"a": text}}
+    one, other = parse_webhook(json.dumps({"alerts": [odd, plain]}).encode()).alerts
+    assert one == other
+    assert one.labels == {"alertname": "A", "l": text}
+
+
+def test_null_is_as_good_as_absent() -> None:
+    odd = {"labels": {"alertname": "A", "team": None}, "annotations": {"summary": None}}
+    one, other = parse_webhook(json.dumps({"alerts": [odd, {"labels": {"alertname": "A"}}]}).encode()).alerts
+    assert one == other
+    (alone,) = parse_webhook(b'{"alerts": [{"labels": {"team": null}}]}').rejects
+    assert alone.reason == "the alert has neither labels nor a fingerprint, so nothing identifies it"
+
+
+@pytest.mark.parametrize("status", ["firing", "Firing", "FIRING", " firing "])
+def test_the_case_of_a_status_does_not_matter(status: str) -> None:
+    body = {"status": "Resolved", "alerts": [{"labels": {"a": "b"}, "status": status}, {"labels": {"a": "c"}}]}
+    assert [alert.status for alert in parse_webhook(json.dumps(body).encode()).alerts] == ["firing", "resolved"]
+
+
+def test_odd_alerts_of_the_field_stand_beside_good_ones() -> None:
+    parsed = parse_webhook((FIELD / "15-odd-alerts-beside-good-ones.json").read_bytes())
+    taken = ["NumberLabel", "NullLabel", "BoolLabel", "CapitalFiring", "Good", "Good"]
+    assert [alert.labels["alertname"] for alert in parsed.alerts] == taken
+    assert parsed.alerts[0].labels == {"alertname": "NumberLabel", "severity": "2", "port": "8080"}
+    assert parsed.alerts[2].annotations == {"n": "5", "b": "false", "o": '{"a":[1]}'}
+    assert parsed.rejected == 6
+
+
+def test_a_list_is_told_where_the_format_comes_from() -> None:
+    with pytest.raises(PayloadError, match=r"is a list, .* /api/v2/alerts; .* receiver with webhook_configs"):
+        parse_webhook(b'[{"labels": {"alertname": "A"}}]')
 
 
 def test_more_alerts_than_one_webhook_may_hold_are_refused_with_their_number() -> None:
@@ -202,3 +243,33 @@ def test_of_a_duplicate_key_the_last_one_counts() -> None:
 def test_times_are_microseconds_utc_and_0_when_absent_or_unreadable(text: str, value: int) -> None:
     assert micros(text) == value
     assert micros(moment(value).isoformat()) == value
+
+
+def test_the_times_of_the_field_are_read_as_meant() -> None:
+    """Each alert's summary says its time in milliseconds since 1970."""
+    parsed = parse_webhook((FIELD / "14-times.json").read_bytes())
+    wanted = {"now": 0, "1483228799+1": 1_483_228_800_000}
+    for item in parsed.alerts:
+        meant = item.annotations["summary"]
+        time = item.ends if item.status == "resolved" else item.starts
+        assert time // 1000 == (wanted[meant] if meant in wanted else int(meant)), item.labels["alertname"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2023-11-29 07:00:00.5 +0000 UTC m=+0.012345", 1701241200.5),
+        ("2023-11-29 15:00:00 +0800 CST", 1701241200),
+        ("2023-11-29 15:00:00 +0800 +0800", 1701241200),
+        ("1701241200", 1701241200),
+        ("1701241200123", 1701241200.123),
+        ("1701241200123456", 1701241200.123456),
+        ("1701241200123456789", 1701241200.123456),
+        ("2016-12-31t23:59:60z", 1483228800),
+        ("2017-01-01T07:59:60+08:00", 1483228800),
+        ("tomorrow", 0), ("170124120", 0), ("2023-13-01 07:00:00 +0000 UTC", 0), ("2023-11-29 07:00:61", 0),
+        ("0001-01-01 00:00:00 +0000 UTC", 0), ("9" * 5000, 0), ("1701241200 UTC", 0),
+    ],
+)  # fmt: skip
+def test_times_as_go_and_clocks_write_them_are_read(text: str, seconds: float) -> None:
+    assert micros(text) == round(seconds * 1_000_000)

@@ -20,19 +20,23 @@ LAYERS = (
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
     {"logs", "lifecycle", "nodes"},
-    {"alertmanager", "alarm", "application", "secret", "validation"},
+    {"alertmanager", "alarm", "application", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
-    {"errors", "clock", "files"},
+    {"errors", "clock", "files", "table", "yamltraps"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "application", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
+    "alarm", "alertmanager", "application", "matchers", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
     "admin/explain", "coc/fields", "coc/verdict", "pieces",
-    "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
+    "mapping/render/request", "mapping/render/body", "mapping/render/uncarried", "mapping/render/engine",
+    "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
+    "store/url",
     "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",
-    "mapping/rules/model", "mapping/rules/schema", "validation",
+    "mapping/rules/model", "mapping/rules/schema", "mapping/rules/syntax", "mapping/rules/habits",
+    "mapping/rules/template", "mapping/rules/kinds", "mapping/rules/conditions", "mapping/rules/texts",
+    "mapping/rules/pasted", "table", "validation", "yamltraps",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

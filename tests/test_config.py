@@ -22,16 +22,116 @@ def load(folder: Path, text: str) -> Config:
 
 @pytest.mark.parametrize("path", BAD, ids=[path.stem for path in BAD])
 def test_each_mistake_is_found_at_its_place(path: Path) -> None:
-    wanted = path.read_text().splitlines()[0].removeprefix("# ")
+    wanted = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
     with pytest.raises(ConfigError) as caught:
         load_config(path)
-    assert [str(finding).removeprefix(f"{path}:") for finding in caught.value.findings] == [wanted]
+    assert [str(finding).removeprefix(f"{path}:") for finding in caught.value.findings] == wanted
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "integrations: {a: {site: xx, integration_key: k, timeout: soon}}\nlimits: {backlog: no}\n")
     assert [finding.line for finding in caught.value.findings] == [1, 1, 2]
+
+
+def test_what_is_wrong_between_keys_is_told_beside_what_is_wrong_in_them(tmp_path: Path) -> None:
+    wrong = "base_url: 'ftp://x', site: cn, timeout: soon, auth: {type: token}"
+    text = f"store: postgresql://h:x/d\nintegrations: {{a: {{{wrong}}}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    told = "\n".join(finding.message for finding in caught.value.findings)
+    for mistake in (
+        "port",
+        "exactly one of site",
+        "must be an https",
+        "a duration",
+        "token needs",
+        "_key_file is required",
+    ):
+        assert mistake in told
+
+
+URL = "https://coc.myhuaweicloud.com/v1/event/huawei/custom/0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "key", [URL, URL.removeprefix("https://"), "/v1/event/huawei/custom/012", "http://012", f"{URL}\n"]
+)
+@pytest.mark.parametrize("form", ["integration_key", "integration_key_file"])
+def test_a_url_for_the_integration_key_is_a_finding(form: str, key: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(key)
+    value = "key" if form.endswith("_file") else repr(key)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"integrations:\n  default:\n    site: cn\n    {form}: {value}\n")
+    (finding,) = caught.value.findings
+    assert (finding.line, finding.message) == (
+        4, "the integration key is a URL; write the key alone, the last part of the URL that COC shows"
+    )  # fmt: skip
+
+
+def test_the_pasted_url_of_the_field_is_found() -> None:
+    with pytest.raises(ConfigError, match="the integration key is a URL"):
+        load_config(Path(__file__).parent / "data" / "field" / "60-config-url-as-key.yml")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:SECRET@h:99999/d", "postgresql://u:SECRET@h:0/d", "postgresql://u:SECRET@h:-1/d",
+        "postgresql://u:SECRET@h:5432x/d", "postgresql://u:SECRET@h:/d", "postgresql://h:1,u:SECRET/d",
+        "postgresql://u:SECRET@h1:5432,h2:70000/d", "postgresql://u:SECRET@[::1]:x/d", "postgresql://u:SECRET@[::1/d",
+        "postgresql://u:SECRET@h:5432:1/d", "postgresql://u:SECRET@h/d?port=x", "postgresql://u:SECRET",
+        "postgres:u:SECRET@h/d", "postgresql:/u:SECRET@h", "postgresql://u:SE/CRET@h/d", "postgresql://u:SE#CRET@h/d",
+        "postgresql://u:SECRET@h/d#x", "postgresql://u:S@ECRET@h/d", "mysql://u:SECRET@h/d", "SECRET",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["store", "store_file"])
+def test_a_store_that_cannot_be_opened_is_a_finding_without_its_text(form: str, url: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(url)
+    value = "url" if form.endswith("_file") else repr(url)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"{form}: {value}\n{SMALL}")
+    (finding,) = caught.value.findings
+    assert (finding.line, finding.col) == (1, len(form) + 3)
+    assert "CRET" not in finding.with_caret()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h/d", "postgres://u:p@h:5432/d", "postgresql://u:p@h1:1,h2:65535,h3/d", "postgresql:///d?host=/run",
+        "postgresql://u:p%2F%40@[::1]:5432/d?sslmode=require", "postgresql://[::1]/d", "sqlite:a b/c.db", "memory:",
+    ],
+)  # fmt: skip
+def test_other_stores_are_taken(url: str, tmp_path: Path) -> None:
+    load(tmp_path, f"store: {url!r}\n{SMALL}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["store: memory:", "store:  memory:   # for a trial", "store: memory:\r", "store: memory", 'store: "memory:"'],
+)
+def test_a_store_in_memory_is_written_as_the_readme_writes_it(text: str, tmp_path: Path) -> None:
+    assert load(tmp_path, f"{text}\n{SMALL}").store_url.get().partition(":")[0] == "memory"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"{text}\nlog: {{level: loud}}\n{SMALL}")
+    assert [(finding.line, finding.col) for finding in caught.value.findings] == [(2, 14)]
+
+
+def test_the_memory_store_of_the_field_is_taken() -> None:
+    config = load_config(Path(__file__).parent / "data" / "field" / "63-config-store-memory.yml")
+    assert config.store_url.get() == "memory"
+
+
+def test_keys_with_an_x_hold_anchors(tmp_path: Path) -> None:
+    text = "x-auth: &auth {type: token, token: t}\nintegrations:\n  a: {site: cn, integration_key: k, auth: *auth}\n"
+    assert load(tmp_path, text).integrations["a"].endpoint.auth is not None
+
+
+@pytest.mark.parametrize("url", ["u:p@proxy:3128", "proxy:3128", "socks5://u:p@proxy", "http://", "http://u:p@:3128"])
+def test_a_proxy_that_is_no_url_is_a_finding(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="proxy_url must read http"):
+        load(tmp_path, f"integrations: {{a: {{site: cn, integration_key: k, proxy_url: {url!r}}}}}\n")
 
 
 def test_only_integrations_is_required_and_the_rest_has_the_documented_defaults(tmp_path: Path) -> None:
@@ -42,8 +142,13 @@ def test_only_integrations_is_required_and_the_rest_has_the_documented_defaults(
     assert config.relay.policy() == (3_600_000_000, False)
     assert (config.limits.backlog, config.webhook.max_body) == (1_000_000, 16 * 1024 * 1024)
     assert (integration.endpoint.timeout, integration.endpoint.max_in_flight, integration.rate_limit) == (10.0, 32, 0.0)
-    assert integration.contract == (True, True)
+    assert integration.contract(config.relay) == (True, True, True)
     assert integration.endpoint.base_url == "https://coc.myhuaweicloud.com"
+
+
+def test_a_contract_has_what_relay_says_about_the_body(tmp_path: Path) -> None:
+    config = load(tmp_path, SMALL + "relay: {additional_labels: false}\n")
+    assert config.integrations["default"].contract(config.relay) == (True, True, False)
 
 
 def test_relative_paths_count_from_the_folder_of_the_config(tmp_path: Path) -> None:

@@ -356,6 +356,15 @@ async def test_a_settlement_that_lost_its_lease_counts_only_the_reassert(metrics
     assert value(metrics, "reports_enqueued_total", integration="default", kind="reassert") == 1
 
 
+async def test_an_unknown_severity_is_counted_once_its_report_is_settled(metrics: Metrics, store: MemoryStore) -> None:
+    await store.accept(firing("a"))
+    claim = (await store.claim("default", 1)).claims[0]
+    for outcome, counted in ((None, 0), (Outcome.DELIVERED, 1)):
+        settlement = Settlement(claim=claim, at=NOON, outcome=outcome, unknown_severity=True)
+        metrics.report_settled(settlement, Settled(counted=True, reasserted=False, pending=1, open_alarms=1))
+        assert value(metrics, "severity_unknown_total") == counted
+
+
 async def test_a_key_of_additional_is_no_label(metrics: Metrics, store: MemoryStore) -> None:
     await store.accept(firing("a"))
     claim = (await store.claim("default", 1)).claims[0]

@@ -21,21 +21,22 @@ import pytest
 from multidict import CIMultiDict
 
 from adapter import config, logs
-from adapter.admin.api import matcher
-from adapter.admin.openapi import Problem
-from adapter.alertmanager import parse_webhook
+from adapter.alertmanager import micros, parse_webhook
 from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
 from adapter.coc.verdict import judge, read_answer
+from adapter.config import load_config
 from adapter.errors import ConfigError, one_line
 from adapter.mapping.rules.files import MAX_RULES
 from adapter.mapping.rules.filters import FILTERS
 from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.schema import MAX_TEMPLATE, read_file
+from adapter.matchers import MatcherError, parse_matchers
 from adapter.pieces import read_pieces
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.secret import Redactor
+from adapter.server.encoding import charset_of
 from adapter.server.webconfig import load_web_config
 from adapter.store.sqlite.disk import filesystem
 from adapter.yamlfile import YamlFile
@@ -79,6 +80,10 @@ def logged(text: str) -> None:
         assert len(stream.getvalue()) < 20_000
 
 
+def matched(text: str) -> None:
+    parse_matchers([text])
+
+
 def read_yaml(text: str) -> None:
     file = YamlFile("x.yaml", text.encode(), secret=True)
     if isinstance(file.data, dict) and isinstance(file.data.get("a"), str) and file.data["a"]:
@@ -93,6 +98,13 @@ def read_mapping(text: str) -> None:
              for number, part in enumerate(parts)]  # fmt: skip
     rules += [{"name": f"w{number}", "when": part, "drop": True} for number, part in enumerate(parts)]
     lint([read_file(YamlFile("x.yaml", json.dumps({"rules": rules}).encode()), "x.yaml", MAX_RULES)[0]])
+
+
+def read_raw_mapping(text: str) -> None:
+    """As the file itself, and in lines of a length that a person may have typed."""
+    for written in (text, "\n".join(text[at : at + 1900] for at in range(0, len(text), 1900)), f"rules: [{text}]"):
+        for encoding in ("utf-8", "gb18030"):
+            read_file(YamlFile("x.yaml", written.encode(encoding)), "x.yaml", MAX_RULES)
 
 
 def faults(text: str) -> None:
@@ -120,6 +132,11 @@ def client_authorities(text: str) -> None:
     load_web_config(Path("web.yml"))
 
 
+def read_config(text: str) -> None:
+    Path("adapter.yml").write_text(text)
+    load_config(Path("adapter.yml"))
+
+
 def user(text: str) -> None:
     Path("web.yml").write_text(json.dumps({"basic_auth_users": {"a": text}}))
     load_web_config(Path("web.yml"))
@@ -145,20 +162,55 @@ HTML = (times("<"), times("<script>"), times("<script "), times(" ", "<script></
 CERTIFICATES = (times("-----BEGIN CERTIFICATE-----\n"), times("-----END CERTIFICATE-----\n"), times("-"))
 YAML = (times("1", "a: "), times("1", "a: ", "."), times("token ", "a: '", "'"), times("\\ud800", 'a: "', '"'),
         times("\\x20", 'a: "', 'x"'), times("'", "a: '", "'"), times(" ", "a:", "x"), times("x ", "a: "))  # fmt: skip
+HABITS = {
+    "_ABSENT": times("$value .Value", "{{ printf "),
+    "_ANYWHERE": times("a ? b :", "{{ "),
+    "_ARGUMENT": times('("', "{{ printf "),
+    "_BAR": times('|"', "{{ .Labels"),
+    "_BLOCK": times("else if ", "{% else if "),
+    "_BRACES": times("{{ {% "),
+    "_DASHED": times("labels.a-", "{{ "),
+    "_FIELD": times(".Labels", "{{ if eq "),
+    "_FORMAT": times('a.Format "', "{{ if "),
+    "_IF": times("if "),
+    "_INDEX": times("index .Labels ", "{{ "),
+    "_LEAD": times("(|-", "{{ "),
+    "_PRINT": times("$a:=", "{{ "),
+    "_QUOTED": times('.StartsAt.Format "', "{{ "),
+    "_SPACED_DOT": times("x .A", "{{ "),
+}
+"""Pattern -> the text in a template that it takes longest for."""
+STRANGE = (times("${a"), times("{ "), times("{" + " " * 50), times("%(a"), times("{labels.a"), times("｛｛a"))
+LITERALS = (times("\\1", "{{ '", "' }}"), times("'\\1' ", "{{ ", " }}"), times("\b", "{{ '", "' }}"))
+SEARCHES = (times("a,", "labels.a in '", "'"), times("labels.a in ' ' or "))
+TRAPS = {
+    "_BARE_TEMPLATE": times("a: {% "),
+    "_BETWEEN_QUOTES": times('\\"'),
+    "_CHINESE": times("告"),
+    "_ESCAPE": times("\\d", 'a: "', '"'),
+    "_GLUED": times("a:"),
+    "_KEY": times("a："),
+    "_NO_START": times("@", "a: "),
+    "_UNSEEN": times("\u3000a: "),
+    "_WORDS": times("a ", '"', '" a'),
+}
+"""Pattern -> the file that it takes longest for."""
 TEMPLATES = (times(" "), times("}}"), times("%}"), times("{{ at 1 "), times("labels"), times("{{ a }}"), times("\t."))
 
 FED: dict[str, tuple[Case, ...]] = {
-    "admin/api:_QUOTED": tuple(
-        Case(matcher, worst) for worst in (times(" ", "a", "x"), times("\\", 'a="'), times("="))
+    "alertmanager:_EPOCH_DIGITS": tuple(Case(micros, times(piece)) for piece in ("1", "170124120")),
+    "alertmanager:_ODD_TIME": tuple(
+        Case(micros, times(*worst))
+        for worst in ((" ",), ("0", "2023-11-29 07:00:00."), (" UTC", "2023-11-29 07:00:00"))
     ),
-    "admin/api:matcher": (Case(matcher, times("\\a", 'a="', '"')),),
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
     "application:_ID": tuple(Case(FILTERS["application"], worst) for worst in (times("a"), times(" "), times("a/ "))),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
-    "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in TEXTS),
     "coc/fields:_CONTROLS": tuple(Case(lambda text: tidy(text, lines=True), worst) for worst in TEXTS),
     "coc/fields:_BREAKS": (Case(lambda text: tidy(text, lines=False), times("\t\n", "a", "a")),),
     "coc/fields:_SURROGATES": (Case(lambda text: tidy(text, lines=False), times("\ud800")),),
+    "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in (*TEXTS, times("Д"))),
+    "coc/fields:clean_name": (Case(clean_name, times("_", "Д")),),
     "coc/verdict:SUCCESS": tuple(Case(answered_message, times(piece)) for piece in ("A", "0", "COC.")),
     "coc/verdict:_CODES": tuple(
         Case(answered_message, times("0", code)) for code in ("COC.", "common.010100", "APIG.")
@@ -167,11 +219,22 @@ FED: dict[str, tuple[Case, ...]] = {
     "coc/verdict:_HIDES": tuple(Case(answered, worst) for worst in HTML[:4]),
     "coc/verdict:_SHOWS": tuple(Case(answered, worst) for worst in HTML[4:]),
     "config:_DURATION": tuple(Case(config.seconds, times(piece)) for piece in ("1", "1m", "m1")),
+    "config:_MEMORY": tuple(Case(read_config, worst) for worst in (times(" ", "store:"), times(" ", "store: memory:"))),
     "config:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
     "errors:_NOT_PRINTED": tuple(Case(lambda text: one_line(text, len(text)), worst) for worst in TEXTS),
     "logs:_PLAIN": tuple(Case(logged, worst) for worst in TEXTS),
+    "matchers:_NAME": tuple(Case(matched, worst) for worst in (times("a"), times('"'), times('\\"', '"'))),
+    "matchers:_OPERATOR": tuple(Case(matched, times(piece, "a=b ", "=")) for piece in (" ", "c ", "c")),
+    "matchers:_VALUE": tuple(Case(matched, worst) for worst in (times(" ", "a=b", "="), times("\\", 'a="'))),
+    "matchers:_ESCAPE": (Case(matched, times("\\a", 'a="', '"')),),
     "mapping/rules/filters:host": tuple(Case(FILTERS["host"], times(piece, "x://")) for piece in (":", "@", "?")),
-    "mapping/rules/language:_AT": tuple(Case(read_mapping, worst) for worst in TEMPLATES),
+    **{f"mapping/rules/habits:{name}": (Case(read_mapping, worst),) for name, worst in HABITS.items()},
+    "mapping/rules/conditions:_WORDS": tuple(Case(read_mapping, worst) for worst in SEARCHES),
+    "mapping/rules/syntax:_AT": tuple(Case(read_mapping, worst) for worst in TEMPLATES),
+    "mapping/rules/texts:_LITERAL": tuple(Case(read_mapping, worst) for worst in LITERALS[:2]),
+    "mapping/rules/texts:_PIECE": (Case(read_mapping, LITERALS[2]),),
+    "mapping/rules/texts:_STRANGE": tuple(Case(read_mapping, worst) for worst in STRANGE),
+    "mapping/rules/texts:_ROOT": (Case(read_mapping, times("${a.", "", "}")),),
     "mapping/rules/lint:_BARE": tuple(Case(read_mapping, worst) for worst in TEMPLATES[:1]),
     "mapping/rules/lint:_STRAY": tuple(Case(read_mapping, worst) for worst in TEMPLATES[1:3]),
     "mapping/rules/schema:_EXTRA_NAME": (Case(read_mapping, times("x")),),
@@ -186,7 +249,11 @@ FED: dict[str, tuple[Case, ...]] = {
     ),
     "secret:Redactor": tuple(Case(REDACT, times(piece)) for piece in ("0123456789abcde", "secret/key+", "AK")),
     "server/webconfig:_BCRYPT": (Case(user, times("$2a$04$")),),
+    "server/encoding:_CHARSET": tuple(
+        Case(charset_of, worst) for worst in (times(" ", "charset", "x"), times("charset="), times("' ", "charset="))
+    ),
     "store/sqlite/disk:filesystem": (Case(mounts, times("\\")), Case(mounts, times("\\040"))),
+    **{f"yamltraps:{name}": (Case(read_raw_mapping, worst),) for name, worst in TRAPS.items()},
     "yamlfile:_SURROGATES": (Case(read_yaml, YAML[3]),),
     "yamlfile:For": tuple(Case(read_yaml, worst) for worst in YAML[:2]),
     "yamlfile:_QUOTED": (Case(read_yaml, times("a'", "a: *")), Case(read_yaml, times("a!", "a: !", "!b x"))),
@@ -198,12 +265,15 @@ FED: dict[str, tuple[Case, ...]] = {
 
 NOT_FED = {
     "admin/openapi:_described": "reads the paths of our own operations",
+    "coc/fields:_LETTER": "reads the Unicode name of a character",
+    "coc/fields:_VOWEL_OF_NAME": "reads the Unicode name of a letter",
     "config:_NAME": "at most 64 characters, of adapter.yml",
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
-    "mapping/rules/lint:_value_problem": "compiles the mapping's own pattern and matches nothing",
+    "mapping/rules/template:_value_problem": "compiles the mapping's own pattern and matches nothing",
     "store/postgres/connection:_TABLES": "reads our own statements",
     "store/postgres/migrations:_version": "a number that this program wrote",
+    "matchers:_pattern": "an operator's own pattern, by an engine that takes linear time",
     "store/postgres/migrations:_check_server": "the name of an encoding, from the server",
     "validation:_problems": "reads the words of our own models",
 }
@@ -257,7 +327,7 @@ def cpu_seconds(feed: Feed, text: str, within: float) -> float:
     least = float("inf")
     for _ in range(5):
         started = time.thread_time()
-        with suppress(Problem, ConfigError, ValueError):
+        with suppress(MatcherError, ConfigError, ValueError):
             feed(text)
         least = min(least, time.thread_time() - started)
         if least < within or least > 2.0:

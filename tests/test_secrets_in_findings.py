@@ -10,7 +10,7 @@ from adapter.config import load_config
 from adapter.errors import ConfigError
 from adapter.server.webconfig import load_web_config
 from adapter.yamlfile import YamlFile
-from tests.golden.terminal import run_apart
+from tests.golden.terminal import run, run_apart
 
 SECRET = "Zq9CANARYx7"
 GOOD = "integrations: {default: {site: cn, integration_key: k}}\n"
@@ -64,6 +64,16 @@ ADAPTER_YML = {
     "a URL with credentials": "integrations: {default: {base_url: 'https://u:SECRET@h', integration_key: k}}\n",
     "a URL with a query": "integrations: {default: {base_url: 'https://h/?k=SECRET', integration_key: k}}\n",
     "a URL without TLS": "integrations:\n  default:\n    base_url: http://u:SECRET@h\n    integration_key: k\n",
+    "a URL for the key": "integrations: {default: {site: cn, integration_key: https://coc/v1/event/huawei/custom/SECRET}}\n",
+    "a store with a bad port": "store: 'postgresql://u:SECRET@h:99999/d'\n" + GOOD,
+    "a store whose password is the port": "store: 'postgresql://u:SECRET/d'\n" + GOOD,
+    "a proxy without its scheme": DEFAULT + "    proxy_url: u:SECRET@proxy:3128\n",
+    "a proxy of another scheme": DEFAULT + "    proxy_url: socks5://u:SECRET@proxy\n",
+    "secrets beside mistakes": "store: 'postgresql://u:SECRET@h/d'\n"
+    + DEFAULT
+    + "    proxy_url: 'http://u:SECRET@p'\n    auth: {type: token, token: SECRET}\n    timeout: soon\n",
+    "secrets in the line of a mistake": "integrations: {a: {integration_key: SECRET, proxy_url: 'http://u:SECRET@p', "
+    "auth: {access_key: SECRET, secret_key: SECRET}, site: mars}}\n",
     "the key for the name": "integrations: {SECRET/+: {site: cn, integration_key: k}}\n",
 }
 WEB_CONFIG = {
@@ -107,6 +117,18 @@ def test_a_start_that_fails_prints_no_secret(command: str, tmp_path: Path) -> No
     ended = run_apart(command, folder=tmp_path)
     assert ended.code == 1
     assert "unknown key 'integratoin_key' (did you mean 'integration_key'?)" in ended.out
+    assert SECRET not in ended.out + ended.errors
+
+
+@pytest.mark.parametrize("text", ADAPTER_YML.values(), ids=ADAPTER_YML)
+def test_check_prints_no_secret_beside_the_findings_of_mappings(text: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter.yml").write_text(text.replace("SECRET", SECRET))
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "a.yaml").write_text("rules:\n  - {name: a, when: lables.x, drop: true}\n")
+    ended = run("check", "--mappings=maps", folder=tmp_path)
+    assert ended.code == 1
+    assert ended.out.startswith("adapter.yml:")
+    assert "maps/a.yaml:2:21: unknown name 'lables'" in ended.out
     assert SECRET not in ended.out + ended.errors
 
 

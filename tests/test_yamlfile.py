@@ -56,3 +56,13 @@ def test_escaped_white_space_is_followed() -> None:
     file = YamlFile("a.yaml", b'field: "a\\n\\x20b\\x41"\n')
     assert file.data == {"field": "a\n bA"}
     assert [file.position(("field",), offset) for offset in (0, 3, 4)] == [(1, 9), (1, 16), (1, 17)]
+
+
+@pytest.mark.parametrize("text", ["+8613900000000", "+0", "-0", "010", "1_000", "+1.5", "1.", "0x10"])
+def test_what_a_number_would_not_print_as_it_stands_stays_text(text: str) -> None:
+    assert YamlFile("a.yaml", f"a: {text}\n".encode()).data == {"a": text}
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("-5", -5), ("86139", 86139), ("-1.5", -1.5), ("true", True)])
+def test_other_plain_values_have_their_type(text: str, value: object) -> None:
+    assert YamlFile("a.yaml", f"a: {text}\n".encode()).data == {"a": value}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -35,13 +34,12 @@ from adapter.clock import Clock, Micros
 from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
-from adapter.mapping.tools.preview import as_dict, preview_request
+from adapter.mapping.tools.preview import Preview, as_dict
+from adapter.matchers import MatcherError, parse_matchers
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
-LONGEST_MATCHER: Final = 4096  # characters
 MOST_PREVIEWED: Final = 1000  # alerts; their answer is put together in the event loop
-_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _INTEGRATION: Final = Query("integration", "only this integration")
 _UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
@@ -78,6 +76,7 @@ class AdminApi:
     integrations: Mapping[str, Integration]
     applications: Mapping[str, Applications]  # of the integrations that ask COC for it
     contracts: Mapping[str, Contract]
+    per_episode: bool  # relay.alarm_id
     default_integration: str | None
     mappings: LiveMappings
     mappings_folder: str
@@ -101,8 +100,9 @@ class AdminApi:
             _INTEGRATION,
             Query("status", "only alarms in this state", {"type": "string", "enum": list(Status)}),
             Query("text", "part of the fingerprint or of any label value, case does not matter"),
-            Query("matcher", 'label="value"; all given must hold', {"type": "array", "items": {"type": "string"}}),
-        )
+            Query("matcher", "as Alertmanager's, such as severity=~critical|warning; all given must hold",
+                  {"type": "array", "items": {"type": "string"}}),
+        )  # fmt: skip
         applications = (
             _INTEGRATION,
             Query("text", "part of id, name, code or way, case does not matter"),
@@ -190,12 +190,16 @@ class AdminApi:
         if status is not None and status not in tuple(Status):
             raise Problem(400, "status is firing or resolved")
         after, limit = call.paging()
+        try:
+            matchers = parse_matchers(call.request.query.getall("matcher", []))
+        except MatcherError as exc:
+            raise Problem(400, str(exc)) from exc
         return await self.store.alarms(
             AlarmQuery(
                 integration=call.one("integration"),
                 status=Status(status) if status else None,
                 text=call.one("text") or "",
-                labels=dict(matcher(text) for text in call.request.query.getall("matcher", [])),
+                matchers=matchers,
                 after=after,
                 limit=limit,
             )
@@ -252,7 +256,10 @@ class AdminApi:
             raise Problem(400, str(exc)) from exc
         if len(webhook.alerts) > MOST_PREVIEWED:
             raise Problem(413, f"a preview takes at most {MOST_PREVIEWED} alerts, the body has {len(webhook.alerts)}")
-        jobs = [preview_request(alert, webhook.group, name, self.contracts[name]) for alert in webhook.alerts]
+        preview = Preview(
+            received=self.clock.now(), integration=name, contract=self.contracts[name], per_episode=self.per_episode
+        )
+        jobs = [preview.request(alert, webhook.group) for alert in webhook.alerts]
         try:
             results = await self.mappings.preview(jobs)
         except RenderError as exc:
@@ -276,15 +283,3 @@ async def replay(
     for seq, kinds in replayed.items():
         count(integrations[seq], kinds)
     return replayed
-
-
-def matcher(text: str) -> tuple[str, str]:
-    """A label's name and value, written `label="value"`; the quotes may be left out where nothing needs them."""
-    if len(text) > LONGEST_MATCHER:
-        raise Problem(400, f"a matcher has at most {LONGEST_MATCHER} characters")
-    name, equals, value = text.partition("=")
-    name, value = name.strip(), value.strip()
-    if not (equals and name) or not set(name).isdisjoint('!~"'):
-        raise Problem(400, 'a matcher is written label="value"')
-    quoted = _QUOTED.fullmatch(value)
-    return name, re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value

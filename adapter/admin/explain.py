@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from adapter.alarm import Outcome, Pause, Status
 from adapter.clock import SECOND, Micros, moment
+from adapter.mapping.render.request import Reason
 from adapter.mapping.rules.language import WHEN
-from adapter.store.views import AlarmRow, ReportRow
+from adapter.store.views import AlarmRow, Provenance, ReportRow
 
 
 def explain(
@@ -34,16 +35,20 @@ def explain(
 
 def _state(row: AlarmRow) -> str:
     alarm = row.alarm
-    since = f"firing since {when(alarm.starts)}" if alarm.status is Status.FIRING else f"resolved at {when(alarm.ends)}"
+    firing = alarm.status is Status.FIRING
+    moment = alarm.starts if firing else alarm.ends
+    since = f"firing since {when(moment)}" if firing else f"resolved at {when(moment)}"
+    if not moment:
+        since = f"{alarm.status.value}, without a time"
     if row.accepted is None:
         return f"Alertmanager says {since}; COC has accepted nothing about it yet."
     return f"Alertmanager says {since}; COC has it as {row.accepted.status!r} since {when(row.accepted.at)}."
 
 
 def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> str:
-    what = (
-        f"{count} report{'s' if count > 1 else ''} waiting, first an {head.report.kind.value!r} (id {head.report.seq})"
-    )
+    kind = head.report.kind.value
+    article = "an" if kind[0] in "aou" else "a"
+    what = f"{count} report{'s' if count > 1 else ''} waiting, first {article} {kind!r} (id {head.report.seq})"
     if pause is not None:
         why = f"the integration is paused since {when(pause.since)} by {pause.by}: {pause.reason}"
         then = "it is probed every 60 s" if pause.automatic else "resume it with `coc-adapter integrations resume`"
@@ -54,18 +59,17 @@ def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> 
         due = f"next try in {head.due_in:.0f} s" if head.due_in and head.due_in > 0.5 else "next try at once"
         if breaker == "open":
             due = "COC does not answer, probes go on every few seconds"
-        return f"{what}: tried {head.report.attempts} times, last at {when(last.at)}: {last.reason} {words}; {due}."
+        return f"{what}: tried {_times(head.report.attempts)}, last at {when(last.at)}: {last.reason} {words}; {due}."
     return f"{what}: not tried yet{', COC does not answer just now' if breaker == 'open' else ''}."
 
 
 def _last(row: ReportRow) -> str:
     kind, source = row.report.kind.value, row.provenance
-    rule = (
-        f"rule {source.rule!r} of {source.mapping} (revision {source.revision})"
-        if source and source.rule
-        else "no rule"
-    )
+    rule = _rule(source)
+    refused = source is not None and Reason.REFUSED in (reason for _, reason in source.fallbacks)
     head = f"Last settled: {kind!r} (id {row.report.seq}) at {when(row.done)}: "
+    if row.outcome is Outcome.DELIVERED and refused:
+        return f"{head}delivered, COC accepted the built-in body after it had refused the one made by {rule}."
     if row.outcome is Outcome.DELIVERED:
         return f"{head}delivered, COC accepted it, made by {rule}{_marks(source.fallbacks) if source else ''}."
     if row.outcome is Outcome.UNNEEDED:
@@ -76,10 +80,17 @@ def _last(row: ReportRow) -> str:
         last = row.attempts[-1] if row.attempts else None
         words = f"{last.status} {last.code} {last.message}" if last else "it could not be sent"
         then = "it was replayed" if row.replayed else f"mend and run `coc-adapter dead-letters replay {row.report.seq}`"
-        return f"{head}dead letter, COC refused it for good: {words}; {then}."
+        what = f" (first the body made by {rule}, then the built-in one)" if refused else ""
+        return f"{head}dead letter, COC refused it for good: {words}{what}; {then}."
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."
+
+
+def _rule(source: Provenance | None) -> str:
+    if source is None or not source.rule:
+        return "no rule"
+    return f"rule {source.rule!r} of {source.mapping} (revision {source.revision})"
 
 
 def _marks(fallbacks: Sequence[tuple[str, str]]) -> str:
@@ -94,13 +105,18 @@ def _marks(fallbacks: Sequence[tuple[str, str]]) -> str:
 def _silences(row: AlarmRow, now: Micros) -> Iterator[str]:
     if row.repeats:
         yield (
-            f"Alertmanager repeated it {row.repeats} times, last seen {when(row.last_seen)}: nothing had changed, so "
+            f"Alertmanager repeated it {_times(row.repeats)}, last seen {when(row.last_seen)}: nothing had changed, so "
             "nothing was sent."
         )
     elif row.alarm.status is Status.FIRING and now - row.last_seen > 86_400 * SECOND:
         yield f"Last seen {when(row.last_seen)}: Alertmanager may have lost it, a silence may hide it."
     if row.stale:
-        yield f"{row.stale} resolves were older than the newest start and were ignored as stale."
+        resolves = "1 resolve was" if row.stale == 1 else f"{row.stale} resolves were"
+        yield f"{resolves} older than the newest start, and ignored as stale."
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def when(micros: Micros) -> str:

@@ -116,6 +116,8 @@ def _error(status: int, message: str) -> web.Response:
 async def _body(operation: Operation, request: web.Request) -> Any:
     """The body, within the limits of the listener; a Problem when it is too large, too slow, broken or not as asked."""
     takes = operation.takes
+    if request.can_read_body and request.content_type != "application/json":
+        raise Problem(415, "a body is application/json here: send Content-Type: application/json")
     if takes is None:
         return None
     try:
@@ -159,6 +161,7 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
         parameters.append({"name": name, "in": "query", "description": text, "schema": schema})
     takes = operation.takes
     errors = {*operation.errors, 503, *((400,) if query or takes else ()), *((413,) if takes else ())}
+    errors |= {415} if operation.method == "POST" else set()
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.run.__name__.strip("_"),

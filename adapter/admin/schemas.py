@@ -55,6 +55,7 @@ class FindingModel(Model):
     col: int
     message: str
     hint: str
+    severity: Literal["error", "warning"] = Field(description="a warning refuses nothing")
 
 
 class PauseModel(Model):
@@ -97,7 +98,9 @@ class IntegrationModel(Model):
 class MappingModel(Model):
     revision: str
     directory: str
-    findings: list[FindingModel] = Field(description="what the last reload refused; empty when all is well")
+    findings: list[FindingModel] = Field(
+        description="what the last reload refused, and warnings about the mapping files in force"
+    )
 
 
 class StatusModel(Model):

@@ -17,10 +17,10 @@ from typing import Any, Final, TextIO
 import aiohttp
 
 from adapter.app import Options, Service, running
-from adapter.cli.table import table
 from adapter.config import load_config
 from adapter.mapping import shipped
 from adapter.sandbox.server import Sandbox, serving, until_signal
+from adapter.table import table
 
 KEY: Final = "0123456789abcdef0123456789abcdef"
 APPLICATIONS: Final = "{shop: Shop Frontend, checkout: Shop / Shop Cart}"  # of the sandbox; by namespace, team or job

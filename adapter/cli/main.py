@@ -10,15 +10,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from adapter import __version__, logs, mapping
 from adapter.cli.applications import add_applications_command
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
-from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
+from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
+from adapter.table import fit
+
+if TYPE_CHECKING:
+    from adapter.mapping.tools.preview import Preview
 
 if TYPE_CHECKING:
     from adapter.application import Directories
@@ -82,6 +87,10 @@ def _service_commands(commands: Any) -> None:
         help="TLS, users and headers, in the exporter-toolkit format",
     )  # fmt: skip
     serve.add_argument(
+        "--web.external-url", dest="external_url", type=_url, default="", metavar="URL",
+        help="where people reach the admin listener; without credentials it answers under no other name",
+    )  # fmt: skip
+    serve.add_argument(
         "--web.allow-unauthenticated", dest="allow_unauthenticated", action="store_true",
         help="serve addresses other than loopback without asking for credentials",
     )  # fmt: skip
@@ -91,7 +100,7 @@ def _service_commands(commands: Any) -> None:
     demo.add_argument("--once", action="store_true", help="end when done: 0 if COC received exactly what was due")
     sandbox = _command(commands, "sandbox", "the stand-in COC alone", _sandbox)
     _address_flag(sandbox, "--listen-address", "127.0.0.1:9878")
-    sandbox.add_argument("--integration-key", default=None, metavar="KEY", help="refuse every other key")
+    sandbox.add_argument("--integration-key", type=_key, default=None, metavar="KEY", help="refuse every other key")
     _applications_flag(sandbox, "the applications that it lists; default: a few of its own")
 
 
@@ -106,6 +115,24 @@ def _address(text: str) -> str:
         parse_listen_address(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if not text or (parts.scheme in ("http", "https") and parts.hostname):
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("not a URL; write it like https://coc-adapter.example")
+
+
+def _key(text: str) -> str:
+    from adapter.coc.endpoint import key_problem
+
+    if problem := key_problem(text):
+        raise argparse.ArgumentTypeError(f"it {problem}")
     return text
 
 
@@ -141,12 +168,14 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 def _mapping_commands(commands: Any) -> None:
     check = _command(commands, "check", "config and mappings: every finding, one per line", _check)
-    check.add_argument("--config.file", dest="config_file", type=Path, default=Path("adapter.yml"), metavar="FILE")
+    _config_flag(check, "default: adapter.yml, with --mappings where there is one")
+    check.add_argument("--mappings", type=Path, default=None, metavar="DIR", help="default: those of adapter.yml")
     check.add_argument("--online", action="store_true", help="also ask COC whether the applications named exist")
     render = _command(commands, "render", "what each alert of a webhook body would become", _render)
+    _config_flag(render, "whose integration and mappings count; default: adapter.yml where there is one")
     _mappings_flag(render)
     _applications_flag(render)
-    render.add_argument("--integration", default="default", metavar="NAME")
+    render.add_argument("--integration", default=None, metavar="NAME", help="default: default, or the only one")
     render.add_argument("--output", choices=["table", "json"], default="table")
     render.add_argument("payload", metavar="PAYLOAD.json", help="a webhook body; - reads standard input")
     diff = _command(commands, "diff", "what a change of the mappings would change", _diff)
@@ -159,6 +188,10 @@ def _mapping_commands(commands: Any) -> None:
     _applications_flag(test)
     test.add_argument("--junit", type=Path, default=None, metavar="FILE")
     test.add_argument("cases", nargs="*", type=Path, metavar="CASES.yaml", help="default: DIR/tests/*.yaml")
+
+
+def _config_flag(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--config.file", dest="config_file", type=Path, default=None, metavar="FILE", help=text)
 
 
 def _mappings_flag(command: argparse.ArgumentParser) -> None:
@@ -185,40 +218,76 @@ def _applications_in(path: str) -> Directories:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from adapter.config import load_config
+    from adapter.config import load_config, mappings_named
     from adapter.mapping.tools.preview import check
 
-    config = load_config(options.config_file)
-    directory = config.mappings
-    findings = [*check(directory)]
-    if options.online:
+    file, directory = _config_file(options), options.mappings
+    findings: list[Finding] = []
+    good = []
+    config = None
+    if file is not None:
+        try:
+            config = load_config(file)
+            directory = directory or config.mappings
+            good.append(str(file))
+        except ConfigError as exc:
+            findings += exc.findings
+            directory = directory or mappings_named(file)
+    if directory is not None:
+        found = check(directory)
+        findings += found
+        good += [] if found else [f"mappings {directory}"]
+    if options.online and file is None:
+        raise AdapterError("--online asks COC as an adapter.yml says: give --config.file")
+    if options.online and config is not None and directory is not None:
         from adapter.cli.online import check_online
 
-        findings += _run(check_online(config))
+        findings += _run(check_online(config, directory))
     for finding in findings:
         print(finding.with_caret())
     if not findings:
-        print(f"{options.config_file}: good; mappings {directory}: good")
+        print("; ".join(f"{name}: good" for name in good))
     return 1 if findings else 0
+
+
+def _config_file(options: argparse.Namespace) -> Path | None:
+    """The file that is named, else adapter.yml; None where there is none and mappings are named."""
+    usual = Path("adapter.yml")
+    return options.config_file or (None if options.mappings and not usual.exists() else usual)
 
 
 def _render(options: argparse.Namespace) -> int:
     from adapter.mapping.tools.preview import render_payload
 
     body = _payload(options.payload)
-    directory = options.mappings or mapping.shipped()
-    return _run(
-        render_payload(
-            directory, options.integration, body, options.output, sys.stdout, sys.stderr, options.applications
-        )
-    )
+    directory, preview = _preview(options)
+    return _run(render_payload(directory, preview, body, options.output, sys.stdout, sys.stderr, options.applications))
+
+
+def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
+    """By which mappings to render, and as which integration of adapter.yml where there is one."""
+    from adapter.clock import SystemClock
+    from adapter.config import load_config
+    from adapter.mapping.tools.preview import Preview
+
+    received, file = SystemClock().now(), options.config_file or Path("adapter.yml")
+    if not (options.config_file or file.exists()):
+        return options.mappings or mapping.shipped(), Preview(received, options.integration or "default")
+    config = load_config(file, without_secrets=True)
+    name = config.integration(options.integration)
+    if name is None:
+        raise AdapterError(f"--integration must be one of {file}: {', '.join(config.integrations)}")
+    contract, per_episode = config.integrations[name].contract(config.relay), config.relay.policy().id_per_episode
+    return options.mappings or config.mappings, Preview(received, name, contract, per_episode)
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from adapter.mapping.tools.preview import diff_payloads
+    from adapter.clock import SystemClock
+    from adapter.mapping.tools.preview import Preview, diff_payloads
 
-    payloads = [(name, _payload(name)) for name in options.payloads]
-    return _run(diff_payloads(options.mappings, options.against, payloads, sys.stdout, options.applications))
+    payloads, preview = [(name, _payload(name)) for name in options.payloads], Preview(SystemClock().now())
+    applications = options.applications
+    return _run(diff_payloads(options.mappings, options.against, preview, payloads, sys.stdout, applications))
 
 
 def _test(options: argparse.Namespace) -> int:
@@ -259,7 +328,7 @@ def _store_copy(options: argparse.Namespace) -> int:
 
     copied = _run(copy_store(options.source, options.target, SystemClock()))
     for name, count in copied.items():
-        print(f"{name:12} {count}")
+        print(fit(name, 12), count)
     return 0
 
 

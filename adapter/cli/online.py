@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from adapter.application import Directory
 from adapter.cli.operator import NOT_ASKED
@@ -32,8 +33,8 @@ async def ask_coc(config: Config, names: Sequence[str]) -> tuple[dict[str, Direc
     return listed, problems
 
 
-async def check_online(config: Config) -> list[Finding]:
-    """What COC does not list of the applications that mappings name; why it could not be asked."""
+async def check_online(config: Config, mappings: Path) -> list[Finding]:
+    """What COC does not list of the applications that these mappings name; why it could not be asked."""
     listed, problems = await ask_coc(config, list(config.integrations))
     if listed:
         problems = {name: problem for name, problem in problems.items() if problem is not NOT_ASKED}
@@ -41,5 +42,5 @@ async def check_online(config: Config) -> list[Finding]:
     findings = [Finding(path, 0, 0, f"integration {name}: {problem}") for name, problem in problems.items()]
     if listed:
         with suppress(MappingError):  # which `check` tells by itself
-            findings += not_listed(load(config.mappings), list(listed.values()))
+            findings += not_listed(load(mappings), list(listed.values()))
     return findings

@@ -14,7 +14,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapter.cli.client import PAGE, ask, pages, with_password
-from adapter.cli.table import cell, table
+from adapter.errors import Finding
+from adapter.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
@@ -32,7 +33,10 @@ def add_operator_commands(commands: Any) -> None:
     listing.add_argument("--integration", metavar="NAME")
     listing.add_argument("--status", choices=["firing", "resolved"])
     listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
-    listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
+    listing.add_argument(
+        "--matcher", action="append", default=[], metavar='LABEL="VALUE"',
+        help="""as Alertmanager's: =, !=, =~, !~, several with commas or flags; all must hold""",
+    )  # fmt: skip
     why = add_verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
     why.add_argument("--integration", metavar="NAME")
@@ -162,7 +166,11 @@ def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, An
 def _list_integrations(options: argparse.Namespace) -> int:
     rows = ask(admin_url(options), "GET", "/api/v1/integrations")
     shown = [row | {"because": _because(row)} for row in rows]
-    return print_rows(options, rows, table_of(_INTEGRATIONS, shown, "no integrations"))
+    text = table_of(_INTEGRATIONS, shown, "no integrations")
+    if options.output == "table":
+        found = ask(admin_url(options), "GET", "/api/v1/status")["mapping"]["findings"]
+        text = "\n".join([text, *([""] if found else []), *(cell(Finding(**finding)) for finding in found)])
+    return print_rows(options, rows, text)
 
 
 def _because(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Standard output and standard error that cannot change the terminal, whatever text a command prints.
 
 Control characters, bidirectional controls and half characters become escapes such as `\\u001b`, which mean the same
-in JSON. Line ends, tabs and what joins the parts of an emoji stay.
+in JSON, as does what the terminal's encoding has no character for. Line ends, tabs and what joins the parts of an emoji
+stay.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ class Printable(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(_CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text))
+        shown = _CONTROLS.sub(lambda found: _escape(found[0]), text)
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            shown.encode(encoding)
+        except UnicodeEncodeError:
+            shown = "".join(char if _fits(char, encoding) else _escape(char) for char in shown)
+        self._stream.write(shown)
         return len(text)
 
     def flush(self) -> None:
@@ -35,6 +42,18 @@ class Printable(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._stream.fileno()
+
+
+def _escape(char: str) -> str:
+    return json.dumps(char)[1:-1]
+
+
+def _fits(char: str, encoding: str) -> bool:
+    try:
+        char.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager

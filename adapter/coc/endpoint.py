@@ -101,17 +101,7 @@ class Endpoint:
 
     def proxy(self) -> URL | None:
         """The proxy, credentials included."""
-        text = self.proxy_text()
-        if not text:
-            return None
-        try:
-            url = URL(text)
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https") or not url.host:
-            message = "proxy_url must read http://[user:password@]host:port or https://..."
-            raise EndpointProblem(message, "check proxy_url")
-        return url
+        return proxy_of(self.proxy_text())
 
     def proxy_text(self) -> str:
         """The proxy's URL as it was given, from proxy_url or the environment; empty without one."""
@@ -158,6 +148,26 @@ class Endpoint:
 
     def _tls_paths(self) -> Iterator[Path]:
         return (path for path in (self.ca_file, self.cert_file, self.key_file) if path)
+
+
+def proxy_of(text: str) -> URL | None:
+    """None for an empty text; EndpointProblem for another that is no proxy's URL."""
+    if not text:
+        return None
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        message = "proxy_url must read http://[user:password@]host:port or https://..."
+        raise EndpointProblem(message, "check proxy_url")
+    return url
+
+
+def key_problem(key: str) -> str:
+    """Why a text can be no integration key, to follow what it stands for; empty when it can be one."""
+    is_url = "://" in key or "/v1/" in key
+    return "is a URL; write the key alone, the last part of the URL that COC shows" if is_url else ""
 
 
 def url_problem(base_url: str) -> str | None:

@@ -7,7 +7,9 @@ service is Java, whose strings count UTF-16 code units, so that is what is count
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -53,6 +55,10 @@ SIGNIFICANT: Final = ("alarmLevel", "alarmName", "nameSpace", "applicationId", "
 _NOT_IN_NAMES: Final = re.compile(
     "[^A-Za-z0-9_\\-\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+_PUNCTUATION: Final = ("P", "Z", "Sm", "Sc", "Cc", "Cf")  # what may be replaced; all else is lost
+_HASHED: Final = BY_NAME["alarmName"].limit - len("_") - 12  # UTF-16 units of a name before its hash
+_LETTER: Final = re.compile(r"(?:LETTER|SYLLABLE|CHARACTER) (?:[A-Z-]+ )*?([A-Z]+)(?: WITH .*)?$")
+_VOWEL_OF_NAME: Final = re.compile(r"^E(?=[LMNRSF]$)|(?<=[^AEIOUY])[AE]$")  # Cyrillic EL is l, DE is d
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BREAKS: Final = re.compile(r"[\t\n]+")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -82,9 +88,42 @@ def tidy(text: str, *, lines: bool) -> str:
     return text.strip()
 
 
-def clean_name(text: str) -> str:
-    """alarmName in COC's documented characters: each other one becomes one underscore."""
-    return _NOT_IN_NAMES.sub("_", text)
+def short_hash(text: str) -> str:
+    """The first 12 hexadecimal digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def clean_name(text: str) -> tuple[str, bool]:
+    """The name as COC takes it, and whether letters or emoji were lost, so that the original is worth keeping."""
+    cleaned = _NOT_IN_NAMES.sub("_", text)
+    head = text[: BY_NAME["alarmName"].limit]
+    if head.isascii() or not any(map(_lost, _NOT_IN_NAMES.findall(head))):
+        return cleaned, False
+    spelled = _NOT_IN_NAMES.sub(lambda found: _spelled(found[0]), head)
+    words = re.sub("_+", "_", _NOT_IN_NAMES.sub("_", spelled)).strip("_")
+    return f"{clip(words, _HASHED, '') or 'alarm'}_{short_hash(text)}", True
+
+
+def _lost(char: str) -> bool:
+    return not char.isascii() and not unicodedata.category(char).startswith(_PUNCTUATION)
+
+
+def _spelled(char: str) -> str:
+    """`e` for `é`, `d` for a Cyrillic de, `di` for its Hangul syllable, `_fire_` for an emoji; else one underscore."""
+    name, category = unicodedata.name(char, ""), unicodedata.category(char)
+    if not _lost(char):
+        return "_"
+    if plain := _NOT_IN_NAMES.sub("", unicodedata.normalize("NFKD", char)):
+        return plain
+    if category == "So":
+        return f"_{name.lower()}_"
+    if category[0] != "L":
+        return ""  # a mark on the letter or emoji before it
+    found = _LETTER.search(name)
+    letter = found[1] if found and found[1] != "SIGN" else ""
+    if name.startswith("CYRILLIC"):
+        letter = _VOWEL_OF_NAME.sub("", letter)
+    return letter.capitalize() if "CAPITAL" in name else letter.lower()
 
 
 def closing(accepted: Mapping[str, Any], rendered: Mapping[str, Any]) -> dict[str, Any]:

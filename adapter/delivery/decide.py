@@ -57,9 +57,12 @@ def decide(claim: Claim, request: RenderRequest, rendered: RenderResult) -> byte
     return rendered.json
 
 
-def with_fallback(claim: Claim, request: RenderRequest, revision: str) -> tuple[RenderResult, bytes]:
-    """The built-in body, after COC refused the mapped one. An `ok` keeps the fields that identify the alarm to COC."""
-    plain = fallback(request, revision, Reason.REFUSED)
+def with_fallback(claim: Claim, request: RenderRequest, mapped: RenderResult) -> tuple[RenderResult, bytes]:
+    """The built-in body, after COC refused the mapped one, whose rule is to be mended and so stays named.
+
+    An `ok` keeps the fields that identify the alarm to COC.
+    """
+    plain = fallback(request, mapped.revision, Reason.REFUSED)._replace(rule=mapped.rule, mapping=mapped.mapping)
     body = plain.body or {}
     if request.status == "ok" and claim.accepted is not None and claim.accepted.status == OPEN:
         body = closing(from_json(claim.accepted.body), body)

@@ -68,10 +68,16 @@ def _ready_or_settled(claim: Claim, request: RenderRequest, result: RenderResult
     if claim.report.body is not None:
         return Ready(claim, request, None, claim.report.body)
     if claim.report.refused:
-        return Ready(claim, request, *with_fallback(claim, request, result.revision))
+        return Ready(claim, request, *with_fallback(claim, request, result))
     body = decide(claim, request, result)
     if isinstance(body, Outcome):
-        return Settlement(claim=claim, at=now, outcome=body, provenance=provenance(result, result.json))
+        return Settlement(
+            claim=claim,
+            at=now,
+            outcome=body,
+            provenance=provenance(result, result.json),
+            unknown_severity=result.unknown_severity,
+        )
     return Ready(claim, request, result, body)
 
 

@@ -64,7 +64,7 @@ class Sender:
             if self._too_late(claim):
                 self._throttle.answered()
                 return Settlement(claim=claim, at=self._clock.now(), attempts=attempts, refused=True)
-            rendered, body = with_fallback(claim, ready.request, ready.rendered.revision)
+            rendered, body = with_fallback(claim, ready.request, ready.rendered)
             ready = ready._replace(rendered=rendered, body=body)
             verdict, attempt = await self._post(body)
             attempts = (*attempts, attempt)
@@ -80,6 +80,7 @@ class Sender:
             attempts=attempts,
             refused=refused if outcome or verdict.action is Action.RETRY else report.refused,
             provenance=provenance(ready.rendered, ready.body) if ready.rendered else None,
+            unknown_severity=ready.rendered is not None and ready.rendered.unknown_severity,
         )
 
     def _too_late(self, claim: Claim) -> bool:

@@ -6,9 +6,11 @@
 | 400 | not JSON, no list of alerts, or a body that cannot be read |
 | 404 | no such integration |
 | 413 | the body, or the number of its alerts, is over the limit |
+| 415 | the body declares a charset that is not known, or that it is not in |
 | 503 | the store cannot commit, the backlog or memory is full, too much is in flight, the body is slow, shutting down |
 
-Alertmanager sends again only after a 5xx, and logs the start of the answer: one line, no alert text.
+Alertmanager sends again only after a 5xx, and logs the start of the answer: one line, no alert text. Every POST that is
+refused for good leaves a log line and a count, on paths that nobody serves too: there a receiver has the wrong URL.
 """
 
 from __future__ import annotations
@@ -27,18 +29,23 @@ from adapter.clock import Clock
 from adapter.errors import BacklogFull, PayloadError, SpaceLow, StoreError, StoreUnavailable, TooManyAlerts
 from adapter.intake.accept import Acceptor
 from adapter.logs import RepeatFilter
-from adapter.metrics import Metrics
+from adapter.metrics import UNKNOWN, Metrics
+from adapter.server.address import source_of
 from adapter.server.body import BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
 
 COMMIT_SECONDS: Final = 10.0  # the second of a pair of Alertmanagers waits 15 s before it sends too
 BYTES_PER_SECOND: Final = 1 << 20  # of a body, which adds to that: a hundred thousand alerts take longer
 
+_WITH_SLASHES: Final = ("/{_:/*}webhook{__:/*}", "/{_:/*}webhook/{__:/*}{integration:[^/]+}{___:/*}")
 _NO_MEMORY: Final = "out of memory"
+_NOT_HERE: Final = "no webhook is taken at this path; it is /webhook or /webhook/INTEGRATION"
+_LONGEST_PATH: Final = 100  # characters of it in the log
+_MOST_TOLD: Final = 64  # paths and reasons that each have lines of their own
 _logger: Final = logging.getLogger(__name__)
 
 
 def is_webhook(path: str) -> bool:
-    return path == "/webhook" or path.startswith("/webhook/")
+    return path.strip("/").split("/", 1)[0] == "webhook"
 
 
 class WebhookHandler:
@@ -66,34 +73,48 @@ class WebhookHandler:
         self._max_body, self._body_seconds, self._commit_seconds = max_body, body_seconds, commit_seconds
         self._metrics, self._clock, self._met = metrics, clock, met
         self._repeats = RepeatFilter(clock)
+        self._told: set[tuple[str, str]] = set()
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/webhook", self.handle), web.post("/webhook/{integration}", self.handle)]
+        """The usual paths first, which are found sooner; the others hold slashes too many.
+
+        `/` is a page for people; a receiver whose URL has no path is told what a wrong path is told.
+        """
+        paths = ("/webhook", "/webhook/{integration}", *_WITH_SLASHES)
+        return [*(web.post(path, self.handle) for path in paths), web.post("/", _nowhere)]
+
+    def malformed(self, source: str) -> None:
+        """A POST was answered 400 before its path was read."""
+        self._metrics.webhook_answered(None, 400, 0.0)
+        self._warn(source, "", 400, "its headers cannot be read")
 
     def close(self) -> None:
         """Refuse new webhooks; those in flight are finished."""
         self._closed = True
 
     def counting(self) -> Middleware:
-        """Counts every answer on a webhook path, also those of other middlewares, such as 401."""
+        """Counts every answer on a webhook path and to a POST on any, also those of other middlewares, such as 401."""
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if not is_webhook(request.path):
+            if request.method != "POST" and not is_webhook(request.path):
                 return await handler(request)
-            started, status = self._clock.monotonic(), 500
+            started, response = self._clock.monotonic(), None
             try:
                 response = await handler(request)
-                status = response.status
                 return response
             except web.HTTPException as exc:
-                status = exc.status
+                response = exc
                 raise
             finally:
-                name = None if status == 404 else self._integration(request.match_info.get("integration"))
+                status = response.status if response is not None else 500
+                found = status != 404 and is_webhook(request.path)
+                name = self._integration(request.match_info.get("integration")) if found else None
                 self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
+                if status in (404, 405) and request.method == "POST":
+                    self._warn(source_of(request.remote), request.path, status, _NOT_HERE)
 
         return count
 
@@ -122,14 +143,26 @@ class WebhookHandler:
                 body = await read_body(request, limit=self._max_body, seconds=self._body_seconds, reserve=reserve)
             except Overloaded:
                 return _refusal(503, "too much is in flight")
-            except BodyTooLarge as exc:
-                return await self._in_time(self._reject(integration, exc), held, len(exc.head))
             except BodyRefused as exc:
+                if exc.status < 500:
+                    self._warn(source_of(request.remote), request.path, exc.status, str(exc), integration)
+                if isinstance(exc, BodyTooLarge):
+                    return await self._in_time(self._reject(integration, exc), held, len(exc.head))
                 return _refusal(exc.status, str(exc), close=True)
             if request.transport is None or request.transport.is_closing():
                 # The sender gave up and will send again; a commit now could overtake what it sends next.
                 return _refusal(503, "the client has gone")
             return await self._in_time(self._accept(integration, body), held, len(body))
+
+    def _warn(self, source: str, path: str, status: int, error: str, integration: str = UNKNOWN) -> None:
+        """Of what is refused for good: each path and reason, unless somebody tries very many."""
+        what = (path[:_LONGEST_PATH], error)
+        if len(self._told) < _MOST_TOLD:
+            self._told.add(what)
+        self._repeats.warn(
+            _logger, "webhook refused", key=(integration, status, source, what if what in self._told else None),
+            integration=integration, status=status, path=what[0], source=source, error=error,
+        )  # fmt: skip
 
     async def _in_time(self, work: Coroutine[None, None, web.Response], held: ExitStack, size: int) -> web.Response:
         """The answer of `work`, or StoreUnavailable when the store hangs, as a failing disk does without an error.
@@ -178,6 +211,10 @@ class WebhookHandler:
         except StoreError as exc:
             self._repeats.warn(_logger, "reject not kept", key=integration, integration=integration, error=str(exc))
         return _refusal(refused.status, reason, close=True)
+
+
+async def _nowhere(request: web.Request) -> web.Response:
+    return _refusal(404, _NOT_HERE)
 
 
 def _refusal(status: int, line: str, *, close: bool = False) -> web.Response:

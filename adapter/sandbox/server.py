@@ -32,7 +32,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from adapter.application import Node
-from adapter.coc.endpoint import APPLICATIONS_PATH, PATH
+from adapter.coc.endpoint import APPLICATIONS_PATH, PATH, key_problem
 from adapter.sandbox.applications import DEFAULT, page
 from adapter.sandbox.contract import JOIN, read_body, violations
 from adapter.sandbox.faults import Fault, read_faults
@@ -175,7 +175,7 @@ class Sandbox:
         """Why COC would not take it; None when it would."""
         if not key or path.rpartition("/")[0] + "/" != PATH:
             return _BY_STATUS[404]
-        if self._key not in (None, key):
+        if self._key not in (None, key) or key_problem(key):
             return _UNKNOWN_KEY
         message = trouble if alarm is None else JOIN.join(violations(alarm))
         return _INVALID._replace(message=message) if message else None

@@ -1,8 +1,8 @@
 """Decides which requests the listeners answer: credentials from the web config file, a bearer token, browser rules.
 
-The first refusal wins: wrong host on the admin listener, another site except where the bearer token alone is asked for
-(403), credentials (401). Nothing but TLS is asked for on OPEN_PATHS. An answer never says which part of the credentials
-was wrong.
+The first refusal wins: a foreign host name on the admin listener where nobody is asked for credentials (421), another
+site except where the bearer token alone is asked for (403), credentials (401). Nothing but TLS is asked for on
+OPEN_PATHS. An answer never says which part of the credentials was wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "busy")
 """Every reason that `on_refusal` gets: no credentials, unreadable ones, wrong ones; a browser sent here by another
 site, or under a host name that is not ours; too many passwords waiting to be verified."""
 
+_OTHER_HOST: Final = "asked for under a name that is neither localhost, an address, nor that of --web.external-url"
 _logger: Final = logging.getLogger("adapter.server.access")
 
 
@@ -47,8 +48,13 @@ class Access:
         bearer: Secret | None,
         clock: Clock,
         on_refusal: Callable[[str], None] = lambda reason: None,
+        external_host: str = "",
     ) -> None:
-        """ConfigError when the web config file, or a certificate it names, cannot be used."""
+        """ConfigError when the web config file, or a certificate it names, cannot be used.
+
+        `external_host`: a name, in lower case, under which the admin listener may be asked.
+        """
+        self._external_host = external_host
         self._path, self._bearer, self._on_refusal = web_config, bearer, on_refusal
         self._repeats = RepeatFilter(clock, every=60.0)
         self._config = load_web_config(web_config) if web_config else WebConfig()
@@ -110,8 +116,8 @@ class Access:
     ) -> web.Response | None:
         if request.rel_url.raw_path in OPEN_PATHS:
             return None
-        if admin and not browser.is_our_host(request, self.authenticated):
-            return self._refuse(request, "host", 403, "this listener answers to localhost and addresses only")
+        if admin and not self.authenticated and not browser.is_our_host(request, self._external_host):
+            return self._refuse(request, "host", 421, _OTHER_HOST)
         bearer = self._bearer if bearer_paths(request.path) else None
         token_alone = bearer is not None and not self._passwords  # which no browser sends by itself
         if not token_alone and browser.is_cross_site(request):

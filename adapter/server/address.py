@@ -10,6 +10,10 @@ def parse_listen_address(text: str) -> tuple[str | None, int]:
 
     ValueError says what is wrong in one line.
     """
+    if "://" in text:
+        rest = text.partition("://")[2].partition("/")[0]
+        rest += "" if ":" in rest else ":PORT"
+        raise ValueError(f"{text!r} is not an address to listen on; it is a URL, write the address alone: {rest}")
     host, colon, port = text.rpartition(":")
     valid_host = host.isprintable() and not set(host) & set(" /@")
     valid_port = port.isascii() and port.isdigit() and int(port) <= 65535

@@ -12,9 +12,9 @@ from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapter.errors import AdapterError
+from adapter.server.encoding import NotAccepted, Unpacker, charset_of, is_plain, is_utf_8, to_utf_8
 
 HEAD_BYTES: Final = 64 * 1024
-_ENCODINGS: Final = ("", "identity", "gzip", "deflate")
 _PIECES: Final = 16  # chunks, or blocks of unpacked data, that are read in one go
 _REST_SECONDS: Final = 0.003  # until the next pieces are read
 _DROP_SECONDS: Final = 2.0
@@ -73,21 +73,23 @@ class InFlight:
 async def read_body(
     request: web.Request, *, limit: int, seconds: float, reserve: Callable[[int], None] = lambda size: None
 ) -> bytes:
-    """The whole body, decompressed. `limit` counts decompressed bytes; at most one network read more is ever held.
+    """The whole body, decompressed and in UTF-8 where it declares another charset.
 
-    `reserve` is called before bytes are kept, and may refuse them with Overloaded. A client that disconnects before
-    the end is refused too.
+    `limit` counts decompressed bytes; at most one network read more is ever held. `reserve` is called before bytes are
+    kept, and may refuse them with Overloaded. A client that disconnects before the end is refused too.
     """
-    if _encoding(request) not in _ENCODINGS:
-        raise BodyRefused(400, "this content encoding is not accepted; send gzip, deflate or none")
     kept = io.BytesIO()
     try:
+        unpacker = Unpacker(_encoding(request), unpacked=not getattr(request.protocol, "packed", False))
         async with asyncio.timeout(seconds):
-            async for piece in _pieces(request.content):
+            async for piece in _pieces(request.content, unpacker):
                 if kept.tell() + len(piece) > limit:
                     raise BodyTooLarge(limit, (kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
                 reserve(len(piece))
                 kept.write(piece)
+            unpacker.end()
+    except NotAccepted as exc:
+        raise BodyRefused(400, str(exc)) from exc
     except TimeoutError:
         raise BodyRefused(503, f"the body did not arrive within {seconds:g} s") from None
     except (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError) as exc:
@@ -96,40 +98,53 @@ async def read_body(
         if request.transport is not None:
             raise
         raise BodyRefused(400, "the client has gone") from exc  # before the first read: aiohttp has no class for that
-    return kept.getvalue()
+    return await _in_utf_8(request, kept.getvalue(), limit)
+
+
+async def _in_utf_8(request: web.Request, body: bytes, limit: int) -> bytes:
+    charset = charset_of(request.headers.get("Content-Type", ""))
+    if is_utf_8(charset):
+        return body
+    try:
+        body = await asyncio.to_thread(to_utf_8, body, charset)
+    except NotAccepted as exc:
+        raise BodyRefused(415, str(exc)) from exc
+    if len(body) > limit:
+        raise BodyTooLarge(limit, body[:HEAD_BYTES])
+    return body
 
 
 async def drop_body(request: web.Request, response: web.StreamResponse) -> None:
     """Where a body has not been read to its end: sends the answer, then reads on for a while and drops what comes.
 
-    Closing the connection earlier could keep the client from reading the answer. A compressed body is not read on, for
-    its rest may unpack to any size.
+    Closing the connection earlier could keep the client from reading the answer. A packed body is not read on.
     """
     if request.content.is_eof():
         return
     await response.prepare(request)
     await response.write_eof()
-    if _encoding(request) in ("", "identity"):
+    if is_plain(encoding := _encoding(request)):
         with suppress(TimeoutError, HttpProcessingError, web.RequestPayloadError, ClientError, RuntimeError):
             async with asyncio.timeout(_DROP_SECONDS):
-                async for _ in _pieces(request.content):
+                async for _ in _pieces(request.content, Unpacker(encoding)):
                     pass
 
 
-async def _pieces(content: StreamReader) -> AsyncIterator[bytes]:
-    """The body as it arrives, with rests in which other connections are served.
+async def _pieces(content: StreamReader, unpacker: Unpacker) -> AsyncIterator[bytes]:
+    """The body as it arrives, unpacked, with rests in which other connections are served.
 
     So a storm of tiny chunks takes long, and is refused as slow, instead of keeping the event loop busy.
     """
     count = 0
     while not content.at_eof():
-        piece, _ = await content.readchunk()
-        if piece:
-            yield piece
-        count += 1
-        if count % _PIECES == 0:
-            await asyncio.sleep(_REST_SECONDS)
+        chunk, _ = await content.readchunk()
+        for piece in unpacker.unpack(chunk) if chunk else (chunk,):
+            if piece:
+                yield piece
+            count += 1
+            if count % _PIECES == 0:
+                await asyncio.sleep(_REST_SECONDS)
 
 
 def _encoding(request: web.Request) -> str:
-    return request.headers.get("Content-Encoding", "").strip().lower()
+    return ", ".join(request.headers.getall("Content-Encoding", [])).strip().lower()

@@ -37,20 +37,17 @@ def is_cross_site(request: web.Request) -> bool:
     return not slashes or host.lower() != request.headers.get("Host", "").lower()
 
 
-def is_our_host(request: web.Request, authenticated: bool) -> bool:
-    """False for a request over loopback under a host name that is not localhost.
+def is_our_host(request: web.Request, external_host: str) -> bool:
+    """False for a request under a host name that is neither localhost nor that of the external URL.
 
-    A page may let its own name resolve to 127.0.0.1 (DNS rebinding), and is then of the same origin for the browser.
-    Where credentials are asked for, such a page has none.
+    A page may let its own name resolve to an address of ours (DNS rebinding), and is then of the same origin for the
+    browser.
     """
-    sockname = request.get_extra_info("sockname")
-    if authenticated or not sockname or not is_loopback(str(sockname[0])):
-        return True
     try:
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
         return False
-    return is_loopback(host) or ip_of(host) is not None
+    return is_loopback(host) or ip_of(host) is not None or host == external_host
 
 
 def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:

@@ -34,10 +34,11 @@ from adapter.server.body import drop_body
 
 _logger: Final = logging.getLogger("adapter.server.listener")
 RESERVED_FILES: Final = 256
+_POST: Final = b"POST "
 _SWEEP_SECONDS: Final = 0.5
 _REST_SECONDS: Final = 0.001  # between two connections that are opened or closed, so that the others are served
 _MOST_AT_ONCE: Final = 16  # connections that are opened without a rest, for the rests that a busy loop has missed
-_READ_AHEAD: Final = 16 * 1024  # bytes that aiohttp unpacks at once, and half of what it buffers before it is read
+_READ_AHEAD: Final = 16 * 1024  # bytes, half of what aiohttp buffers before it is read
 
 
 def most_connections(wanted: int, listeners: int) -> int:
@@ -69,12 +70,14 @@ async def listen(
     max_connections: int = 1000,
     idle_seconds: float = 330.0,
     drain_seconds: float = 15.0,
+    on_malformed_post: Callable[[str], None] = lambda source: None,
 ) -> Listener:
     """Serves `app` at `address` (":9876", "localhost:0", ...). OSError when it is not possible to listen there.
 
     `ssl_context` is asked for each new connection, so that a renewed certificate needs no restart.
     `idle_seconds` is a little more than Alertmanager's own five minutes, so that the client closes first.
-    `drain_seconds`: how long `close` waits for requests in flight.
+    `drain_seconds`: how long `close` waits for requests in flight. `on_malformed_post` is called with the source of a
+    POST that is answered 400 before any middleware, for its headers cannot be read.
     """
     app.middlewares.insert(0, _handle)
     app.middlewares.append(_work)
@@ -88,7 +91,7 @@ async def listen(
         raise
     assert runner.server is not None
     runner.server.request_factory = _ignoring_expectations(runner.server.request_factory)
-    return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds)
+    return Listener(runner, sock, ssl_context, header_seconds, max_connections, idle_seconds, on_malformed_post)
 
 
 class Listener:
@@ -102,10 +105,12 @@ class Listener:
         header_seconds: float,
         max_connections: int,
         idle_seconds: float,
+        on_malformed_post: Callable[[str], None],
     ) -> None:
         self.port: int = sock.getsockname()[1]
         self._runner, self._sock, self._ssl_context = runner, sock, ssl_context
         self._header_seconds, self._idle_seconds, self._max_connections = header_seconds, idle_seconds, max_connections
+        self._on_malformed_post = on_malformed_post
         self._repeats = RepeatFilter(SystemClock(), every=60.0)
         self._loop = asyncio.get_running_loop()
         self._open: dict[Connection, asyncio.Task[None]] = {}  # and the task of its TLS handshake
@@ -157,7 +162,9 @@ class Listener:
             return
         sock.setblocking(False)
         assert self._runner.server is not None
-        connection = Connection(self._runner.server, self._loop, self._open, self._repeats, source_of(peer))
+        connection = Connection(
+            self._runner.server, self._loop, self._open, self._repeats, source_of(peer), self._on_malformed_post
+        )
         task = self._open[connection] = self._loop.create_task(self._start(connection, sock))
         task.add_done_callback(partial(self._started, connection, sock))
 
@@ -205,10 +212,12 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, which also says since when it waits, and answers a malformed request in one fixed way.
 
     waiting_since: loop time since when it waits for a request, None while one is handled. idle: nothing of the next
-    request has arrived. trusted: the last request was not refused.
+    request has arrived. trusted: the last request was not refused. packed: bodies come as they were sent. posts: the
+    first request, or the one after an idle moment, is a POST.
     """
 
-    __slots__ = ("_open", "_repeats", "idle", "source", "trusted", "waiting_since")
+    packed = True
+    __slots__ = ("_on_malformed_post", "_open", "_repeats", "idle", "posts", "source", "trusted", "waiting_since")
 
     def __init__(
         self,
@@ -217,6 +226,7 @@ class Connection(web.RequestHandler):
         open_: dict[Connection, asyncio.Task[None]],
         repeats: RepeatFilter,
         source: str,
+        on_malformed_post: Callable[[str], None],
     ) -> None:
         """`open_` holds the connection while it is open, and the task that makes the TLS handshake."""
         super().__init__(
@@ -225,10 +235,12 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]
             lingering_time=0,  # _handle reads the rest of a refused body
             read_bufsize=_READ_AHEAD,
+            auto_decompress=False,  # read_body does; aiohttp refuses encodings before any middleware has seen them
         )
         self._open, self._repeats, self.source = open_, repeats, source
+        self._on_malformed_post = on_malformed_post
         self.waiting_since: float | None = loop.time()
-        self.idle = self.trusted = False
+        self.idle = self.trusted = self.posts = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -239,6 +251,8 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.waiting_since is not None and data.startswith(_POST):
+            self.posts = True
         if data and self.idle and self.waiting_since is not None:
             self.idle = False
             self.waiting_since = self._loop.time()
@@ -260,6 +274,8 @@ class Connection(web.RequestHandler):
         """Answers a malformed request, or a bug of ours, with one fixed text that repeats nothing of what was sent."""
         if status >= 500:
             self.log_exception(exc_info=exc)
+        elif self.posts:
+            self._on_malformed_post(self.source)
         if self.transport is not None and not self.transport.is_closing() and request.writer.output_size == 0:
             self.transport.write(_INTERNAL_ERROR if status >= 500 else _BAD_REQUEST)
             self.transport.close()  # what is written is still sent
@@ -302,6 +318,7 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     finally:
         connection.waiting_since, connection.idle = asyncio.get_running_loop().time(), True
+        connection.posts = False
         if response is not None:
             connection.trusted = response.status < 400
             await drop_body(request, response)

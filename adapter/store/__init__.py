@@ -11,6 +11,7 @@ from adapter.errors import StoreRefused
 from adapter.store.contract import Store
 from adapter.store.memory import MemoryStore
 from adapter.store.sqlite.store import SqliteStore
+from adapter.store.url import store_problem
 
 
 async def open_store(
@@ -29,18 +30,18 @@ async def open_store(
     durable commit took, from any thread. `max_bytes` bounds the SQLite file. `lease` is how many seconds a replica may
     hold a claim. `reread` reads the URL again, after PostgreSQL refused a login by it.
     """
+    if problem := store_problem(url):
+        raise StoreRefused(problem)
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
         return MemoryStore(backlog=backlog, clock=clock)
-    if scheme == "sqlite" and rest:
+    if scheme == "sqlite":
         return await SqliteStore.open(
             Path(rest), backlog=backlog, clock=clock, on_commit=on_commit, max_bytes=max_bytes
         )
-    if scheme in ("postgresql", "postgres"):
-        with needs_asyncpg():
-            from adapter.store.postgres.store import open_postgres
-        return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease, reread=reread)
-    raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
+    with needs_asyncpg():
+        from adapter.store.postgres.store import open_postgres
+    return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease, reread=reread)
 
 
 @contextmanager

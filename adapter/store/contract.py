@@ -96,6 +96,7 @@ class Settlement:
     attempts: tuple[Attempt, ...] = ()
     refused: bool = False  # COC refused the mapped body
     provenance: Provenance | None = None
+    unknown_severity: bool = False  # of the body in the provenance; counted and not stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from adapter.store.records import Row
 from adapter.store.sqlite.database import connect_writer, left, migrate
 from adapter.store.sqlite.disk import StoreLock, prepare, real
 from adapter.store.sqlite.recovery import checksum, recount
+from adapter.store.url import POSTGRES, store_problem
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -91,6 +92,9 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str
 
     StoreRefused when the source is being served, the target is not empty, or not everything arrived.
     """
+    for url in (source_url, target_url):
+        if problem := store_problem(url):
+            raise StoreRefused(problem)
     if source_url == target_url:
         raise StoreRefused("the source and the target are the same store")
     async with _locked(source_url, clock, "source") as source, _locked(target_url, clock, "target") as target:
@@ -109,14 +113,14 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str
 
 def _locked(url: str, clock: Clock, role: str) -> AbstractAsyncContextManager[End]:
     scheme, _, rest = url.partition(":")
-    if scheme == "sqlite" and rest:
+    if scheme == "sqlite":
         path = Path(rest)
         if role == "source" and not path.exists():
             raise StoreRefused(f"the source {path} does not exist")
         return _SqliteEnd.locked(path)
-    if scheme in ("postgresql", "postgres"):
+    if scheme in POSTGRES:
         return _PostgresEnd.locked(url, clock, role)
-    raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH or postgresql://...")
+    raise StoreRefused("a store in memory cannot be copied; use sqlite:PATH or postgresql://...")
 
 
 async def _counts(end: End) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
 from adapter.clock import Micros
+from adapter.matchers import Matcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class AlarmQuery:
     status: Status | None = None
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
-    labels: Mapping[str, str] = field(default_factory=dict)  # equal; an absent one is "", as in Prometheus
+    matchers: tuple[Matcher, ...] = ()
     after: int = 0  # id of the last row of the previous page
     limit: int = 100
 
@@ -102,7 +103,7 @@ class AlarmQuery:
             and self.status in (None, row.alarm.status)
             and self.fingerprint in (None, row.alarm.fingerprint)
             and (not wanted or any(wanted in text.casefold() for text in texts))
-            and all(row.labels.get(name, "") == value for name, value in self.labels.items())
+            and all(matcher.matches(row.labels) for matcher in self.matchers)
         )
 
 

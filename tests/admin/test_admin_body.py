@@ -23,6 +23,7 @@ async def run(call: Call) -> Taken:
 
 
 OPERATION = Operation(method="POST", path="/api", summary="take", run=run, answer=Taken, takes=Taken)
+JSON = {"Content-Type": "application/json"}
 GZIP = {"Content-Encoding": "gzip"}
 
 
@@ -37,14 +38,38 @@ GZIP = {"Content-Encoding": "gzip"}
         (b"{}", {"Content-Encoding": "compress"}, 400, "this content encoding is not accepted"),
         (b'{"ids": 1}', {}, 400, "ids: "),
         (b"", {}, 400, "the body: "),
+        (b'{"ids": [1]}', {"Content-Type": "application/json; charset=utf-8"}, 200, ""),
+        (b'{"ids": [1]}', {"Content-Type": "text/plain"}, 415, "a body is application/json here"),
+        (
+            b'{"ids": [1]}',
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            415,
+            "a body is application/json here",
+        ),
+        (b'{"ids": [1]}', {"Content-Type": "application/octet-stream"}, 415, "a body is application/json here"),
+        (b'{"ids": [1]}', {"Content-Type": "application/json; charset=klingon"}, 415, "the charset 'klingon' is not"),
     ],
-    ids=["plain", "gzip", "too large", "a bomb", "no gzip", "unknown encoding", "wrong type", "empty"],
+    ids=[
+        "plain",
+        "gzip",
+        "too large",
+        "a bomb",
+        "no gzip",
+        "unknown encoding",
+        "wrong type",
+        "empty",
+        "a charset",
+        "plain text",
+        "a form",
+        "no type",
+        "another charset",
+    ],
 )
 async def test_a_body_is_read_within_limits(body: bytes, headers: dict[str, str], status: int, error: str) -> None:
     app = web.Application(client_max_size=1000)
     app.add_routes(serve([OPERATION]))
     async with TestClient(TestServer(app)) as client:
-        answer = await client.post("/api", data=body, headers=headers)
+        answer = await client.post("/api", data=body, headers=JSON | headers)
         assert answer.status == status
         assert answer.content_type == "application/json"
         said = json.loads(await answer.text())
@@ -52,4 +77,4 @@ async def test_a_body_is_read_within_limits(body: bytes, headers: dict[str, str]
 
 
 def test_the_document_says_so() -> None:
-    assert {"200", "400", "413", "503"} == document([OPERATION])["paths"]["/api"]["post"]["responses"].keys()
+    assert {"200", "400", "413", "415", "503"} == document([OPERATION])["paths"]["/api"]["post"]["responses"].keys()

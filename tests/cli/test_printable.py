@@ -19,7 +19,7 @@ ALLOWED = "\n\t\N{ZERO WIDTH JOINER}"
 def folder(tmp_path: Path) -> Path:
     """Payloads, mappings and cases full of control characters, and a configuration that names them."""
     whole = alert(NASTY, fingerprint=NASTY, labels={NASTY: NASTY, "severity": NASTY}, annotations={"summary": NASTY})
-    rejected = [{"status": NASTY}, {"status": "firing", "labels": {NASTY: 1}}]
+    rejected = [{"status": NASTY}, {"status": "firing", "labels": {NASTY: [1]}}]
     body = webhook(whole, *rejected, receiver=NASTY, groupKey=NASTY, externalURL=NASTY)
     (tmp_path / "alerts.json").write_bytes(body)
     (tmp_path / "not.json").write_text(f'{{"version": "{NASTY}"')
@@ -56,6 +56,20 @@ def test_no_command_prints_control_characters(words: str, folder: Path) -> None:
 
 
 def test_json_means_the_same_with_the_characters_escaped(folder: Path) -> None:
-    ended = run_apart("render", "--output=json", "alerts.json", folder=folder)
+    ended = run_apart("render", "--output=json", "--mappings=mappings", "alerts.json", folder=folder)
     assert json.loads(ended.out)[0]["fingerprint"] == NASTY
     assert [char for char in ended.out if not char.isprintable() and char not in ALLOWED] == []
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "gbk", "utf-8"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_output_survives_a_terminal_that_lacks_its_characters(encoding: str, output: str, tmp_path: Path) -> None:
+    (tmp_path / "alerts.json").write_bytes(webhook(alert("磁盘满了 😀 café", annotations={"summary": "€ µ"})))
+    ran = run_apart("render", f"--output={output}", "alerts.json", folder=tmp_path, encoding=encoding)
+    assert (ran.code, ran.errors) == (0, "")
+    if output == "json":
+        (result,) = json.loads(ran.out)
+        assert result["body"]["alarmDesc"] == "€ µ"
+    else:
+        assert ("满" in ran.out) == (encoding in ("gbk", "utf-8"))
+        assert ("µ" in ran.out) == (encoding in ("latin-1", "utf-8"))

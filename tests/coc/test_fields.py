@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.coc.fields import ELLIPSIS, FIELDS, clean_name, clip, closing, same_alarm, tidy, units
+from adapter.coc.fields import ELLIPSIS, FIELDS, clip, closing, same_alarm, tidy, units
 from adapter.sandbox.contract import violations
 
 TEXT = st.text(max_size=600)
@@ -73,11 +73,6 @@ def test_a_field_of_one_line_has_spaces_for_breaks() -> None:
 
 def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
     assert tidy("a\ud800b", lines=True) == "a\ufffdb"
-
-
-def test_a_name_keeps_what_coc_documents() -> None:
-    assert clean_name("々〇㐀鿿\uf900𠀀ꀀ가あé") == "々〇㐀鿿\uf900𠀀____"
-    assert clean_name("CPU_使用率-90 %.过高🔥") == "CPU_使用率-90___过高_"
 
 
 def test_the_table_agrees_with_the_sandbox() -> None:

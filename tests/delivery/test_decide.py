@@ -138,8 +138,12 @@ def test_no_alarm_that_a_rule_drops_is_sent_because_it_was_maybe_sent(kind: Kind
 def test_the_built_in_body_of_an_ok_keeps_what_identifies_the_alarm_to_coc() -> None:
     mapped = json.loads(held().body) | {"alarmName": "Mapped", "nameSpace": "mapped"}
     claim = a_claim(Kind.OK, accepted=accepted(body=json.dumps(mapped).encode()))
-    rendered, sent = with_fallback(claim, request_for(claim, CONTRACT), "r1")
+    request = request_for(claim, CONTRACT)
+    refused = fallback(request, "r1", Reason.NO_RULE)._replace(rule="pod", mapping="30-kubernetes.yaml")
+    rendered, sent = with_fallback(claim, request, refused)
     body = json.loads(sent)
     assert isinstance(rendered, RenderResult)
     assert (body["alarmName"], body["nameSpace"], body["alarmStatus"]) == ("Mapped", "mapped", "ok")
     assert {why.reason for why in rendered.fallbacks.values()} == {Reason.REFUSED}
+    assert (rendered.rule, rendered.mapping) == ("pod", "30-kubernetes.yaml"), "what is to be mended"
+    assert "rule" not in body["additional"]

@@ -140,12 +140,12 @@ async def test_get_on_a_webhook_path_is_405_so_that_a_redirect_never_counts_as_d
 async def test_one_unusable_alert_of_500_leaves_499_delivered_and_one_reject(tmp_path: Path) -> None:
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         alerts: list[object] = [alert(f"Many{number}") for number in range(499)]
-        alerts.insert(250, {"status": "firing", "labels": {"alertname": 7}})
+        alerts.insert(250, {"status": "firing", "labels": {"alertname": [7]}})
         status, answer = await post(f"{service.url}/webhook", json.dumps({"version": "4", "alerts": alerts}).encode())
         assert (status, json.loads(answer)["accepted"], json.loads(answer)["rejected"]) == (200, 499, 1)
         await coc.received(499)
         rejects = json.loads(await fetch(f"{service.admin_url}/api/v1/rejects"))
-        assert [reject["reason"] for reject in rejects] == ["label 'alertname' is a number, not a string"]
+        assert [reject["reason"] for reject in rejects] == ["label 'alertname' is a list, not text"]
 
 
 async def _fire_and_resolve(config: Path) -> list[str]:

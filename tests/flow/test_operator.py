@@ -204,7 +204,13 @@ async def test_lists_filter_by_status_text_matcher_and_integration(tmp_path: Pat
         assert await names("--status=firing") == ["Down"]
         assert await names("--text=API-") == ["Down"]
         assert await names('--matcher=alertname="Up"', '--matcher=namespace="shop"') == ["Up"]
+        assert await names('--matcher={alertname=~"U.|D.*", pod!~"db.*", absent="",}') == ["Up", "Down"]
+        assert await names("--matcher=pod!=api-1") == ["Up"]
         assert await names("--integration=other") == []
+        for unreadable in ("Up", "", "alertname='Up'", 'alertname=~"("'):
+            code, out, errors = await command(service, "alarms", "list", f"--matcher={unreadable}")
+            assert (code, out) == (1, "")
+            assert "matcher" in errors or "pattern" in errors
         code, out, _ = await command(service, "alarms", "list")
         assert code == 0
         assert out.splitlines()[0].startswith("FINGERPRINT")

@@ -18,6 +18,7 @@ import pytest
 from adapter.app import Options, Service, running
 from adapter.config import load_config
 from adapter.errors import ConfigError
+from tests.golden.terminal import run_in_thread
 from tests.mapping.crashing import CRASHING
 from tests.stage import KEY, Adapter, adapter, alert, fetch, post, sandbox, until, values, webhook, write_config
 
@@ -72,6 +73,42 @@ async def test_broken_mappings_are_refused_until_they_are_mended(tmp_path: Path)
         await post(f"{service.url}/webhook", webhook(alert("Second")))
         second = (await coc.received(2))[1]
         assert (second["alarmLevel"], second["additional"]["mapping"]) == ("Info", "a.yaml")
+
+
+DUBIOUS = (
+    mapping("Info").replace("alarmDesc: d", "alarmDesc: d, resourceName: '{ labels.pod }'")
+    + "  - name: late\n    drop: true\n"
+)
+SAYS_DUBIOUS = ["{ labels.pod } is plain text here", "rule 'late' can never be reached"]
+
+
+async def test_mappings_with_warnings_serve_and_the_warnings_are_told_everywhere(tmp_path: Path) -> None:
+    """At the start, at a reload and at a poll: in the log, the status, `integrations list` and the answer."""
+    folder = tmp_path / "mappings"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(DUBIOUS)
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "mappings: mappings\n")) as service:
+        assert "refused" not in service.log_text
+        assert service.log_text.count('level=warn component=app msg="mapping warning"') == 2
+        assert await said(service) == (SAYS_DUBIOUS, 1)
+        await post(f"{service.url}/webhook", webhook(alert("First")))
+        (first,) = await coc.received(1)
+        assert first["additional"]["mapping"] == "a.yaml"
+
+        status, text = await reload(service)
+        assert status == 200
+        assert "a.yaml:6:11: warning: rule 'late' can never be reached (rule 'all' of a.yaml takes every alert)" in text
+        assert await said(service) == (SAYS_DUBIOUS, 1)
+        listed = await run_in_thread("integrations", "list", f"--adapter.url={service.admin_url}")
+        assert "a.yaml:6:11: warning: rule 'late' can never be reached" in listed.out
+
+        (folder / "a.yaml").write_text(DUBIOUS.replace("late", "later"))
+        await until(lambda: "rule 'later' can never" in service.log_text, "the poll tells its warnings")
+        assert (await said(service))[1] == 1
+        (folder / "a.yaml").write_text(mapping("Info"))
+        status, text = await reload(service)
+        assert (status, "warning" in text) == (200, False)
+        assert await said(service) == ([], 1)
 
 
 async def test_mappings_that_crash_the_check_are_refused_at_the_start_and_by_a_reload(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.chart.rule_files import ALERTS, METRICS_PAGE, ROOT, dashboard_expressions, mentioned, names_of, promtool
@@ -70,6 +71,8 @@ async def test_every_answer_on_a_webhook_path_is_counted_and_so_are_refusals_by_
             ("/unknown", mine),
             ("/default", {}),
             ("/a/b", mine),
+            ("/", mine),
+            ("/default//", mine),
         ):
             await post(f"{service.url}/webhook{path}", body, headers=headers)
         async with aiohttp.ClientSession(headers=mine) as http:
@@ -81,9 +84,58 @@ async def test_every_answer_on_a_webhook_path_is_counted_and_so_are_refusals_by_
         for code in ("200", "401", "404", "405")
     }
     assert {key: count for key, count in counts.items() if count} == {
-        ("default", "200"): 1,
+        ("default", "200"): 3,
         ("default", "401"): 3,
         ("unknown", "404"): 2,
         ("default", "405"): 1,
     }
     assert values(scrape, "coc_adapter_access_refused_total", reason="absent") == 3
+
+
+LIST = b'[{"labels": {"alertname": "Up"}}]'
+REFUSED_POSTS: tuple[tuple[str, bytes, dict[str, str], tuple[str, str]], ...] = (
+    ("/webhook", b"no JSON", {}, ("default", "400")),
+    ("/webhook", LIST, {}, ("default", "400")),
+    ("/webhook", LIST, {"Content-Encoding": "br"}, ("default", "400")),
+    ("/webhook/", LIST, {"Content-Encoding": "zstd"}, ("default", "400")),
+    ("/webhook", LIST, {"Content-Type": "text/plain; charset=klingon"}, ("default", "415")),
+    ("/webhook", b"x" * 1025, {}, ("default", "413")),
+    ("/webhook", LIST, {"X-Long": "x" * 9000}, ("unknown", "400")),
+    ("/webhook/nobody", LIST, {}, ("unknown", "404")),
+    ("/api/v2/alerts", LIST, {}, ("unknown", "404")),
+    ("/alert", LIST, {}, ("unknown", "404")),
+    ("/webhooks", LIST, {}, ("unknown", "404")),
+    ("/", LIST, {}, ("unknown", "404")),
+    ("/metrics", LIST, {}, ("unknown", "405")),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "counted"),
+    REFUSED_POSTS,
+    ids=[f"{path} {code}" for path, *_, (_, code) in REFUSED_POSTS],
+)
+async def test_every_post_that_is_refused_for_good_is_counted_and_logged_once(
+    path: str, body: bytes, headers: dict[str, str], counted: tuple[str, str], tmp_path: Path
+) -> None:
+    integration, code = counted
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port, "webhook: {max_body: 1KiB}")) as service:
+        for _ in range(3):
+            status, _ = await post(f"{service.url}{path}", body, headers=headers)
+            assert str(status) == code
+        scrape = await fetch(f"{service.url}/metrics")
+        assert values(scrape, "coc_adapter_webhooks_total", integration=integration, code=code) == 3
+        lines = [line for line in service.log.read_text().splitlines() if "level=warn" in line]
+        assert len(lines) == 1
+        assert f"integration={integration} " in lines[0]
+        assert LIST.decode() not in lines[0]
+
+
+async def test_each_wrong_path_is_logged_but_not_each_of_a_scan(tmp_path: Path) -> None:
+    async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
+        for path in ("/alert", "/webhooks", "/alert", *(f"/scan/{number}" for number in range(200))):
+            assert (await post(f"{service.url}{path}", LIST))[0] == 404
+        lines = [line for line in service.log.read_text().splitlines() if "webhook refused" in line]
+        paths = [line.partition("path=")[2].split()[0] for line in lines]
+        assert paths[:3] == ["/alert", "/webhooks", "/scan/0"]
+        assert len(paths) == len(set(paths)) < 100

@@ -65,15 +65,15 @@ async def run_in_thread(*words: str) -> Ran:
     return await asyncio.to_thread(run, *words)
 
 
-def run_apart(*words: str, folder: Path = REPOSITORY) -> Ran:
-    """Run one command in a process of its own."""
+def run_apart(*words: str, folder: Path = REPOSITORY, encoding: str = "utf-8") -> Ran:
+    """Run one command in a process of its own, in a terminal of this encoding."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     ended = subprocess.run(
         [sys.executable, "-m", "adapter", *words],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": str(WIDTH)},
+        env=environment | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": str(WIDTH), "PYTHONIOENCODING": encoding},
         capture_output=True,
-        text=True,
+        encoding=encoding,
         timeout=120,
     )
     return Ran(words, ended.stdout, ended.stderr, ended.returncode)

@@ -69,6 +69,21 @@ def test_a_whole_configuration_is_checked_as_recorded(
     same(f"check_{name}.txt", checked(folder))
 
 
+def test_mappings_alone_need_no_config(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    good = "rules: [{name: all, drop: true}]\n"
+    (tmp_path / "maps" / "a.yaml").write_text(good)
+    ended = run("check", "--mappings=maps", folder=tmp_path)
+    assert (ended.out, ended.code) == ("mappings maps: good\n", 0)
+    (tmp_path / "maps" / "a.yaml").write_text(good.replace("drop", "drob"))
+    ended = run("check", "--mappings=maps", folder=tmp_path)
+    assert ended.out.startswith("maps/a.yaml:1:")
+    assert ended.code == 1
+    ended = run("check", "--mappings=maps", "--config.file=adapter.yml", folder=tmp_path)
+    assert ended.out.startswith("adapter.yml:0:0: cannot be read")
+    assert "maps/a.yaml:1:" in ended.out
+
+
 def test_a_bad_config_with_bad_mappings_is_reported_as_recorded(tmp_path: Path) -> None:
     folder = written(tmp_path / "both", "mappings")
     with (folder / "adapter.yml").open("a") as config:

@@ -117,8 +117,28 @@ def test_findings_of_all_files_come_together(tmp_path: Path) -> None:
 def test_a_rule_after_the_catch_all_of_another_file_is_unreachable(tmp_path: Path) -> None:
     write(tmp_path, a=one_rule(), b=rules({"name": "late", "alarm": SOUND}))
     assert [str(f).rsplit("/", 1)[1] for f in findings_of(tmp_path)] == [
-        "b.yaml:1:21: rule 'late' can never be reached (rule 'all' of a.yaml takes every alert)"
+        "b.yaml:1:21: warning: rule 'late' can never be reached (rule 'all' of a.yaml takes every alert)"
     ]
+
+
+def test_a_rule_with_the_condition_of_another_file_is_unreachable(tmp_path: Path) -> None:
+    """However it is spaced and quoted. A condition that reads a table of its file may differ."""
+    write(tmp_path, a=rules({"name": "pod", "when": "labels.a == 'x' and labels.b", "alarm": SOUND}))
+    write(tmp_path, b=rules({"name": "late", "when": '(labels.a=="x")  and  labels.b', "alarm": SOUND}))
+    assert [(f.severity, f.text) for f in findings_of(tmp_path)] == [
+        ("warning", "rule 'late' can never be reached (rule 'pod' of a.yaml has the same condition)")
+    ]
+    table = {"name": "all", "when": "lookup.t[labels.a]", "alarm": SOUND}
+    write(tmp_path, b=rules(table, lookup={"t": {"a": "b"}}), c=rules(table, lookup={"t": {"c": "d"}}))
+    assert findings_of(tmp_path) == []
+
+
+def test_at_most_a_hundred_warnings_are_told(tmp_path: Path) -> None:
+    write(tmp_path, a=rules(*({"name": f"r{number}", "alarm": SOUND} for number in range(300))))
+    found = check(tmp_path)
+    assert len(found) == 101
+    assert {finding.severity for finding in found} == {"warning"}
+    assert "there are more findings than the 100 that are shown" in {finding.message for finding in found}
 
 
 def test_warnings_do_not_refuse_a_set(tmp_path: Path) -> None:
@@ -201,7 +221,7 @@ def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
     "expression",
     [
         "range(3) | map('string') | list", "labels | list | sort | first", "labels.a | replace('a', 'b', 1)",
-        "labels.a | truncate(20, true, '...')", "labels.a | default('x', true)", "labels.a.split(',') | join('; ')",
+        "labels.a | truncate(20, true, '...')", "labels.a | default('x', true)", "[labels.a, 'b'] | join('; ')",
         "labels | dictsort | map(attribute=0) | list", "labels.a | int(0) | round(1, 'floor')", "labels.a | tojson",
         "labels | items | list | length", "labels.a | title | trim | upper | urlencode", "'%s' | format(labels.a)",
         "range(9) | select('gt', 3) | sum", "labels.a | wordwrap(20) | indent(2, first=true)", "labels.a | d('x')",
@@ -213,3 +233,35 @@ def test_names_set_in_a_template_are_known(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_sound_expression_has_no_findings(expression: str, tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, a=one_rule(resourceName=f"{{{{ {expression} }}}}"))) == []
+
+
+def test_files_are_read_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    for number, suffix in enumerate(("YML", "YAML", "Yaml", "yml")):
+        (tmp_path / f"{number}.{suffix}").write_text(rules({"name": f"r{number}", "when": "lables.x", "drop": True}))
+    assert [Path(finding.file).name for finding in check(tmp_path)] == ["0.YML", "1.YAML", "2.Yaml", "3.yml"]
+
+
+ALIASED = """
+x-alarm: &alarm {resourceName: "{{ lables.pod }}", additional: &more {team: "{{ labels.team.upper() }}"}}
+x-other: [1, 2]
+defaults: {alarmName: a, alarmLevel: Minor, nameSpace: n, applicationId: a, alarmDesc: d}
+rules:
+  - {name: pod, when: labels.pod, alarm: *alarm}
+  - {name: node, when: labels.node, alarm: *alarm}
+  - {name: rest, alarm: {additional: *more}}
+"""
+
+
+def test_keys_with_an_x_hold_anchors_and_a_place_with_many_aliases_has_one_finding(tmp_path: Path) -> None:
+    found = check(write(tmp_path, a=ALIASED))
+    places = [(finding.line, finding.col) for finding in found]
+    assert places[0] == (2, 36)
+    assert len(places) == len(set(places))
+    mended = ALIASED.replace("lables", "labels").replace("labels.team.upper()", "labels.team")
+    assert check(write(tmp_path, a=mended)) == ()
+
+
+def test_other_unknown_keys_of_a_file_stay_findings(tmp_path: Path) -> None:
+    (finding,) = check(write(tmp_path, a=ALIASED.replace("x-other", "xother").replace("lables", "labels").replace(
+        "labels.team.upper()", "labels.team")))  # fmt: skip
+    assert "unknown key 'xother'" in finding.message

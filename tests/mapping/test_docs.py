@@ -23,6 +23,7 @@ from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
 from adapter.mapping.tools.preview import check
 from tests.mapping.builders import text_of
+from tests.mapping.mistakes import section
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs" / "mapping.md").read_text()
@@ -150,3 +151,14 @@ def test_the_mapping_of_the_ten_minutes_has_no_finding(tmp_path: Path) -> None:
         if block.section == "Ten minutes" and block.path == "mappings/shop.yaml":
             place(block, tmp_path)
     assert list(check(tmp_path / "mappings")) == []
+
+
+def test_the_section_of_mistakes_is_the_list_that_the_tests_read() -> None:
+    """UPDATE_GOLDEN=1 writes it."""
+    heading, following = "## Mistakes people make\n", "## Cookbook\n"
+    before, after = DOC.partition(following)[::2]
+    if os.environ.get("UPDATE_GOLDEN"):
+        text = before.partition(heading)[0] + section() + following + after
+        (ROOT / "docs" / "mapping.md").write_text(text)
+        return
+    assert heading + before.partition(heading)[2] == section()

@@ -23,7 +23,11 @@ from adapter.mapping.rules.filters import clip, default, host, level, localtime,
         ("medium", "Minor"), ("average", "Minor"), ("moderate", "Minor"), ("p3", "Minor"), ("sev3", "Minor"),
         ("info", "Info"), ("information", "Info"), ("informational", "Info"), ("none", "Info"), ("low", "Info"),
         ("debug", "Info"), ("notice", "Info"), ("ok", "Info"), ("p4", "Info"), ("p5", "Info"), ("sev4", "Info"),
-        ("Suggestion", "Info"), (" Warning\n", "Minor"), ("", "Major"), ("whatever", "Major"), ("严重", "Major"),
+        ("Suggestion", "Info"), (" Warning\n", "Minor"), ("", "Major"), ("whatever", "Major"), ("严重程度", "Major"),
+        ("紧急", "Critical"), ("重要", "Major"), ("次要", "Minor"), ("提示", "Info"), ("灾难", "Critical"),
+        ("严重", "Critical"), ("警告", "Minor"), ("信息", "Info"), ("SEV_1", "Critical"), ("sev-1", "Critical"),
+        ("Sev 0", "Critical"), ("sev 3", "Minor"), ("P6", "Info"), ("p-2", "Major"), ("highest", "Critical"),
+        ("Lowest", "Info"), ("ticket", "Minor"), ("trace", "Info"),
     ],
 )  # fmt: skip
 def test_a_severity_word_has_a_level(word: str, expected: str) -> None:

@@ -83,7 +83,7 @@ def test_defaults_serve_every_field_a_rule_does_not_set() -> None:
 
 def test_what_is_absent_is_the_empty_string() -> None:
     assert text_of("[{{ labels.nope }}{{ annotations.nope }}{{ labels['no pe'] }}]") == "[]"
-    assert text_of("{{ labels.nope == '' and not annotations.nope }}") == "True"
+    assert text_of("{{ labels.nope == '' and not annotations.nope }}") == "true"
     assert text_of("[{{ lookup.t[labels.nope] }}{{ lookup.t.nope }}]", lookup={"t": {"a": "b"}}) == "[]"
     assert text_of("{{ labels.nope | default('absent') }}") == "absent"
     assert text_of("[{{ none }}]") == "[]"
@@ -100,6 +100,46 @@ def test_a_dot_reaches_labels_that_are_called_like_methods() -> None:
     template = "{{ labels.items }},{{ labels.keys }},{{ annotations.get }}"
     assert text_of(template, a_request({"items": "i", "keys": "k"}, {"get": "g"})) == "i,k,g"
     assert text_of(template) == ",,"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "text.upper", "text.upper()", "text['upper']", "labels.pod[labels.method]", "labels.pod | attr(labels.method)",
+        "text.split('x')[0]", "[labels.pod] | map(attribute='upper') | first", "('{}' | first).format(labels.pod)",
+    ],
+)  # fmt: skip
+def test_no_attribute_or_method_of_a_text_is_reachable(expression: str) -> None:
+    request = a_request({"pod": "p", "method": "upper"})
+    template = f"{{% set text = [labels.pod] | first %}}{{{{ {expression} }}}}"
+    assert reasons(outcome(one_rule(resourceName=template), request)) == {"resourceName": "error"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("labels", "a table is not text, a number or a boolean"), ("alert", "a table is"), ("lookup.t", "a table is"),
+        ("lookup.t.list", "a list is"), ("range(3)", "a range is"), ("namespace(a=1)", "a Namespace is"),
+        ("labels | map('upper')", "a generator is"), ("[1].count", "a builtin_function_or_method is"),
+        ("[range(2)] | first", "a range is"),
+    ],
+)  # fmt: skip
+def test_what_is_not_text_a_number_or_a_boolean_is_never_sent(expression: str, says: str) -> None:
+    of = rules(
+        {"name": "all", "alarm": {**SOUND, "nameSpace": f"x {{{{ {expression} }}}}"}}, lookup={"t": {"list": ["a"]}}
+    )
+    result = outcome(of, a_request({"namespace": "shop"}))
+    assert reasons(result) == {"nameSpace": "error"}
+    assert result.fallbacks["nameSpace"].detail.startswith(says)
+    assert (result.body or {})["nameSpace"] == "shop"
+
+
+def test_indexes_slices_numbers_and_booleans_are_sent() -> None:
+    assert text_of("{{ labels.pod[:2] }}{{ labels.pod[-1] }}", a_request({"pod": "abc"})) == "abc"
+    assert (
+        text_of("{{ 1 + 1 }},{{ 0.5 }},{{ labels | length }},{{ labels.pod | escape }}", a_request({"pod": "<"}))
+        == "2,0.5,3,&lt;"
+    )
 
 
 def test_a_template_can_loop_over_all_labels() -> None:
@@ -182,7 +222,7 @@ def test_a_failing_additional_value_is_left_out() -> None:
 def test_a_failing_condition_is_not_true_and_drops_nothing() -> None:
     of = rules(
         {"name": "broken", "when": "1 / 0", "drop": True},
-        {"name": "too", "when": "labels.alertname.nope.nope", "alarm": SOUND},
+        {"name": "too", "when": "alert[labels.nope]", "alarm": SOUND},
         {"name": "rest", "alarm": SOUND},
     )
     result = outcome(of, a_request())
@@ -257,3 +297,42 @@ def test_rendered_values_are_stripped() -> None:
 def test_a_rule_of_plain_texts_needs_no_template() -> None:
     body = fields(rules({"name": "all", "alarm": {**SOUND, "alarmName": "a", "nameSpace": "n", "resourceName": "r"}}))
     assert (body["alarmName"], body["nameSpace"], body["resourceName"]) == ("a", "n", "r")
+
+
+TABLES = {"paging": {"shop": True, "pay": False}, "phone": {"shop": "+8613900000000"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ lookup.paging.shop }} {{ lookup.paging.pay }}", "true false"),
+        ("{{ 'p-' ~ lookup.paging.pay ~ '-' ~ lookup.paging.shop }}", "p-false-true"),
+        ("{{ lookup.paging.pay | string }}{{ (1 ~ lookup.paging.shop) | upper }}", "false1TRUE"),
+        ("{{ labels.severity == 'warning' }}", "true"),
+        ("{{ 'off' if not lookup.paging.pay else 'on' }}", "off"),
+        ("{{ 'off' if lookup.paging.pay is false else 'on' }}", "off"),
+        ("{{ lookup.paging.pay or 'not listed' }}", "not listed"),
+        ("{{ lookup.paging.shop and lookup.phone.shop }}", "+8613900000000"),
+        ("{{ {'名': '磁盘 <&>', 'b': lookup.paging.shop} | tojson }}", '{"b": true, "名": "磁盘 <&>"}'),
+        ("{{ lookup.paging | tojson }}", '{"pay": false, "shop": true}'),
+        ("{{ ['磁', 1] | tojson(indent=1) | replace('\n', '') }}", '[ "磁", 1]'),
+    ],
+)
+def test_booleans_are_printed_as_yaml_writes_them_and_json_keeps_its_letters(template: str, text: str) -> None:
+    of = program(rules({"name": "all", "alarm": {**SOUND, "resourceName": template}}, lookup=TABLES))
+    result = outcome(of, a_request())
+    assert result.fallbacks == {}
+    assert (result.body or {})["resourceName"] == text
+
+
+def test_what_stands_in_a_table_is_what_arrives() -> None:
+    of = program((Path(__file__).parent.parent / "data" / "field" / "53-lookup-values.yaml").read_text())
+    results = [outcome(of, a_request({"namespace": name})) for name in ("shop", "pay", "dev")]
+    additional = [(result.body or {})["additional"] for result in results]
+    wanted = {"phone", "paging", "falsy", "empty"}
+    sent = [{name: extra[name] for name in extra.keys() & wanted} for extra in additional]
+    assert sent == [
+        {"phone": "+8613900000000", "paging": "true", "falsy": "true"},
+        {"phone": "+8613900000001", "paging": "false", "falsy": "not listed"},
+        {"paging": "yes", "falsy": "yes"},
+    ]

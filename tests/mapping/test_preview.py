@@ -11,16 +11,17 @@ import pytest
 from adapter.alertmanager import parse_webhook
 from adapter.errors import MappingError, PayloadError
 from adapter.mapping import shipped
-from adapter.mapping.tools.preview import diff_payloads, preview_request, render_payload
+from adapter.mapping.tools.preview import Preview, diff_payloads, render_payload
 from tests.mapping.builders import SOUND, one_rule, outcome, program, rules, write
 
+NOW = Preview(received=1_700_000_000_123_456)
 SAMPLES = Path(__file__).parent.parent.parent / "adapter" / "samples"
 
 
 async def preview(directory: Path, payload: bytes | str, output: str = "json") -> tuple[int, str]:
     body = (SAMPLES / f"{payload}.json").read_bytes() if isinstance(payload, str) else payload
     out = io.StringIO()
-    return await render_payload(directory, "default", body, output, out, out), out.getvalue()
+    return await render_payload(directory, NOW, body, output, out, out), out.getvalue()
 
 
 async def test_json_has_an_object_for_each_alert() -> None:
@@ -39,6 +40,16 @@ async def test_json_has_an_object_for_each_alert() -> None:
     assert (firing["body"]["alarmStatus"], firing["body"]["time"]) == ("alarm", 1795446943208)
     assert (resolved["body"]["alarmStatus"], resolved["body"]["time"]) == ("ok", 1795447850212)
     assert resolved["body"]["alarmId"] == resolved["fingerprint"] == "b9d1a2b94ba0100b"
+
+
+NO_TIMES = (Path(__file__).parent.parent / "data" / "field" / "05-no-times-no-group-key.json").read_bytes()
+
+
+@pytest.mark.parametrize("status", ["firing", "resolved"])
+async def test_an_alert_without_a_time_has_the_one_at_which_it_was_received(status: str) -> None:
+    _, text = await preview(shipped(), NO_TIMES.replace(b'"firing"', f'"{status}"'.encode()))
+    (alert,) = json.loads(text)
+    assert alert["body"]["time"] == 1_700_000_000_123
 
 
 async def test_json_of_a_dropped_alert_has_no_body() -> None:
@@ -76,7 +87,7 @@ async def test_the_table_shows_what_a_person_asks_for(tmp_path: Path) -> None:
             },
             {
                 "name": "long",
-                "alarm": {**SOUND, "alarmDesc": "{{ annotations.description }}", "URL": "{{ annotations.nope.nope }}"},
+                "alarm": {**SOUND, "alarmDesc": "{{ annotations.description }}", "URL": "{{ alert[labels.nope] }}"},
             },
         ),
     )
@@ -114,7 +125,7 @@ async def test_an_unusable_alert_stands_beside_the_others() -> None:
 async def test_json_stays_json_and_an_unusable_alert_is_reported_beside_it() -> None:
     payload = json.dumps({"alerts": [{"labels": {"alertname": "A"}, "status": "firing"}, 5]}).encode()
     out, errors = io.StringIO(), io.StringIO()
-    assert await render_payload(shipped(), "default", payload, "json", out, errors) == 0
+    assert await render_payload(shipped(), NOW, payload, "json", out, errors) == 0
     assert [item["body"]["alarmStatus"] for item in json.loads(out.getvalue())] == ["alarm"]
     assert errors.getvalue() == "rejected: the alert is a number, not an object\n"
 
@@ -123,7 +134,7 @@ async def compared(tmp_path: Path, old: str, new: str, *samples: str) -> tuple[i
     directories = write(tmp_path / "new", a=new), write(tmp_path / "old", a=old)
     payloads = [(f"{name}.json", (SAMPLES / f"{name}.json").read_bytes()) for name in samples]
     out = io.StringIO()
-    return await diff_payloads(*directories, payloads, out), out.getvalue()
+    return await diff_payloads(*directories, NOW, payloads, out), out.getvalue()
 
 
 async def test_no_difference_is_reported_with_counts(tmp_path: Path) -> None:
@@ -134,7 +145,9 @@ async def test_no_difference_is_reported_with_counts(tmp_path: Path) -> None:
 
 async def test_a_difference_is_reported_field_by_field(tmp_path: Path) -> None:
     new = one_rule(
-        nameSpace="hosts", resourceName="{{ labels.instance | host }}", additional={"job": "{{ labels.job }}"}
+        nameSpace="hosts",
+        resourceName="{{ labels.instance | host }}",
+        additional={"where": "{{ labels.job and labels.job ~ '!' }}"},
     )
     code, text = await compared(tmp_path, one_rule(), new, "single-firing", "kube-watchdog")
     assert code == 1
@@ -142,7 +155,7 @@ async def test_a_difference_is_reported_field_by_field(tmp_path: Path) -> None:
         "single-firing.json: InstanceDown d0293bc87cadec79 firing",
         "  nameSpace: 'default' -> 'hosts'",
         "  resourceName: (absent) -> 'db-1.example'",
-        "  additional.job: (absent) -> 'node'",
+        "  additional.where: (absent) -> 'node!'",
         "",
         "kube-watchdog.json: Watchdog e1749c6acab64267 firing",
         "  nameSpace: 'default' -> 'hosts'",
@@ -171,6 +184,6 @@ def test_every_sample_renders_by_the_shipped_mappings_without_fallback() -> None
         webhook = parse_webhook(sample.read_bytes())
         assert webhook.alerts
         for alert in webhook.alerts:
-            result = outcome(of, preview_request(alert, webhook.group, "default"))
+            result = outcome(of, NOW.request(alert, webhook.group))
             assert result.rule is not None
             assert result.fallbacks == {}, sample.name

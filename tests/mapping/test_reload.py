@@ -73,6 +73,29 @@ async def test_a_broken_revision_is_refused_and_the_old_one_goes_on(tmp_path: Pa
         assert (mappings.findings, mappings.refused) == ((), False)
 
 
+async def test_a_set_with_warnings_serves_and_they_are_told_until_it_is_mended(tmp_path: Path) -> None:
+    dubious = one_rule(resourceName="{{ 'x' if labels.a in 'dev' }}", resourceId="dubious")
+    write(tmp_path, a=dubious)
+    async with opened(tmp_path) as mappings:
+        assert [finding.severity for finding in mappings.findings] == ["warning"]
+        assert not mappings.refused
+        before = mappings.findings
+        write(tmp_path, a=BROKEN)
+        assert await mappings.reload() is False
+        assert [finding.severity for finding in mappings.findings] == ["error"]
+        write(tmp_path, a=dubious)
+        assert await mappings.reload() is False
+        assert (mappings.findings, mappings.refused) == (before, False)
+        write(tmp_path, a=two_fields("sound"))
+        assert await mappings.reload() is True
+        assert mappings.findings == ()
+        write(tmp_path, a=dubious)
+        assert await mappings.reload() is True
+        assert mappings.findings == before
+        (result,) = await mappings.render([a_request()])
+        assert (result.body or {})["resourceId"] == "dubious"
+
+
 class BrokenFolder(type(Path())):  # type: ignore[misc]
     """A folder on a disk that no code of ours has foreseen, once `broken` is set."""
 

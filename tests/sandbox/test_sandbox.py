@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from adapter.coc.verdict import Action, Reason
 from adapter.sandbox.applications import DEFAULT
@@ -213,6 +214,13 @@ async def test_a_wrong_path_does_not_exist(coc: Client, path: str) -> None:
 async def test_a_wrong_key_is_refused(coc: Client) -> None:
     status, body = await post(coc, "/v1/event/huawei/custom/wrong")
     assert (status, body["error_code"]) == (401, "common.01010001")
+
+
+async def test_a_url_is_refused_as_a_key_even_where_any_key_is_taken() -> None:
+    url = URL("/v1/event/huawei/custom/https%3A%2F%2Fcoc.example%2Fv1%2Fevent%2Fhuawei%2Fcustom%2Fx", encoded=True)
+    async with TestClient(TestServer(Sandbox().application())) as client:
+        answer = await client.post(url, json=GOOD)
+        assert (answer.status, (await answer.json())["error_code"]) == (401, "common.01010001")
 
 
 async def test_alarms_name_their_key_without_showing_it() -> None:

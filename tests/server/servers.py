@@ -27,11 +27,15 @@ def write_users(path: Path, **passwords: str) -> Path:
 
 
 def an_access(
-    web_config: Path | None = None, *, bearer: str | None = None, refusals: list[str] | None = None
+    web_config: Path | None = None,
+    *,
+    bearer: str | None = None,
+    refusals: list[str] | None = None,
+    external_host: str = "",
 ) -> Access:
     secret = Secret(value=bearer) if bearer else None
     seen = refusals if refusals is not None else []
-    return Access(web_config, bearer=secret, clock=SystemClock(), on_refusal=seen.append)
+    return Access(web_config, bearer=secret, clock=SystemClock(), on_refusal=seen.append, external_host=external_host)
 
 
 def an_app(access: Access, *, admin: bool = False) -> web.Application:

@@ -33,6 +33,21 @@ def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("http://127.0.0.1:9876", "127.0.0.1:9876"),
+        ("https://:9876/", ":9876"),
+        ("tcp://[::1]:1/x", "[::1]:1"),
+        ("http://a/", "a:PORT"),
+    ],
+)
+def test_a_url_is_told_which_part_of_it_is_the_address(text: str, rest: str) -> None:
+    with pytest.raises(ValueError, match="it is a URL, write the address alone: ") as caught:
+        parse_listen_address(text)
+    assert str(caught.value).endswith(f": {rest}")
+
+
 @given(text=st.text(max_size=30))
 def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
     try:

@@ -98,13 +98,16 @@ async def test_each_accepted_encoding_gives_the_same_body() -> None:
         assert await server.post(body, "Content-Encoding: identity") == 200
         assert await server.post(gzip.compress(body), "Content-Encoding: gzip") == 200
         assert await server.post(gzip.compress(body), "content-encoding: GZIP") == 200
+        assert await server.post(gzip.compress(body), "Content-Encoding: x-gzip") == 200
+        members = gzip.compress(body[:5000]) + gzip.compress(body[5000:])
+        assert await server.post(members, "Content-Encoding: gzip") == 200
         assert await server.post(zlib.compress(body), "Content-Encoding: deflate") == 200
         raw = raw_deflate.compress(body) + raw_deflate.flush()
         assert await server.post(raw, "Content-Encoding: deflate") == 200
         assert await server.send(CHUNKED + chunked(body, 100)) == 200
         head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
         assert await server.send(head + chunked(gzip.compress(body), 7)) == 200
-        assert server.bodies == [body] * 8
+        assert server.bodies == [body] * 10
 
 
 async def test_an_empty_body_is_read_as_often_as_it_comes() -> None:
@@ -113,11 +116,43 @@ async def test_an_empty_body_is_read_as_often_as_it_comes() -> None:
         assert server.bodies == [b""] * 3
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "x-gzip", "compress", "gzip, gzip", "canary"])
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip\r\nContent-Encoding: br", "canary"])
 async def test_other_encodings_are_refused_with_a_hint(encoding: str) -> None:
     async with reading() as server:
         assert await server.post(gzip.compress(b"{}"), f"Content-Encoding: {encoding}") == 400
         assert server.bodies == []
+
+
+TEXT = '{"alerts": [], "receiver": "磁盘"}'
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("UTF-8", "utf-8"), ("utf8", "utf-8"), ('"utf-8"', "utf-8"), ("'gbk'", "gbk"), (' "GBK" ;', "gbk"),
+        ("GBK", "gbk"), ("gb2312", "gbk"), ("gb18030", "gb18030"), ("big5", "big5"), ("Shift_JIS", "shift_jis"),
+        ("EUC-JP", "euc-jp"), ("utf-16", "utf-16"), ("UTF-16LE", "utf-16le"), ("utf-16be", "utf-16be"),
+    ],
+)  # fmt: skip
+async def test_a_body_in_a_declared_charset_becomes_utf_8(declared: str, codec: str) -> None:
+    text = TEXT.replace("盘", "") if codec in ("shift_jis", "euc-jp", "big5") else TEXT
+    async with reading() as server:
+        assert await server.post(text.encode(codec), f"Content-Type: application/json; charset={declared}") == 200
+        assert server.bodies == [text.encode()]
+
+
+@pytest.mark.parametrize("declared", ["gbk", "big5", "us-ascii", "hex", "rot13", "idna", "no-such", "x" * 999])
+async def test_a_charset_that_is_not_known_or_not_true_is_answered_415(declared: str) -> None:
+    broken = b'{"a": "\x81\xff\xff"}'
+    async with reading() as server:
+        assert await server.post(broken, f"Content-Type: text/plain; charset={declared}") == 415
+        assert server.bodies == []
+
+
+async def test_the_limit_holds_in_utf_8_too() -> None:
+    async with reading(limit=100) as server:
+        assert await server.post("é".encode("latin-1") * 51, "Content-Type: a/b; charset=iso-8859-1") == 413
+        assert await server.post("é".encode("latin-1") * 50, "Content-Type: a/b; charset=iso-8859-1") == 200
 
 
 async def test_a_body_that_is_not_what_it_says_is_refused() -> None:
@@ -125,6 +160,9 @@ async def test_a_body_that_is_not_what_it_says_is_refused() -> None:
         assert await server.post(b"{}", "Content-Encoding: gzip") == 400
         broken = gzip.compress(bytes(range(256)) * 100)
         assert await server.post(broken[:20] + b"\xff" * 20 + broken[40:], "Content-Encoding: gzip") == 400
+        whole = gzip.compress(b'{"alerts": []}' * 1000)
+        for packed in (whole[:-1], whole + b"more", whole[:5]):
+            assert await server.post(packed, "Content-Encoding: gzip") == 400
         assert await server.send(CHUNKED + b"xyz\r\nabc\r\n0\r\n\r\n") == 400
         assert server.bodies == []
 

@@ -10,6 +10,7 @@ from adapter.alarm import Kind, News, Outcome, Pause, Status
 from adapter.alertmanager import Reject, unpack
 from adapter.clock import SECOND
 from adapter.errors import BacklogFull, StoreUnavailable
+from adapter.matchers import parse_matchers
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Retention, Settlement, Store
 from adapter.store.pruning import PruningTime
 from adapter.store.views import AlarmQuery
@@ -763,8 +764,8 @@ async def test_alarms_are_found_by_every_criterion(store: Store) -> None:
     assert await found(text="STRASSE") == ["a1"]
     assert await found(text="pod") == []
     assert await found(text="B2") == ["b2"]
-    assert await found(labels={"pod": "db"}) == ["b2"]
-    assert await found(labels={"pod": "db", "e": ""}) == ["b2"]
+    assert await found(matchers=parse_matchers(["pod=db"])) == ["b2"]
+    assert await found(matchers=parse_matchers(["pod=~d.", "e="])) == ["b2"]
     assert await found(limit=1) == ["a1"]
     first = (await store.alarms(AlarmQuery(limit=1)))[0]
     assert await found(after=first.id) == ["b2"]

@@ -16,7 +16,8 @@ from pydantic_core import from_json, to_json
 from adapter.application import Index
 from adapter.coc.fields import ADDITIONAL, BY_NAME, FIELDS, LEVELS, Field, clean_name, clip, tidy, units
 from adapter.mapping.render.request import Contract, FailureReason, Fallbacks, Reason, RenderRequest, RenderResult
-from adapter.mapping.rules.filters import level
+from adapter.mapping.render.uncarried import BUILT_IN, Reads, uncarried
+from adapter.mapping.rules.filters import SEVERITY_LABELS, known_level, level
 
 VALUE_UNITS: Final = 16 * 1024  # one value of `additional`
 TOTAL_UNITS: Final = 240 * 1024  # all of them: at most 3 bytes each, so that the body stays under 1 MiB
@@ -45,18 +46,52 @@ class Origin(NamedTuple):
     revision: str
 
 
-def compose(
-    subject: Subject,
-    origin: Origin,
-    values: Mapping[str, str],
-    problems: Fallbacks,
-    why_empty: Mapping[str, str] = MappingProxyType({}),
-) -> RenderResult:
-    """`values` holds the rendered fields, those of `additional` as `additional.KEY`; `why_empty`: details."""
+class Rendered(NamedTuple):
+    """What the templates of a rule gave."""
+
+    values: Mapping[str, str]  # the fields; those of `additional` as `additional.KEY`
+    reads: Reads
+    unknown_severity: str = ""  # the word that the filter `level` did not know
+    why_empty: Mapping[str, str] = MappingProxyType({})  # field -> detail
+
+
+NO_RULE: Final = Rendered({}, BUILT_IN)
+
+
+class _Fields(NamedTuple):
+    body: dict[str, Any]
+    fallbacks: dict[str, FailureReason]
+    clipped: list[str]
+    full: dict[str, str]  # the text of each field that COC does not get whole
+
+
+def compose(subject: Subject, origin: Origin, rendered: Rendered, problems: Fallbacks) -> RenderResult:
+    """The whole body. `problems`: why templates gave nothing."""
+    values, contract = rendered.values, subject.request.contract
+    body, fallbacks, clipped, full = _fields(subject, rendered, problems)
+    unknown_severity = _unknown_severity(subject) if "alarmLevel" in fallbacks else rendered.unknown_severity
+    fallbacks |= {name: why for name, why in problems.items() if name not in BY_NAME}
+    notes = _notes(subject, origin, fallbacks)
+    if unknown_severity:
+        notes["severity"] = tidy(unknown_severity, lines=False)
+    if subject.directory is not None:
+        notes["application"] = tidy(subject.directory.shown.get(body.get("applicationId", ""), ""), lines=False)
+    extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
+    rest: Mapping[str, str] = {}
+    if contract.additional_labels:
+        rest = uncarried(subject.alert, rendered.reads, {**values, **body, **full}, {**notes, **full, **extras})
+    body[ADDITIONAL], cut = _additional(notes, full, extras, rest)
+    if cut:
+        clipped.append(ADDITIONAL)
+    return RenderResult(*origin, False, fallbacks, tuple(clipped), bool(unknown_severity), to_json(body))
+
+
+def _fields(subject: Subject, rendered: Rendered, problems: Fallbacks) -> _Fields:
+    """Every field but `additional`."""
+    values, why_empty = rendered.values, rendered.why_empty
     request, contract = subject.request, subject.request.contract
     body: dict[str, Any] = {"alarmId": request.alarm_id, "alarmStatus": request.status, "time": request.time_ms}
-    fallbacks: dict[str, FailureReason] = {}
-    full: dict[str, str] = {}
+    made = _Fields(body, {}, [], {})
     for field in _MAPPED:
         name = field.name
         text = values.get(name, "")
@@ -68,23 +103,14 @@ def compose(
         if why is not None and why.reason is Reason.EMPTY and name in why_empty:
             why = FailureReason(Reason.EMPTY, why_empty[name])
         if why is not None:
-            fallbacks[name] = why
+            made.fallbacks[name] = why
             if why.reason is Reason.TOO_LONG:
-                full[name] = text
+                made.full[name] = text
         if why is not None or not text:
             text = tidy(_built_in(name, subject, body), lines=field.lines)
         if text:
-            body[name] = _fit(field, text, contract, full)
-    clipped = [name for name in full if BY_NAME[name].cut]
-    fallbacks |= {name: why for name, why in problems.items() if name not in BY_NAME}
-    extras = {name[_PREFIX:]: tidy(text, lines=True) for name, text in values.items() if text and name not in BY_NAME}
-    notes = _notes(subject, origin, fallbacks)
-    if subject.directory is not None:
-        notes["application"] = tidy(subject.directory.shown.get(body.get("applicationId", ""), ""), lines=False)
-    body[ADDITIONAL], cut = _additional(notes, full, extras)
-    if cut:
-        clipped.append(ADDITIONAL)
-    return RenderResult(*origin, False, fallbacks, tuple(clipped), to_json(body))
+            _fit(field, text, contract, made)
+    return made
 
 
 def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[str, FailureReason]:
@@ -95,8 +121,10 @@ def all_fall_back(reason: Reason, contract: Contract, detail: str = "") -> dict[
 
 def fallback(request: RenderRequest, revision: str, reason: Reason, detail: str = "") -> RenderResult:
     """The built-in body with that reason for every field, also where the alert's bytes cannot be read."""
+    if reason is Reason.REFUSED:  # perhaps for a label, so that COC gets no more than it must
+        request = request._replace(contract=request.contract._replace(additional_labels=False))
     subject = Subject(request, *_unpack(request.raw))
-    return compose(subject, Origin(None, None, revision), {}, all_fall_back(reason, request.contract, detail))
+    return compose(subject, Origin(None, None, revision), NO_RULE, all_fall_back(reason, request.contract, detail))
 
 
 def _unpack(raw: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -128,7 +156,7 @@ def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
         case "alarmName":
             return _first(labels, "alertname") or "unnamed"
         case "alarmLevel":
-            return level(labels.get("severity", ""))
+            return level(_severity(subject))
         case "nameSpace":
             return _first(labels, "namespace", "job") or "default"
         case "applicationId":
@@ -140,16 +168,27 @@ def _built_in(name: str, subject: Subject, body: Mapping[str, Any]) -> str:
     return ""
 
 
+def _severity(subject: Subject) -> str:
+    """The severity word of the alert; empty without one."""
+    return _first(subject.alert["labels"], *SEVERITY_LABELS) or _first(subject.alert["annotations"], "severity")
+
+
+def _unknown_severity(subject: Subject) -> str:
+    word = _severity(subject)
+    return word if known_level(word) is None else ""
+
+
 def _first(texts: Mapping[str, str], *names: str) -> str:
     return next((texts[name] for name in names if tidy(texts.get(name, ""), lines=False)), "")
 
 
-def _fit(field: Field, text: str, contract: Contract, full: dict[str, str]) -> str:
-    kept = clean_name(text) if field.name == "alarmName" and contract.clean_name else text
-    fitted = clip(kept, field.limit, field.mark)
+def _fit(field: Field, text: str, contract: Contract, made: _Fields) -> None:
+    kept, lost = clean_name(text) if field.name == "alarmName" and contract.clean_name else (text, False)
+    made.body[field.name] = fitted = clip(kept, field.limit, field.mark)
     if fitted != kept:
-        full[field.name] = text
-    return fitted
+        made.clipped.append(field.name)
+    if lost or fitted != kept:
+        made.full[field.name] = text
 
 
 def _notes(subject: Subject, origin: Origin, fallbacks: Fallbacks) -> dict[str, str]:

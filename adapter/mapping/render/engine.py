@@ -17,8 +17,10 @@ from pydantic_core import from_json
 
 from adapter.application import Index, Lookup, find
 from adapter.errors import RenderError, one_line
-from adapter.mapping.render.body import Origin, Subject, all_fall_back, compose, fallback
+from adapter.mapping.render.body import NO_RULE, Origin, Rendered, Subject, all_fall_back, compose, fallback
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
+from adapter.mapping.render.uncarried import reads_of
+from adapter.mapping.rules.filters import DEFAULT_LEVEL, known_level
 from adapter.mapping.rules.language import (
     WHEN,
     MappingEnvironment,
@@ -27,6 +29,7 @@ from adapter.mapping.rules.language import (
     lookup_names,
     names_of,
     parse,
+    texts_read,
 )
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
@@ -47,6 +50,7 @@ class CannotCompile(RenderError):
 class Template(NamedTuple):
     place: int
     field: str
+    reads: frozenset[tuple[str, str | None]]  # see texts_read
     render: Callable[[Context], Iterable[str]]
 
 
@@ -83,12 +87,16 @@ class Rule:
                 self.condition = compiled
             else:
                 self.templates.append(compiled)
+        self.reads = reads_of({template.field: template.reads for template in self.templates})
 
 
 def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Template | str:
     """A template to run, or the text of one without anything to evaluate."""
     try:
         tree = parse(env, source, expression=name == WHEN)
+        for joined in [*tree.find_all(nodes.Concat)]:  # str would write booleans as Python does
+            joined.nodes = [nodes.Filter(part, "string", [], [], None, None, lineno=1) for part in joined.nodes]
+        reads = texts_read(tree)
         if name == WHEN:
             body = _condition(tree)
         elif (text := constant(tree)) is not None:
@@ -101,7 +109,7 @@ def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Te
         template = env.template_class.from_code(env, env.compile(whole), {}, None)
     except Exception as exc:  # Jinja2 and Python's compiler refuse in many ways what they have parsed
         raise CannotCompile(place, detail_of(exc)) from exc
-    return Template(place, name, template.root_render_func)
+    return Template(place, name, reads, template.root_render_func)
 
 
 def _condition(tree: nodes.Template) -> nodes.Node:
@@ -145,6 +153,8 @@ class Program:
         self._lookups: list[tuple[Lookup, str]] = []  # for that alert so far, with the texts that were looked up
         self._env = environment()
         self._env.filters["application"] = self._application
+        self._env.filters["level"] = self._level
+        self._unknown_severity = ""
         self.rules: list[Rule] = []
         place = 0
         for file in data["files"]:
@@ -190,13 +200,21 @@ class Program:
         rule = self._choose(context, problems)
         if rule is None:
             problems.update(all_fall_back(Reason.NO_RULE, subject.request.contract))
-            return compose(subject, Origin(None, None, self._revision), {}, problems)
+            return compose(subject, Origin(None, None, self._revision), NO_RULE, problems)
         origin = Origin(rule.name, rule.mapping, self._revision)
         if rule.drop:
-            return RenderResult(*origin, True, problems, (), None)
+            return RenderResult(*origin, True, problems, (), False, None)
+        self._unknown_severity = ""
         why_empty: dict[str, str] = {}
         values = self._fields(rule, context, problems, why_empty)
-        return compose(subject, origin, values, problems, why_empty)
+        return compose(subject, origin, Rendered(values, rule.reads, self._unknown_severity, why_empty), problems)
+
+    def _level(self, word: object) -> str:
+        """The filter `level`, which notes an unknown word for the alarm."""
+        known = known_level(word)
+        if known is None:
+            self._unknown_severity = str(word).strip()
+        return known or DEFAULT_LEVEL
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""

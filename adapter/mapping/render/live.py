@@ -49,7 +49,8 @@ class LiveMappings:
         self._renderer = renderer
         self._applications, self._looked_up = applications, looked_up
         self._previewer = self._new_previewer(renderer)
-        self.findings = tuple(findings)  # why the directory is refused, or what the trial of the rules in force found
+        # Why the directory is refused; else what the trial of the rules in force found, and their warnings.
+        self.findings = tuple(findings)
         self._tried = tried
         self._reloading = asyncio.Lock()
 
@@ -75,6 +76,7 @@ class LiveMappings:
         try:
             rules = await asyncio.to_thread(files.load, directory)
             renderer, findings = await _try_out(rules, limits, applications)
+            findings = (*findings, *rules.warnings)
             return cls(directory, limits, renderer, findings, rules.revision, applications, looked_up)
         except Exception as exc:
             findings = _findings_of(exc, directory)
@@ -140,7 +142,7 @@ class LiveMappings:
                 self.findings = _findings_of(exc, self._directory)
                 self._tried = "" if isinstance(exc, WorkerDied) else tried
                 return False
-            self.findings, self._tried = (), tried
+            self.findings, self._tried = self.rules.warnings, tried
             return swapped
 
     async def close(self) -> None:
@@ -153,7 +155,7 @@ class LiveMappings:
         renderer, findings = await _try_out(rules, self._limits, self._applications)
         if findings:
             await renderer.stop()
-            raise MappingError(findings)
+            raise MappingError([*findings, *rules.warnings])
         await renderer.hand_over()
         old = (self._renderer, self._previewer)
         self._renderer, self._previewer = renderer, self._new_previewer(renderer)
@@ -197,7 +199,8 @@ async def _try_out(
         await worker.stop()
         raise
     findings = [rules.finding(at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
-    return renderer, findings
+    by_place = {(finding.file, finding.line, finding.col): finding for finding in findings}  # aliases share one
+    return renderer, [*by_place.values()]
 
 
 def _findings_of(exc: Exception, directory: Path) -> tuple[Finding, ...]:

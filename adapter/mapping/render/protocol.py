@@ -62,16 +62,17 @@ def pack_directory(integration: str, index: bytes) -> bytes:
 
 
 def pack_results(results: Sequence[RenderResult]) -> bytes:
-    header = to_json([[*result[:6], len(result.json or b""), result.lookups] for result in results])
+    header = to_json([[*result[:7], len(result.json or b""), result.lookups] for result in results])
     return b"".join([_HEADER.pack(len(header)), header, *(result.json or b"" for result in results)])
 
 
 def unpack_results(payload: bytes) -> Iterator[RenderResult]:
     (size,) = _HEADER.unpack_from(payload)
     at = _HEADER.size + size
-    for rule, mapping, revision, dropped, fallbacks, clipped, length, lookups in from_json(payload[_HEADER.size : at]):
+    for row in from_json(payload[_HEADER.size : at]):
+        rule, mapping, revision, dropped, fallbacks, clipped, unknown, length, lookups = row
         body = payload[at : at + length] if length else None
-        made_by = rule, mapping, revision, dropped
         found = tuple(map(Lookup, lookups)) if lookups else ()
-        yield RenderResult(*made_by, unpack_reasons(fallbacks), tuple(clipped), body, found)
+        reasons = unpack_reasons(fallbacks)
+        yield RenderResult(rule, mapping, revision, dropped, reasons, tuple(clipped), unknown, body, found)
         at += length

@@ -40,10 +40,11 @@ Fallbacks = Mapping[str, FailureReason]
 
 
 class Contract(NamedTuple):
-    """What an integration's configuration says about the body."""
+    """What adapter.yml says about the bodies of an integration."""
 
     clean_name: bool = True  # alarm_name: clean
     require_application_id: bool = True
+    additional_labels: bool = True
 
 
 class RenderRequest(NamedTuple):
@@ -66,6 +67,7 @@ class RenderResult(NamedTuple):
     dropped: bool
     fallbacks: Fallbacks
     clipped: tuple[str, ...]
+    unknown_severity: bool  # no table knows its word; it counts as Major
     json: bytes | None
     lookups: tuple[Lookup, ...] = ()  # of the filter `application`, in order
 

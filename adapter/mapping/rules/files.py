@@ -18,7 +18,7 @@ from adapter.mapping.rules.model import MOST_FINDINGS, MappingFile, RuleSet
 from adapter.mapping.rules.schema import read_file
 from adapter.yamlfile import YamlFile
 
-SUFFIXES: Final = (".yaml", ".yml")
+SUFFIXES: Final = (".yaml", ".yml")  # in any case
 MAX_RULES: Final = 16 * 1024 * 1024  # the size of all rules together, see Rule
 _ATTEMPTS: Final = 5
 
@@ -54,10 +54,18 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
             break
     refused, warnings = lint(files)
     if errors or refused:
-        found = [*errors, *refused, *warnings]
-        more = Finding(str(directory), 0, 0, f"there are more findings than the {MOST_FINDINGS} that are shown")
-        raise MappingError([*found[:MOST_FINDINGS], *([more] if len(found) > MOST_FINDINGS else [])])
-    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(sorted(warnings)))
+        found = list(dict.fromkeys((*errors, *refused, *warnings)))  # aliases of one place have the same ones
+        raise MappingError(_told(directory, found))
+    told = _told(directory, sorted(set(warnings)))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(told))
+
+
+def _told(directory: Path, found: Sequence[Finding]) -> list[Finding]:
+    """The first hundred, and a finding that there are more."""
+    if len(found) <= MOST_FINDINGS:
+        return list(found)
+    message = f"there are more findings than the {MOST_FINDINGS} that are shown"
+    return [*found[:MOST_FINDINGS], Finding(str(directory), 0, 0, message, severity=found[0].severity)]
 
 
 def snapshot(directory: Path) -> Snapshot:
@@ -97,7 +105,7 @@ def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
     entries = []
     for path in sorted(directory.iterdir(), key=lambda entry: entry.name):
         # A folder is passed over, and so is the link of a ConfigMap's file that is being taken away.
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
             stat = path.stat()
             entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
     return entries

@@ -1,8 +1,8 @@
-"""The filters that templates have beyond Jinja2's own (pure). Each takes any value and returns text."""
+"""The filters that templates have beyond Jinja2's own, or in place of them (pure). They take any value."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -17,20 +17,32 @@ from adapter.coc import fields
 DEFAULT_LEVEL: Final = "Major"  # an unknown word must not be quieter than a warning
 
 LEVEL_WORDS: Final = {
-    "Critical": "critical crit page emergency emerg fatal disaster blocker panic alert urgent p0 p1 sev0 sev1 s1 0 1",
-    "Major": "major error err high p2 sev2 s2 2",
-    "Minor": "minor warning warn medium moderate average p3 sev3 s3 3",
-    "Info": "info information informational suggestion none low debug notice ok p4 p5 sev4 sev5 s4 4 5",
+    "Critical": "critical crit page emergency emerg fatal disaster blocker panic alert urgent highest p0 p1 sev0 sev1"
+    " s1 0 1 紧急 灾难 严重",
+    "Major": "major error err high p2 sev2 s2 2 重要",
+    "Minor": "minor warning warn medium moderate average ticket p3 sev3 s3 3 次要 警告",
+    "Info": "info information informational suggestion none low lowest debug trace notice ok p4 p5 p6 sev4 sev5 s4 4 5"
+    " 提示 信息",
 }
-"""Each level of COC with the severity words of Prometheus, Grafana, Zabbix, syslog and on-call tools that mean it."""
+"""Each level of COC with the severity words of COC, Prometheus, Grafana, Zabbix, syslog and on-call tools for it."""
+
+SEVERITY_LABELS: Final = ("severity", "level", "priority", "alert_level")
+"""Where a severity word is looked for, the usual name first; at last in the annotation `severity`."""
 
 _LEVELS: Final = {word: level for level, words in LEVEL_WORDS.items() for word in words.split()}
+_SEPARATORS: Final = str.maketrans("", "", " \t_-")
 _SHANGHAI: Final = "Asia/Shanghai"
 
 
+def known_level(word: object) -> str | None:
+    """The level of a severity word in any case, `SEV_1` and `sev 1` like `sev1`; None for an unknown word."""
+    text = str(word).strip().lower()
+    return _LEVELS.get(text) or _LEVELS.get(text.translate(_SEPARATORS))
+
+
 def level(word: object) -> str:
-    """Critical, Major, Minor or Info for a severity word in any case; Major for an unknown word."""
-    return _LEVELS.get(str(word).strip().lower(), DEFAULT_LEVEL)
+    """Critical, Major, Minor or Info for a severity word; Major for an unknown one."""
+    return known_level(word) or DEFAULT_LEVEL
 
 
 def clip(value: object, n: int) -> str:
@@ -90,7 +102,22 @@ def regex_search(value: object, pattern: str) -> str:
 
 def short_hash(value: object) -> str:
     """The first 12 hexadecimal digits of the text's SHA-256."""
-    return hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()[:12]
+    return fields.short_hash(str(value))
+
+
+def printed(value: object) -> object:
+    """A boolean as YAML and JSON write it; anything else as it is."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def string(value: object) -> str:
+    """Jinja2's `string`, and what `~` joins."""
+    return str(printed(value))
+
+
+def tojson(value: object, indent: int | None = None) -> str:
+    """JSON with every letter readable: the value goes into no HTML page, for which Jinja2's own writes escapes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent)
 
 
 def default(value: object, default_value: object = "", boolean: bool = False) -> object:
@@ -103,5 +130,7 @@ def application(value: object) -> str:
     return find(None, str(value))[0]
 
 
-_ALL: Final = (level, clip, host, localtime, regex_replace, regex_search, short_hash, default, application)
+_ALL: Final = (
+    level, clip, host, localtime, regex_replace, regex_search, short_hash, string, tojson, default, application,
+)  # fmt: skip
 FILTERS: Final[dict[str, Callable[..., Any]]] = {function.__name__: function for function in _ALL} | {"d": default}

@@ -1,27 +1,27 @@
 """The mapping language: its Jinja2 environment, the names that templates see, and the parsers.
 
-Nothing here runs a template. The service parses templates to check them; the worker process compiles and runs them.
+Nothing here runs a template. The service parses templates to check them (see `syntax`); the worker process compiles and
+runs them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, nodes, pass_context
-from jinja2.lexer import Lexer, TokenStream
+from jinja2 import StrictUndefined, Undefined, nodes, pass_context
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from adapter.mapping.rules.filters import FILTERS
+from adapter.mapping.rules.filters import FILTERS, printed
 
 ALERT_NAMES: Final = ("status", "startsAt", "endsAt", "generatorURL", "fingerprint")
 GROUP_NAMES: Final = ("receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
 WHEN: Final = "when"  # the name of a rule's condition among its fields
 NAMES: Final = ("labels", "annotations", "alert", "group", "integration", "lookup")
-TOO_DEEP: Final = "nested too deeply"
+_OF_ALERT: Final = ("labels", "annotations")
 HELPERS: Final = ("range", "dict", "namespace")  # the global functions of Jinja2 that templates may call
 
 
@@ -37,11 +37,13 @@ class Record(dict[str, Any]):
 
 
 class MappingEnvironment(ImmutableSandboxedEnvironment):
-    """In which a dot reaches a key of the data and never a method of the dictionary."""
+    """In which a dot reaches a key of the data and never a method of a dictionary or a text."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if type(obj) is Texts:  # most of all accesses
             return obj[attribute]
+        if isinstance(obj, str):
+            return self.undefined(hint=f"text has no {attribute!r}")
         return self.getitem(obj, attribute) if type(obj) is Record else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -49,12 +51,24 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
             return obj[argument]
         if type(obj) is Record:
             return obj[argument] if argument in obj else self.undefined(hint=f"there is no {argument!r}")
+        if isinstance(obj, str) and isinstance(argument, str):
+            return self.undefined(hint=f"text has no {argument!r}")
         return super().getitem(obj, argument)
+
+
+_SENT: Final = (str, int, float, Undefined)  # an undefined value fails by itself, and says why
 
 
 @pass_context  # with a context Jinja2 cannot evaluate a constant such as `{{ 'a' * 10**9 }}` while it compiles
 def _finalize(context: Context, value: Any) -> Any:
-    return "" if value is None else value
+    if type(value) is str:  # most of all values
+        return value
+    if isinstance(value, _SENT):
+        return printed(value)
+    if value is None:
+        return ""
+    what = "a table" if isinstance(value, dict) else f"a {type(value).__name__}"
+    raise TypeError(f"{what} is not text, a number or a boolean")
 
 
 def environment(cls: type[MappingEnvironment] = MappingEnvironment) -> MappingEnvironment:
@@ -105,84 +119,18 @@ def constant(tree: nodes.Template) -> str | None:
     return "".join(texts) if len(texts) == len(pieces) else None
 
 
-# Parsing with positions. Jinja2 knows lines only, but its lexer copies the line number of a token into every node and
-# every error. A lexer that gives offsets instead of lines makes each of them say exactly where it stands.
+def texts_read(tree: nodes.Template) -> frozenset[tuple[str, str | None]]:
+    """`labels` or `annotations` with each name that a template reads of it; None stands for all names."""
+    read: list[tuple[str, str | None]] = []
+    for node in tree.find_all(nodes.Expr):
+        owner = node.node if isinstance(node, nodes.Getattr | nodes.Getitem) else None
+        if isinstance(owner, nodes.Name) and owner.name in _OF_ALERT:
+            read.append((owner.name, _constant_name(node)))
+    whole = Counter(name.name for name in tree.find_all(nodes.Name)) - Counter(texts for texts, _ in read)
+    return frozenset((*read, *((texts, None) for texts in _OF_ALERT if whole[texts])))
 
 
-class Mistake(NamedTuple):
-    """An error in a template, `offset` characters into its text."""
-
-    offset: int
-    message: str
-    hint: str = ""
-    refuses: bool = True  # False for a warning
-
-
-class _OffsetEnvironment(MappingEnvironment):
-    def _tokenize(
-        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
-    ) -> TokenStream:
-        return TokenStream(self.lexer.wrap(_tokens(self.lexer, source, state), name, filename), name, filename)
-
-
-def _tokens(lexer: Lexer, source: str, state: str | None) -> Iterator[tuple[int, str, str]]:
-    at = 0
-    try:
-        for _, token, text in lexer.tokeniter(source, None, None, state):
-            # Only white space stripped by a `-` can lie between two tokens, so the next one found is the right one.
-            at = source.find(text, at)
-            yield at + 1, token, text
-            at += len(text)
-    except TemplateSyntaxError as exc:
-        rest = source[at:]
-        raise TemplateSyntaxError(exc.message or "", at + len(rest) - len(rest.lstrip()) + 1) from None
-
-
-CHECKER: Final = environment(_OffsetEnvironment)
-
-_AT: Final = re.compile(r" at \d+$")
-_PLAIN: Final = {
-    "'end of print statement'": "'}}'",
-    "'end of statement block'": "'%}'",
-    "'end of template'": "the end",
-    "end of template. Jinja was looking for the following tags": "end; missing is one of",
-    ". The innermost block that needs to be closed is": " to close",
-}
-"""Jinja2's names of its tokens -> the characters a person has typed."""
-
-
-def parse_with_offsets(source: str, *, expression: bool) -> nodes.Template | Mistake:
-    """The syntax tree, in which every `lineno` is an offset into the text plus one, or its first syntax error."""
-    start = source.lstrip()
-    if expression and start.startswith(("{{", "{%")):
-        return Mistake(len(source) - len(start), "a condition is an expression", "leave the braces out")
-    try:
-        return parse(CHECKER, source, expression=expression)
-    except TemplateSyntaxError as exc:
-        message = _AT.sub("", exc.message or "not a template").rstrip(".")
-        for theirs, plain in _PLAIN.items():
-            message = message.replace(theirs, plain)
-        offset = min(max(0, exc.lineno - 1), max(0, len(source) - 1))
-        return Mistake(offset, message[0].lower() + message[1:], _hint(source, offset, message))
-    except RecursionError:
-        return Mistake(0, TOO_DEEP)
-    except ValueError:  # a number of more than 4300 digits
-        return Mistake(0, "a number is too long", "put it in quotes")
-
-
-def _hint(source: str, offset: int, message: str) -> str:
-    """The correction of a habit from another template language."""
-    char, before = source[offset : offset + 1], source[max(0, offset - 1) : offset]
-    for found, hint in (
-        (char == "$", "Prometheus writes $labels; here it is labels"),
-        (char == "." and before in (" ", "{", "-", ""), "this is Jinja2: labels.alertname, without a leading dot"),
-        (char == "&" or (char == "|" and before == "|"), "write `and` and `or`"),
-        (char == "=" or before == "=", "compare with =="),
-        (char == "!", "write `not`"),
-        (char in ("'", '"'), "the quote is not closed"),
-        (message == "unexpected '}'", "a brace is missing"),
-        ("expected token '}}'" in message, "a closing }} or an operator is missing"),
-    ):
-        if found:
-            return hint
-    return ""
+def _constant_name(member: nodes.Expr) -> str | None:
+    if isinstance(member, nodes.Getattr):
+        return member.attr
+    return str(member.arg.value) if isinstance(member, nodes.Getitem) and isinstance(member.arg, nodes.Const) else None

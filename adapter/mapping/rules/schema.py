@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME, MAPPED
 from adapter.errors import Finding
+from adapter.mapping.rules import pasted
 from adapter.mapping.rules.model import MOST_FINDINGS, NOTES, RESERVED, MappingFile, Rule
 from adapter.validation import Problem, Problems, kind, validate
 from adapter.yamlfile import Loc, YamlFile, nearest
@@ -109,6 +110,15 @@ _NO_FIELDS: Final = _Fields.model_validate({})
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title="a rule")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_kind(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "alert" in value and "expr" in value:
+            hint = "a mapping rule has name, when and alarm; `when` asks for labels.alertname"
+            raise Problem("this is an alerting rule of Prometheus", hint, at=("alert",), at_key=True)
+        return value
+
     name: Annotated[str, BeforeValidator(_rule_name)] = Field(description="reports and tests show it")
     when: Annotated[str | None, BeforeValidator(_condition)] = None
     drop: StrictBool = False
@@ -132,6 +142,12 @@ class _File(BaseModel):
     rules: list[Any] = Field(min_length=1, description="at least one rule")
 
 
+def _untold(source: YamlFile, problems: list[Finding]) -> list[Finding]:
+    """Without those at the place of a finding about the YAML text, which has told more."""
+    told = {(finding.line, finding.col) for finding in source.findings}
+    return [source.typed(problem) for problem in problems if (problem.line, problem.col) not in told]
+
+
 def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list[Finding]]:
     """The rules of the right shape, and every finding about the others and about the file itself.
 
@@ -139,10 +155,13 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
     great many templates.
     """
     findings = list(source.findings)
+    source.drop_extensions()
     file = None
-    if source.data is not None:
+    if other := pasted.foreign(source):
+        findings.append(other)
+    elif source.data is not None:
         file, problems = validate(source, _File)
-        findings += problems
+        findings += _untold(source, problems)
     elif not findings:
         findings.append(source.finding((), "the file is empty", "it needs a list `rules`"))
     rules: list[Rule] = []
@@ -153,7 +172,7 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
             break
         loc = ("rules", number)
         rule, problems = validate(source, _Rule, loc)
-        findings += problems
+        findings += _untold(source, problems)
         if rule is None:
             continue
         if not (rule.drop or rule.maps or defaults):

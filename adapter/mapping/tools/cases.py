@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from adapter.alertmanager import parse_webhook
+from adapter.alertmanager import micros, parse_webhook
 from adapter.application import Directories
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding, MappingError, PayloadError
@@ -32,12 +32,13 @@ from adapter.files import MAX_PAYLOAD_BYTES, content
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.files import SUFFIXES, load
 from adapter.mapping.rules.model import RuleSet
-from adapter.mapping.tools.preview import NONE, flat, preview_request, render_groups, rule_of, shown
+from adapter.mapping.tools.preview import NONE, Preview, flat, render_groups, rule_of, shown
 from adapter.nodes import from_data
 from adapter.validation import Problem, kind, validate
 from adapter.yamlfile import nearest, read
 
 _ABSENT: Final = ("", None)
+_STARTS: Final = "2026-01-02T03:04:05Z"
 
 
 class CaseResult(NamedTuple):
@@ -62,7 +63,9 @@ async def run_cases(
     folder = directory / "tests"
     cases: list[tuple[str, int, _Case]] = []  # file, line, case
     findings: list[Finding] = []
-    for path in files or sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()):
+    for path in files or sorted(
+        path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    ):
         source = read(path)
         findings += source.findings
         if source.data is None and source.findings:
@@ -140,7 +143,7 @@ class _Alert(_Model):
     labels: LabelSet = {}
     annotations: LabelSet = {}
     status: str = "firing"
-    startsAt: str = "2026-01-02T03:04:05Z"
+    startsAt: str = _STARTS
     endsAt: str | None = None  # an hour later when resolved
     generatorURL: str = ""
     fingerprint: str = ""
@@ -238,7 +241,9 @@ class _Case(_Model):
             raise Problem(webhook.rejects[0].reason, at=(at,))
         if not alerts:
             raise Problem(f"the payload has no alert with fingerprint {wanted!r}", at=("fingerprint",))
-        self._request = preview_request(alerts[0], webhook.group, self.integration)
+        self._request = Preview(received=micros(_STARTS), integration=self.integration).request(
+            alerts[0], webhook.group
+        )
         return self
 
     @property

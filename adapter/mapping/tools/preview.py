@@ -9,18 +9,42 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
 from adapter.application import Directories, Index
+from adapter.clock import Micros
 from adapter.coc.fields import ADDITIONAL, tidy
 from adapter.errors import Finding, MappingError
 from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
+from adapter.table import fit, width
+
+
+class Preview(NamedTuple):
+    """For which integration, under which of its settings, and when the alerts are taken to be received."""
+
+    received: Micros
+    integration: str = "default"
+    contract: Contract = Contract()
+    per_episode: bool = False  # relay.alarm_id
+
+    def request(self, alert: Alert, group: Group) -> RenderRequest:
+        """For an alert that has no history, as delivery asks for it."""
+        resolved = alert.status == "resolved"
+        return RenderRequest(
+            raw=pack(alert, group.as_json()),
+            integration=self.integration,
+            alarm_id=coc_alarm_id(alert, per_episode=self.per_episode),
+            time_ms=((alert.ends if resolved else alert.starts) or self.received) // 1000,
+            status="ok" if resolved else "alarm",
+            contract=self.contract,
+        )
+
 
 NONE: Final[Directories] = MappingProxyType({})
 
@@ -31,12 +55,12 @@ def check(directory: Path) -> Sequence[Finding]:
         _, mappings = asyncio.run(render_all(directory, []))
     except MappingError as exc:
         return exc.findings
-    return (*mappings.rules.warnings, *mappings.findings)
+    return mappings.findings
 
 
 async def render_payload(
     directory: Path,
-    integration: str,
+    preview: Preview,
     body: bytes,
     output: str,
     out: TextIO,
@@ -48,7 +72,7 @@ async def render_payload(
     `output`: `json` for a list of objects on `out` and rejected alerts on `errors`; else text for a person on `out`.
     """
     webhook = parse_webhook(body)
-    requests = [preview_request(alert, webhook.group, integration) for alert in webhook.alerts]
+    requests = [preview.request(alert, webhook.group) for alert in webhook.alerts]
     results, _ = await render_all(directory, requests, applications)
     if output == "json":
         objects = [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
@@ -60,7 +84,12 @@ async def render_payload(
 
 
 async def diff_payloads(
-    new: Path, old: Path, payloads: Sequence[tuple[str, bytes]], out: TextIO, applications: Directories = NONE
+    new: Path,
+    old: Path,
+    preview: Preview,
+    payloads: Sequence[tuple[str, bytes]],
+    out: TextIO,
+    applications: Directories = NONE,
 ) -> int:
     """Print what differs between two sets of mappings, alarm by alarm; 1 when something does.
 
@@ -68,7 +97,7 @@ async def diff_payloads(
     """
     webhooks = [(name, parse_webhook(body)) for name, body in payloads]
     alerts = [(name, alert, webhook.group) for name, webhook in webhooks for alert in webhook.alerts]
-    requests = [preview_request(alert, group, "default") for _, alert, group in alerts]
+    requests = [preview.request(alert, group) for _, alert, group in alerts]
     after, _ = await render_all(new, requests, applications)
     before, _ = await render_all(old, requests, applications)
     alarms, fields = 0, 0
@@ -80,19 +109,6 @@ async def diff_payloads(
             fields += len(lines)
     print(f"{alarms} of {len(alerts)} alarms differ, {fields} fields", file=out)
     return 1 if alarms else 0
-
-
-def preview_request(alert: Alert, group: Group, integration: str, contract: Contract | None = None) -> RenderRequest:
-    """The request for an alert that comes now and has no history."""
-    resolved = alert.status == "resolved"
-    return RenderRequest(
-        raw=pack(alert, group.as_json()),
-        integration=integration,
-        alarm_id=coc_alarm_id(alert, per_episode=False),
-        time_ms=max(1, (alert.ends if resolved else alert.starts) // 1000),
-        status="ok" if resolved else "alarm",
-        contract=contract or Contract(),
-    )
 
 
 async def render_all(
@@ -194,11 +210,11 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     notes = {field: f"fallback: {why}" for field, why in result.fallbacks.items()}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
     fields = _body_fields(result)
-    width = max(map(len, fields), default=0)
+    column = max(map(width, fields), default=0)
     for name, value in fields.items():
         text = _on_one_line(str(value))
         note = notes.pop(name, "")
-        print(f"  {name:<{width}}  {text}" + (f"   <- {note}" if note else ""), file=out)
+        print(f"  {fit(name, column)}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():
-        print(f"  {name:<{width}}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
+        print(f"  {fit(name, column)}  (left out)   <- {note}" if name != WHEN else f"  when: {note}", file=out)
     print(file=out)

@@ -83,7 +83,7 @@ class PostgresQueries:
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         """Text and labels are looked for in Python: PostgreSQL's text cannot hold a label with NUL in it."""
-        page = _PAGE if query.text or query.labels else query.limit
+        page = _PAGE if query.text or query.matchers else query.limit
         key = None if query.fingerprint is None else key_of(query.fingerprint)
         found: list[AlarmRow] = []
         after = query.after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapter.cli.table import cell, table
+from adapter.table import cell, fit, table, width
 
 
 def test_columns_line_up_with_wide_characters() -> None:
@@ -25,3 +25,14 @@ def test_a_value_cannot_change_the_terminal() -> None:
     assert cell("a\x1b[2K\r\nb\u202e") == "a\N{REPLACEMENT CHARACTER}[2K" + "\N{REPLACEMENT CHARACTER}" * 2 + (
         "b\N{REPLACEMENT CHARACTER}"
     )
+
+
+def test_accents_and_what_joins_emoji_take_no_cell() -> None:
+    assert width("e\N{COMBINING ACUTE ACCENT}") == 1
+    assert width("❤\N{VARIATION SELECTOR-16}") == width("❤")
+    assert fit("e\N{COMBINING ACUTE ACCENT}x", 3) == "e\N{COMBINING ACUTE ACCENT}x "
+
+
+def test_a_wide_character_is_not_cut_in_half() -> None:
+    assert fit("磁盘已满", 4) == "磁… "
+    assert fit("a磁盘已满", 4) == "a磁…"

@@ -165,14 +165,16 @@ def test_a_dead_mans_switch_is_no_alarm(name: str) -> None:
 @pytest.mark.parametrize("key", ["shop", "dba"])
 def test_an_application_is_found_by_team_and_by_namespace_in_every_file(key: str, tmp_path: Path) -> None:
     for path in shipped().glob("*.yaml"):
-        (tmp_path / path.name).write_text(path.read_text().replace("team-or-namespace: application-id", f"{key}: id-1"))
+        (tmp_path / path.name).write_text(
+            path.read_text().replace("application: {}", f"application: {{{key}: 0123456789ab}}")
+        )
     mappings = program(tmp_path)
     for labels in ({"pod": "x"}, {"job": "node", "instance": "n"}, {"alertname": "TargetDown"}):
         request = a_request(labels | {"namespace": "shop", "team": "dba"})
-        assert fields(mappings, request)["applicationId"] == "id-1"
+        assert fields(mappings, request)["applicationId"] == "0123456789ab"
     for labels in ({"team": "dba"}, {"app": "shop", "team": "dba"}):
         assert fields(mappings, a_request(labels))["applicationId"] == (
-            "id-1" if key in labels.values() else "unmapped"
+            "0123456789ab" if key in labels.values() else "unmapped"
         )
 
 

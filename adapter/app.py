@@ -81,6 +81,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+            reporting=lambda name: deliveries[name].reporting,
             max_alerts=config.webhook.max_alerts,
         )  # fmt: skip
         limits, readiness = config.webhook, Readiness(store.probe, clock)
@@ -191,6 +192,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
     store = await open_store(
         config.store_url.get(),
         backlog=config.limits.backlog,
+        integrations=config.integrations,
         clock=clock,
         on_commit=metrics.committed,
         max_bytes=config.limits.store_size or None,

@@ -14,6 +14,9 @@
     none               resolved                                     ok       after a lost store the only way to close
                                                                              a real alarm
 
+A refresh, and the update that the mapping revision alone makes of an alarm that COC has, wait behind all news
+(Priority.REFRESH). Neither is owed while `Policy.refreshes` is off; the next repeat asks again.
+
 Rules for a change of this file:
 1. A repeat returns the same object `known`, so that the store sees by identity that it has nothing to write.
 2. A changed startsAt never starts an episode; only the newest is remembered, to tell a stale resolve.
@@ -25,7 +28,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert
 from adapter.clock import Micros
 
@@ -35,6 +38,7 @@ class Policy(NamedTuple):
 
     refresh_interval: Micros  # 0 = never
     id_per_episode: bool  # alarm_id: episode
+    refreshes: bool = True  # False: COC is silent, reporting is paused, or there is no room for them
 
 
 class Transition(NamedTuple):
@@ -53,12 +57,16 @@ def transition(known: Alarm | None, alert: Alert, *, now: Micros, revision: str,
         return Transition(_episode(known, alert, Status.FIRING, revision, policy), Kind.ALARM, News.NEWS)
     content = alert.content
     starts = max(known.starts, alert.starts)
-    if content != known.content or revision != known.revision:
-        return Transition(known._replace(content=content, revision=revision, starts=starts), Kind.UPDATE, News.NEWS)
+    if content != known.content or (revision != known.revision and not _at_coc(known)):
+        known = known._replace(content=content, revision=revision, starts=starts, priority=Priority.NEWS)
+        return Transition(known, Kind.UPDATE, News.NEWS)
+    if revision != known.revision and policy.refreshes:
+        known = known._replace(revision=revision, starts=starts, priority=Priority.REFRESH)
+        return Transition(known, Kind.UPDATE, News.NEWS)
     if starts != known.starts:
         known = known._replace(starts=starts)
     if _refresh_due(known, now, policy):
-        return Transition(known, Kind.REFRESH, News.REFRESH)
+        return Transition(known._replace(priority=Priority.REFRESH), Kind.REFRESH, News.REFRESH)
     return Transition(known, None, News.REPEAT)
 
 
@@ -69,7 +77,8 @@ def _resolved(known: Alarm | None, alert: Alert, *, revision: str, policy: Polic
         return Transition(known, None, News.REPEAT)
     if alert.ends and alert.ends < known.starts:
         return Transition(known, None, News.STALE)
-    return Transition(known._replace(status=Status.RESOLVED, ends=alert.ends), Kind.OK, News.NEWS)
+    resolved = known._replace(status=Status.RESOLVED, ends=alert.ends, priority=Priority.NEWS)
+    return Transition(resolved, Kind.OK, News.NEWS)
 
 
 def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, policy: Policy) -> Alarm:
@@ -87,8 +96,13 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
     )
 
 
+def _at_coc(known: Alarm) -> bool:
+    """COC accepted a report about it, and no news is pending, or was lost as by a damaged store (revision '')."""
+    return bool(known.last_accepted_at and known.revision) and (known.refreshing or not known.pending)
+
+
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
-    if known.pending or not known.last_accepted_at or not policy.refresh_interval:
+    if known.pending or not known.last_accepted_at or not policy.refresh_interval or not policy.refreshes:
         return False
     # Either way: after a clock set back far, `last_accepted_at` lies in the future, and one refresh puts that right.
     return abs(now - known.last_accepted_at) >= policy.refresh_interval

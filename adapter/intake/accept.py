@@ -46,12 +46,17 @@ class Acceptor:
         metrics: Metrics,
         revision: Callable[[], str],
         owed: Callable[[str], None],
+        reporting: Callable[[str], bool] = lambda integration: True,
         max_alerts: int = MAX_ALERTS,
         turn_seconds: float = TURN_SECONDS,
     ) -> None:
-        """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued."""
+        """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued.
+
+        `reporting`: False while COC is silent or the integration is paused, when no refreshes are owed.
+        """
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
+        self._reporting = reporting
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
@@ -76,7 +81,7 @@ class Acceptor:
                 webhook=webhook,
                 received=received,
                 revision=self._revision(),
-                policy=self._policy,
+                policy=self._policy if self._reporting(integration) else self._policy._replace(refreshes=False),
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)

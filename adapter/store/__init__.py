@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ async def open_store(
     *,
     backlog: int,
     clock: Clock,
+    integrations: Collection[str] = (),
     on_commit: Callable[[float], None] = lambda seconds: None,
     max_bytes: int | None = None,
     lease: float = 25.0,
@@ -25,21 +26,30 @@ async def open_store(
 ) -> Store:
     """Open `sqlite:PATH`, `memory:` or `postgresql://...`; StoreRefused says in one line why it cannot be done.
 
-    `backlog` bounds the pending reports of all integrations together. `on_commit` is called with the seconds that each
-    durable commit took, from any thread. `max_bytes` bounds the SQLite file. `lease` is how many seconds a replica may
-    hold a claim. `reread` reads the URL again, after PostgreSQL refused a login by it.
+    `backlog` bounds the pending news of `integrations` together, see `Backlog`; the store may hold others.
+    `on_commit` is called with the seconds that each durable commit took, from any thread. `max_bytes` bounds the SQLite
+    file. `lease` is how many seconds a replica may hold a claim. `reread` reads the URL again, after PostgreSQL refused
+    a login by it.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
-        return MemoryStore(backlog=backlog, clock=clock)
+        return MemoryStore(backlog=backlog, clock=clock, integrations=integrations)
     if scheme == "sqlite" and rest:
         return await SqliteStore.open(
-            Path(rest), backlog=backlog, clock=clock, on_commit=on_commit, max_bytes=max_bytes
+            Path(rest),
+            backlog=backlog,
+            integrations=integrations,
+            clock=clock,
+            on_commit=on_commit,
+            max_bytes=max_bytes,
         )
     if scheme in ("postgresql", "postgres"):
         with needs_asyncpg():
             from adapter.store.postgres.store import open_postgres
-        return await open_postgres(url, backlog=backlog, clock=clock, on_commit=on_commit, lease=lease, reread=reread)
+        return await open_postgres(
+            url, backlog=backlog, integrations=integrations, clock=clock, on_commit=on_commit, lease=lease,
+            reread=reread,
+        )  # fmt: skip
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
 
 

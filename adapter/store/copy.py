@@ -34,7 +34,7 @@ _COLUMNS: Final = {
                 "size"),
     "alarm": ("id", "integration", *Alarm._fields, "labels", "first_seen", "last_seen", "repeats", "stale",
               "accepted_body", "accepted_status", "accepted_at", "earlier_episode", "earlier_outcome",
-              "maybe_sent_episode"),
+              "maybe_sent_episode", "conflicts"),
     "report": ("seq", "integration", "alarm", "episode", "kind", "coc_alarm_id", "raw", "received", "webhook",
                "attempts", "refused", "body", "outcome", "handled", "done", "attempt_log", "provenance",
                "provenance_body"),

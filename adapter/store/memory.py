@@ -6,14 +6,15 @@ Nothing is durable. No call waits for anything, so each is one transaction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
+from adapter.alarm import Alarm, Kind, Outcome, Pause, Priority, Report, Status
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
+from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS
@@ -62,8 +63,8 @@ class _Report:
 class MemoryStore:
     """A Store."""
 
-    def __init__(self, *, backlog: int, clock: Clock) -> None:
-        self._bound = backlog
+    def __init__(self, *, backlog: int, clock: Clock, integrations: Collection[str] = ()) -> None:
+        self._backlog = Backlog(backlog, frozenset(integrations))
         self._clock = clock
         self._closed = False
         self._last_id: Counter[str] = Counter()  # by kind of row
@@ -82,14 +83,17 @@ class MemoryStore:
         name, at, webhook = intake.integration, intake.received, intake.webhook
         names = {alert.fingerprint for alert in webhook.alerts if (name, alert.fingerprint) in self._alarms}
         alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
-        plan = plan_of({fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, intake)
+        known, waiting = {fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, self._waiting()
+        plan = plan_of(known, intake, refreshes=self._backlog.has_room(waiting, len(webhook.alerts)))
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
-        check_backlog(plan, pending=sum(len(alarm.queue) for alarm in self._alarms.values()), bound=self._bound)
+        check_backlog(plan, pending=self._backlog.taken(name, waiting), bound=self._backlog.bound)
 
         id_ = self._keep_sender(intake) if plan.owed or webhook.rejects else 0
         for fingerprint, change in plan.alarms.items():
             alarm = alarms[fingerprint] = alarms.get(fingerprint) or self._new_alarm(change.alarm, intake)
+            if alarm.row.alarm.refreshing and not change.alarm.refreshing:
+                alarm.due = max(alarm.due, self._ticks())
             alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at)
         group_json = webhook.group.as_json()
         for owed in plan.owed:
@@ -105,6 +109,13 @@ class MemoryStore:
         self._keep_rejects(name, at, webhook.rejects)
         ids = {fingerprint: alarm.row.id for fingerprint, alarm in alarms.items()}
         return accept_result(plan, intake, ids, webhook=id_, **self._sums(name)).receipt
+
+    def _waiting(self) -> dict[str, Waiting]:
+        waiting: dict[str, Waiting] = {}
+        for (name, _), alarm in self._alarms.items():
+            pending, refreshing = waiting.get(name, Waiting())
+            waiting[name] = Waiting(pending + alarm.row.alarm.pending, refreshing + alarm.row.alarm.refreshing)
+        return waiting
 
     def _sums(self, name: str) -> dict[str, int]:
         """Of one integration."""
@@ -177,11 +188,11 @@ class MemoryStore:
             for (name, _), alarm in self._alarms.items()
             if name == integration and alarm.queue and alarm.queue[0].seq not in self._claimed
         ]
-        waiting.sort(key=lambda alarm: (alarm.due, alarm.row.id))
+        waiting.sort(key=lambda alarm: (alarm.row.alarm.priority, alarm.due, alarm.row.id))
         due = [alarm for alarm in waiting if ignore_delay or alarm.due <= now][:limit]
         later = [alarm.due for alarm in waiting if alarm.due > now and not ignore_delay]
         claims = tuple([self._claim(alarm) for alarm in due])
-        return Claims(claims=claims, next_due=(later[0] - now) / SECOND if later and len(claims) < limit else None)
+        return Claims(claims=claims, next_due=(min(later) - now) / SECOND if later and len(claims) < limit else None)
 
     def _claim(self, alarm: _Alarm) -> Claim:
         report = alarm.queue[0].row.report
@@ -259,6 +270,7 @@ class MemoryStore:
         return Counts(
             **self._sums(name),
             oldest=next((report.row.report.received for report in reports if report.row.outcome is None), None),
+            refreshing=self._waiting().get(name, Waiting()).refreshing,
             dead=sum(report.is_letter for report in reports),
         )
 
@@ -295,7 +307,7 @@ class MemoryStore:
             owed = replayed(asked, [report.past for report in alarm.trail])
             for one in owed:
                 self._append(alarm, self._copy(self._reports[one.source].row, one.kind, as_sent=as_sent))
-            alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue)))
+            alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue), priority=Priority.NEWS))
             replays += owed
         for letter in letters:
             letter.update(replayed=True)

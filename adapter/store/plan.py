@@ -3,10 +3,10 @@
 A transaction has five steps:
 
 1.  Load the alarms of the webhook's fingerprints as `known`, locked where another process may write too.
-2.  `plan = plan_of(known, intake)`.
+2.  `plan = plan_of(known, intake, refreshes=...)`; see `Backlog.has_room`.
 3.  For the alarms in `plan.replaceable`, look up the last pending report (the highest seq without an outcome). Where it
     is an `update`, was never tried and is not claimed, pass its seq to `plan.supersede`.
-4.  `check_backlog(plan, pending=..., bound=...)`, with the pending reports of all integrations before this webhook.
+4.  `check_backlog(plan, pending=..., bound=...)`, with `Backlog.taken` before this webhook.
 5.  Write, and return `accept_result(...)`:
     - `plan.superseded`: these reports get the outcome `superseded`, done at `intake.received`. Where one may have been
       sent before a crash, its episode goes into `alarm.maybe_sent_episode`.
@@ -14,9 +14,10 @@ A transaction has five steps:
       so is `first_seen` of a new one. `last_accepted_at` belongs to settlements and is not written.
     - `plan.owed`, in order, with rising seqs. `raw` is `pack(report.alert, group_json)`; those marked `superseded` get
       that outcome at once. An alarm that had nothing pending is due now, another keeps its due time: an alarm that
-      flaps keeps its place in the queue.
+      flaps keeps its place in the queue. Only where news follows a refresh it is due now at the earliest, since among
+      news the order of arrival holds.
     - the webhook itself, when anything is owed or rejected, and its rejects.
-    - the sums: `plan.added` pending reports and `plan.opened` open alarms more.
+    - the sums: `plan.added` pending reports, `plan.refreshing` refreshing and `plan.opened` open alarms more.
 
 An alarm whose alert changed nothing is in none of these; `accept_result` counts it for `last_seen`.
 """
@@ -28,7 +29,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert
 from adapter.errors import BacklogFull
 from adapter.lifecycle import transition
@@ -67,6 +68,8 @@ class Plan:
     opened: int = 0  # difference of open alarms
     replaced: int = 0  # of `owed`
     closing: int = 0  # of `owed`: the `ok` of an alarm that was firing
+    added_news: int = 0  # difference of pending reports, without refreshes
+    refreshing: int = 0  # difference of alarms of which nothing but a refresh is pending
 
     @property
     def superseding(self) -> int:
@@ -80,20 +83,23 @@ class Plan:
 
     @property
     def added_other(self) -> int:
-        """Of `added`, those that do not close a firing alarm."""
-        return self.added - self.closing
+        """Of `added_news`, those that do not close a firing alarm."""
+        return self.added_news - self.closing
 
     def supersede(self, untried: Mapping[str, int]) -> None:
         """Replace these pending updates, given by fingerprint of the alarm."""
         for fingerprint, seq in untried.items():
             alarm, labels = self.alarms[fingerprint]
             self.alarms[fingerprint] = ChangedAlarm(alarm._replace(pending=alarm.pending - 1), labels)
+            self.added_news -= alarm.priority == Priority.NEWS
             self.superseded.append(seq)
 
 
-def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
+def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = True) -> Plan:
     """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
     now, revision, policy = intake.received, intake.revision, intake.policy
+    if not refreshes:
+        policy = policy._replace(refreshes=False)
     plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:
@@ -121,20 +127,22 @@ def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
                 if kind is Kind.UPDATE and last is None and alarm.pending:
                     plan.replaceable.append(name)
                 alarm = alarm._replace(pending=alarm.pending + 1)
+                plan.added_news += alarm.priority == Priority.NEWS
             last_owed[name] = report
+            plan.refreshing += alarm.refreshing - (before is not None and before.refreshing)
         plan.alarms[name] = ChangedAlarm(alarm, alert.labels)
     return plan
 
 
 def check_backlog(plan: Plan, *, pending: int, bound: int) -> None:
-    """BacklogFull when the plan may not come on top of what is pending over all integrations (promise 8)."""
-    if plan.added <= 0:
+    """BacklogFull when the plan's news may not come on top of what is pending (promise 8)."""
+    if plan.added_news <= 0:
         return
-    reserve = 0 if plan.added_other > 0 else -(-bound // 10)
-    if pending + plan.added > bound + reserve:
+    reserve = 0 if plan.added_news > plan.closing else -(-bound // 10)
+    if pending + plan.added_news > bound + reserve:
         raise BacklogFull(
-            f"the backlog is full: {pending} reports wait for COC and limits.backlog is {bound}; "
-            "alerts are taken again when it has drained"
+            f"the backlog is full: {pending} reports wait for COC, or their places are reserved for other integrations,"
+            f" and limits.backlog is {bound}; alerts are taken again when it has drained"
         )
 
 

@@ -60,6 +60,7 @@ def alarm_of(row: Row) -> Alarm:
         revision=row["revision"],
         last_accepted_at=row["last_accepted_at"],
         pending=row["pending"],
+        priority=row["priority"],
     )
 
 

@@ -30,6 +30,7 @@ class Counts:
     open_alarms: int
     oldest: Micros | None  # when the oldest pending report was received
     dead: int = 0  # dead letters, neither replayed nor discarded
+    refreshing: int = 0  # alarms of which nothing but a refresh is pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

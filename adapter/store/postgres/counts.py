@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from adapter.store.backlog import Waiting
 from adapter.store.postgres.connection import Database
 from adapter.store.views import Counts
 
 _COUNTS: Final = """
 SELECT integration, sum(pending)::bigint AS pending, sum(open_alarms)::bigint AS open_alarms,
+       sum(refreshing)::bigint AS refreshing,
        (SELECT received FROM report r WHERE r.integration = parts.integration AND r.outcome IS NULL
         ORDER BY r.seq LIMIT 1) AS oldest,
        sum(dead)::bigint AS dead
-FROM (SELECT integration, count(*) AS pending, 0 AS open_alarms, 0 AS dead
+FROM (SELECT integration, count(*) AS pending, 0 AS open_alarms, 0 AS dead, 0 AS refreshing
       FROM report WHERE outcome IS NULL GROUP BY integration
       UNION ALL
-      SELECT integration, 0, count(*), 0 FROM alarm WHERE status = 'firing' GROUP BY integration
+      SELECT integration, 0, count(*), 0, 0 FROM alarm WHERE status = 'firing' GROUP BY integration
       UNION ALL
-      SELECT integration, 0, 0, count(*) FROM report WHERE outcome = 'dead' AND handled IS NULL GROUP BY integration
+      SELECT integration, 0, 0, 0, count(*) FROM alarm WHERE priority = 1 AND due IS NOT NULL GROUP BY integration
+      UNION ALL
+      SELECT integration, 0, 0, count(*), 0 FROM report WHERE outcome = 'dead' AND handled IS NULL GROUP BY integration
      ) AS parts
 GROUP BY integration
 """
@@ -34,6 +38,7 @@ class RunningCounts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pending: Counter[str] = Counter()
+        self._refreshing: Counter[str] = Counter()
         self._open_alarms: Counter[str] = Counter()
 
     async def refresh(self) -> dict[str, Counts]:
@@ -42,20 +47,27 @@ class RunningCounts:
             rows = await connection.fetch(_COUNTS)
         counts = {
             row["integration"]: Counts(
-                pending=row["pending"], open_alarms=row["open_alarms"], oldest=row["oldest"], dead=row["dead"]
+                pending=row["pending"],
+                open_alarms=row["open_alarms"],
+                oldest=row["oldest"],
+                dead=row["dead"],
+                refreshing=row["refreshing"],
             )
             for row in rows
         }
         self._pending = Counter({name: one.pending for name, one in counts.items()})
+        self._refreshing = Counter({name: one.refreshing for name, one in counts.items()})
         self._open_alarms = Counter({name: one.open_alarms for name, one in counts.items()})
         return counts
 
-    def add(self, integration: str, *, pending: int, open_alarms: int = 0) -> tuple[int, int]:
+    def add(self, integration: str, *, pending: int, refreshing: int = 0, open_alarms: int = 0) -> tuple[int, int]:
         """This replica has committed this difference. Returns pending and open alarms of the integration."""
         self._pending[integration] += pending
+        self._refreshing[integration] += refreshing
         self._open_alarms[integration] += open_alarms
         return max(0, self._pending[integration]), max(0, self._open_alarms[integration])
 
     @property
-    def all_pending(self) -> int:
-        return max(0, self._pending.total())
+    def waiting(self) -> dict[str, Waiting]:
+        names = self._pending.keys() | self._refreshing.keys()
+        return {name: Waiting(max(0, self._pending[name]), max(0, self._refreshing[name])) for name in names}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
+from adapter.store.backlog import Backlog
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
 from adapter.store.postgres.connection import Database
@@ -28,6 +29,7 @@ async def open_postgres(
     *,
     backlog: int,
     clock: Clock,
+    integrations: Collection[str] = (),
     on_commit: Callable[[float], None] = lambda seconds: None,
     lease: float = 25.0,
     replica: str = "",
@@ -41,7 +43,8 @@ async def open_postgres(
     database = await Database.connect(dsn, clock=clock, on_commit=on_commit, reread=reread)
     try:
         await migrate(database, migrations())
-        store = PostgresStore(database, dsn, backlog=backlog, clock=clock, lease=lease, replica=replica)
+        shared = Backlog(backlog, frozenset(integrations))
+        store = PostgresStore(database, dsn, backlog=shared, clock=clock, lease=lease, replica=replica)
         await store.heartbeat("")
         await store.counts()
     except BaseException:
@@ -53,7 +56,9 @@ async def open_postgres(
 class PostgresStore:
     """A Store that several processes share. Each of its methods is in the module of its subject."""
 
-    def __init__(self, database: Database, dsn: str, *, backlog: int, clock: Clock, lease: float, replica: str) -> None:
+    def __init__(
+        self, database: Database, dsn: str, *, backlog: Backlog, clock: Clock, lease: float, replica: str
+    ) -> None:
         self._database = database
         self._place = place_of(dsn)
         seen = SeenLater()

@@ -45,7 +45,7 @@ _LETTERS: Final = _REPORTS.format(
     """report.outcome = 'dead' AND report.handled IS NULL AND report.seq > ?
     AND (? IS NULL OR report.integration = ?) ORDER BY report.seq""",
 )
-_COUNTS: Final = "SELECT integration, pending, open_alarms, dead FROM sums"
+_COUNTS: Final = "SELECT integration, pending, refreshing, open_alarms, dead FROM sums"
 _OLDEST: Final = "SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"
 _REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 _PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
@@ -56,8 +56,10 @@ _HANDLED: Final = "UPDATE report SET handled = ? WHERE seq = ?"
 _PAST: Final = "SELECT seq, kind, coc_alarm_id, outcome FROM report WHERE alarm = ? AND seq >= ?"
 _AGAIN: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     body, raw) SELECT ?, integration, alarm, episode, ?, coc_alarm_id, ?, 0, ?, ?, raw FROM report WHERE seq = ?"""
-_QUEUE: Final = """UPDATE alarm SET pending = pending + ?, due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END,
-    head = coalesce(head, ?) WHERE id = ?"""
+_NO_REFRESH: Final = """UPDATE sums SET refreshing = refreshing - 1 WHERE integration = (SELECT integration FROM alarm
+    WHERE id = ? AND priority = 1 AND pending > 0)"""
+_QUEUE: Final = """UPDATE alarm SET pending = pending + ?, priority = 0,
+    due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END, head = coalesce(head, ?) WHERE id = ?"""
 _SUMS: Final = """UPDATE sums SET pending = pending + ?, dead = dead - ?
     WHERE integration = (SELECT integration FROM alarm WHERE id = ?)"""
 
@@ -120,9 +122,11 @@ class SqliteQueries:
 
 def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     counts = {}
-    for name, pending, open_alarms, dead in connection.execute(_COUNTS).fetchall():
-        oldest = connection.execute(_OLDEST, (name,)).fetchone()
-        counts[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
+    for name, pending, refreshing, open_alarms, dead in connection.execute(_COUNTS).fetchall():
+        row = connection.execute(_OLDEST, (name,)).fetchone()
+        counts[name] = Counts(
+            pending=pending, open_alarms=open_alarms, oldest=row[0] if row else None, dead=dead, refreshing=refreshing
+        )
     return counts
 
 
@@ -192,6 +196,7 @@ def _replay(
         first = last - len(owed) + 1
         for seq, report in enumerate(owed, start=first):
             _owe_again(connection, report, seq, now, as_sent=as_sent and report.kind is not Kind.REASSERT)
+        connection.execute(_NO_REFRESH, (alarm,))
         connection.execute(_QUEUE, (len(owed), tick, first, alarm))
         _handle(connection, alarm, letters, "replayed", owed=len(owed))
         replays += owed

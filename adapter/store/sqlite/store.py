@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
 
 from adapter.clock import SECOND, Clock
 from adapter.errors import StoreError
+from adapter.store.backlog import Backlog
 from adapter.store.last_seen import SeenLater
 from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.database import DEFAULT, Database, Options
@@ -37,6 +38,7 @@ class SqliteStore:
         *,
         backlog: int,
         clock: Clock,
+        integrations: Collection[str] = (),
         on_commit: Callable[[float], None] = lambda seconds: None,
         max_bytes: int | None = None,
         options: Options = DEFAULT,
@@ -48,14 +50,15 @@ class SqliteStore:
         except BaseException:
             database.close()
             raise
-        return cls(database, connection, backlog=backlog, clock=clock, on_commit=on_commit)
+        shared = Backlog(backlog, frozenset(integrations))
+        return cls(database, connection, backlog=shared, clock=clock, on_commit=on_commit)
 
     def __init__(
         self,
         database: Database,
         connection: sqlite3.Connection,
         *,
-        backlog: int,
+        backlog: Backlog,
         clock: Clock,
         on_commit: Callable[[float], None],
     ) -> None:

@@ -30,8 +30,8 @@ PURE = (
     "alarm", "alertmanager", "lifecycle", "delivery/backoff", "delivery/decide", "admin/explain",
     "coc/fields", "coc/verdict", "pieces",
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
-    "store/contract", "store/views", "store/plan", "store/backlog", "store/settlement", "store/records", "store/replay",
-    "store/pruning",
+    "store/contract", "store/views", "store/plan", "store/backlog", "store/moving", "store/settlement",
+    "store/records", "store/replay", "store/pruning",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
     "mapping/rules/schema", "validation",
 )  # fmt: skip

@@ -16,11 +16,12 @@ from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
+from adapter.store.moving import Side, merged
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -332,6 +333,86 @@ class MemoryStore:
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
         self._check_open()
         return [row for row in self._rejects if row.id > after][:limit]
+
+    async def held(self, integration: str) -> list[int]:
+        self._check_open()
+        return [alarm.row.id for (name, _), alarm in self._alarms.items() if name == integration]
+
+    async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
+        self._check_open()
+        removed = Removed()
+        for alarm in self._chosen(ids):
+            known, letters = alarm.row.alarm, [report for report in alarm.trail if report.is_letter]
+            is_open, pending = known.status is Status.FIRING, len(alarm.queue)
+            self._leave(alarm, Outcome.DISCARDED, now)
+            for letter in letters:
+                letter.discarded = True
+            after = known._replace(status=Status.RESOLVED, ends=now if is_open else known.ends, pending=0)
+            alarm.update(alarm=after)
+            changed = bool(is_open or pending or letters)
+            removed = removed.plus(Removed(changed, is_open, pending, len(letters)))
+        return removed
+
+    async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
+        self._check_open()
+        removed = Removed()
+        for alarm in self._chosen(ids):
+            if alarm.row.integration != to:
+                removed = removed.plus(self._move(alarm, to, now))
+        return removed
+
+    def _move(self, alarm: _Alarm, to: str, now: Micros) -> Removed:
+        known, letters = alarm.row.alarm, sum(report.is_letter for report in alarm.trail)
+        other = self._alarms.get((to, known.fingerprint))
+        before = other.row.alarm if other else known._replace(status=Status.RESOLVED, pending=0)
+        del self._alarms[alarm.row.integration, known.fingerprint]
+        if other is None:
+            self._alarms[to, known.fingerprint] = other = alarm
+        else:
+            self._merge(alarm, other, now)
+        other.update(integration=to)
+        for report in other.trail:
+            report.update(report=replace(report.row.report, integration=to))
+        firing, after = known.status is Status.FIRING, other.row.alarm
+        taken_open = (after.status is Status.FIRING) - (before.status is Status.FIRING)
+        return Removed(1, firing, known.pending, letters, taken_open, after.pending - before.pending)
+
+    def _merge(self, alarm: _Alarm, other: _Alarm, now: Micros) -> None:
+        result = merged(self._side(alarm), self._side(other))
+        if result.superseded:
+            self._leave(alarm, Outcome.SUPERSEDED, now)
+        for report in other.trail:
+            episode = report.row.report.episode + result.first_episode
+            report.update(report=replace(report.row.report, episode=episode))
+        for report in alarm.trail:
+            report.alarm = other
+        other.due = min((one.due for one in (alarm, other) if one.queue), default=other.due)
+        other.trail = sorted(alarm.trail + other.trail, key=lambda report: report.seq)
+        other.queue = [report for report in other.trail if report.row.outcome is None]
+        _, accepted, other.earlier_episode, other.earlier_outcome, other.maybe_sent_episode = result.state
+        first_seen, conflicts = min(alarm.row.first_seen, other.row.first_seen), alarm.row.conflicts
+        other.update(
+            alarm=result.alarm, accepted=accepted, first_seen=first_seen, conflicts=other.row.conflicts + conflicts
+        )
+
+    def _side(self, alarm: _Alarm) -> Side:
+        episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
+        sent = any(
+            report.row.report.attempts or report.seq in self._claimed
+            or report.row.outcome not in (None, Outcome.SUPERSEDED)
+            for report in alarm.trail
+        )  # fmt: skip
+        return Side(alarm.row.alarm, AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes), sent)
+
+    def _chosen(self, ids: Sequence[int]) -> list[_Alarm]:
+        wanted = set(ids)
+        return [alarm for alarm in self._alarms.values() if alarm.row.id in wanted]
+
+    def _leave(self, alarm: _Alarm, outcome: Outcome, now: Micros) -> None:
+        """All that is pending of an alarm."""
+        for report in alarm.queue:
+            report.update(outcome=outcome, done=now)
+        alarm.queue.clear()
 
     # upkeep
 

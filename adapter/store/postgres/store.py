@@ -18,6 +18,7 @@ from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.intake import PostgresIntake
 from adapter.store.postgres.login import place_of
 from adapter.store.postgres.migrations import migrate, migrations
+from adapter.store.postgres.moving import PostgresMoving
 from adapter.store.postgres.queries import PostgresQueries
 from adapter.store.postgres.replicas import Replicas
 from adapter.store.postgres.settle import PostgresSettlements
@@ -75,6 +76,8 @@ class PostgresStore:
         self.counts = counts.refresh
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
+        moving = PostgresMoving(database, counts)
+        self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.maintain, self.size = upkeep.maintain, upkeep.size
         self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
 

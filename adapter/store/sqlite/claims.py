@@ -49,10 +49,11 @@ class SqliteClaims:
         self._writer = writer
         self._tick = tick
         self._marked = False
-        self._claiming = asyncio.Lock()
+        self.claiming = asyncio.Lock()
+        """Held while claims are looked for and noted."""
 
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
-        async with self._claiming:
+        async with self.claiming:
             if not self._marked:
                 upto = (self.maybe_sent_upto,)
                 await self._writer.commit(lambda connection: connection.execute(_MARK, upto), self._set_marked)
@@ -74,7 +75,7 @@ class SqliteClaims:
 
     async def end(self) -> None:
         """Clear the marker unless claims are outstanding."""
-        async with self._claiming:  # a claim under way may still be given out
+        async with self.claiming:  # a claim under way may still be given out
             if self._marked and not self.reports:
                 with contextlib.suppress(StoreError):
                     await self._writer.call(sqlite3.Connection.execute, _UNMARK)

@@ -20,6 +20,7 @@ from adapter.store.last_seen import SeenLater
 from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.database import DEFAULT, Database, Options
 from adapter.store.sqlite.intake import SqliteIntake
+from adapter.store.sqlite.moving import SqliteMoving
 from adapter.store.sqlite.queries import SqliteQueries
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import is_damage, set_aside
@@ -94,6 +95,8 @@ class SqliteStore:
         self.counts, self.alarms, self.trail = queries.counts, queries.alarms, queries.trail
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.replay, self.discard = queries.replay, queries.discard
+        moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place)
+        self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
 
     def _reading_failed(self, error: sqlite3.Error, generation: int) -> None:

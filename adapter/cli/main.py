@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter import __version__, logs, mapping
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
-from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError
+from adapter.errors import AdapterError, ConfigError, MappingError, PayloadError, StoreError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
+
+if TYPE_CHECKING:
+    from adapter.config import Config
 
 T = TypeVar("T")
 
@@ -157,13 +160,34 @@ def _check(options: argparse.Namespace) -> int:
     from adapter.config import load_config
     from adapter.mapping.tools.preview import check
 
-    directory = load_config(options.config_file).mappings
+    config = load_config(options.config_file)
+    directory = config.mappings
     findings = check(directory)
     for finding in findings:
         print(finding.with_caret())
+    _run(_tell_orphans(config))
     if not findings:
         print(f"{options.config_file}: good; mappings {directory}: good")
     return 1 if findings else 0
+
+
+async def _tell_orphans(config: Config) -> None:
+    """Warn of what the store holds of integrations that adapter.yml does not name."""
+    from adapter.clock import SystemClock
+    from adapter.store import read_counts
+    from adapter.store.moving import orphans
+    from adapter.yamlfile import read
+
+    try:
+        counts = await read_counts(config.store_url.get(), SystemClock())
+    except StoreError as exc:
+        print(f"coc-adapter: the store was not looked into: {exc}", file=sys.stderr)
+        return
+    for name, count in sorted(orphans(counts, config.integrations).items()):
+        held = f"{count.pending} pending reports, {count.open_alarms} open alarms and {count.dead} dead letters"
+        message = f"warning: the store holds {held} of integration {name!r}, which is not here"
+        advice = f"while the adapter runs: coc-adapter integrations move {name} NEW, or discard {name}"
+        print(read(config.source.path, secret=True).finding(("integrations",), message, advice, at_key=True))
 
 
 def _render(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from adapter.cli.table import cell, table
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
+REMOVING_SECONDS: Final = 600.0  # a million alarms take a minute
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
 _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
@@ -48,6 +49,11 @@ def add_operator_commands(commands: Any) -> None:
     for name, text in (("pause", "report nothing until resumed"), ("resume", "report again")):
         verb = _verb(integrations, name, text, functools.partial(_set_state, name))
         verb.add_argument("name", metavar="NAME")
+    text = "end what an integration left that is no longer in adapter.yml"
+    _verb(integrations, "discard", text, _discard_integration).add_argument("name", metavar="NAME")
+    move = _verb(integrations, "move", "give that to another integration, in its order", _move_integration)
+    move.add_argument("name", metavar="OLD")
+    move.add_argument("to", metavar="NEW")
 
 
 def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
@@ -153,10 +159,35 @@ def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, An
 
 def _list_integrations(options: argparse.Namespace) -> int:
     rows = ask(_url(options), "GET", "/api/v1/integrations")
-    shown = [
-        row | {"because": f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""} for row in rows
-    ]
+    shown = [row | {"breaker": row["breaker"] or "", "because": _because(row)} for row in rows]
     return _print(options, rows, _table(_INTEGRATIONS, shown, "no integrations"))
+
+
+def _because(row: Mapping[str, Any]) -> str:
+    if row["state"] == "orphan":
+        return "not in adapter.yml: move or discard it"
+    return f"{row['pause']['reason']}: {row['pause']['detail']}" if row["pause"] else ""
+
+
+def _discard_integration(options: argparse.Namespace) -> int:
+    done = _remove(options, "discard")
+    return _print(options, done, f"discarded of {_removed(done)}")
+
+
+def _move_integration(options: argparse.Namespace) -> int:
+    done = _remove(options, "move", {"to": options.to})
+    older = f" ({done['superseded']} superseded: COC was sent something newer)" if done["superseded"] else ""
+    return _print(options, done, f"moved to {options.to} of {_removed(done)}{older}")
+
+
+def _remove(options: argparse.Namespace, verb: str, body: Any = None) -> Any:
+    path = f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}"
+    return ask(_url(options), "POST", path, body, seconds=REMOVING_SECONDS)
+
+
+def _removed(done: Mapping[str, Any]) -> str:
+    counts = f"{done['alarms']} alarms, {done['reports']} pending reports, {done['dead_letters']} dead letters"
+    return f"{done['integration']}: {counts}"
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from adapter.clock import Clock
 from adapter.errors import StoreRefused
 from adapter.store.contract import Store
 from adapter.store.memory import MemoryStore
+from adapter.store.sqlite.queries import counts_of_file
 from adapter.store.sqlite.store import SqliteStore
+from adapter.store.views import Counts
 
 
 async def open_store(
@@ -51,6 +54,21 @@ async def open_store(
             reread=reread,
         )  # fmt: skip
     raise StoreRefused(f"no store is called {scheme}:...; use sqlite:PATH, postgresql://... or memory:")
+
+
+async def read_counts(url: str, clock: Clock) -> dict[str, Counts]:
+    """What a store holds, by integration; nothing where there is none yet.
+
+    It is read beside whoever serves it; nothing is locked, made or migrated. StoreError when it cannot be read.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        return await asyncio.to_thread(counts_of_file, Path(rest))
+    if scheme in ("postgresql", "postgres"):
+        with needs_asyncpg():
+            from adapter.store.postgres.counts import counts_of_database
+        return await counts_of_database(url, clock)
+    return {}
 
 
 @contextmanager

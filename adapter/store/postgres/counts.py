@@ -7,11 +7,17 @@ another one's.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from adapter.clock import Clock
 from adapter.store.backlog import Waiting
-from adapter.store.postgres.connection import Database
+from adapter.store.postgres.connection import SCHEMA, Database
 from adapter.store.views import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asyncpg import Record as Row
 
 _COUNTS: Final = """
 SELECT integration, sum(pending)::bigint AS pending, sum(open_alarms)::bigint AS open_alarms,
@@ -32,6 +38,18 @@ GROUP BY integration
 """
 
 
+async def counts_of_database(dsn: str, clock: Clock) -> dict[str, Counts]:
+    """Read beside its replicas; nothing where no adapter has been yet. StoreError when it cannot be read."""
+    database = await Database.connect(dsn, clock=clock)
+    try:
+        async with database.read() as connection:
+            if await connection.fetchval(f"SELECT to_regclass('{SCHEMA}.alarm')") is None:
+                return {}
+            return _by_integration(await connection.fetch(_COUNTS))
+    finally:
+        await database.close()
+
+
 class RunningCounts:
     """By integration; never below zero."""
 
@@ -45,16 +63,7 @@ class RunningCounts:
         """Read them from the database: the integrations of which there is something."""
         async with self._database.read() as connection:
             rows = await connection.fetch(_COUNTS)
-        counts = {
-            row["integration"]: Counts(
-                pending=row["pending"],
-                open_alarms=row["open_alarms"],
-                oldest=row["oldest"],
-                dead=row["dead"],
-                refreshing=row["refreshing"],
-            )
-            for row in rows
-        }
+        counts = _by_integration(rows)
         self._pending = Counter({name: one.pending for name, one in counts.items()})
         self._refreshing = Counter({name: one.refreshing for name, one in counts.items()})
         self._open_alarms = Counter({name: one.open_alarms for name, one in counts.items()})
@@ -71,3 +80,16 @@ class RunningCounts:
     def waiting(self) -> dict[str, Waiting]:
         names = self._pending.keys() | self._refreshing.keys()
         return {name: Waiting(max(0, self._pending[name]), max(0, self._refreshing[name])) for name in names}
+
+
+def _by_integration(rows: Iterable[Row]) -> dict[str, Counts]:
+    return {
+        row["integration"]: Counts(
+            pending=row["pending"],
+            open_alarms=row["open_alarms"],
+            oldest=row["oldest"],
+            dead=row["dead"],
+            refreshing=row["refreshing"],
+        )
+        for row in rows
+    }

@@ -246,9 +246,9 @@ def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: in
     return connection
 
 
-def connect_reader(path: Path, connect: Connect = sqlite3.connect) -> sqlite3.Connection:
+def connect_reader(path: Path, connect: Connect = sqlite3.connect, mode: str = "mode=ro") -> sqlite3.Connection:
     """A connection that can neither write nor checkpoint."""
-    uri = f"{path.resolve().as_uri()}?mode=ro"
+    uri = f"{path.resolve().as_uri()}?{mode}"
     connection: sqlite3.Connection = connect(uri, uri=True, isolation_level=None, timeout=0.25, check_same_thread=False)
     _set_up(connection, {"query_only": 1, "cache_size": -8192, "mmap_size": 0, "temp_store": "MEMORY"})
     return connection

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final, TypeVar
 
 from adapter.alarm import Kind, Pause
 from adapter.clock import SECOND, Clock, Micros
+from adapter.errors import StoreRefused
 from adapter.store.last_seen import SeenLater
 from adapter.store.records import (
     ALARM_ROW_COLUMNS,
@@ -24,8 +27,9 @@ from adapter.store.records import (
     report_row,
 )
 from adapter.store.replay import Owed, kinds_by_letter, replayed
+from adapter.store.sqlite.database import connect_reader, migrations
 from adapter.store.sqlite.reader import Reader
-from adapter.store.sqlite.recovery import checksum
+from adapter.store.sqlite.recovery import checksum, companions
 from adapter.store.sqlite.writer import Writer
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
@@ -118,6 +122,20 @@ class SqliteQueries:
             return change(connection)
 
         return await self.writer.call(checked)
+
+
+def counts_of_file(path: Path) -> dict[str, Counts]:
+    """Read without a lock, and without making a log where there is none; StoreRefused where it cannot be read."""
+    if not path.exists():
+        return {}
+    mode = "mode=ro" if companions(path)[1].exists() else "immutable=1"
+    try:
+        with contextlib.closing(connect_reader(path, mode=mode)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != max(migrations()):
+                raise StoreRefused(f"{path} was written by another version; only serve brings it to this one")
+            return _counts(connection)
+    except sqlite3.Error as exc:
+        raise StoreRefused(f"{path} cannot be read: {exc}") from exc
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:

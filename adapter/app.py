@@ -83,7 +83,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         )  # fmt: skip
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
-            revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+            revision=lambda: _revision(store, mappings), owed=lambda name: deliveries[name].wake(),
             reporting=lambda name: deliveries[name].reporting,
             max_alerts=config.webhook.max_alerts,
         )  # fmt: skip
@@ -194,6 +194,11 @@ class Service:
         self.metrics.removed(integration, to, removed)
         if to is not None:
             self.deliveries[to].wake()
+
+
+def _revision(store: Store, mappings: LiveMappings) -> str:
+    """By which an alert is news: that of the mappings in force, or a newer one of another replica."""
+    return store.deciding(mappings.revision) if isinstance(store, SharedStore) else mappings.revision
 
 
 def _held(counts: Counts) -> dict[str, int]:

@@ -114,6 +114,7 @@ class Metrics:
         series.enqueue(kind for _, kind in receipt.owed)
         series.reports[Outcome.SUPERSEDED].inc(receipt.superseded)
         series.set(receipt.pending, receipt.open_alarms)
+        series.conflicts.inc(receipt.conflicts)
         self._series.truncated.inc(webhook.truncated)
 
     def access_refused(self, reason: str) -> None:

@@ -39,8 +39,9 @@ def explain(
     lines += _silences(alarm, now)
     if alarm.conflicts:
         lines.append(
-            f"{alarm.conflicts} times an alert came under this fingerprint with other labels than the one before: two "
-            "alerts share it, so they are one alarm here. Alertmanager makes it of all labels; look at what else sends."
+            f"{alarm.conflicts} times an alert came under this fingerprint with other labels than the one before. "
+            "Alertmanager makes it of all labels: two alerts of another sender share it and are one alarm here, or it "
+            "changes the labels of one."
         )
     return lines
 

@@ -113,6 +113,7 @@ class AlarmModel(Model):
     last_seen_at: Time = _at("last_seen")
     repeats: int
     stale: int
+    conflicts: int = Field(description="alerts that came under the fingerprint with other labels than the one before")
     pending: int = _at("alarm", "pending")
     coc_status: str | None = _at(
         "accepted", "status", description="what COC last accepted: alarm or ok; null when nothing yet"

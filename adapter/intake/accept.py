@@ -87,6 +87,11 @@ class Acceptor:
         self._metrics.webhook_accepted(integration, webhook, receipt)
         if receipt.owed:
             self._owed(integration)
+        if receipt.conflicts:
+            error = f"{receipt.conflicts} alerts have a fingerprint that came with other labels before"
+            self._repeats.warn(
+                _logger, "alerts share a fingerprint", key=integration, integration=integration, error=error
+            )
         await self._log(integration, webhook, receipt.owed)
         return webhook, receipt
 

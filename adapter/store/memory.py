@@ -18,7 +18,7 @@ from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.moving import Side, merged
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS
+from adapter.store.records import KEPT_ATTEMPTS, labels_to_json
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow
@@ -86,6 +86,7 @@ class MemoryStore:
         alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
         known, waiting = {fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, self._waiting()
         plan = plan_of(known, intake, refreshes=self._backlog.has_room(waiting, len(webhook.alerts)))
+        plan.compare({name: labels_to_json(alarms[name].row.labels) for name in plan.first_labels})
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
         check_backlog(plan, pending=self._backlog.taken(name, waiting), bound=self._backlog.bound)
@@ -95,7 +96,8 @@ class MemoryStore:
             alarm = alarms[fingerprint] = alarms.get(fingerprint) or self._new_alarm(change.alarm, intake)
             if alarm.row.alarm.refreshing and not change.alarm.refreshing:
                 alarm.due = max(alarm.due, self._ticks())
-            alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at)
+            conflicts = alarm.row.conflicts + plan.conflicts[fingerprint]
+            alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at, conflicts=conflicts)
         group_json = webhook.group.as_json()
         for owed in plan.owed:
             report = self._owe(alarms[owed.alarm.fingerprint], owed, pack(owed.alert, group_json), at, id_)

@@ -4,6 +4,7 @@ A transaction has five steps:
 
 1.  Load the alarms of the webhook's fingerprints as `known`, locked where another process may write too.
 2.  `plan = plan_of(known, intake, refreshes=...)`; see `Backlog.has_room`.
+    `plan.compare(labels)`, with those that the store has of the alarms in `plan.first_labels`.
 3.  For the alarms in `plan.replaceable`, look up the last pending report (the highest seq without an outcome). Where it
     is an `update`, was never tried and is not claimed, pass its seq to `plan.supersede`.
 4.  `check_backlog(plan, pending=..., bound=...)`, with `Backlog.taken` before this webhook.
@@ -17,6 +18,7 @@ A transaction has five steps:
       flaps keeps its place in the queue. Only where news follows a refresh it is due now at the earliest, since among
       news the order of arrival holds.
     - the webhook itself, when anything is owed or rejected, and its rejects.
+    - `plan.conflicts`, added to the alarms' own.
     - the sums: `plan.added` pending reports, `plan.refreshing` refreshing and `plan.opened` open alarms more.
 
 An alarm whose alert changed nothing is in none of these; `accept_result` counts it for `last_seen`.
@@ -35,6 +37,7 @@ from adapter.errors import BacklogFull
 from adapter.lifecycle import transition
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
+from adapter.store.records import labels_from_json, labels_to_json
 
 
 class ChangedAlarm(NamedTuple):
@@ -68,6 +71,8 @@ class Plan:
     opened: int = 0  # difference of open alarms
     replaced: int = 0  # of `owed`
     closing: int = 0  # of `owed`: the `ok` of an alarm that was firing
+    conflicts: Counter[str] = field(default_factory=Counter)  # by alarm: alerts with other labels than the one before
+    first_labels: dict[str, Mapping[str, str]] = field(default_factory=dict)  # those that a known alarm came with first
     added_news: int = 0  # difference of pending reports, without refreshes
     refreshing: int = 0  # difference of alarms of which nothing but a refresh is pending
 
@@ -85,6 +90,13 @@ class Plan:
     def added_other(self) -> int:
         """Of `added_news`, those that do not close a firing alarm."""
         return self.added_news - self.closing
+
+    def compare(self, labels: Mapping[str, str]) -> None:
+        """Find alerts that share a fingerprint. `labels`: of the known alarms, as `labels_to_json` makes them."""
+        for fingerprint, before in labels.items():
+            now = self.first_labels[fingerprint]
+            if labels_to_json(now) != before and dict(now) != labels_from_json(before):
+                self.conflicts[fingerprint] += 1
 
     def supersede(self, untried: Mapping[str, int]) -> None:
         """Replace these pending updates, given by fingerprint of the alarm."""
@@ -113,6 +125,11 @@ def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = Tru
             plan.stale.append(name)
         if kind is None and alarm is before:
             continue
+        if name in plan.alarms:
+            if plan.alarms[name].labels != alert.labels:
+                plan.conflicts[name] += 1
+        elif before is not None:
+            plan.first_labels[name] = alert.labels
         was_firing = before is not None and before.status is Status.FIRING
         plan.opened += (alarm.status is Status.FIRING) - was_firing
         if kind is not None:
@@ -162,6 +179,7 @@ def accept_result(
         news=dict(plan.news),
         owed=tuple([(report.alarm.fingerprint, report.kind) for report in plan.owed]),
         superseded=plan.superseding,
+        conflicts=plan.conflicts.total(),
         pending=pending,
         open_alarms=open_alarms,
     )

@@ -12,10 +12,12 @@ from typing import Final
 from adapter.clock import Clock
 from adapter.store.contract import Claims
 from adapter.store.postgres.connection import Database, retried
+from adapter.store.postgres.replicas import LEFT_SECONDS, Replicas
 from adapter.store.records import CLAIM_COLUMNS, claim_of
 
 _DUE: Final = "due <= now()"
 _WAITING: Final = "due IS NOT NULL AND (lease_until IS NULL OR lease_until <= now())"
+_LEFT: Final = f"due <= now() - interval '{LEFT_SECONDS} s'"
 _LEASE: Final = """
 WITH news AS MATERIALIZED (
     SELECT id, priority, due, lease_until IS NOT NULL AS abandoned FROM alarm
@@ -58,21 +60,24 @@ class PostgresClaims:
 
     database: Database
     clock: Clock
-    replica: str
+    replicas: Replicas
     lease: float  # seconds
 
     @retried
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
         # Read before the lease begins. Sending starts in its first half, so that COC's timeout ends inside.
         send_before = self.clock.monotonic() + self.lease / 2
-        lease = _LEASE.format(which=_WAITING if ignore_delay else _DUE)
+        waits = self.replicas.waits
+        lease = _LEASE.format(which=_LEFT if waits else _WAITING if ignore_delay else _DUE)
         async with self.database.write() as connection:
-            leased = await connection.fetch(lease, integration, limit, self.replica, self.lease)
+            leased = await connection.fetch(lease, integration, limit, self.replicas.name, self.lease)
             if abandoned := [row["id"] for row in leased if row["abandoned"]]:
                 await connection.execute(_MAYBE_SENT, abandoned)
             order = {row["id"]: (row["priority"], row["was_due"], row["id"]) for row in leased}
             heads = await connection.fetch(_HEADS, list(order)) if order else []
             next_due = await connection.fetchval(_NEXT, integration) if len(heads) < limit else None
+        if waits and next_due is not None:
+            next_due = max(next_due, 0.0) + LEFT_SECONDS
         heads.sort(key=lambda row: order[row["id"]])
         claims = [claim_of(row, lease_token=row["lease_token"], send_before=send_before) for row in heads]
         return Claims(claims=tuple(claims), next_due=next_due)

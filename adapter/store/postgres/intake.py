@@ -71,6 +71,11 @@ FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8:
   AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending, priority)
 WHERE a.id = u.id
 """
+_LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE id = ANY($1::bigint[])"
+_CONFLICTS: Final = """
+UPDATE alarm a SET conflicts = a.conflicts + u.more FROM unnest($1::bigint[], $2::bigint[]) AS u(id, more)
+WHERE a.id = u.id
+"""
 _WEBHOOK: Final = """
 WITH sender AS (
     INSERT INTO webhook (integration, received, receiver, group_key, external_url, alerts, owed, truncated, size)
@@ -114,6 +119,7 @@ class PostgresIntake:
             if plan.alarms or intake.webhook.rejects:
                 new = await _lock(connection, intake, plan, known)
                 plan = await _in_thread_if_many(alerts, lambda: planned(known.alarms))
+                await _compare(connection, plan, known)
                 await _supersede(connection, plan, known)
                 taken = self.backlog.taken(intake.integration, waiting)
                 check_backlog(plan, pending=taken, bound=self.backlog.bound)
@@ -177,6 +183,12 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
     return inserted
 
 
+async def _compare(connection: Connection, plan: Plan, known: _Known) -> None:
+    if ids := [known.ids[name] for name in plan.first_labels]:
+        rows = await connection.fetch(_LABELS, ids)
+        plan.compare({row["fingerprint"].decode(): row["labels"].decode() for row in rows})
+
+
 async def _supersede(connection: Connection, plan: Plan, known: _Known) -> None:
     if plan.replaceable:
         rows = await connection.fetch(_UNTRIED, [known.ids[name] for name in plan.replaceable])
@@ -191,6 +203,8 @@ async def _write(
         alarms = [plan.alarms[name] for name in names]
         places = [ids[name] for name in names]
         await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
+    if plan.conflicts:
+        await connection.execute(_CONFLICTS, [ids[name] for name in plan.conflicts], list(plan.conflicts.values()))
     webhook, group = intake.webhook, intake.webhook.group
     if not plan.owed and not webhook.rejects:
         return 0

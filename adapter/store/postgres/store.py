@@ -70,7 +70,7 @@ class PostgresStore:
         queries = PostgresQueries(database, counts, seen, clock)
 
         self.accept, self.reject = intake.accept, intake.reject
-        self.claim = PostgresClaims(database, clock, replicas.name, lease).claim
+        self.claim = PostgresClaims(database, clock, replicas, lease).claim
         self.settle = PostgresSettlements(database, counts).settle
         self.pauses, self.set_pause = replicas.pauses, replicas.set_pause
         self.counts = counts.refresh
@@ -79,7 +79,8 @@ class PostgresStore:
         moving = PostgresMoving(database, counts)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.maintain, self.size = upkeep.maintain, upkeep.size
-        self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
+        self.heartbeat, self.probe, self.deciding = replicas.heartbeat, replicas.probe, replicas.deciding
+        self.log_in_by = database.want
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self._replicas.name, "shared": True}

@@ -25,6 +25,8 @@ from adapter.store.sqlite.writer import Writer
 # Statements are put together from constants alone, which is why S608 is off for them.
 _KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, {ALARM_COLUMNS} FROM alarm
     WHERE integration = ? AND fingerprint IN ({{}})"""  # noqa: S608
+_LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE integration = ? AND fingerprint IN ({})"
+_CONFLICTS: Final = "UPDATE alarm SET conflicts = conflicts + ? WHERE id = ?"
 _COUNTS: Final = """SELECT seq, alarm, webhook, maybe_sent_upto, integration, pending, refreshing, open_alarms
     FROM counter LEFT JOIN sums"""
 _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
@@ -100,6 +102,8 @@ class SqliteIntake:
         if plan.alarms:
             _write_alarms(connection, intake, plan, before, tick)
             self._write_superseded(connection, intake, plan, before)
+            conflicts = [(count, before.places[name].id) for name, count in plan.conflicts.items()]
+            write_many(connection, _CONFLICTS, conflicts)
         if webhook:
             _write_reports(connection, intake, plan, before, webhook)
             self._reject(connection, intake.integration, intake.received, intake.webhook.rejects)
@@ -119,6 +123,9 @@ class SqliteIntake:
             self.reserve.measure(connection)
             if self.reserve.reached:
                 plan = plan_of(before.alarms, intake, refreshes=False)
+        if plan.first_labels:
+            rows = rows_in(connection, _LABELS, [*plan.first_labels], intake.integration)
+            plan.compare({row["fingerprint"]: row["labels"] for row in rows})
         plan.supersede(self._untried_updates(connection, plan, before))
         taken = self.backlog.taken(intake.integration, before.waiting)
         check_backlog(plan, pending=taken, bound=self.backlog.bound)

@@ -109,9 +109,8 @@ class Plan:
 
 def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = True) -> Plan:
     """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
-    now, revision, policy = intake.received, intake.revision, intake.policy
-    if not refreshes:
-        policy = policy._replace(refreshes=False)
+    now, revision = intake.received, intake.revision
+    policy = intake.policy if refreshes else intake.policy._replace(refreshes=False)
     plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:

@@ -221,7 +221,9 @@ class Metrics:
         self._series.store_free.set(math.nan if free is None else free)
         self._series.store_warnings.set(warnings)
 
-    def backlog(self, counts: Mapping[str, Counts], share: Mapping[str, int], *, shared: bool = False) -> None:
+    def backlog(
+        self, counts: Mapping[str, Counts], share: Mapping[str, int] | None = None, *, shared: bool = False
+    ) -> None:
         """What the store counted just now: the oldest pending report, refreshes and the dead letters.
 
         `share`: the news that each integration of adapter.yml may have pending.
@@ -231,7 +233,8 @@ class Metrics:
         """
         for name in {*self._integrations, *counts}:
             series, count = self._integration(name), counts.get(name, _NOTHING)
-            series.share.set(share.get(name, 0))
+            if share is not None:
+                series.share.set(share.get(name, 0))
             if shared:
                 series.set(count.pending, count.open_alarms)
             series.refresh(count)

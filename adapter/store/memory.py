@@ -338,7 +338,7 @@ class MemoryStore:
 
     async def held(self, integration: str) -> list[int]:
         self._check_open()
-        return [alarm.row.id for (name, _), alarm in self._alarms.items() if name == integration]
+        return sorted(alarm.row.id for (name, _), alarm in self._alarms.items() if name == integration)
 
     async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
         self._check_open()
@@ -408,7 +408,7 @@ class MemoryStore:
 
     def _chosen(self, ids: Sequence[int]) -> list[_Alarm]:
         wanted = set(ids)
-        return [alarm for alarm in self._alarms.values() if alarm.row.id in wanted]
+        return sorted((alarm for alarm in self._alarms.values() if alarm.row.id in wanted), key=lambda one: one.row.id)
 
     def _leave(self, alarm: _Alarm, outcome: Outcome, now: Micros) -> None:
         """All that is pending of an alarm."""

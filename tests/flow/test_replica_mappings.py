@@ -40,7 +40,7 @@ async def status(service: Adapter) -> Any:
 
 
 async def waits(service: Adapter) -> bool:
-    return any("newer mapping revision" in warning for warning in (await status(service))["store"]["warnings"])
+    return "newer mapping revision" in ((await status(service))["store"]["waits"] or "")
 
 
 async def test_unchanged_alarms_are_updated_once_and_as_the_newest_mappings_say(

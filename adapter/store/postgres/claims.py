@@ -18,6 +18,7 @@ from adapter.store.records import CLAIM_COLUMNS, claim_of
 _DUE: Final = "due <= now()"
 _WAITING: Final = "due IS NOT NULL AND (lease_until IS NULL OR lease_until <= now())"
 _LEFT: Final = f"due <= now() - interval '{LEFT_SECONDS} s'"
+# How few `refreshes` are is not known to the planner: by ANY it looks the alarms up, where a join would read them all.
 _LEASE: Final = """
 WITH news AS MATERIALIZED (
     SELECT id, priority, due, lease_until IS NOT NULL AS abandoned FROM alarm
@@ -29,7 +30,8 @@ refreshes AS MATERIALIZED (
 due AS (SELECT * FROM news UNION ALL SELECT * FROM refreshes)
 UPDATE alarm a SET lease_token = lease_token + 1, lease_owner = $3, lease_until = now() + $4::float8 * interval '1 s',
                    due = now() + $4::float8 * interval '1 s'
-FROM due WHERE a.id = due.id RETURNING a.id, due.priority, due.due AS was_due, due.abandoned
+FROM due WHERE a.id = due.id AND a.id = ANY (ARRAY(SELECT id FROM due))
+RETURNING a.id, due.priority, due.due AS was_due, due.abandoned
 """
 # Statements of their own, because the one above may have locked rows newer than what it could see of the reports.
 # A replica that never gave its lease back may have sent the first report that waits.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Statements are put together from constants alone, which is why S608 is off for them.
 _HELD: Final = "SELECT id FROM alarm WHERE integration = $1 ORDER BY id"
+_KEYS: Final = "SELECT key FROM alarm WHERE id = ANY($1::bigint[]) AND integration <> $2"
 _LOCK: Final = f"""
 SELECT alarm.id, alarm.integration, {ALARM_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
        alarm.maybe_sent_episode, alarm.lease_until IS NOT NULL AS leased,
@@ -29,8 +30,7 @@ SELECT alarm.id, alarm.integration, {ALARM_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.e
                AND (r.attempts > 0 OR (r.outcome IS NOT NULL AND r.outcome <> 'superseded'))) AS tried,
        (SELECT count(*) FROM report r WHERE r.alarm = alarm.id AND r.outcome = 'dead' AND r.handled IS NULL) AS letters
 FROM alarm
-WHERE id = ANY($1::bigint[])
-   OR (integration = $2 AND key IN (SELECT key FROM alarm m WHERE m.id = ANY($1::bigint[]) AND m.integration <> $2))
+WHERE id = ANY($1::bigint[]) OR (integration = $2 AND key = ANY($3::bytea[]))
 ORDER BY id FOR UPDATE
 """  # noqa: S608
 _END: Final = "UPDATE report SET outcome = $2, done = $3 WHERE alarm = ANY($1::bigint[]) AND outcome IS NULL"
@@ -69,7 +69,7 @@ class PostgresMoving:
     @retried
     async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
         async with self.database.write() as connection:
-            rows = await connection.fetch(_LOCK, ids, "")
+            rows = await connection.fetch(_LOCK, ids, "", [])
             await connection.execute(_END, ids, "discarded", now)
             await connection.execute(_HANDLED, ids)
             await connection.execute(_CLOSED, ids, now)
@@ -78,7 +78,8 @@ class PostgresMoving:
     @retried
     async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
         async with self.database.write() as connection:
-            rows = await connection.fetch(_LOCK, ids, to)
+            keys = [row["key"] for row in await connection.fetch(_KEYS, ids, to)]
+            rows = await connection.fetch(_LOCK, ids, to, keys)
             existing = {alarm_of(row).fingerprint: row for row in rows if row["integration"] == to}
             moved = {row["id"]: row for row in rows if row["integration"] != to}
             changes: dict[int, tuple[Row, Alarm | None, Alarm | None]] = {}

@@ -50,7 +50,7 @@ class Replicas:
 
     def __init__(self, database: Database, name: str) -> None:
         self.name = name
-        self.surroundings: dict[str, Any] = {"replicas": [], "settings": {}, "warnings": []}
+        self.surroundings: dict[str, Any] = {"replicas": [], "settings": {}, "warnings": [], "waits": None}
         """For `describe`; as of the last heartbeat."""
         self._database = database
         self._revision = ""
@@ -68,12 +68,13 @@ class Replicas:
             settings = dict((await connection.fetch(_SETTINGS))[0])
         self._newest = newest(rows)
         replicas = [{name: value for name, value in row.items() if name != "first_seen"} for row in rows]
-        before, weak, waits = self.surroundings["warnings"], warnings(settings), self._waiting()
-        self.surroundings = {"replicas": replicas, "settings": settings, "warnings": weak + waits}
-        for message, details in (("the database weakens the promise", weak), ("this replica waits", waits)):
-            for detail in details:
-                if detail not in before:
-                    event(logger, logging.WARNING, message, detail=detail)
+        before, found, waits = self.surroundings, warnings(settings), self._waiting()
+        self.surroundings = {"replicas": replicas, "settings": settings, "warnings": found, "waits": waits}
+        for warning in found:
+            if warning not in before["warnings"]:
+                event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
+        if waits and waits != before["waits"]:
+            event(logger, logging.WARNING, "this replica waits", detail=waits)
         return sum(replica["alive"] for replica in replicas)
 
     @property
@@ -81,13 +82,14 @@ class Replicas:
         """Whether another replica has newer mappings."""
         return bool(self._newest and self._revision) and self._newest != self._revision
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self) -> str | None:
+        """Why, for an operator."""
         if not self.waits:
-            return []
-        return [
+            return None
+        return (
             f"another replica has the newer mapping revision {self._newest}, this one has {self._revision}: until its "
             f"files are the same it claims only reports that others left for {LEFT_SECONDS} s"
-        ]
+        )
 
     def deciding(self, revision: str) -> str:
         return self._newest if self._newest and revision == self._revision else revision

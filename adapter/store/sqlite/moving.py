@@ -20,7 +20,7 @@ from adapter.store.sqlite.writer import Writer
 from adapter.store.views import Removed
 
 # Statements are put together from constants alone, which is why S608 is off for them.
-_HELD: Final = "SELECT id FROM alarm WHERE integration = ?"
+_HELD: Final = "SELECT id FROM alarm WHERE integration = ? ORDER BY id"
 _ALARM: Final = f"""SELECT alarm.id, alarm.integration, {ALARM_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.earlier_episode,
     alarm.earlier_outcome, alarm.maybe_sent_episode FROM alarm WHERE {{}}"""  # noqa: S608
 _BY_ID: Final = _ALARM.format("alarm.id = ?")

@@ -5,6 +5,7 @@ UPDATE alarm SET priority = 1 WHERE due IS NOT NULL AND pending = 1
     AND (SELECT kind FROM report WHERE report.alarm = alarm.id AND outcome IS NULL ORDER BY seq LIMIT 1) = 'refresh';
 DROP INDEX alarm_due;
 CREATE INDEX alarm_due ON alarm (integration, priority, due, id) WHERE due IS NOT NULL;
+CREATE INDEX alarm_refreshing ON alarm (integration) WHERE priority = 1 AND due IS NOT NULL; -- to count them
 
 -- When a mapping revision was first seen, since the newest that a replica serves decides what an update is owed for.
 CREATE TABLE revision (

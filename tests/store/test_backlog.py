@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.alarm import Kind, News
 from adapter.clock import SECOND
-from adapter.errors import BacklogFull
+from adapter.errors import BacklogFull, SpaceLow
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Store
+from adapter.store.sqlite.database import Options
+from adapter.store.sqlite.disk import RESERVE
+from adapter.store.sqlite.store import SqliteStore
 from tests.builders import NOON, delivered, firing, resolved, retried
+from tests.fakes import FakeClock
 from tests.store.places import Place, PostgresPlace
 
 HOUR = 3600 * SECOND
@@ -166,3 +172,20 @@ async def test_10_refreshing_alarms_are_counted_in_every_step(place: Place) -> N
     await store.settle([delivered(claim, at=LATER) for claim in (await store.claim("default", 9)).claims])
     await store.settle([delivered(claim, at=LATER) for claim in (await store.claim("default", 9)).claims])
     assert await count() == 0
+
+
+async def test_8_where_space_is_kept_for_resolves_no_refresh_is_owed_and_none_refused(tmp_path: Path) -> None:
+    free = [2 * RESERVE]
+    options = Options(free=lambda folder: free[0])
+    store = await SqliteStore.open(tmp_path / "adapter.db", backlog=9, clock=FakeClock(), options=options)
+    await store.accept(firing("a1"))
+    await store.settle([delivered(claim, at=ACCEPTED) for claim in (await store.claim("default", 9)).claims])
+    free[0] = RESERVE - 1
+    for changes in ({"refresh": HOUR}, {"revision": "r2"}):
+        receipt = await store.accept(firing("a1", received=LATER, **changes))
+        assert (receipt.owed, receipt.news[News.REPEAT]) == ((), 1)
+    with pytest.raises(SpaceLow):
+        await store.accept(firing("b1", received=LATER))
+    free[0] = 2 * RESERVE
+    assert len((await store.accept(firing("a1", received=LATER, refresh=HOUR))).owed) == 1
+    await store.close()

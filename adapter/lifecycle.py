@@ -15,7 +15,8 @@
                                                                              a real alarm
 
 A refresh, and the update that the mapping revision alone makes of an alarm that COC has, wait behind all news
-(Priority.REFRESH). Neither is owed while `Policy.refreshes` is off; the next repeat asks again.
+(Priority.REFRESH). While COC is silent, reporting is paused or they have no room neither is owed; the next repeat asks
+again.
 
 Rules for a change of this file:
 1. A repeat returns the same object `known`, so that the store sees by identity that it has nothing to write.
@@ -38,7 +39,6 @@ class Policy(NamedTuple):
 
     refresh_interval: Micros  # 0 = never
     id_per_episode: bool  # alarm_id: episode
-    refreshes: bool = True  # False: COC is silent, reporting is paused, or there is no room for them
 
 
 class Transition(NamedTuple):
@@ -49,8 +49,10 @@ class Transition(NamedTuple):
     news: News
 
 
-def transition(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Transition:
-    """Apply the table above."""
+def transition(
+    known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy, refreshes: bool = True
+) -> Transition:
+    """Apply the table above. `refreshes`: False while none may be owed."""
     if alert.status == "resolved":
         return _resolved(known, alert, revision=revision, policy=policy)
     if known is None or known.status is Status.RESOLVED:
@@ -60,12 +62,12 @@ def transition(known: Alarm | None, alert: Alert, *, now: Micros, revision: str,
     if content != known.content or (revision != known.revision and not _at_coc(known)):
         known = known._replace(content=content, revision=revision, starts=starts, priority=Priority.NEWS)
         return Transition(known, Kind.UPDATE, News.NEWS)
-    if revision != known.revision and policy.refreshes:
+    if revision != known.revision and refreshes:
         known = known._replace(revision=revision, starts=starts, priority=Priority.REFRESH)
         return Transition(known, Kind.UPDATE, News.NEWS)
     if starts != known.starts:
         known = known._replace(starts=starts)
-    if _refresh_due(known, now, policy):
+    if refreshes and _refresh_due(known, now, policy):
         return Transition(known._replace(priority=Priority.REFRESH), Kind.REFRESH, News.REFRESH)
     return Transition(known, None, News.REPEAT)
 
@@ -102,7 +104,7 @@ def _at_coc(known: Alarm) -> bool:
 
 
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:
-    if known.pending or not known.last_accepted_at or not policy.refresh_interval or not policy.refreshes:
+    if known.pending or not known.last_accepted_at or not policy.refresh_interval:
         return False
     # Either way: after a clock set back far, `last_accepted_at` lies in the future, and one refresh puts that right.
     return abs(now - known.last_accepted_at) >= policy.refresh_interval

@@ -17,9 +17,15 @@ HOUR = 3_600_000_000
 
 
 def looked(
-    known: Alarm | None, alert: Alert, *, now: int = NOW, revision: str = "r1", policy: Policy = POLICY
+    known: Alarm | None,
+    alert: Alert,
+    *,
+    now: int = NOW,
+    revision: str = "r1",
+    policy: Policy = POLICY,
+    refreshes: bool = True,
 ) -> Transition:
-    return transition(known, alert, now=now, revision=revision, policy=policy)
+    return transition(known, alert, now=now, revision=revision, policy=policy, refreshes=refreshes)
 
 
 def test_an_unknown_firing_alert_owes_an_alarm_and_starts_episode_1() -> None:
@@ -193,11 +199,11 @@ def test_a_refresh_and_an_update_by_mappings_alone_wait_behind_news() -> None:
 
 
 def test_while_refreshes_are_off_none_is_owed_and_a_later_repeat_asks_again() -> None:
-    known, off = an_alarm(last_accepted_at=NOW), POLICY._replace(refreshes=False)
+    known = an_alarm(last_accepted_at=NOW)
     late = NOW + HOUR
     for revision in ("r1", "r2"):
-        step = looked(known, an_alert(), now=late, revision=revision, policy=off)
+        step = looked(known, an_alert(), now=late, revision=revision, refreshes=False)
         assert (step.owed, step.news, step.alarm) == (None, News.REPEAT, known)
         assert looked(step.alarm, an_alert(), now=late, revision=revision).owed is not None
-    assert looked(known, an_alert(text="worse"), policy=off).owed is Kind.UPDATE
-    assert looked(an_alarm(), an_alert(), revision="r2", policy=off).owed is Kind.UPDATE
+    assert looked(known, an_alert(text="worse"), refreshes=False).owed is Kind.UPDATE
+    assert looked(an_alarm(), an_alert(), revision="r2", refreshes=False).owed is Kind.UPDATE

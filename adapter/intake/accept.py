@@ -81,7 +81,8 @@ class Acceptor:
                 webhook=webhook,
                 received=received,
                 revision=self._revision(),
-                policy=self._policy if self._reporting(integration) else self._policy._replace(refreshes=False),
+                policy=self._policy,
+                refreshes=self._reporting(integration),
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)

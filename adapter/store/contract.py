@@ -49,6 +49,7 @@ class Intake:
     received: Micros
     revision: str  # of the mappings in force
     policy: Policy
+    refreshes: bool = True  # False: COC is silent or the integration is paused, and none is owed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,15 +108,18 @@ class Plan:
 
 
 def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = True) -> Plan:
-    """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
-    now, revision = intake.received, intake.revision
-    policy = intake.policy if refreshes else intake.policy._replace(refreshes=False)
+    """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left.
+
+    `refreshes`: whether there is room for them.
+    """
+    now, revision, policy = intake.received, intake.revision, intake.policy
+    refreshes = refreshes and intake.refreshes
     plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:
         name = alert.fingerprint
         before = plan.alarms[name].alarm if name in plan.alarms else known.get(name)
-        alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy)
+        alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy, refreshes=refreshes)
         plan.news[news] += 1
         if news is News.REPEAT:
             plan.repeated.append(name)
@@ -132,22 +135,26 @@ def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = Tru
         was_firing = before is not None and before.status is Status.FIRING
         plan.opened += (alarm.status is Status.FIRING) - was_firing
         if kind is not None:
-            report = OwedReport(alarm, kind, alert)
-            plan.owed.append(report)
             plan.closing += was_firing and kind is Kind.OK
-            last = last_owed.get(name)
-            if kind is Kind.UPDATE and last is not None and last.kind is Kind.UPDATE:
-                last.superseded = True
-                plan.replaced += 1
-            else:
-                if kind is Kind.UPDATE and last is None and alarm.pending:
-                    plan.replaceable.append(name)
-                alarm = alarm._replace(pending=alarm.pending + 1)
-                plan.added_news += alarm.priority == Priority.NEWS
-            last_owed[name] = report
+            last, last_owed[name] = last_owed.get(name), OwedReport(alarm, kind, alert)
+            alarm = _owe(plan, last_owed[name], last)
             plan.refreshing += alarm.refreshing - (before is not None and before.refreshing)
         plan.alarms[name] = ChangedAlarm(alarm, alert.labels)
     return plan
+
+
+def _owe(plan: Plan, report: OwedReport, last: OwedReport | None) -> Alarm:
+    """The alarm with one more report pending, unless it replaces the `last` one of the same webhook."""
+    alarm = report.alarm
+    plan.owed.append(report)
+    if report.kind is Kind.UPDATE and last is not None and last.kind is Kind.UPDATE:
+        last.superseded = True
+        plan.replaced += 1
+        return alarm
+    if report.kind is Kind.UPDATE and last is None and alarm.pending:
+        plan.replaceable.append(alarm.fingerprint)
+    plan.added_news += alarm.priority == Priority.NEWS
+    return alarm._replace(pending=alarm.pending + 1)
 
 
 def check_backlog(plan: Plan, *, pending: int, bound: int) -> None:

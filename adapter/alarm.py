@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from adapter.clock import Micros
@@ -24,6 +24,13 @@ class Kind(StrEnum):
     REFRESH = "refresh"  # nothing changed, but COC last accepted a report longer than refresh_interval ago
     OK = "ok"  # resolved
     REASSERT = "reassert"  # the last state again, after a lost lease or an ambiguous attempt
+
+
+class Priority(IntEnum):
+    """Which alarms are claimed first, by what is pending of them."""
+
+    NEWS = 0
+    REFRESH = 1  # only what repeats to COC what it has: a refresh, or the update of an unchanged alert by new mappings
 
 
 class Outcome(StrEnum):
@@ -60,6 +67,12 @@ class Alarm(NamedTuple):
     revision: str  # mapping revision in force at the last alert
     last_accepted_at: Micros  # when COC last accepted a report about it; 0 = never
     pending: int  # reports still owed
+    priority: int = Priority.NEWS  # of what is pending
+
+    @property
+    def refreshing(self) -> bool:
+        """Nothing but a refresh is pending."""
+        return self.pending > 0 and self.priority == Priority.REFRESH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

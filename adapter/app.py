@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,8 +42,11 @@ from adapter.server.body import InFlight
 from adapter.server.listener import listen, most_connections
 from adapter.server.management import Readiness, management_routes, reload_route
 from adapter.store import open_store
+from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import SharedStore, Store
+from adapter.store.moving import orphans
 from adapter.store.pruning import PruningTime
+from adapter.store.views import Counts, Removed
 
 RELOAD_SECONDS = 5.0
 REFRESH_SECONDS = 5.0  # between refreshes of the gauges, rates and pauses
@@ -93,7 +96,8 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         )  # fmt: skip
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
-            revision=lambda: mappings.revision, owed=lambda name: deliveries[name].wake(),
+            revision=lambda: _revision(store, mappings), owed=lambda name: deliveries[name].wake(),
+            reporting=lambda name: deliveries[name].reporting,
             max_alerts=config.webhook.max_alerts,
         )  # fmt: skip
         limits, readiness = config.webhook, Readiness(store.probe, clock)
@@ -141,6 +145,7 @@ class Service:
     readiness: Readiness
     pruning_time: PruningTime
     tasks: Tasks
+    orphans: Mapping[str, Counts] = field(default_factory=dict)  # by integration
     ports: tuple[int, ...] = ()  # of the main and the admin listener
 
     def drain(self) -> None:
@@ -160,12 +165,25 @@ class Service:
             delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
-        self.metrics.backlog(counts, shared=bool(description.get("shared")))
+        self.metrics.backlog(counts, self._shares(counts), shared=bool(description.get("shared")))
+        self._tell_orphans(orphans(counts, self.deliveries))
         self.metrics.store_size(size, description.get("free_bytes"), len(description["warnings"]))
         asked = self.clock.monotonic()
         pauses = await self.store.pauses()
         for name, delivery in self.deliveries.items():
             delivery.observe_pause(pauses.get(name), asked)
+
+    def _shares(self, counts: Mapping[str, Counts]) -> dict[str, int]:
+        backlog = Backlog(self.config.limits.backlog, frozenset(self.deliveries))
+        waiting = {name: Waiting(count.pending, count.refreshing) for name, count in counts.items()}
+        return {name: backlog.share(name, waiting) for name in self.deliveries}
+
+    def _tell_orphans(self, found: Mapping[str, Counts]) -> None:
+        for name in found.keys() - self.orphans.keys():
+            message = "the store holds what an integration left that is not in adapter.yml; move or discard it"
+            event(logger, logging.WARNING, message, integration=name, **_held(found[name]))
+        self.orphans = found
+        self.metrics.orphans(found)
 
     async def maintain(self) -> None:
         now = self.pruning_time.now()
@@ -187,6 +205,21 @@ class Service:
         self.metrics.replayed(integration, kinds)
         if integration in self.deliveries:
             self.deliveries[integration].wake()
+
+    def removed(self, integration: str, to: str | None, removed: Removed) -> None:
+        """Count what was discarded of an orphan, or moved, and wake the delivery of the integration that takes over."""
+        self.metrics.removed(integration, to, removed)
+        if to is not None:
+            self.deliveries[to].wake()
+
+
+def _revision(store: Store, mappings: LiveMappings) -> str:
+    """By which an alert is news: that of the mappings in force, or a newer one of another replica."""
+    return store.deciding(mappings.revision) if isinstance(store, SharedStore) else mappings.revision
+
+
+def _held(counts: Counts) -> dict[str, int]:
+    return {"pending": counts.pending, "open_alarms": counts.open_alarms, "dead_letters": counts.dead}
 
 
 def _open_access(config: Config, options: Options, clock: Clock, metrics: Metrics) -> Access:
@@ -211,6 +244,7 @@ async def _open_store(config: Config, clock: Clock, metrics: Metrics, stack: Asy
     store = await open_store(
         config.store_url.get(),
         backlog=config.limits.backlog,
+        integrations=config.integrations,
         clock=clock,
         on_commit=metrics.committed,
         max_bytes=config.limits.store_size or None,
@@ -346,6 +380,7 @@ def _admin_api(service: Service) -> AdminApi:
         restart_needed=lambda: service.reloader.restart_needed,
         not_ready=service.readiness.problem,
         replayed=service.replayed,
+        removed=service.removed,
     )
 
 

@@ -14,6 +14,10 @@
     none               resolved                                     ok       after a lost store the only way to close
                                                                              a real alarm
 
+A refresh, and the update that the mapping revision alone makes of an alarm that COC has, wait behind all news
+(Priority.REFRESH). While COC is silent, reporting is paused or they have no room neither is owed; the next repeat asks
+again.
+
 Rules for a change of this file:
 1. A repeat returns the same object `known`, so that the store sees by identity that it has nothing to write.
 2. A changed startsAt never starts an episode; only the newest is remembered, to tell a stale resolve.
@@ -25,7 +29,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert
 from adapter.clock import Micros
 
@@ -45,20 +49,26 @@ class Transition(NamedTuple):
     news: News
 
 
-def transition(known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy) -> Transition:
-    """Apply the table above."""
+def transition(
+    known: Alarm | None, alert: Alert, *, now: Micros, revision: str, policy: Policy, refreshes: bool = True
+) -> Transition:
+    """Apply the table above. `refreshes`: False while none may be owed."""
     if alert.status == "resolved":
         return _resolved(known, alert, revision=revision, policy=policy)
     if known is None or known.status is Status.RESOLVED:
         return Transition(_episode(known, alert, Status.FIRING, revision, policy), Kind.ALARM, News.NEWS)
     content = alert.content
     starts = max(known.starts, alert.starts)
-    if content != known.content or revision != known.revision:
-        return Transition(known._replace(content=content, revision=revision, starts=starts), Kind.UPDATE, News.NEWS)
+    if content != known.content or (revision != known.revision and not _at_coc(known)):
+        known = known._replace(content=content, revision=revision, starts=starts, priority=Priority.NEWS)
+        return Transition(known, Kind.UPDATE, News.NEWS)
+    if revision != known.revision and refreshes:
+        known = known._replace(revision=revision, starts=starts, priority=Priority.REFRESH)
+        return Transition(known, Kind.UPDATE, News.NEWS)
     if starts != known.starts:
         known = known._replace(starts=starts)
-    if _refresh_due(known, now, policy):
-        return Transition(known, Kind.REFRESH, News.REFRESH)
+    if refreshes and _refresh_due(known, now, policy):
+        return Transition(known._replace(priority=Priority.REFRESH), Kind.REFRESH, News.REFRESH)
     return Transition(known, None, News.REPEAT)
 
 
@@ -69,7 +79,8 @@ def _resolved(known: Alarm | None, alert: Alert, *, revision: str, policy: Polic
         return Transition(known, None, News.REPEAT)
     if alert.ends and alert.ends < known.starts:
         return Transition(known, None, News.STALE)
-    return Transition(known._replace(status=Status.RESOLVED, ends=alert.ends), Kind.OK, News.NEWS)
+    resolved = known._replace(status=Status.RESOLVED, ends=alert.ends, priority=Priority.NEWS)
+    return Transition(resolved, Kind.OK, News.NEWS)
 
 
 def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, policy: Policy) -> Alarm:
@@ -85,6 +96,11 @@ def _episode(known: Alarm | None, alert: Alert, status: Status, revision: str, p
         last_accepted_at=known.last_accepted_at if known else 0,
         pending=known.pending if known else 0,
     )
+
+
+def _at_coc(known: Alarm) -> bool:
+    """COC accepted a report about it, and no news is pending, or was lost as by a damaged store (revision '')."""
+    return bool(known.last_accepted_at and known.revision) and (known.refreshing or not known.pending)
 
 
 def _refresh_due(known: Alarm, now: Micros, policy: Policy) -> bool:

@@ -37,7 +37,7 @@ from adapter.coc.verdict import Reason
 from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
-from adapter.store.views import Counts
+from adapter.store.views import Counts, Removed
 
 UNKNOWN: Final = "unknown"  # the integration of a webhook whose path names none of ours
 OTHER: Final = "other"
@@ -117,6 +117,7 @@ class Metrics:
         series.enqueue(kind for _, kind in receipt.owed)
         series.reports[Outcome.SUPERSEDED].inc(receipt.superseded)
         series.set(receipt.pending, receipt.open_alarms)
+        series.conflicts.inc(receipt.conflicts)
         self._series.truncated.inc(webhook.truncated)
 
     def access_refused(self, reason: str) -> None:
@@ -159,6 +160,27 @@ class Metrics:
         series = self._integration(integration)
         series.enqueue(kinds)
         series.add(len(kinds))
+
+    def removed(self, integration: str, to: str | None, removed: Removed) -> None:
+        """Of an integration that left adapter.yml, right before this call: discarded, or moved `to` another one.
+
+        What was moved counts as superseded here and as carried there.
+        """
+        series = self._integration(integration)
+        series.reports[Outcome.SUPERSEDED if to else Outcome.DISCARDED].inc(removed.reports)
+        series.add(-removed.reports, -removed.open_alarms)
+        series.dead.dec(removed.dead_letters)
+        if to:
+            other = self._integration(to)
+            other.enqueued[CARRIED].inc(removed.taken_reports)
+            other.add(removed.taken_reports, removed.taken_open)
+            other.dead.inc(removed.dead_letters)
+
+    def orphans(self, names: Iterable[str]) -> None:
+        """The integrations that are not in adapter.yml and of which the store holds something."""
+        left = frozenset(names)
+        for name in {*self._integrations, *left}:
+            self._integration(name).orphaned.set(name in left)
 
     def coc_answered(self, integration: str, reason: str, seconds: float) -> None:
         requests = self._integration(integration).requests
@@ -215,14 +237,20 @@ class Metrics:
         self._series.store_free.set(math.nan if free is None else free)
         self._series.store_warnings.set(warnings)
 
-    def backlog(self, counts: Mapping[str, Counts], *, shared: bool = False) -> None:
-        """What the store counted just now: the oldest pending report and the dead letters.
+    def backlog(
+        self, counts: Mapping[str, Counts], share: Mapping[str, int] | None = None, *, shared: bool = False
+    ) -> None:
+        """What the store counted just now: the oldest pending report, refreshes and the dead letters.
+
+        `share`: the news that each integration of adapter.yml may have pending.
 
         With `shared` (several replicas) also what is pending and open, which others change too. For a store of one
         process these gauges move only together with their counters, else a scrape in between breaks the law.
         """
         for name in {*self._integrations, *counts}:
             series, count = self._integration(name), counts.get(name, _NOTHING)
+            if share is not None:
+                series.share.set(share.get(name, 0))
             if shared:
                 series.set(count.pending, count.open_alarms)
             series.refresh(count)
@@ -249,6 +277,10 @@ class _Integration:
         self.fetches = _children(series.fetches, FETCHES, name)
         self.applications = series.applications.labels(name)
         self.dead = series.dead.labels(name)
+        self.orphaned = series.orphaned.labels(name)
+        self.share = series.share.labels(name)
+        self.conflicts = series.conflicts.labels(name)
+        self._refreshes = series.refreshes.labels(name)
         self._pending, self._open = series.pending.labels(name), series.open.labels(name)
         self._clock = clock
         self._count = 0
@@ -265,7 +297,8 @@ class _Integration:
         self._open.set(open_alarms)
         self.add(pending - self._count)
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, open_alarms: int = 0) -> None:
+        self._open.inc(open_alarms)
         self._count += count
         self._pending.set(self._count)
         if not self._count:
@@ -275,6 +308,7 @@ class _Integration:
 
     def refresh(self, counts: Counts) -> None:
         self.dead.set(counts.dead)
+        self._refreshes.set(counts.refreshing)
         if counts.oldest is not None and self._oldest is not None:
             self._oldest = self._clock.monotonic() - (self._clock.now() - counts.oldest) / SECOND
 
@@ -319,6 +353,12 @@ class _Series:
             "backlog_limit", "Pending reports of all integrations at which webhooks are answered 503; 0 until known."
         )
 
+        self.share = self._gauge(
+            "backlog_share",
+            "Pending reports without refreshes at which the integration's webhooks are answered 503, as things are.",
+            "integration",
+        )
+
     def _declare_intake(self) -> None:
         self.webhooks = self._counter("webhooks_total", "Webhooks answered, by HTTP status.", "integration", "code")
         self.webhook_duration = self._histogram(
@@ -330,6 +370,11 @@ class _Series:
         self.alerts = self._counter(
             "alerts_total", "Alerts in committed webhooks, by what they were to us.", "integration", "outcome"
         )
+        self.conflicts = self._counter(
+            "fingerprint_conflicts_total",
+            "Alerts that came under the fingerprint of a known alarm with other labels.",
+            "integration",
+        )
         self.truncated = self._counter(
             "truncated_alerts_total", "Alerts that Alertmanager cut off (max_alerts), so that nobody sees them."
         )
@@ -340,6 +385,9 @@ class _Series:
         )
         self.enqueued = self._counter("reports_enqueued_total", "Reports owed to COC, by why.", "integration", "kind")
         self.pending = self._gauge("reports_pending", "Reports owed to COC and not settled yet.", "integration")
+        self.refreshes = self._gauge(
+            "refreshes_pending", "Of reports_pending, those that repeat to COC what it has.", "integration"
+        )
         self.oldest = self._gauge(
             "oldest_pending_seconds", "Age of the oldest pending report; 0 without one.", "integration"
         )
@@ -352,6 +400,11 @@ class _Series:
     def _declare_coc(self) -> None:
         self.requests = self._counter("coc_requests_total", "POSTs to COC, by verdict.", "integration", "reason")
         self.request_duration = self._histogram("coc_request_duration_seconds", "Time one POST to COC took.", _REQUEST)
+        self.orphaned = self._gauge(
+            "integration_orphaned",
+            "1 while the store holds something of the integration and adapter.yml does not name it.",
+            "integration",
+        )
         self.paused = self._gauge(
             "integration_paused", "1 while nothing is reported to the integration, by why.", "integration", "reason"
         )

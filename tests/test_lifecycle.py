@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert, micros
 from adapter.lifecycle import Policy, Transition, coc_alarm_id, transition
 from tests.builders import END, LATER, POLICY, START, an_alarm, an_alert
@@ -17,9 +17,15 @@ HOUR = 3_600_000_000
 
 
 def looked(
-    known: Alarm | None, alert: Alert, *, now: int = NOW, revision: str = "r1", policy: Policy = POLICY
+    known: Alarm | None,
+    alert: Alert,
+    *,
+    now: int = NOW,
+    revision: str = "r1",
+    policy: Policy = POLICY,
+    refreshes: bool = True,
 ) -> Transition:
-    return transition(known, alert, now=now, revision=revision, policy=policy)
+    return transition(known, alert, now=now, revision=revision, policy=policy, refreshes=refreshes)
 
 
 def test_an_unknown_firing_alert_owes_an_alarm_and_starts_episode_1() -> None:
@@ -174,3 +180,30 @@ def test_looking_twice_at_the_same_alert_owes_nothing_the_second_time(alert: Ale
     twice = looked(once.alarm, alert)
     assert twice.owed is None
     assert twice.alarm is once.alarm
+
+
+def test_a_refresh_and_an_update_by_mappings_alone_wait_behind_news() -> None:
+    at_coc = an_alarm(last_accepted_at=NOW)
+    late = NOW + HOUR
+    assert looked(at_coc, an_alert(), now=late).alarm.priority == Priority.REFRESH
+    assert looked(at_coc, an_alert(), revision="r2").alarm.priority == Priority.REFRESH
+    for step in (
+        looked(at_coc, an_alert(text="worse"), revision="r2"),
+        looked(an_alarm(), an_alert(), revision="r2"),  # COC has nothing of it yet
+        looked(at_coc._replace(pending=1), an_alert(), revision="r2"),  # news is pending
+        looked(at_coc._replace(revision=""), an_alert()),  # what was pending is lost
+        looked(at_coc._replace(pending=1, priority=Priority.REFRESH), an_alert(text="worse")),
+        looked(at_coc._replace(pending=1, priority=Priority.REFRESH), an_alert(status="resolved")),
+    ):
+        assert (step.owed in (Kind.UPDATE, Kind.OK), step.alarm.priority) == (True, Priority.NEWS)
+
+
+def test_while_refreshes_are_off_none_is_owed_and_a_later_repeat_asks_again() -> None:
+    known = an_alarm(last_accepted_at=NOW)
+    late = NOW + HOUR
+    for revision in ("r1", "r2"):
+        step = looked(known, an_alert(), now=late, revision=revision, refreshes=False)
+        assert (step.owed, step.news, step.alarm) == (None, News.REPEAT, known)
+        assert looked(step.alarm, an_alert(), now=late, revision=revision).owed is not None
+    assert looked(known, an_alert(text="worse"), refreshes=False).owed is Kind.UPDATE
+    assert looked(an_alarm(), an_alert(), revision="r2", refreshes=False).owed is Kind.UPDATE

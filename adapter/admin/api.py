@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from adapter import __version__
+from adapter.admin import orphans
 from adapter.admin.explain import explain
 from adapter.admin.openapi import PAGING, Call, Operation, Problem, Query, document, serve
 from adapter.admin.schemas import (
@@ -19,7 +20,9 @@ from adapter.admin.schemas import (
     DiscardedModel,
     IdsModel,
     IntegrationModel,
+    MoveModel,
     RejectModel,
+    RemovedModel,
     RenderedModel,
     ReplayedModel,
     ReplayModel,
@@ -37,11 +40,11 @@ from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import Preview, as_dict
 from adapter.matchers import MatcherError, parse_matchers
 from adapter.store.contract import Store
+from adapter.store.moving import orphans as left_over
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
 MOST_PREVIEWED: Final = 1000  # alerts; their answer is put together in the event loop
 _INTEGRATION: Final = Query("integration", "only this integration")
-_UNKNOWN: Final = "no such integration; adapter.yml names those there are"
 _NONE: Final = Counts(pending=0, open_alarms=0, oldest=None)
 
 
@@ -85,6 +88,7 @@ class AdminApi:
     restart_needed: Callable[[], bool]
     not_ready: Callable[[], Awaitable[str | None]]  # None or the reason
     replayed: Callable[[str, Sequence[Kind]], None]  # counts what a replay enqueued for an integration, and wakes it
+    removed: orphans.Count
 
     def routes(self) -> list[web.RouteDef]:
         operations = self.operations()
@@ -131,6 +135,12 @@ class AdminApi:
                       self._resume, IntegrationModel, errors=(404,)),
             Operation("GET", "/api/v1/applications", "COC's applications, components and groups, by way",
                       self._applications, list[ApplicationModel], applications),
+            Operation("POST", "/api/v1/integrations/{name}/discard",
+                      "end what an integration left that is no longer in adapter.yml",
+                      self._discard_integration, RemovedModel, errors=(404, 409)),
+            Operation("POST", "/api/v1/integrations/{name}/move",
+                      "give it to another integration: alarms and reports, in their order",
+                      self._move_integration, RemovedModel, takes=MoveModel, errors=(404, 409)),
             Operation("GET", "/api/v1/rejects", "what could not be used",
                       self._rejects, list[RejectModel], paged=True),
             Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
@@ -155,16 +165,18 @@ class AdminApi:
 
     async def _integrations(self, call: Call) -> list[dict[str, Any]]:
         counts = await self.store.counts()
-        return [self._integration(name, counts.get(name, _NONE)) for name in self.integrations]
+        left = left_over(counts, self.integrations)
+        return [self._integration(name, counts.get(name, _NONE)) for name in (*self.integrations, *sorted(left))]
 
     def _integration(self, name: str, counts: Counts) -> dict[str, Any]:
-        delivery, directory = self.integrations[name], self.applications.get(name)
+        delivery, directory = self.integrations.get(name), self.applications.get(name)
+        pause = delivery.pause if delivery else None
         return {
             "id": name,
             "integration": name,
-            "state": "paused" if delivery.pause else "running",
-            "breaker": delivery.breaker_state,
-            "pause": delivery.pause,
+            "state": ("paused" if pause else "running") if delivery else "orphan",
+            "breaker": delivery.breaker_state if delivery else None,
+            "pause": pause,
             "pending": counts.pending,
             "open_alarms": counts.open_alarms,
             "dead_letters": counts.dead,
@@ -215,7 +227,7 @@ class AdminApi:
             alarm,
             reports,
             pause=delivery.pause if delivery else None,
-            breaker=delivery.breaker_state if delivery else "closed",
+            breaker=delivery.breaker_state if delivery else None,
             now=self.clock.now(),
         )
         return {"explanation": sentences, "alarm": alarm, "reports": reports}
@@ -239,9 +251,17 @@ class AdminApi:
     async def _set_pause(self, call: Call, pause: Pause | None) -> dict[str, Any]:
         name = call.request.match_info["name"]
         if name not in self.integrations:
-            raise Problem(404, _UNKNOWN)
+            raise Problem(404, orphans.UNKNOWN)
         await self.integrations[name].set_pause(pause)
         return self._integration(name, (await self.store.counts()).get(name, _NONE))
+
+    async def _discard_integration(self, call: Call) -> dict[str, Any]:
+        name = call.request.match_info["name"]
+        return await orphans.discard(self.store, name, self.integrations, self.clock.now(), self.removed)
+
+    async def _move_integration(self, call: Call) -> dict[str, Any]:
+        name, now = call.request.match_info["name"], self.clock.now()
+        return await orphans.move(self.store, name, call.body.to, self.integrations, now, self.removed)
 
     async def _rejects(self, call: Call) -> list[RejectRow]:
         return await self.store.rejects(*call.paging())
@@ -249,7 +269,7 @@ class AdminApi:
     async def _render(self, call: Call) -> list[dict[str, Any]]:
         name = call.one("integration") or self.default_integration
         if name is None or name not in self.contracts:
-            raise Problem(404, _UNKNOWN)
+            raise Problem(404, orphans.UNKNOWN)
         try:
             webhook = await asyncio.to_thread(parse_webhook, call.body)
         except PayloadError as exc:

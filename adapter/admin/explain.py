@@ -12,9 +12,12 @@ from adapter.store.views import AlarmRow, Provenance, ReportRow
 
 
 def explain(
-    alarm: AlarmRow | None, reports: Sequence[ReportRow], *, pause: Pause | None, breaker: str, now: Micros
+    alarm: AlarmRow | None, reports: Sequence[ReportRow], *, pause: Pause | None, breaker: str | None, now: Micros
 ) -> list[str]:
-    """Sentences, the most important first. `reports` newest first, as a store's `trail` gives them."""
+    """Sentences, the most important first. `reports` newest first, as a store's `trail` gives them.
+
+    `breaker`: its state; None where the integration is not in adapter.yml.
+    """
     if alarm is None:
         return [
             "Never received: no webhook of this integration carried such an alert, or it was resolved so long ago that "
@@ -23,6 +26,11 @@ def explain(
             "truncated (max_alerts).",
         ]
     lines = [_state(alarm)]
+    if breaker is None:
+        lines.append(
+            f"Integration {alarm.integration!r} is not in adapter.yml, so nothing is sent about it: `coc-adapter "
+            f"integrations move {alarm.integration} NEW` gives its alarms to another one, `discard` ends them."
+        )
     pending = [row for row in reports if row.outcome is None]
     if pending:
         lines.append(_waiting(pending[-1], len(pending), pause, breaker))
@@ -30,6 +38,12 @@ def explain(
     if done:
         lines.append(_last(done[0]))
     lines += _silences(alarm, now)
+    if alarm.conflicts:
+        lines.append(
+            f"{alarm.conflicts} times an alert came under this fingerprint with other labels than the one before. "
+            "Alertmanager makes it of all labels: two alerts of another sender share it and are one alarm here, or it "
+            "changes the labels of one."
+        )
     return lines
 
 
@@ -45,7 +59,7 @@ def _state(row: AlarmRow) -> str:
     return f"Alertmanager says {since}; COC has it as {row.accepted.status!r} since {when(row.accepted.at)}."
 
 
-def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str) -> str:
+def _waiting(head: ReportRow, count: int, pause: Pause | None, breaker: str | None) -> str:
     kind = head.report.kind.value
     article = "an" if kind[0] in "aou" else "a"
     what = f"{count} report{'s' if count > 1 else ''} waiting, first {article} {kind!r} (id {head.report.seq})"

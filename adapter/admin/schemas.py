@@ -85,8 +85,12 @@ class ApplicationModel(Model):
 class IntegrationModel(Model):
     id: str
     integration: str
-    state: Literal["running", "paused"]
-    breaker: str = Field(description="closed, open (COC does not answer) or half_open (slow start)")
+    state: Literal["running", "paused", "orphan"] = Field(
+        description="orphan: it is not in adapter.yml, and nothing of what the store holds of it is sent"
+    )
+    breaker: str | None = Field(
+        description="closed, open (COC does not answer) or half_open (slow start); null for an orphan"
+    )
     pause: PauseModel | None
     pending: int
     open_alarms: int
@@ -130,6 +134,7 @@ class AlarmModel(Model):
     last_seen_at: Time = _at("last_seen")
     repeats: int
     stale: int
+    conflicts: int = Field(description="alerts that came under the fingerprint with other labels than the one before")
     pending: int = _at("alarm", "pending")
     coc_status: str | None = _at(
         "accepted", "status", description="what COC last accepted: alarm or ok; null when nothing yet"
@@ -197,6 +202,22 @@ class IdsModel(Model):
 
 class ReplayModel(IdsModel):
     as_sent: bool = Field(default=False, description="send the very body COC refused instead of rendering it anew")
+
+
+class MoveModel(Model):
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    to: str = Field(description="an integration of adapter.yml")
+
+
+class RemovedModel(Model):
+    id: str
+    integration: str
+    to: str | None = Field(description="the integration that has taken over; null where all was discarded")
+    alarms: int
+    reports: int = Field(description="pending ones")
+    superseded: int = Field(description="of `reports`: COC was sent something newer by the one that takes over")
+    dead_letters: int
 
 
 class ReplayedModel(Model):

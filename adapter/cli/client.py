@@ -31,7 +31,15 @@ def pages(url: str, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]
             return rows
 
 
-def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None) -> Any:
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    query: Mapping[str, Any] | None = None,
+    seconds: float = SECONDS,
+) -> Any:
     """One call of the admin API; AdapterError says in one line what went wrong and what to try."""
     if query:
         path += "?" + urlencode({name: value for name, value in query.items() if value}, doseq=True)
@@ -44,7 +52,7 @@ def ask(url: str, method: str, path: str, body: Any = None, *, query: Mapping[st
     if credentials:
         request.add_header("Authorization", credentials)
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
             return json.loads(answer.read())
     except urllib.error.HTTPError as exc:
         raise AdapterError(f"{url} answered {exc.code}: {_words(exc.read())}") from exc

@@ -16,17 +16,16 @@ from adapter import __version__, logs, mapping
 from adapter.cli.applications import add_applications_command
 from adapter.cli.operator import add_operator_commands
 from adapter.cli.printable import printable_streams
-from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError
+from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError, StoreError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
 from adapter.server.address import parse_listen_address
 from adapter.table import fit
 
 if TYPE_CHECKING:
-    from adapter.mapping.tools.preview import Preview
-
-if TYPE_CHECKING:
     from adapter.application import Directories
+    from adapter.config import Config
+    from adapter.mapping.tools.preview import Preview
 
 T = TypeVar("T")
 
@@ -245,6 +244,8 @@ def _check(options: argparse.Namespace) -> int:
         findings += _run(check_online(config, directory))
     for finding in findings:
         print(finding.with_caret())
+    if config is not None:
+        _run(_tell_orphans(config))
     if not findings:
         print("; ".join(f"{name}: good" for name in good))
     return 1 if findings else 0
@@ -254,6 +255,25 @@ def _config_file(options: argparse.Namespace) -> Path | None:
     """The file that is named, else adapter.yml; None where there is none and mappings are named."""
     usual = Path("adapter.yml")
     return options.config_file or (None if options.mappings and not usual.exists() else usual)
+
+
+async def _tell_orphans(config: Config) -> None:
+    """Warn of what the store holds of integrations that adapter.yml does not name."""
+    from adapter.clock import SystemClock
+    from adapter.store import read_counts
+    from adapter.store.moving import orphans
+    from adapter.yamlfile import read
+
+    try:
+        counts = await read_counts(config.store_url.get(), SystemClock())
+    except StoreError as exc:
+        print(f"coc-adapter: the store was not looked into: {exc}", file=sys.stderr)
+        return
+    for name, count in sorted(orphans(counts, config.integrations).items()):
+        held = f"{count.pending} pending reports, {count.open_alarms} open alarms and {count.dead} dead letters"
+        message = f"warning: the store holds {held} of integration {name!r}, which is not here"
+        advice = f"while the adapter runs: coc-adapter integrations move {name} NEW, or discard {name}"
+        print(read(config.source.path, secret=True).finding(("integrations",), message, advice, at_key=True))
 
 
 def _render(options: argparse.Namespace) -> int:

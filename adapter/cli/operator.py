@@ -20,6 +20,7 @@ from adapter.table import cell, table
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
 NOT_ASKED: Final = "auth is none, and COC lists applications only to a caller with credentials"
+REMOVING_SECONDS: Final = 600.0  # a million alarms take a minute
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
 _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
@@ -53,6 +54,11 @@ def add_operator_commands(commands: Any) -> None:
     for name, text in (("pause", "report nothing until resumed"), ("resume", "report again")):
         verb = add_verb(integrations, name, text, functools.partial(_set_state, name))
         verb.add_argument("name", metavar="NAME")
+    text = "end what an integration left that is no longer in adapter.yml"
+    add_verb(integrations, "discard", text, _discard_integration).add_argument("name", metavar="NAME")
+    move = add_verb(integrations, "move", "give that to another integration, in its order", _move_integration)
+    move.add_argument("name", metavar="OLD")
+    move.add_argument("to", metavar="NEW")
 
 
 def add_group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], /, **defaults: Any) -> Any:
@@ -165,7 +171,7 @@ def _done(options: argparse.Namespace, verb: str, rows: Sequence[Mapping[str, An
 
 def _list_integrations(options: argparse.Namespace) -> int:
     rows = ask(admin_url(options), "GET", "/api/v1/integrations")
-    shown = [row | {"because": _because(row)} for row in rows]
+    shown = [row | {"breaker": row["breaker"] or "", "because": _because(row)} for row in rows]
     text = table_of(_INTEGRATIONS, shown, "no integrations")
     if options.output == "table":
         found = ask(admin_url(options), "GET", "/api/v1/status")["mapping"]["findings"]
@@ -175,11 +181,34 @@ def _list_integrations(options: argparse.Namespace) -> int:
 
 def _because(row: Mapping[str, Any]) -> str:
     """Why it is paused, and why its applications are not as COC has them."""
+    if row["state"] == "orphan":
+        return "not in adapter.yml: move or discard it"
     pause, applications = row["pause"], row["applications"]
     reasons = [f"{pause['reason']}: {pause['detail']}"] if pause else []
     if applications and applications["problem"]:
         reasons.append(f"applications: {applications['problem']}")
     return "; ".join(reasons)
+
+
+def _discard_integration(options: argparse.Namespace) -> int:
+    done = _remove(options, "discard")
+    return print_rows(options, done, f"discarded of {_removed(done)}")
+
+
+def _move_integration(options: argparse.Namespace) -> int:
+    done = _remove(options, "move", {"to": options.to})
+    older = f" ({done['superseded']} superseded: COC was sent something newer)" if done["superseded"] else ""
+    return print_rows(options, done, f"moved to {options.to} of {_removed(done)}{older}")
+
+
+def _remove(options: argparse.Namespace, verb: str, body: Any = None) -> Any:
+    path = f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}"
+    return ask(admin_url(options), "POST", path, body, seconds=REMOVING_SECONDS)
+
+
+def _removed(done: Mapping[str, Any]) -> str:
+    counts = f"{done['alarms']} alarms, {done['reports']} pending reports, {done['dead_letters']} dead letters"
+    return f"{done['integration']}: {counts}"
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:

@@ -228,6 +228,11 @@ class Delivery:
         return self._throttle.pause
 
     @property
+    def reporting(self) -> bool:
+        """Not paused, and COC answers."""
+        return self._throttle.pause is None and not self._throttle.breaker.lasting
+
+    @property
     def breaker_state(self) -> Literal["closed", "open", "half_open"]:
         return self._throttle.breaker.state
 

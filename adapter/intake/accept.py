@@ -46,12 +46,17 @@ class Acceptor:
         metrics: Metrics,
         revision: Callable[[], str],
         owed: Callable[[str], None],
+        reporting: Callable[[str], bool] = lambda integration: True,
         max_alerts: int = MAX_ALERTS,
         turn_seconds: float = TURN_SECONDS,
     ) -> None:
-        """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued."""
+        """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued.
+
+        `reporting`: False while COC is silent or the integration is paused, when no refreshes are owed.
+        """
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
+        self._reporting = reporting
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
@@ -77,11 +82,17 @@ class Acceptor:
                 received=received,
                 revision=self._revision(),
                 policy=self._policy,
+                refreshes=self._reporting(integration),
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)
         if receipt.owed:
             self._owed(integration)
+        if receipt.conflicts:
+            error = f"{receipt.conflicts} alerts have a fingerprint that came with other labels before"
+            self._repeats.warn(
+                _logger, "alerts share a fingerprint", key=integration, integration=integration, error=error
+            )
         await self._log(integration, webhook, receipt.owed)
         return webhook, receipt
 

@@ -50,6 +50,7 @@ class Intake:
     received: Micros
     revision: str  # of the mappings in force
     policy: Policy
+    refreshes: bool = True  # False: COC is silent or the integration is paused, and none is owed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Receipt:
     superseded: int
     pending: int
     open_alarms: int
+    conflicts: int = 0  # alerts with other labels than the one before under the same fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,15 @@ class SharedStore(Protocol):
         """Record that this replica lives and its mapping revision. Returns how many replicas live, this one included.
 
         The caller repeats it every few seconds. A replica that stays silent for longer counts as dead.
+        """
+        ...
+
+    def deciding(self, revision: str) -> str:
+        """The mapping revision that decides what is news, where this replica has `revision`.
+
+        It is the newest, by when it was first seen, that a living replica had at the last heartbeat; a revision that
+        was not beaten for yet is newer. While another one decides, this replica leaves reports to the replicas that
+        have it, and claims only what they left for half a minute.
         """
         ...
 

@@ -7,6 +7,7 @@ That a report may have been sent travels as `maybe_sent_episode` of its alarm, h
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -20,7 +21,7 @@ from adapter.errors import StoreRefused
 from adapter.store import needs_asyncpg
 from adapter.store.records import Row
 from adapter.store.sqlite.database import connect_writer, left, migrate
-from adapter.store.sqlite.disk import StoreLock, prepare, real
+from adapter.store.sqlite.disk import StoreLock, identity, prepare, real
 from adapter.store.sqlite.recovery import checksum, recount
 from adapter.store.url import POSTGRES, store_problem
 
@@ -35,7 +36,7 @@ _COLUMNS: Final = {
                 "size"),
     "alarm": ("id", "integration", *Alarm._fields, "labels", "first_seen", "last_seen", "repeats", "stale",
               "accepted_body", "accepted_status", "accepted_at", "earlier_episode", "earlier_outcome",
-              "maybe_sent_episode"),
+              "maybe_sent_episode", "conflicts"),
     "report": ("seq", "integration", "alarm", "episode", "kind", "coc_alarm_id", "raw", "received", "webhook",
                "attempts", "refused", "body", "outcome", "handled", "done", "attempt_log", "provenance",
                "provenance_body"),
@@ -54,6 +55,8 @@ SELECT (SELECT count(*) FROM alarm) AS alarms, (SELECT count(*) FROM report) AS 
        (SELECT count(*) FROM pause) AS pauses
 """
 
+_HEADER: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html#magic_header_string
+_SERVER: Final = "SELECT pg_postmaster_start_time(), inet_server_port(), current_database()"
 _DAMAGED: Final = """
 SELECT 1 FROM report WHERE crc IS NOT checksum(raw, body)
 UNION ALL SELECT 1 FROM alarm WHERE accepted_crc IS NOT checksum(accepted_body, NULL) LIMIT 1
@@ -95,8 +98,9 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str
     for url in (source_url, target_url):
         if problem := store_problem(url):
             raise StoreRefused(problem)
-    if source_url == target_url:
-        raise StoreRefused("the source and the target are the same store")
+    if await _place(source_url, clock, "source") == await _place(target_url, clock, "target"):
+        name = "" if source_url == target_url else ", by another name or a link"
+        raise StoreRefused(f"the source and the target are the same store{name}")
     async with _locked(source_url, clock, "source") as source, _locked(target_url, clock, "target") as target:
         if any((await _counts(target)).values()):
             raise StoreRefused("the target is not empty: give an empty database or a path where there is none yet")
@@ -111,13 +115,41 @@ async def copy_store(source_url: str, target_url: str, clock: Clock) -> dict[str
         return after
 
 
+async def _place(url: str, clock: Clock, role: str) -> object:
+    """Equal for two names of one store. StoreRefused when there is what can be none."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        return _file(real(Path(rest)), role)
+    if scheme in POSTGRES:
+        with needs_asyncpg():
+            from adapter.store.postgres.connection import Database
+        database = await Database.connect(url, clock=clock)
+        try:
+            async with database.read() as connection:
+                return tuple((await connection.fetch(_SERVER))[0])
+        finally:
+            await database.close()
+    return url
+
+
+def _file(path: Path, role: str) -> object:
+    if not path.exists():
+        if role == "source":
+            raise StoreRefused(f"the source {path} does not exist")
+        return os.path.realpath(path)
+    if not path.is_file():
+        raise StoreRefused(f"the {role} {path} is not a regular file")
+    with path.open("rb") as file:
+        head = file.read(len(_HEADER))
+    if head not in (b"", _HEADER):
+        raise StoreRefused(f"the {role} {path} is a file of another kind, not a store; nothing was changed")
+    return identity(path.stat())
+
+
 def _locked(url: str, clock: Clock, role: str) -> AbstractAsyncContextManager[End]:
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
-        path = Path(rest)
-        if role == "source" and not path.exists():
-            raise StoreRefused(f"the source {path} does not exist")
-        return _SqliteEnd.locked(path)
+        return _SqliteEnd.locked(Path(rest))
     if scheme in POSTGRES:
         return _PostgresEnd.locked(url, clock, role)
     raise StoreRefused("a store in memory cannot be copied; use sqlite:PATH or postgresql://...")

@@ -6,20 +6,22 @@ Nothing is durable. No call waits for anything, so each is one transaction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapter.alarm import Alarm, Kind, Outcome, Pause, Report, Status
+from adapter.alarm import Alarm, Kind, Outcome, Pause, Priority, Report, Status
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
+from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
+from adapter.store.moving import Side, merged
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS
+from adapter.store.records import KEPT_ATTEMPTS, labels_to_json
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,8 +64,8 @@ class _Report:
 class MemoryStore:
     """A Store."""
 
-    def __init__(self, *, backlog: int, clock: Clock) -> None:
-        self._bound = backlog
+    def __init__(self, *, backlog: int, clock: Clock, integrations: Collection[str] = ()) -> None:
+        self._backlog = Backlog(backlog, frozenset(integrations))
         self._clock = clock
         self._closed = False
         self._last_id: Counter[str] = Counter()  # by kind of row
@@ -83,15 +85,20 @@ class MemoryStore:
         name, at, webhook = intake.integration, intake.received, intake.webhook
         names = {alert.fingerprint for alert in webhook.alerts if (name, alert.fingerprint) in self._alarms}
         alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
-        plan = plan_of({fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, intake)
+        known, waiting = {fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, self._waiting()
+        plan = plan_of(known, intake, refreshes=self._backlog.has_room(waiting, len(webhook.alerts)))
+        plan.compare({name: labels_to_json(alarms[name].row.labels) for name in plan.first_labels})
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
-        check_backlog(plan, pending=sum(len(alarm.queue) for alarm in self._alarms.values()), bound=self._bound)
+        check_backlog(plan, pending=self._backlog.taken(name, waiting), bound=self._backlog.bound)
 
         id_ = self._keep_sender(intake) if plan.owed or webhook.rejects else 0
         for fingerprint, change in plan.alarms.items():
             alarm = alarms[fingerprint] = alarms.get(fingerprint) or self._new_alarm(change.alarm, intake)
-            alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at)
+            if alarm.row.alarm.refreshing and not change.alarm.refreshing:
+                alarm.due = max(alarm.due, self._ticks())
+            conflicts = alarm.row.conflicts + plan.conflicts[fingerprint]
+            alarm.update(alarm=change.alarm, labels=change.labels, last_seen=at, conflicts=conflicts)
         group_json = webhook.group.as_json()
         for owed in plan.owed:
             report = self._owe(alarms[owed.alarm.fingerprint], owed, pack(owed.alert, group_json), at, id_)
@@ -106,6 +113,13 @@ class MemoryStore:
         self._keep_rejects(name, at, webhook.rejects)
         ids = {fingerprint: alarm.row.id for fingerprint, alarm in alarms.items()}
         return accept_result(plan, intake, ids, webhook=id_, **self._sums(name)).receipt
+
+    def _waiting(self) -> dict[str, Waiting]:
+        waiting: dict[str, Waiting] = {}
+        for (name, _), alarm in self._alarms.items():
+            pending, refreshing = waiting.get(name, Waiting())
+            waiting[name] = Waiting(pending + alarm.row.alarm.pending, refreshing + alarm.row.alarm.refreshing)
+        return waiting
 
     def _sums(self, name: str) -> dict[str, int]:
         """Of one integration."""
@@ -178,11 +192,11 @@ class MemoryStore:
             for (name, _), alarm in self._alarms.items()
             if name == integration and alarm.queue and alarm.queue[0].seq not in self._claimed
         ]
-        waiting.sort(key=lambda alarm: (alarm.due, alarm.row.id))
+        waiting.sort(key=lambda alarm: (alarm.row.alarm.priority, alarm.due, alarm.row.id))
         due = [alarm for alarm in waiting if ignore_delay or alarm.due <= now][:limit]
         later = [alarm.due for alarm in waiting if alarm.due > now and not ignore_delay]
         claims = tuple([self._claim(alarm) for alarm in due])
-        return Claims(claims=claims, next_due=(later[0] - now) / SECOND if later and len(claims) < limit else None)
+        return Claims(claims=claims, next_due=(min(later) - now) / SECOND if later and len(claims) < limit else None)
 
     def _claim(self, alarm: _Alarm) -> Claim:
         report = alarm.queue[0].row.report
@@ -260,6 +274,7 @@ class MemoryStore:
         return Counts(
             **self._sums(name),
             oldest=next((report.row.report.received for report in reports if report.row.outcome is None), None),
+            refreshing=self._waiting().get(name, Waiting()).refreshing,
             dead=sum(report.is_letter for report in reports),
         )
 
@@ -296,7 +311,7 @@ class MemoryStore:
             owed = replayed(asked, [report.past for report in alarm.trail])
             for one in owed:
                 self._append(alarm, self._copy(self._reports[one.source].row, one.kind, as_sent=as_sent))
-            alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue)))
+            alarm.update(alarm=alarm.row.alarm._replace(pending=len(alarm.queue), priority=Priority.NEWS))
             replays += owed
         for letter in letters:
             letter.update(replayed=True)
@@ -335,6 +350,86 @@ class MemoryStore:
     async def keep_directory(self, integration: str, fetched: Micros, nodes: bytes) -> None:
         self._check_open()
         self._directories[integration] = fetched, nodes
+
+    async def held(self, integration: str) -> list[int]:
+        self._check_open()
+        return sorted(alarm.row.id for (name, _), alarm in self._alarms.items() if name == integration)
+
+    async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
+        self._check_open()
+        removed = Removed()
+        for alarm in self._chosen(ids):
+            known, letters = alarm.row.alarm, [report for report in alarm.trail if report.is_letter]
+            is_open, pending = known.status is Status.FIRING, len(alarm.queue)
+            self._leave(alarm, Outcome.DISCARDED, now)
+            for letter in letters:
+                letter.discarded = True
+            after = known._replace(status=Status.RESOLVED, ends=now if is_open else known.ends, pending=0)
+            alarm.update(alarm=after)
+            changed = bool(is_open or pending or letters)
+            removed = removed.plus(Removed(changed, is_open, pending, len(letters)))
+        return removed
+
+    async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
+        self._check_open()
+        removed = Removed()
+        for alarm in self._chosen(ids):
+            if alarm.row.integration != to:
+                removed = removed.plus(self._move(alarm, to, now))
+        return removed
+
+    def _move(self, alarm: _Alarm, to: str, now: Micros) -> Removed:
+        known, letters = alarm.row.alarm, sum(report.is_letter for report in alarm.trail)
+        other = self._alarms.get((to, known.fingerprint))
+        before = other.row.alarm if other else known._replace(status=Status.RESOLVED, pending=0)
+        del self._alarms[alarm.row.integration, known.fingerprint]
+        if other is None:
+            self._alarms[to, known.fingerprint] = other = alarm
+        else:
+            self._merge(alarm, other, now)
+        other.update(integration=to)
+        for report in other.trail:
+            report.update(report=replace(report.row.report, integration=to))
+        firing, after = known.status is Status.FIRING, other.row.alarm
+        taken_open = (after.status is Status.FIRING) - (before.status is Status.FIRING)
+        return Removed(1, firing, known.pending, letters, taken_open, after.pending - before.pending)
+
+    def _merge(self, alarm: _Alarm, other: _Alarm, now: Micros) -> None:
+        result = merged(self._side(alarm), self._side(other))
+        if result.superseded:
+            self._leave(alarm, Outcome.SUPERSEDED, now)
+        for report in other.trail:
+            episode = report.row.report.episode + result.first_episode
+            report.update(report=replace(report.row.report, episode=episode))
+        for report in alarm.trail:
+            report.alarm = other
+        other.due = min((one.due for one in (alarm, other) if one.queue), default=other.due)
+        other.trail = sorted(alarm.trail + other.trail, key=lambda report: report.seq)
+        other.queue = [report for report in other.trail if report.row.outcome is None]
+        _, accepted, other.earlier_episode, other.earlier_outcome, other.maybe_sent_episode = result.state
+        first_seen, conflicts = min(alarm.row.first_seen, other.row.first_seen), alarm.row.conflicts
+        other.update(
+            alarm=result.alarm, accepted=accepted, first_seen=first_seen, conflicts=other.row.conflicts + conflicts
+        )
+
+    def _side(self, alarm: _Alarm) -> Side:
+        episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
+        sent = any(
+            report.row.report.attempts or report.seq in self._claimed
+            or report.row.outcome not in (None, Outcome.SUPERSEDED)
+            for report in alarm.trail
+        )  # fmt: skip
+        return Side(alarm.row.alarm, AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes), sent)
+
+    def _chosen(self, ids: Sequence[int]) -> list[_Alarm]:
+        wanted = set(ids)
+        return sorted((alarm for alarm in self._alarms.values() if alarm.row.id in wanted), key=lambda one: one.row.id)
+
+    def _leave(self, alarm: _Alarm, outcome: Outcome, now: Micros) -> None:
+        """All that is pending of an alarm."""
+        for report in alarm.queue:
+            report.update(outcome=outcome, done=now)
+        alarm.queue.clear()
 
     # upkeep
 

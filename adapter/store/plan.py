@@ -3,10 +3,11 @@
 A transaction has five steps:
 
 1.  Load the alarms of the webhook's fingerprints as `known`, locked where another process may write too.
-2.  `plan = plan_of(known, intake)`.
+2.  `plan = plan_of(known, intake, refreshes=...)`; see `Backlog.has_room`.
+    `plan.compare(labels)`, with those that the store has of the alarms in `plan.first_labels`.
 3.  For the alarms in `plan.replaceable`, look up the last pending report (the highest seq without an outcome). Where it
     is an `update`, was never tried and is not claimed, pass its seq to `plan.supersede`.
-4.  `check_backlog(plan, pending=..., bound=...)`, with the pending reports of all integrations before this webhook.
+4.  `check_backlog(plan, pending=..., bound=...)`, with `Backlog.taken` before this webhook.
 5.  Write, and return `accept_result(...)`:
     - `plan.superseded`: these reports get the outcome `superseded`, done at `intake.received`. Where one may have been
       sent before a crash, its episode goes into `alarm.maybe_sent_episode`.
@@ -14,9 +15,11 @@ A transaction has five steps:
       so is `first_seen` of a new one. `last_accepted_at` belongs to settlements and is not written.
     - `plan.owed`, in order, with rising seqs. `raw` is `pack(report.alert, group_json)`; those marked `superseded` get
       that outcome at once. An alarm that had nothing pending is due now, another keeps its due time: an alarm that
-      flaps keeps its place in the queue.
+      flaps keeps its place in the queue. Only where news follows a refresh it is due now at the earliest, since among
+      news the order of arrival holds.
     - the webhook itself, when anything is owed or rejected, and its rejects.
-    - the sums: `plan.added` pending reports and `plan.opened` open alarms more.
+    - `plan.conflicts`, added to the alarms' own.
+    - the sums: `plan.added` pending reports, `plan.refreshing` refreshing and `plan.opened` open alarms more.
 
 An alarm whose alert changed nothing is in none of these; `accept_result` counts it for `last_seen`.
 """
@@ -28,12 +31,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from adapter.alarm import Alarm, Kind, News, Status
+from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert
 from adapter.errors import BacklogFull
 from adapter.lifecycle import transition
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import Seen
+from adapter.store.records import labels_from_json, labels_to_json
 
 
 class ChangedAlarm(NamedTuple):
@@ -67,6 +71,10 @@ class Plan:
     opened: int = 0  # difference of open alarms
     replaced: int = 0  # of `owed`
     closing: int = 0  # of `owed`: the `ok` of an alarm that was firing
+    conflicts: Counter[str] = field(default_factory=Counter)  # by alarm: alerts with other labels than the one before
+    first_labels: dict[str, Mapping[str, str]] = field(default_factory=dict)  # those that a known alarm came with first
+    added_news: int = 0  # difference of pending reports, without refreshes
+    refreshing: int = 0  # difference of alarms of which nothing but a refresh is pending
 
     @property
     def superseding(self) -> int:
@@ -80,26 +88,38 @@ class Plan:
 
     @property
     def added_other(self) -> int:
-        """Of `added`, those that do not close a firing alarm."""
-        return self.added - self.closing
+        """Of `added_news`, those that do not close a firing alarm."""
+        return self.added_news - self.closing
+
+    def compare(self, labels: Mapping[str, str]) -> None:
+        """Find alerts that share a fingerprint. `labels`: of the known alarms, as `labels_to_json` makes them."""
+        for fingerprint, before in labels.items():
+            now = self.first_labels[fingerprint]
+            if labels_to_json(now) != before and dict(now) != labels_from_json(before):
+                self.conflicts[fingerprint] += 1
 
     def supersede(self, untried: Mapping[str, int]) -> None:
         """Replace these pending updates, given by fingerprint of the alarm."""
         for fingerprint, seq in untried.items():
             alarm, labels = self.alarms[fingerprint]
             self.alarms[fingerprint] = ChangedAlarm(alarm._replace(pending=alarm.pending - 1), labels)
+            self.added_news -= alarm.priority == Priority.NEWS
             self.superseded.append(seq)
 
 
-def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
-    """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left."""
+def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = True) -> Plan:
+    """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left.
+
+    `refreshes`: whether there is room for them.
+    """
     now, revision, policy = intake.received, intake.revision, intake.policy
+    refreshes = refreshes and intake.refreshes
     plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:
         name = alert.fingerprint
         before = plan.alarms[name].alarm if name in plan.alarms else known.get(name)
-        alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy)
+        alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy, refreshes=refreshes)
         plan.news[news] += 1
         if news is News.REPEAT:
             plan.repeated.append(name)
@@ -107,34 +127,45 @@ def plan_of(known: Mapping[str, Alarm], intake: Intake) -> Plan:
             plan.stale.append(name)
         if kind is None and alarm is before:
             continue
+        if name in plan.alarms:
+            if plan.alarms[name].labels != alert.labels:
+                plan.conflicts[name] += 1
+        elif before is not None:
+            plan.first_labels[name] = alert.labels
         was_firing = before is not None and before.status is Status.FIRING
         plan.opened += (alarm.status is Status.FIRING) - was_firing
         if kind is not None:
-            report = OwedReport(alarm, kind, alert)
-            plan.owed.append(report)
             plan.closing += was_firing and kind is Kind.OK
-            last = last_owed.get(name)
-            if kind is Kind.UPDATE and last is not None and last.kind is Kind.UPDATE:
-                last.superseded = True
-                plan.replaced += 1
-            else:
-                if kind is Kind.UPDATE and last is None and alarm.pending:
-                    plan.replaceable.append(name)
-                alarm = alarm._replace(pending=alarm.pending + 1)
-            last_owed[name] = report
+            last, last_owed[name] = last_owed.get(name), OwedReport(alarm, kind, alert)
+            alarm = _owe(plan, last_owed[name], last)
+            plan.refreshing += alarm.refreshing - (before is not None and before.refreshing)
         plan.alarms[name] = ChangedAlarm(alarm, alert.labels)
     return plan
 
 
+def _owe(plan: Plan, report: OwedReport, last: OwedReport | None) -> Alarm:
+    """The alarm with one more report pending, unless it replaces the `last` one of the same webhook."""
+    alarm = report.alarm
+    plan.owed.append(report)
+    if report.kind is Kind.UPDATE and last is not None and last.kind is Kind.UPDATE:
+        last.superseded = True
+        plan.replaced += 1
+        return alarm
+    if report.kind is Kind.UPDATE and last is None and alarm.pending:
+        plan.replaceable.append(alarm.fingerprint)
+    plan.added_news += alarm.priority == Priority.NEWS
+    return alarm._replace(pending=alarm.pending + 1)
+
+
 def check_backlog(plan: Plan, *, pending: int, bound: int) -> None:
-    """BacklogFull when the plan may not come on top of what is pending over all integrations (promise 8)."""
-    if plan.added <= 0:
+    """BacklogFull when the plan's news may not come on top of what is pending (promise 8)."""
+    if plan.added_news <= 0:
         return
-    reserve = 0 if plan.added_other > 0 else -(-bound // 10)
-    if pending + plan.added > bound + reserve:
+    reserve = 0 if plan.added_news > plan.closing else -(-bound // 10)
+    if pending + plan.added_news > bound + reserve:
         raise BacklogFull(
-            f"the backlog is full: {pending} reports wait for COC and limits.backlog is {bound}; "
-            "alerts are taken again when it has drained"
+            f"the backlog is full: {pending} reports wait for COC, or their places are reserved for other integrations,"
+            f" and limits.backlog is {bound}; alerts are taken again when it has drained"
         )
 
 
@@ -154,6 +185,7 @@ def accept_result(
         news=dict(plan.news),
         owed=tuple([(report.alarm.fingerprint, report.kind) for report in plan.owed]),
         superseded=plan.superseding,
+        conflicts=plan.conflicts.total(),
         pending=pending,
         open_alarms=open_alarms,
     )

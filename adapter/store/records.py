@@ -23,7 +23,7 @@ ALARM_COLUMNS: Final = ", ".join(f"alarm.{name}" for name in Alarm._fields)
 ACCEPTED_COLUMNS: Final = "alarm.accepted_body, alarm.accepted_status, alarm.accepted_at"
 ALARM_ROW_COLUMNS: Final = (
     f"alarm.id, alarm.integration, {ALARM_COLUMNS}, alarm.labels, alarm.first_seen, alarm.last_seen, alarm.repeats,"
-    f" alarm.stale, {ACCEPTED_COLUMNS}"
+    f" alarm.stale, alarm.conflicts, {ACCEPTED_COLUMNS}"
 )
 REPORT_COLUMNS: Final = (
     "report.seq, report.integration, alarm.fingerprint, report.episode, report.kind, report.coc_alarm_id, report.raw,"
@@ -61,6 +61,7 @@ def alarm_of(row: Row) -> Alarm:
         revision=row["revision"],
         last_accepted_at=row["last_accepted_at"],
         pending=row["pending"],
+        priority=row["priority"],
     )
 
 
@@ -79,6 +80,7 @@ def alarm_row(row: Row) -> AlarmRow:
         last_seen=row["last_seen"],
         repeats=row["repeats"],
         stale=row["stale"],
+        conflicts=row["conflicts"],
         accepted=accepted_of(row),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
 from adapter.clock import Micros
@@ -31,6 +31,7 @@ class Counts:
     open_alarms: int
     oldest: Micros | None  # when the oldest pending report was received
     dead: int = 0  # dead letters, neither replayed nor discarded
+    refreshing: int = 0  # alarms of which nothing but a refresh is pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class AlarmRow:
     last_seen: Micros
     repeats: int = 0
     stale: int = 0
+    conflicts: int = 0  # alerts that came under the fingerprint with other labels than the one before
     accepted: Accepted | None = None
 
 
@@ -81,6 +83,20 @@ class RejectRow:
     received: Micros
     reason: str
     head: bytes
+
+
+class Removed(NamedTuple):
+    """What left an integration by one step, and what of it another one took over."""
+
+    alarms: int = 0  # rows
+    open_alarms: int = 0
+    reports: int = 0  # that were pending
+    dead_letters: int = 0
+    taken_open: int = 0  # open alarms more of the other one
+    taken_reports: int = 0  # pending reports more of the other one
+
+    def plus(self, other: Removed) -> Removed:
+        return Removed(*(mine + more for mine, more in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,3 +152,21 @@ class OperatorStore(Protocol):
         ...
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...
+
+    async def held(self, integration: str) -> list[int]:
+        """The ids of its alarms, to be discarded or moved in steps of STEP."""
+        ...
+
+    async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
+        """Nothing more is owed about these alarms, of an integration that nobody serves.
+
+        Pending reports leave as discarded, dead letters are taken off the list, and firing alarms count as resolved.
+        """
+        ...
+
+    async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
+        """Give these alarms, of an integration that nobody serves, with all their reports to `to`; see `moving`.
+
+        Each keeps its place in the queue and the order of its reports. The bound of the backlog does not matter.
+        """
+        ...

@@ -8,7 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.cases import coc, disk, hostile, mappings, messages, postgres, process, simulated, sqlite, webhooks
+from tests.faults.cases import (
+    coc,
+    disk,
+    hostile,
+    mappings,
+    messages,
+    postgres,
+    process,
+    refreshes,
+    simulated,
+    sqlite,
+    webhooks,
+)
 from tests.faults.cases.existing import existing_tests
 from tests.faults.result import CaseResult
 
@@ -190,4 +202,11 @@ CATALOGUE: tuple[Case, ...] = (
     ),
     full_only(52, "tables that intake cannot write", existing_tests(F, "-k", "readiness_follows")),
     full_only(53, "a synchronous standby gone", existing_tests(f"{S}test_postgres.py", "-k", "standby")),
+    case(
+        54, "refreshes of open alarms while COC is slow", refreshes.news_first,
+        {"alarms": 100_000, "fresh": 10, "rate": 20.0, "delay": 1.0, "seconds": 10.0},
+        {"alarms": 2000, "fresh": 2, "rate": 20.0, "delay": 1.0, "seconds": 10.0},
+    ),
+    full_only(55, "integrations that left adapter.yml", existing_tests("tests/flow/test_orphans.py")),
+    full_only(56, "replicas with different mappings", existing_tests("tests/flow/test_replica_mappings.py")),
 )  # fmt: skip

@@ -98,7 +98,7 @@ class PairPlace:
 
     async def open(self, *, backlog: int = 1000, **more: Any) -> Pair:
         return await self._beside(
-            await self._real.open(backlog=backlog, **more), MemoryStore(backlog=backlog, clock=self.clock)
+            await self._real.open(backlog=backlog, **more), MemoryStore(backlog=backlog, clock=self.clock, **more)
         )
 
     async def crash(self, pair: Pair) -> Pair:

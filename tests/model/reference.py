@@ -23,6 +23,7 @@ class AlarmRecord:
     firing: bool = False
     starts: int = 0
     seen: tuple[str, str] = ("", "")  # words and mapping revision
+    at_coc: bool = False  # COC accepted a report about it, and no news is pending
     owed: list[str] = field(default_factory=list)  # kinds, in order, without refreshes
 
 
@@ -31,6 +32,7 @@ class Reference:
 
     def __init__(self) -> None:
         self.records: dict[str, AlarmRecord] = {}
+        self.refreshes = True  # COC answers, nothing is paused and there is room
 
     def receive(self, sent: SentAlert, revision: str) -> str:
         """The kind of report that is owed for it, or an empty text."""
@@ -43,6 +45,8 @@ class Reference:
 
     def _fires(self, record: AlarmRecord, sent: SentAlert, revision: str) -> str:
         seen, before = (sent.words, revision), record.seen
+        if record.firing and record.at_coc and not self.refreshes and sent.words == before[0]:
+            seen = before  # the new revision is looked at with a later repeat
         record.seen = seen
         if not record.firing:
             record.firing, record.starts = True, sent.starts

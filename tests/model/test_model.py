@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from adapter.alarm import Kind, Outcome, Pause
+from adapter.alarm import Kind, Outcome, Pause, Priority
 from adapter.alertmanager import Reject
 from adapter.clock import SECOND
 from adapter.store.contract import Retention
@@ -84,6 +84,7 @@ class Pipeline(RuleBasedStateMachine):
     def send(self, names: list[str], how: str, words: str) -> None:
         sent = [self._sent_alert(name, how, words) for name in names]
         body = body_of([self._alert(one) for one in sent])
+        self._look(len(sent))
         while True:  # Alertmanager sends the same bytes until they are answered
             try:
                 accepted = self.do(self.world.send(body))
@@ -91,11 +92,22 @@ class Pipeline(RuleBasedStateMachine):
             except Died:
                 note("died during a webhook")
                 self.do(self.world.crash())
+                self._look(len(sent))
         if not accepted:
             assert self.do(self.world.pending()) + len(sent) > BACKLOG
             return
         for one in sent:
             self.reference.receive(one, self.world.renderer.revision)
+
+    def _look(self, alerts: int) -> None:
+        """Tell the reference whether refreshes may be owed now, and what COC has."""
+        room = self.do(self.world.pending()) + alerts <= BACKLOG
+        self.reference.refreshes = room and self.world.delivery.reporting
+        for row in self.do(self.world.store.store.alarms(AlarmQuery())):
+            if record := self.reference.records.get(row.alarm.fingerprint):
+                pending = [one for one in self.trail(row.alarm.fingerprint) if one.outcome is None]
+                no_news = not pending or row.alarm.priority == Priority.REFRESH
+                record.at_coc = no_news and row.alarm.last_accepted_at > 0
 
     def _sent_alert(self, name: str, how: str, words: str) -> SentAlert:
         self.turn += 1

@@ -154,6 +154,7 @@ class World:
             metrics=self.metrics,
             revision=lambda: self.renderer.revision,
             owed=lambda name: self.delivery.wake(),
+            reporting=lambda name: self.delivery.reporting,
         )
         self.delivery.observe_pause((await store.pauses()).get("default"), self.clock.monotonic())
         self._running = asyncio.ensure_future(self.delivery.run())

@@ -45,7 +45,7 @@ class MemoryPlace:
         self.clock = FakeClock()
 
     async def open(self, *, backlog: int = 1000, **more: Any) -> Store:
-        return MemoryStore(backlog=backlog, clock=self.clock)
+        return MemoryStore(backlog=backlog, clock=self.clock, **more)
 
     async def crash(self, store: Store) -> Store:
         assert isinstance(store, MemoryStore)

@@ -229,3 +229,60 @@ async def test_sqlite_is_copied_to_sqlite_without_the_extra_for_postgresql(tmp_p
     refused = subprocess.run([*command, "--to=postgresql://nowhere/x"], capture_output=True, text=True, timeout=60)
     assert refused.returncode != 0
     assert "needs asyncpg" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["a dotted path", "a link", "a hard link", "a linked folder"])
+async def test_the_source_by_another_name_is_refused_as_the_same_store(tmp_path: Path, name: str) -> None:
+    source, other = tmp_path / "a" / "store.db", tmp_path / "other"
+    store = await opened(f"sqlite:{source}")
+    await store.accept(firing("a1"))
+    await store.close()
+    if name == "a link":
+        other.symlink_to(source)
+    elif name == "a hard link":
+        other.hardlink_to(source)
+    elif name == "a linked folder":
+        other.symlink_to(source.parent)
+        other /= "store.db"
+    else:
+        other = tmp_path / "a" / ".." / "a" / "store.db"
+    with pytest.raises(StoreRefused, match="same store, by another name or a link"):
+        await copy_store(f"sqlite:{source}", f"sqlite:{other}", SystemClock())
+
+
+async def test_one_database_by_two_urls_is_refused_as_the_same_store(new_url: NewUrl) -> None:
+    url = await new_url("postgresql")
+    await (await opened(url)).close()
+    other = f"{url}{'&' if '?' in url else '?'}application_name=other"
+    with pytest.raises(StoreRefused, match="same store, by another name"):
+        await copy_store(url, other, SystemClock())
+
+
+async def test_a_file_of_another_kind_is_said_to_be_one_at_either_end_and_stays_as_it_is(
+    tmp_path: Path, new_url: NewUrl
+) -> None:
+    url, foreign = await new_url("sqlite"), tmp_path / "notes.txt"
+    await (await opened(url)).close()
+    foreign.write_text("what a person wrote")
+    for ends, role in (((url, f"sqlite:{foreign}"), "target"), ((f"sqlite:{foreign}", url), "source")):
+        with pytest.raises(StoreRefused, match=f"the {role} .*notes.txt is a file of another kind"):
+            await copy_store(*ends, SystemClock())
+    assert foreign.read_text() == "what a person wrote"
+    assert not (tmp_path / "notes.txt.lock").exists()
+
+
+@pytest.mark.parametrize("target", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("source", ["sqlite", "postgresql"])
+async def test_refreshes_wait_behind_news_in_the_target_too(new_url: NewUrl, source: str, target: str) -> None:
+    source_url, target_url = await new_url(source), await new_url(target)
+    store = await opened(source_url)
+    await store.accept(firing("a1"))
+    await store.settle([delivered(claim) for claim in (await store.claim("default", 1)).claims])
+    await store.accept(firing("a1", revision="r2"))
+    await store.accept(firing("n1", revision="r2"))
+    await store.close()
+    await copy_store(source_url, target_url, SystemClock())
+    store = await opened(target_url)
+    assert (await store.counts())["default"].refreshing == 1
+    assert [claim.report.fingerprint for claim in (await store.claim("default", 9)).claims] == ["n1", "a1"]
+    await store.close()

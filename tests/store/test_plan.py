@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapter.alarm import Alarm, Kind, News, Status
 from adapter.alertmanager import Alert, Reject
-from adapter.clock import SECOND
+from adapter.clock import SECOND, Micros
 from adapter.errors import BacklogFull
 from adapter.store.contract import Intake
 from adapter.store.plan import Plan, accept_result, check_backlog, plan_of
@@ -41,8 +41,8 @@ class Books:
     open: int = 0
     news: Counter[News] = field(default_factory=Counter)
 
-    def accept(self, intake: Intake) -> Plan:
-        plan = plan_of(self.alarms, intake)
+    def accept(self, intake: Intake, *, refreshes: bool = True) -> Plan:
+        plan = plan_of(self.alarms, intake, refreshes=refreshes)
         last = {name: (seq, kind) for seq, name, kind, _ in self.queue}
         plan.supersede({name: last[name][0] for name in plan.replaceable if last[name][1] is Kind.UPDATE})
         self.queue = [row for row in self.queue if row[0] not in plan.superseded]
@@ -54,6 +54,12 @@ class Books:
         self.open += plan.opened
         self.news += plan.news
         return plan
+
+    def settle(self, at: Micros) -> None:
+        """COC accepts all that is pending."""
+        for name in {row[1] for row in self.queue}:
+            self.alarms[name] = self.alarms[name]._replace(pending=0, last_accepted_at=at)
+        self.queue = []
 
     def pending(self, name: str) -> int:
         return sum(row[1] == name for row in self.queue)
@@ -80,6 +86,33 @@ def test_the_sums_of_a_plan_are_those_of_its_rows(webhooks: list[list[Alert]]) -
         assert {name: alarm.pending for name, alarm in books.alarms.items()} == {
             name: books.pending(name) for name in books.alarms
         }
+
+
+HOUR = 3600 * SECOND
+steps = st.tuples(st.lists(alerts, max_size=6), st.booleans(), st.sampled_from(["r1", "r2"]), st.booleans())
+
+
+@given(st.lists(steps, max_size=6))
+def test_refreshing_alarms_are_those_of_which_only_a_refresh_waits_and_news_is_all_else(
+    schedule: list[tuple[list[Alert], bool, str, bool]],
+) -> None:
+    books, refreshing = Books(), 0
+    for number, (webhook, refreshes, revision, settled) in enumerate(schedule):
+        now = NOON + number * HOUR
+        plan = books.accept(an_intake(*webhook, received=now, refresh=HOUR, revision=revision), refreshes=refreshes)
+        refreshing += plan.refreshing
+        assert refreshing == sum(alarm.refreshing for alarm in books.alarms.values())
+        assert plan.added_news <= plan.added
+        if not refreshes:
+            assert plan.added_news == plan.added
+            assert Kind.REFRESH not in {owed.kind for owed in plan.owed}
+        for name, alarm in books.alarms.items():
+            if alarm.refreshing:
+                waiting = [kind for _, owner, kind, _ in books.queue if owner == name]
+                assert set(waiting) <= {Kind.REFRESH, Kind.UPDATE}
+        if settled:
+            books.settle(now)
+            refreshing = 0
 
 
 def test_an_alert_that_changes_nothing_plans_nothing_but_its_news() -> None:

@@ -630,3 +630,38 @@ async def test_the_outcome_of_a_late_worker_is_not_counted_twice(
     assert (settled.counted, settled.reasserted) == (False, False)
     (row,) = await pair[0].alarms(AlarmQuery())
     assert row.accepted is not None  # COC has it, although the lease was lost
+
+
+async def test_the_newest_revision_of_the_living_replicas_decides_whatever_was_reloaded_since(
+    postgres: PostgresServer,
+) -> None:
+    async with replicas(await postgres.new_database(), 3) as (one, two, three):
+        await one.heartbeat("r1")
+        assert one.deciding("r1") == "r1"
+        await two.heartbeat("r2")
+        await three.heartbeat("r1")
+        await one.heartbeat("r1")
+        assert [store.deciding(own) for store, own in ((one, "r1"), (two, "r2"), (three, "r1"))] == ["r2"] * 3
+        assert one.deciding("r3") == "r3", "it is newer than what the last heartbeat told"
+        assert "newer mapping revision r2, this one has r1" in one.describe()["waits"]
+        assert two.describe()["waits"] is None
+        await two.heartbeat("r1")  # taken back: nobody has r2 any more
+        await one.heartbeat("r1")
+        assert one.deciding("r1") == "r1"
+
+
+async def test_a_replica_with_older_mappings_claims_only_what_others_left(postgres: PostgresServer) -> None:
+    dsn = await postgres.new_database()
+    async with replicas(dsn, 2) as (old, new):
+        await old.heartbeat("r1")
+        await new.heartbeat("r2")
+        await old.heartbeat("r1")
+        await old.accept(firing("a1", "a2"))
+        waiting = await old.claim("default", 9)
+        assert waiting.claims == ()
+        assert waiting.next_due == pytest.approx(30, abs=2)
+        assert (await old.claim("default", 9, ignore_delay=True)).claims == ()
+        assert len((await new.claim("default", 1)).claims) == 1
+        async with postgres.admin(dsn) as connection:
+            await connection.execute("UPDATE alarm SET due = due - interval '31 s' WHERE lease_until IS NULL")
+        assert len((await old.claim("default", 9)).claims) == 1

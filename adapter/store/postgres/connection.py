@@ -254,7 +254,8 @@ class Database:
         state = (exc.sqlstate or "") if isinstance(exc, asyncpg.PostgresError) else ""
         tables = ", ".join(dict.fromkeys(_TABLES.findall(statement))) if state else ""
         told = f"PostgreSQL: {reason(exc)}" + (f" (in a statement on {tables})" if tables else "")
-        if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+        # A key is not unique where an alarm came while one of its fingerprint was moved to its integration.
+        if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError | asyncpg.UniqueViolationError):
             return TryAgain(told)
         if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
             # A failover made this server a standby: connect anew, to the one that takes writes.

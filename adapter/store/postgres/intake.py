@@ -12,11 +12,13 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from adapter.alarm import Alarm, Outcome
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
+from adapter.store.backlog import Backlog
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog, plan_of
@@ -46,12 +48,12 @@ WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
 """
 _NEW: Final = """
 INSERT INTO alarm (integration, first_seen, last_seen, due, key, fingerprint, labels, status, episode, coc_alarm_id,
-                   starts, ends, content, revision, last_accepted_at, pending)
+                   starts, ends, content, revision, last_accepted_at, pending, priority)
 SELECT $1::text, $2::bigint, $2::bigint, CASE WHEN u.pending > 0 THEN now() END, u.*
 FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
-            $11::bytea[], $12::text[], $13::bigint[], $14::bigint[])
+            $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::smallint[])
   AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at,
-       pending)
+       pending, priority)
 ORDER BY u.key
 ON CONFLICT (integration, key) DO NOTHING
 RETURNING id, fingerprint
@@ -61,10 +63,17 @@ WITH superseded AS (UPDATE report SET outcome = 'superseded', done = $1 WHERE se
 UPDATE alarm a
 SET last_seen = greatest(a.last_seen, $1), labels = u.labels, status = u.status, episode = u.episode,
     coc_alarm_id = u.coc_alarm_id, starts = u.starts, ends = u.ends, content = u.content, revision = u.revision,
-    pending = u.pending, due = CASE WHEN u.pending > 0 THEN coalesce(a.due, now()) END
+    pending = u.pending, priority = u.priority,
+    due = CASE WHEN u.pending = 0 THEN NULL
+               WHEN a.priority > u.priority THEN greatest(a.due, now()) ELSE coalesce(a.due, now()) END
 FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
-            $11::text[], $12::bigint[], $13::bigint[])
-  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending)
+            $11::text[], $12::bigint[], $13::bigint[], $14::smallint[])
+  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending, priority)
+WHERE a.id = u.id
+"""
+_LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE id = ANY($1::bigint[])"
+_CONFLICTS: Final = """
+UPDATE alarm a SET conflicts = a.conflicts + u.more FROM unnest($1::bigint[], $2::bigint[]) AS u(id, more)
 WHERE a.id = u.id
 """
 _WEBHOOK: Final = """
@@ -95,26 +104,31 @@ class PostgresIntake:
     database: Database
     counts: RunningCounts
     seen: SeenLater
-    backlog: int
+    backlog: Backlog
 
     @retried
     async def accept(self, intake: Intake) -> Receipt:
-        alerts = intake.webhook.alerts
+        alerts, waiting = intake.webhook.alerts, self.counts.waiting
+        planned = partial(plan_of, intake=intake, refreshes=self.backlog.has_room(waiting, len(alerts)))
         async with self.database.write() as connection:
             names = dict.fromkeys(alert.fingerprint for alert in alerts)
             known = _Known()
             known.add(await connection.fetch(_KNOWN, intake.integration, list(map(key_of, names))))
-            plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
+            plan = await _in_thread_if_many(alerts, lambda: planned(known.alarms))
             webhook = 0
             if plan.alarms or intake.webhook.rejects:
                 new = await _lock(connection, intake, plan, known)
-                plan = await _in_thread_if_many(alerts, lambda: plan_of(known.alarms, intake))
+                plan = await _in_thread_if_many(alerts, lambda: planned(known.alarms))
+                await _compare(connection, plan, known)
                 await _supersede(connection, plan, known)
-                check_backlog(plan, pending=self.counts.all_pending, bound=self.backlog)
+                taken = self.backlog.taken(intake.integration, waiting)
+                check_backlog(plan, pending=taken, bound=self.backlog.bound)
                 webhook = await _write(connection, intake, plan, known.ids, changed=plan.alarms.keys() - new.keys())
             else:
                 await connection.execute("ROLLBACK")
-        pending, open_alarms = self.counts.add(intake.integration, pending=plan.added, open_alarms=plan.opened)
+        pending, open_alarms = self.counts.add(
+            intake.integration, pending=plan.added, refreshing=plan.refreshing, open_alarms=plan.opened
+        )
         result = accept_result(plan, intake, known.ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
         self.seen.add(result.seen)
         return result.receipt
@@ -169,6 +183,12 @@ async def _lock(connection: Connection, intake: Intake, plan: Plan, known: _Know
     return inserted
 
 
+async def _compare(connection: Connection, plan: Plan, known: _Known) -> None:
+    if ids := [known.ids[name] for name in plan.first_labels]:
+        rows = await connection.fetch(_LABELS, ids)
+        plan.compare({row["fingerprint"].decode(): row["labels"].decode() for row in rows})
+
+
 async def _supersede(connection: Connection, plan: Plan, known: _Known) -> None:
     if plan.replaceable:
         rows = await connection.fetch(_UNTRIED, [known.ids[name] for name in plan.replaceable])
@@ -183,6 +203,8 @@ async def _write(
         alarms = [plan.alarms[name] for name in names]
         places = [ids[name] for name in names]
         await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
+    if plan.conflicts:
+        await connection.execute(_CONFLICTS, [ids[name] for name in plan.conflicts], list(plan.conflicts.values()))
     webhook, group = intake.webhook, intake.webhook.group
     if not plan.owed and not webhook.rejects:
         return 0

@@ -67,7 +67,7 @@ RETURNING alarm
 """
 _HANDLED: Final = "UPDATE report SET handled = $1 WHERE seq = ANY($2::bigint[])"
 _QUEUE: Final = """
-UPDATE alarm a SET pending = a.pending + u.more, due = coalesce(a.due, now())
+UPDATE alarm a SET pending = a.pending + u.more, priority = 0, due = coalesce(a.due, now())
 FROM unnest($1::bigint[], $2::bigint[]) AS u(id, more) WHERE a.id = u.id
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from adapter.alarm import Pause
@@ -14,18 +14,20 @@ from adapter.store.records import PAUSE_COLUMNS, pause_of
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
 
+LEFT_SECONDS: Final = 30  # that a report waits until a replica with older mappings takes it too
 ALIVE_SECONDS: Final = 35  # several heartbeats of 5 s, and a server that is away for a while
 
 _BEAT: Final = """
 INSERT INTO replica (name, revision, started, seen) VALUES ($1, $2, now(), now()) ON CONFLICT (name) DO UPDATE
 SET revision = excluded.revision, seen = excluded.seen
 """
+_FIRST_SEEN: Final = "INSERT INTO revision VALUES ($1, now()) ON CONFLICT (name) DO NOTHING"
 _FORGET: Final = "DELETE FROM replica WHERE seen < now() - interval '1 day'"
 _LEAVE: Final = "DELETE FROM replica WHERE name = $1"
 _LIST: Final = f"""
-SELECT name, revision, extract(epoch FROM now() - seen)::float8 AS silent,
+SELECT replica.name, revision, first_seen, extract(epoch FROM now() - seen)::float8 AS silent,
        extract(epoch FROM now() - started)::float8 AS age, seen > now() - interval '{ALIVE_SECONDS} s' AS alive
-FROM replica ORDER BY name
+FROM replica LEFT JOIN revision ON revision.name = replica.revision ORDER BY replica.name
 """  # noqa: S608
 _SETTINGS: Final = """
 SELECT current_setting('server_version') AS version,
@@ -48,10 +50,11 @@ class Replicas:
 
     def __init__(self, database: Database, name: str) -> None:
         self.name = name
-        self.surroundings: dict[str, Any] = {"replicas": [], "settings": {}, "warnings": []}
+        self.surroundings: dict[str, Any] = {"replicas": [], "settings": {}, "warnings": [], "waits": None}
         """For `describe`; as of the last heartbeat."""
         self._database = database
         self._revision = ""
+        self._newest = ""  # of the living replicas, as of the last heartbeat
 
     async def heartbeat(self, revision: str) -> int:
         """Durable: it is also the proof that a commit is possible now."""
@@ -59,14 +62,37 @@ class Replicas:
         async with self._database.write() as connection:
             await connection.execute(_BEAT, self.name, revision)
             await connection.execute(_FORGET)
-            replicas = [dict(row) for row in await connection.fetch(_LIST)]
+            if revision:
+                await connection.execute(_FIRST_SEEN, revision)
+            rows = [dict(row) for row in await connection.fetch(_LIST)]
             settings = dict((await connection.fetch(_SETTINGS))[0])
-        before = self.surroundings["warnings"]
-        self.surroundings = {"replicas": replicas, "settings": settings, "warnings": warnings(settings)}
-        for warning in self.surroundings["warnings"]:
-            if warning not in before:
+        self._newest = newest(rows)
+        replicas = [{name: value for name, value in row.items() if name != "first_seen"} for row in rows]
+        before, found, waits = self.surroundings, warnings(settings), self._waiting()
+        self.surroundings = {"replicas": replicas, "settings": settings, "warnings": found, "waits": waits}
+        for warning in found:
+            if warning not in before["warnings"]:
                 event(logger, logging.WARNING, "the database weakens the promise", detail=warning)
+        if waits and waits != before["waits"]:
+            event(logger, logging.WARNING, "this replica waits", detail=waits)
         return sum(replica["alive"] for replica in replicas)
+
+    @property
+    def waits(self) -> bool:
+        """Whether another replica has newer mappings."""
+        return bool(self._newest and self._revision) and self._newest != self._revision
+
+    def _waiting(self) -> str | None:
+        """Why, for an operator."""
+        if not self.waits:
+            return None
+        return (
+            f"another replica has the newer mapping revision {self._newest}, this one has {self._revision}: until its "
+            f"files are the same it claims only reports that others left for {LEFT_SECONDS} s"
+        )
+
+    def deciding(self, revision: str) -> str:
+        return self._newest if self._newest and revision == self._revision else revision
 
     async def probe(self) -> None:
         await self.heartbeat(self._revision)
@@ -89,6 +115,12 @@ class Replicas:
 
 async def _pauses(connection: Connection) -> dict[str, Pause]:
     return {row["integration"]: pause_of(row) for row in await connection.fetch(_PAUSES)}
+
+
+def newest(replicas: Iterable[Mapping[str, Any]]) -> str:
+    """PURE. The mapping revision of a living replica that was first seen last; an empty text while none has one."""
+    seen = [(row["first_seen"], row["revision"]) for row in replicas if row["alive"] and row["first_seen"]]
+    return max(seen)[1] if seen else ""
 
 
 async def users(database: Database) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from adapter.alarm import Kind
+from adapter.alarm import Kind, Priority
 from adapter.clock import Micros
 from adapter.store.contract import Settled, Settlement
 from adapter.store.postgres.connection import CommitUnknown, Database, columns, retried
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ALARMS: Final = f"""
 SELECT alarm.id, alarm.pending, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
-       alarm.maybe_sent_episode, alarm.lease_token, alarm.lease_until IS NOT NULL AS leased
+       alarm.maybe_sent_episode, alarm.priority, alarm.lease_token, alarm.lease_until IS NOT NULL AS leased
 FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id FOR UPDATE
 """  # noqa: S608
 # Read after the alarms are locked; a report is only ever changed under that lock.
@@ -30,6 +30,7 @@ SELECT seq, alarm, outcome, done, attempts, refused, attempt_log FROM report WHE
 """
 # What COC accepted last, byte by byte, and the alert it came from.
 _REASSERT: Final = """
+WITH queue AS (UPDATE alarm SET priority = 0 WHERE id = $3)
 INSERT INTO report (integration, alarm, episode, kind, coc_alarm_id, raw, received, webhook, body)
 SELECT integration, alarm, episode, $1, coc_alarm_id, raw, $2, 0, $4
 FROM report WHERE alarm = $3 AND outcome = 'delivered' ORDER BY seq DESC LIMIT 1
@@ -68,6 +69,7 @@ class _Alarm:
     state: AlarmState
     token: int
     leased: bool
+    priority: int
     delay: float | None = None  # seconds from now until the next report is due; None: the lease is not over
 
     def row(self) -> tuple[object, ...]:
@@ -96,6 +98,7 @@ class _Step(NamedTuple):
 
     counted: bool = False
     left: bool = False
+    refreshed: bool = False  # what left was a refresh
     reasserted: bool = False
 
 
@@ -153,10 +156,13 @@ class PostgresSettlements:
             report.provenance_body = settlement.provenance.body
         if counted:
             alarm.delay = settlement.delay
-        return _Step(counted, applied.left, reassert and await _reassert(connection, alarm, settlement.at))
+        refreshed = applied.left and alarm.priority == Priority.REFRESH and not alarm.state.pending
+        return _Step(counted, applied.left, refreshed, reassert and await _reassert(connection, alarm, settlement.at))
 
     def _settled(self, integration: str, step: _Step) -> Settled:
-        pending, open_alarms = self._counts.add(integration, pending=step.reasserted - step.left)
+        pending, open_alarms = self._counts.add(
+            integration, pending=step.reasserted - step.left, refreshing=-step.refreshed
+        )
         return Settled(counted=step.counted, reasserted=step.reasserted, pending=pending, open_alarms=open_alarms)
 
 
@@ -168,7 +174,7 @@ def _alarm(row: Row) -> _Alarm:
         earlier_outcome=outcome_of(row["earlier_outcome"]),
         maybe_sent_episode=row["maybe_sent_episode"],
     )
-    return _Alarm(row["id"], state, row["lease_token"], row["leased"])
+    return _Alarm(row["id"], state, row["lease_token"], row["leased"], row["priority"])
 
 
 def _report(row: Row, alarms: dict[int, _Alarm]) -> _Report:

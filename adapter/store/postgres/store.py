@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
+from adapter.store.backlog import Backlog
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
 from adapter.store.postgres.connection import Database
@@ -18,6 +19,7 @@ from adapter.store.postgres.directories import PostgresDirectories
 from adapter.store.postgres.intake import PostgresIntake
 from adapter.store.postgres.login import place_of
 from adapter.store.postgres.migrations import migrate, migrations
+from adapter.store.postgres.moving import PostgresMoving
 from adapter.store.postgres.queries import PostgresQueries
 from adapter.store.postgres.replicas import Replicas
 from adapter.store.postgres.settle import PostgresSettlements
@@ -29,6 +31,7 @@ async def open_postgres(
     *,
     backlog: int,
     clock: Clock,
+    integrations: Collection[str] = (),
     on_commit: Callable[[float], None] = lambda seconds: None,
     lease: float = 25.0,
     replica: str = "",
@@ -42,7 +45,8 @@ async def open_postgres(
     database = await Database.connect(dsn, clock=clock, on_commit=on_commit, reread=reread)
     try:
         await migrate(database, migrations())
-        store = PostgresStore(database, dsn, backlog=backlog, clock=clock, lease=lease, replica=replica)
+        shared = Backlog(backlog, frozenset(integrations))
+        store = PostgresStore(database, dsn, backlog=shared, clock=clock, lease=lease, replica=replica)
         await store.heartbeat("")
         await store.counts()
     except BaseException:
@@ -54,7 +58,9 @@ async def open_postgres(
 class PostgresStore:
     """A Store that several processes share. Each of its methods is in the module of its subject."""
 
-    def __init__(self, database: Database, dsn: str, *, backlog: int, clock: Clock, lease: float, replica: str) -> None:
+    def __init__(
+        self, database: Database, dsn: str, *, backlog: Backlog, clock: Clock, lease: float, replica: str
+    ) -> None:
         self._database = database
         self._place = place_of(dsn)
         seen = SeenLater()
@@ -65,17 +71,20 @@ class PostgresStore:
         queries = PostgresQueries(database, counts, seen, clock)
 
         self.accept, self.reject = intake.accept, intake.reject
-        self.claim = PostgresClaims(database, clock, replicas.name, lease).claim
+        self.claim = PostgresClaims(database, clock, replicas, lease).claim
         self.settle = PostgresSettlements(database, counts).settle
         self.pauses, self.set_pause = replicas.pauses, replicas.set_pause
         self.counts = counts.refresh
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
+        moving = PostgresMoving(database, counts)
+        self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.maintain, self.size = upkeep.maintain, upkeep.size
         directories = PostgresDirectories(database)
         self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
         self.keep_directory = directories.keep_directory
-        self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
+        self.heartbeat, self.probe, self.deciding = replicas.heartbeat, replicas.probe, replicas.deciding
+        self.log_in_by = database.want
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self._replicas.name, "shared": True}

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
+from adapter.alarm import Priority
 from adapter.clock import SECOND
 from adapter.errors import StoreError
 from adapter.store.contract import Claim, Claims, Settlement
@@ -26,12 +27,12 @@ from adapter.store.sqlite.writer import Writer
 CLAIM_BYTES: Final = 8 * 1024 * 1024  # of alerts in one answer, one at least
 _NEVER: Final = 2**62  # later than any due time
 
-_LATER: Final = """SELECT due_at FROM alarm WHERE integration = ? AND head IS NOT NULL AND due_at > ?
-    ORDER BY due_at LIMIT 1"""
+_LATER: Final = """SELECT min(due_at) FROM alarm WHERE integration = ? AND priority = ? AND head IS NOT NULL
+    AND due_at > ?"""
 # CROSS JOIN keeps the order of the tables: the index of what is due, then one report for each alarm.
 _DUE: Final = f"""SELECT alarm.id, alarm.accepted_crc, report.crc, {CLAIM_COLUMNS}
     FROM alarm CROSS JOIN report ON report.seq = alarm.head
-    WHERE alarm.integration = ? AND alarm.head IS NOT NULL AND alarm.due_at <= ?
+    WHERE alarm.integration = ? AND alarm.priority = ? AND alarm.head IS NOT NULL AND alarm.due_at <= ?
     AND alarm.id NOT IN (SELECT value FROM json_each(?)) ORDER BY alarm.due_at, alarm.id LIMIT ?"""  # noqa: S608
 _MARK: Final = "UPDATE counter SET maybe_sent_upto = max(maybe_sent_upto, ?), claiming = 1"
 _UNMARK: Final = "UPDATE counter SET claiming = 0"
@@ -48,10 +49,11 @@ class SqliteClaims:
         self._writer = writer
         self._tick = tick
         self._marked = False
-        self._claiming = asyncio.Lock()
+        self.claiming = asyncio.Lock()
+        """Held while claims are looked for and noted."""
 
     async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
-        async with self._claiming:
+        async with self.claiming:
             if not self._marked:
                 upto = (self.maybe_sent_upto,)
                 await self._writer.commit(lambda connection: connection.execute(_MARK, upto), self._set_marked)
@@ -73,7 +75,7 @@ class SqliteClaims:
 
     async def end(self) -> None:
         """Clear the marker unless claims are outstanding."""
-        async with self._claiming:  # a claim under way may still be given out
+        async with self.claiming:  # a claim under way may still be given out
             if self._marked and not self.reports:
                 with contextlib.suppress(StoreError):
                     await self._writer.call(sqlite3.Connection.execute, _UNMARK)
@@ -85,18 +87,21 @@ class _Due(NamedTuple):
 
 
 def _due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: int, claimed: Collection[int]) -> _Due:
-    """The alarms due by `tick`, longest first, without the `claimed`."""
+    """The alarms due by `tick`, those of news first, then longest first, without the `claimed`."""
     upto = connection.execute("SELECT maybe_sent_upto FROM counter").fetchone()[0]
     claims: list[tuple[int, Claim]] = []
-    size = 0
-    for row in connection.execute(_DUE, (integration, tick, json.dumps(list(claimed)), limit)):
-        if size >= CLAIM_BYTES:
-            return _Due(claims, next_due=0)
-        claim = _claim(row, upto)
-        claims.append((row["id"], claim))
-        size += len(claim.report.raw)
-    later = connection.execute(_LATER, (integration, tick)).fetchone() if len(claims) < limit else None
-    return _Due(claims, None if later is None else later[0])
+    size, taken = 0, json.dumps(list(claimed))
+    for priority in Priority:
+        for row in connection.execute(_DUE, (integration, priority, tick, taken, limit - len(claims))):
+            if size >= CLAIM_BYTES:
+                return _Due(claims, next_due=0)
+            claim = _claim(row, upto)
+            claims.append((row["id"], claim))
+            size += len(claim.report.raw)
+        if len(claims) == limit:
+            return _Due(claims, None)
+    later = [connection.execute(_LATER, (integration, priority, tick)).fetchone()[0] for priority in Priority]
+    return _Due(claims, min((due for due in later if due is not None), default=None))
 
 
 def _claim(row: sqlite3.Row, maybe_sent_upto: int) -> Claim:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from adapter.alarm import Priority
 from adapter.errors import StoreRefused, StoreUnavailable
 from adapter.store.sqlite import recovery
 from adapter.store.sqlite.disk import (
@@ -44,7 +45,7 @@ _LEAST_PAGES: Final = 64
 _LIST_LENGTHS: Final = (1, 10, 50)
 _FOLDER: Final = Path(__file__).parent / "schema"
 _MAX_RECOVERIES: Final = 5  # in one process; each leaves a copy of the file
-_LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND head IS NOT NULL"
+_LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND priority = ? AND head IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ class Left(NamedTuple):
 
 def left(connection: sqlite3.Connection) -> Left:
     integrations = [name for (name,) in connection.execute("SELECT integration FROM sums").fetchall()]
-    due = [connection.execute(_LATEST_DUE, (name,)).fetchone()[0] for name in integrations]
+    queues = [(name, priority) for name in integrations for priority in Priority]
+    due = [connection.execute(_LATEST_DUE, queue).fetchone()[0] for queue in queues]
     counter = connection.execute("SELECT seq, maybe_sent_upto, claiming FROM counter").fetchone()
     if counter is None:
         raise DamagedRow("the row that ids are given out from is gone")
@@ -244,9 +246,9 @@ def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: in
     return connection
 
 
-def connect_reader(path: Path, connect: Connect = sqlite3.connect) -> sqlite3.Connection:
+def connect_reader(path: Path, connect: Connect = sqlite3.connect, mode: str = "mode=ro") -> sqlite3.Connection:
     """A connection that can neither write nor checkpoint."""
-    uri = f"{path.resolve().as_uri()}?mode=ro"
+    uri = f"{path.resolve().as_uri()}?{mode}"
     connection: sqlite3.Connection = connect(uri, uri=True, isolation_level=None, timeout=0.25, check_same_thread=False)
     _set_up(connection, {"query_only": 1, "cache_size": -8192, "mmap_size": 0, "temp_store": "MEMORY"})
     return connection

@@ -11,6 +11,7 @@ from zlib import crc32
 from adapter.alarm import Alarm, Kind, Outcome, Status
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
+from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater
 from adapter.store.plan import AcceptResult, Plan, accept_result, check_backlog, plan_of
@@ -24,26 +25,28 @@ from adapter.store.sqlite.writer import Writer
 # Statements are put together from constants alone, which is why S608 is off for them.
 _KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, {ALARM_COLUMNS} FROM alarm
     WHERE integration = ? AND fingerprint IN ({{}})"""  # noqa: S608
-_COUNTS: Final = """SELECT seq, alarm, webhook, maybe_sent_upto, ifnull(pending, 0) AS pending,
-    ifnull(open_alarms, 0) AS open_alarms, (SELECT ifnull(sum(pending), 0) FROM sums) AS all_pending
-    FROM counter LEFT JOIN sums ON integration = ?"""
+_LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE integration = ? AND fingerprint IN ({})"
+_CONFLICTS: Final = "UPDATE alarm SET conflicts = conflicts + ? WHERE id = ?"
+_COUNTS: Final = """SELECT seq, alarm, webhook, maybe_sent_upto, integration, pending, refreshing, open_alarms
+    FROM counter LEFT JOIN sums"""
 _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ? AND outcome IS NULL
     ORDER BY seq DESC LIMIT 1"""
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
 _ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
-    content, revision, pending, head, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    content, revision, pending, priority, head, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode,
     coc_alarm_id = excluded.coc_alarm_id, starts = excluded.starts, ends = excluded.ends, content = excluded.content,
-    revision = excluded.revision, pending = excluded.pending, head = excluded.head, due_at = excluded.due_at,
-    labels = excluded.labels, last_seen = excluded.last_seen"""
+    revision = excluded.revision, pending = excluded.pending, priority = excluded.priority, head = excluded.head,
+    due_at = excluded.due_at, labels = excluded.labels, last_seen = excluded.last_seen"""
 _REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     outcome, done, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LAST_IDS: Final = "UPDATE counter SET seq = ?, alarm = max(alarm, ?), webhook = ?"
-_SUMS: Final = """INSERT INTO sums (integration, pending, open_alarms) VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET pending = excluded.pending, open_alarms = excluded.open_alarms"""
+_SUMS: Final = """INSERT INTO sums (integration, pending, refreshing, open_alarms) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET pending = excluded.pending, refreshing = excluded.refreshing,
+    open_alarms = excluded.open_alarms"""
 
 
 class _Place(NamedTuple):
@@ -59,7 +62,9 @@ class _Before(NamedTuple):
 
     alarms: dict[str, Alarm]  # by fingerprint, like the next one
     places: dict[str, _Place]
-    counts: sqlite3.Row
+    counts: sqlite3.Row  # the last ids
+    waiting: dict[str, Waiting]  # by integration
+    open_alarms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class SqliteIntake:
     check_place: Callable[[], None]
     seen: SeenLater
     tick: Callable[[], int]
-    backlog: int
+    backlog: Backlog
 
     async def accept(self, intake: Intake) -> Receipt:
         tick = self.tick()
@@ -89,26 +94,44 @@ class SqliteIntake:
     def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
         self.check_place()
         before = _load(connection, intake)
-        plan = plan_of(before.alarms, intake)
-        plan.supersede(self._untried_updates(connection, plan, before))
-        check_backlog(plan, pending=before.counts["all_pending"], bound=self.backlog)
-        adds = plan.added > 0
-        if adds:
-            self.reserve.require(connection, plan.added_other)
+        plan = self._plan(connection, intake, before)
         webhook = before.counts["webhook"] + 1 if plan.owed or intake.webhook.rejects else 0
-        pending, open_alarms = before.counts["pending"] + plan.added, before.counts["open_alarms"] + plan.opened
+        own = before.waiting.get(intake.integration, Waiting())
+        pending, refreshing = own.pending + plan.added, own.refreshing + plan.refreshing
+        open_alarms = before.open_alarms + plan.opened
         if plan.alarms:
             _write_alarms(connection, intake, plan, before, tick)
             self._write_superseded(connection, intake, plan, before)
+            conflicts = [(count, before.places[name].id) for name, count in plan.conflicts.items()]
+            write_many(connection, _CONFLICTS, conflicts)
         if webhook:
             _write_reports(connection, intake, plan, before, webhook)
             self._reject(connection, intake.integration, intake.received, intake.webhook.rejects)
-        if plan.added or plan.opened:
-            connection.execute(_SUMS, (intake.integration, pending, open_alarms))
-        if adds:
+        if plan.added or plan.opened or plan.refreshing:
+            connection.execute(_SUMS, (intake.integration, pending, refreshing, open_alarms))
+        if plan.added_news > 0:
             self.reserve.require(connection, plan.added_other)
         ids = {name: place.id for name, place in before.places.items()}
         return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
+
+    def _plan(self, connection: sqlite3.Connection, intake: Intake, before: _Before) -> Plan:
+        """BacklogFull or SpaceLow when its news has no room; without refreshes when they have none."""
+        plan = plan_of(
+            before.alarms, intake, refreshes=self.backlog.has_room(before.waiting, len(intake.webhook.alerts))
+        )
+        if plan.added > plan.added_news:
+            self.reserve.measure(connection)
+            if self.reserve.reached:
+                plan = plan_of(before.alarms, intake, refreshes=False)
+        if plan.first_labels:
+            rows = rows_in(connection, _LABELS, [*plan.first_labels], intake.integration)
+            plan.compare({row["fingerprint"]: row["labels"] for row in rows})
+        plan.supersede(self._untried_updates(connection, plan, before))
+        taken = self.backlog.taken(intake.integration, before.waiting)
+        check_backlog(plan, pending=taken, bound=self.backlog.bound)
+        if plan.added_news > 0:
+            self.reserve.require(connection, plan.added_other)
+        return plan
 
     def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, before: _Before) -> dict[str, int]:
         untried = {}
@@ -141,7 +164,10 @@ class SqliteIntake:
 
 
 def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
-    before = _Before({}, {}, connection.execute(_COUNTS, (intake.integration,)).fetchone())
+    counts = connection.execute(_COUNTS).fetchall()
+    waiting = {name: Waiting(pending, refreshing) for *_, name, pending, refreshing, _ in counts if name is not None}
+    open_alarms = next((row["open_alarms"] for row in counts if row["integration"] == intake.integration), 0)
+    before = _Before({}, {}, counts[0], waiting, open_alarms)
     names = dict.fromkeys(alert.fingerprint for alert in intake.webhook.alerts)
     try:
         for row in rows_in(connection, _KNOWN, list(names), intake.integration):
@@ -172,9 +198,12 @@ def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Itera
             head, due_at = first_owed.get(name), tick
         elif head in plan.superseded:  # it keeps its place in the queue
             head = first_owed[name]
+        if name in before.alarms and before.alarms[name].refreshing and not alarm.refreshing:
+            due_at = max(due_at, tick)
         yield (
             id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
-            alarm.ends, alarm.content, alarm.revision, alarm.pending, head, due_at, labels_to_json(labels), at, at,
+            alarm.ends, alarm.content, alarm.revision, alarm.pending, alarm.priority, head, due_at,
+            labels_to_json(labels), at, at,
         )  # fmt: skip
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final, TypeVar
 
 from adapter.alarm import Kind, Pause
 from adapter.clock import SECOND, Clock, Micros
+from adapter.errors import StoreRefused
 from adapter.store.last_seen import SeenLater
 from adapter.store.records import (
     ALARM_ROW_COLUMNS,
@@ -24,8 +27,9 @@ from adapter.store.records import (
     report_row,
 )
 from adapter.store.replay import Owed, kinds_by_letter, replayed
+from adapter.store.sqlite.database import connect_reader, migrations
 from adapter.store.sqlite.reader import Reader
-from adapter.store.sqlite.recovery import checksum
+from adapter.store.sqlite.recovery import checksum, companions
 from adapter.store.sqlite.writer import Writer
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
 
@@ -45,7 +49,7 @@ _LETTERS: Final = _REPORTS.format(
     """report.outcome = 'dead' AND report.handled IS NULL AND report.seq > ?
     AND (? IS NULL OR report.integration = ?) ORDER BY report.seq""",
 )
-_COUNTS: Final = "SELECT integration, pending, open_alarms, dead FROM sums"
+_COUNTS: Final = "SELECT integration, pending, refreshing, open_alarms, dead FROM sums"
 _OLDEST: Final = "SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"
 _REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 _PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
@@ -56,8 +60,10 @@ _HANDLED: Final = "UPDATE report SET handled = ? WHERE seq = ?"
 _PAST: Final = "SELECT seq, kind, coc_alarm_id, outcome FROM report WHERE alarm = ? AND seq >= ?"
 _AGAIN: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     body, raw) SELECT ?, integration, alarm, episode, ?, coc_alarm_id, ?, 0, ?, ?, raw FROM report WHERE seq = ?"""
-_QUEUE: Final = """UPDATE alarm SET pending = pending + ?, due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END,
-    head = coalesce(head, ?) WHERE id = ?"""
+_NO_REFRESH: Final = """UPDATE sums SET refreshing = refreshing - 1 WHERE integration = (SELECT integration FROM alarm
+    WHERE id = ? AND priority = 1 AND pending > 0)"""
+_QUEUE: Final = """UPDATE alarm SET pending = pending + ?, priority = 0,
+    due_at = CASE WHEN head IS NULL THEN ? ELSE due_at END, head = coalesce(head, ?) WHERE id = ?"""
 _SUMS: Final = """UPDATE sums SET pending = pending + ?, dead = dead - ?
     WHERE integration = (SELECT integration FROM alarm WHERE id = ?)"""
 
@@ -118,11 +124,27 @@ class SqliteQueries:
         return await self.writer.call(checked)
 
 
+def counts_of_file(path: Path) -> dict[str, Counts]:
+    """Read without a lock, and without making a log where there is none; StoreRefused where it cannot be read."""
+    if not path.exists():
+        return {}
+    mode = "mode=ro" if companions(path)[1].exists() else "immutable=1"
+    try:
+        with contextlib.closing(connect_reader(path, mode=mode)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != max(migrations()):
+                raise StoreRefused(f"{path} was written by another version; only serve brings it to this one")
+            return _counts(connection)
+    except sqlite3.Error as exc:
+        raise StoreRefused(f"{path} cannot be read: {exc}") from exc
+
+
 def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     counts = {}
-    for name, pending, open_alarms, dead in connection.execute(_COUNTS).fetchall():
-        oldest = connection.execute(_OLDEST, (name,)).fetchone()
-        counts[name] = Counts(pending=pending, open_alarms=open_alarms, oldest=oldest[0] if oldest else None, dead=dead)
+    for name, pending, refreshing, open_alarms, dead in connection.execute(_COUNTS).fetchall():
+        row = connection.execute(_OLDEST, (name,)).fetchone()
+        counts[name] = Counts(
+            pending=pending, open_alarms=open_alarms, oldest=row[0] if row else None, dead=dead, refreshing=refreshing
+        )
     return counts
 
 
@@ -192,6 +214,7 @@ def _replay(
         first = last - len(owed) + 1
         for seq, report in enumerate(owed, start=first):
             _owe_again(connection, report, seq, now, as_sent=as_sent and report.kind is not Kind.REASSERT)
+        connection.execute(_NO_REFRESH, (alarm,))
         connection.execute(_QUEUE, (len(owed), tick, first, alarm))
         _handle(connection, alarm, letters, "replayed", owed=len(owed))
         replays += owed

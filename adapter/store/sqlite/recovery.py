@@ -65,10 +65,12 @@ _RECOUNT: Final = (
            reject = max(reject, (SELECT ifnull(max(id), 0) FROM reject))""",
     """UPDATE alarm SET due_at = 0, pending = (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
            head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL)""",
+    "UPDATE alarm SET priority = 0 WHERE priority <> 0 AND pending <> 1",
     """INSERT OR IGNORE INTO sums (integration) SELECT DISTINCT integration FROM alarm
        UNION SELECT DISTINCT integration FROM report""",
     """UPDATE sums SET
            pending = (SELECT count(*) FROM report WHERE integration = sums.integration AND outcome IS NULL),
+           refreshing = (SELECT count(*) FROM alarm WHERE integration = sums.integration AND priority = 1),
            open_alarms = (SELECT count(*) FROM alarm WHERE integration = sums.integration AND status = 'firing'),
            dead = (SELECT count(*) FROM report
                    WHERE integration = sums.integration AND outcome = 'dead' AND handled IS NULL)""",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-from adapter.alarm import Outcome
+from adapter.alarm import Outcome, Priority
 from adapter.clock import SECOND
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import Settled, Settlement
@@ -22,7 +22,7 @@ from adapter.store.sqlite.writer import Writer
 from adapter.store.views import Provenance
 
 _LOAD: Final = """SELECT seq, outcome, done, attempts, refused, attempt_log, alarm.id AS alarm, pending, head, due_at,
-    earlier_episode, earlier_outcome, maybe_sent_episode FROM report JOIN alarm ON alarm.id = report.alarm
+    earlier_episode, earlier_outcome, maybe_sent_episode, priority FROM report JOIN alarm ON alarm.id = report.alarm
     WHERE seq IN ({})"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
 _REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ?,
@@ -31,8 +31,8 @@ _ALARM: Final = """UPDATE alarm SET pending = ?, head = ?, due_at = ?, earlier_e
     maybe_sent_episode = ?, accepted_body = coalesce(?, accepted_body), accepted_status = coalesce(?, accepted_status),
     accepted_at = coalesce(?, accepted_at), accepted_crc = coalesce(?, accepted_crc),
     last_accepted_at = coalesce(?, last_accepted_at) WHERE id = ?"""
-_SUMS: Final = "SELECT pending, open_alarms, dead FROM sums WHERE integration = ?"
-_WRITE_SUMS: Final = "UPDATE sums SET pending = ?, dead = ? WHERE integration = ?"
+_SUMS: Final = "SELECT pending, refreshing, open_alarms, dead FROM sums WHERE integration = ?"
+_WRITE_SUMS: Final = "UPDATE sums SET pending = ?, refreshing = ?, dead = ? WHERE integration = ?"
 _DELETE_OLDEST: Final = """DELETE FROM report WHERE seq IN (SELECT seq FROM report INDEXED BY report_done
     WHERE outcome IS NOT NULL AND outcome <> 'dead' ORDER BY done LIMIT ?)"""
 
@@ -45,6 +45,7 @@ class _Alarm:
     state: AlarmState  # `accepted` only where a settlement of this batch set it
     head: int | None
     due_at: int
+    priority: int
     head_left: bool = False
 
 
@@ -64,6 +65,7 @@ class _Sums:
     """Of one integration."""
 
     pending: int
+    refreshing: int
     open_alarms: int
     dead: int
 
@@ -94,14 +96,16 @@ class SqliteSettlements:
             connection.execute(_DELETE_OLDEST, (2 * len(settlements),))
         reports = _load(connection, settlements)
         names = {settlement.claim.report.integration for settlement in settlements}
-        sums = {name: _Sums(*(connection.execute(_SUMS, (name,)).fetchone() or (0, 0, 0))) for name in names}
+        sums = {name: _Sums(*(connection.execute(_SUMS, (name,)).fetchone() or (0, 0, 0, 0))) for name in names}
         settled = [
             _apply(settlement, reports.get(settlement.claim.report.seq), sums, tick) for settlement in settlements
         ]
         alarms = {report.alarm.id: report.alarm for report in reports.values()}.values()
         write_many(connection, _ALARM, [_alarm_columns(connection, alarm) for alarm in alarms])
         write_many(connection, _REPORT, [_report_columns(report) for report in reports.values()])
-        connection.executemany(_WRITE_SUMS, [(one.pending, one.dead, name) for name, one in sums.items()])
+        connection.executemany(
+            _WRITE_SUMS, [(one.pending, one.refreshing, one.dead, name) for name, one in sums.items()]
+        )
         return settled
 
 
@@ -110,11 +114,27 @@ def _load(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> 
     reports: dict[int, _Report] = {}
     seqs = list({settlement.claim.report.seq: None for settlement in settlements})
     for row in rows_in(connection, _LOAD, seqs):
-        seq, outcome, done, attempts, refused, attempt_log, id_, pending, head, due_at, episode, earlier, maybe = row
+        (
+            seq,
+            outcome,
+            done,
+            attempts,
+            refused,
+            attempt_log,
+            id_,
+            pending,
+            head,
+            due_at,
+            episode,
+            earlier,
+            maybe,
+            *others,
+        ) = row
         if id_ not in alarms:
-            alarms[id_] = _Alarm(id_, AlarmState(pending, None, episode, outcome_of(earlier), maybe), head, due_at)
-        state = ReportState(outcome_of(outcome), done or 0, attempts, bool(refused))
-        reports[seq] = _Report(seq, alarms[id_], state, attempt_log)
+            state = AlarmState(pending, None, episode, outcome_of(earlier), maybe)
+            alarms[id_] = _Alarm(id_, state, head, due_at, *others)
+        report = ReportState(outcome_of(outcome), done or 0, attempts, bool(refused))
+        reports[seq] = _Report(seq, alarms[id_], report, attempt_log)
     return reports
 
 
@@ -132,6 +152,7 @@ def _apply(settlement: Settlement, report: _Report | None, sums: dict[str, _Sums
         if applied.left:
             alarm.head_left = True
             own.pending -= 1
+            own.refreshing -= alarm.priority == Priority.REFRESH and not alarm.state.pending
             own.dead += settlement.outcome is Outcome.DEAD
     return Settled(counted=counted, reasserted=False, pending=own.pending, open_alarms=own.open_alarms)
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
 
 from adapter.clock import SECOND, Clock
 from adapter.errors import StoreError
+from adapter.store.backlog import Backlog
 from adapter.store.last_seen import SeenLater
 from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.database import DEFAULT, Database, Options
 from adapter.store.sqlite.directories import SqliteDirectories
 from adapter.store.sqlite.intake import SqliteIntake
+from adapter.store.sqlite.moving import SqliteMoving
 from adapter.store.sqlite.queries import SqliteQueries
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import is_damage, set_aside
@@ -38,6 +40,7 @@ class SqliteStore:
         *,
         backlog: int,
         clock: Clock,
+        integrations: Collection[str] = (),
         on_commit: Callable[[float], None] = lambda seconds: None,
         max_bytes: int | None = None,
         options: Options = DEFAULT,
@@ -49,14 +52,15 @@ class SqliteStore:
         except BaseException:
             database.close()
             raise
-        return cls(database, connection, backlog=backlog, clock=clock, on_commit=on_commit)
+        shared = Backlog(backlog, frozenset(integrations))
+        return cls(database, connection, backlog=shared, clock=clock, on_commit=on_commit)
 
     def __init__(
         self,
         database: Database,
         connection: sqlite3.Connection,
         *,
-        backlog: int,
+        backlog: Backlog,
         clock: Clock,
         on_commit: Callable[[float], None],
     ) -> None:
@@ -93,6 +97,8 @@ class SqliteStore:
         self.counts, self.alarms, self.trail = queries.counts, queries.alarms, queries.trail
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.replay, self.discard = queries.replay, queries.discard
+        moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place)
+        self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
         self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
         self.keep_directory = directories.keep_directory

@@ -59,3 +59,14 @@ def test_json_means_the_same_with_the_characters_escaped(folder: Path) -> None:
     ended = run_apart("render", "--output=json", "alerts.json", folder=folder)
     assert json.loads(ended.out)[0]["fingerprint"] == NASTY
     assert [char for char in ended.out if not char.isprintable() and char not in ALLOWED] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_what_the_encoding_of_the_terminal_lacks_is_an_escape(
+    encoding: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    (folder / "alerts.json").write_bytes(webhook(alert("Host", fingerprint="主机\U0001f525")))
+    ended = run_apart("render", "--output=json", "alerts.json", folder=folder)
+    assert (ended.code, ended.errors) == (0, "")
+    assert json.loads(ended.out)[0]["fingerprint"] == "主机\U0001f525"

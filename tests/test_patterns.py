@@ -153,6 +153,9 @@ FED: dict[str, tuple[Case, ...]] = {
     ),
     "admin/api:matcher": (Case(matcher, times("\\a", 'a="', '"')),),
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
+    "cli/printable:_BEYOND_ASCII": tuple(
+        Case(Printable(io.TextIOWrapper(io.BytesIO(), "ascii")).write, worst) for worst in TEXTS
+    ),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
     "coc/fields:_NOT_IN_NAMES": tuple(Case(clean_name, worst) for worst in TEXTS),
     "coc/fields:_CONTROLS": tuple(Case(lambda text: tidy(text, lines=True), worst) for worst in TEXTS),

@@ -6,6 +6,7 @@ the others. Sources: Alertmanager `notify/webhook/webhook.go` (version "4"), Gra
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -28,6 +29,9 @@ _DENSE_BYTES: Final = 1024 * 1024  # a smaller body takes little memory, whateve
 _BYTES_PER_VALUE: Final = 4  # at least, in a larger body
 _GROUP_BYTES: Final = 64 * 1024 * 1024  # of a group, as many times as it has alerts, besides four times the body
 _OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends three, and texts may hold braces
+
+_BLOCK: Final = 64 * 1024  # bytes that are decoded at once
+_MOST_BROKEN: Final = 100_000  # bytes of a body; each becomes a character that takes three
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -236,7 +240,7 @@ def _read_json(body: bytes, max_alerts: int) -> Any:
             return from_json(body)
         except ValueError:
             pass
-    text = body.decode("utf-8-sig", errors="replace")
+    text = _decoded(body)
     try:
         return read_pieces(text, "alerts", max_alerts, parse_int=_integer, clean=_without_surrogates)
     except TooDense:
@@ -245,6 +249,19 @@ def _read_json(body: bytes, max_alerts: int) -> Any:
         where = f" at byte {exc.pos}" if isinstance(exc, json.JSONDecodeError) else ""
         raise PayloadError(f"the body is not JSON{where}") from exc
     raise TooManyAlerts(reason)
+
+
+def _decoded(body: bytes) -> str:
+    """Broken UTF-8 becomes U+FFFD. In blocks, because Python holds the interpreter while it decodes one."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    blocks: list[str] = []
+    broken = 0
+    for start in range(0, len(body), _BLOCK):
+        blocks.append(decoder.decode(body[start : start + _BLOCK]))
+        broken += blocks[-1].count("\ufffd")
+        if broken > _MOST_BROKEN:
+            raise PayloadError("the body is not UTF-8")
+    return "".join(blocks) + decoder.decode(b"", final=True)
 
 
 def _integer(digits: str) -> int | float:

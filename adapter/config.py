@@ -132,16 +132,16 @@ def _store_file(url: Secret | None) -> Secret | None:
 def _path_that(
     exists: Callable[[Path], bool], otherwise: str, default: Callable[[], Path | None] = lambda: None
 ) -> BeforeValidator:
-    """A path from the folder of adapter.yml; the default where none is named."""
+    """A path from the folder of adapter.yml; the default where none is named. `otherwise` has {name} or {path}."""
 
     def checked(value: Any, info: ValidationInfo[Source]) -> Path | None:
         path = info.context.file(value) if value else default()
         try:
             missing = value and path and not exists(path)
         except OSError as exc:  # a folder above it may not be entered, or the name is too long
-            raise ValueError(f"{str(path)[:200]} cannot be read: {exc.strerror}") from exc
+            raise ValueError(f"{info.field_name} cannot be read: {exc.strerror}") from exc
         if missing:
-            raise ValueError(f"{path} {otherwise}")
+            raise ValueError(otherwise.format(name=info.field_name, path=path))
         return path
 
     return BeforeValidator(checked)
@@ -177,7 +177,8 @@ Duration = Annotated[float, BeforeValidator(seconds)]
 Size = Annotated[int, BeforeValidator(size)]
 InlineSecret = Annotated[Secret | None, BeforeValidator(_secret)]
 SecretFile = Annotated[Secret | None, BeforeValidator(_secret_file)]
-ExistingFile = Annotated[Path | None, _path_that(Path.is_file, "does not exist")]
+# Without the path, which may be the key itself by mistake.
+ExistingFile = Annotated[Path | None, _path_that(Path.is_file, "{name} names no file that exists")]
 
 
 class Model(BaseModel):
@@ -384,7 +385,7 @@ class Config(Model):
 
     store: Annotated[str, AfterValidator(_store)] = Field("", repr=False)  # may hold a password
     store_file: Annotated[SecretFile, AfterValidator(_store_file)] = None
-    mappings: Annotated[Path, _path_that(Path.is_dir, "is not a directory", mapping.shipped)] = Field(
+    mappings: Annotated[Path, _path_that(Path.is_dir, "{path} is not a directory", mapping.shipped)] = Field(
         default_factory=mapping.shipped
     )
     integrations: Annotated[

@@ -21,7 +21,10 @@ from adapter.errors import Finding
 from adapter.files import MAX_BYTES, content
 
 MAX_NODES: Final = 200_000
-MAX_MESSAGE: Final = 500  # characters of a finding; it may name a key of any length
+MAX_MESSAGE: Final = 500  # characters of a finding, and of its hint; they may name keys of any length and number
+
+_LONGEST_WORD: Final = 64  # characters; difflib takes time in proportion to the square
+_MOST_WORDS: Final = 200
 
 _QUOTED: Final = re.compile("'([^']*)'")
 _WORD: Final = re.compile("[A-Za-z][A-Za-z_-]*")  # a key that is no secret
@@ -143,7 +146,9 @@ class YamlFile:
         return self.finding_at(*trap) if trap else finding
 
     def finding_at(self, line: int, col: int, message: str, hint: str = "") -> Finding:
-        message = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+        message, hint = (
+            text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…" for text in (message, hint)
+        )
         return Finding(self.name, line, col, message, hint, self._excerpt(line, col))
 
     def _excerpt(self, line: int, end: int) -> str:
@@ -291,7 +296,9 @@ def read(path: Path, *, secret: bool = False, amended: Callable[[bytes], bytes] 
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The hint for a misspelt name, empty when no known name is similar."""
+    """The hint for a misspelt name, empty when no known name is similar, or when it would take long to find out."""
+    if len(word) > _LONGEST_WORD or len(known) > _MOST_WORDS:
+        return ""
     folded = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return f"did you mean {folded[close[0]]!r}?" if close else ""

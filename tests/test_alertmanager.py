@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,25 @@ def test_broken_text_becomes_the_replacement_character_and_the_alert_is_kept() -
     (parsed,) = parse_webhook(body).alerts
     assert parsed.labels == {"a": "x\ufffdy"}
     assert parsed.annotations == {"s": "\ufffd!"}
+
+
+def test_a_character_between_two_blocks_is_whole() -> None:
+    for shift in range(4):
+        label = "x" * shift + "\N{FIRE}" * 300_000
+        body = json.dumps({"alerts": [{"labels": {"a": label}}]}, ensure_ascii=False).encode()
+        (parsed,) = parse_webhook(body).alerts
+        assert parsed.labels == {"a": label}
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"\xff ", b"\xe4\xb8"])
+def test_a_large_body_of_broken_text_is_refused_before_it_takes_many_times_its_size(broken: bytes) -> None:
+    body = b'{"alerts": [{"labels": {"a": "' + broken * (8_000_000 // len(broken)) + b'"}}]}'
+    tracemalloc.start()
+    with pytest.raises(PayloadError, match="the body is not UTF-8"):
+        parse_webhook(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(body)
 
 
 TEXT = st.text(max_size=8) | st.text(st.characters(categories=["Cs"]), max_size=3)

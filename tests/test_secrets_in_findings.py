@@ -60,6 +60,8 @@ ADAPTER_YML = {
     "an unknown key of auth": DEFAULT + "    auth: {acces_key: SECRET}\n",
     "a mapping for a secret": "webhook: {bearer_token: {SECRET: SECRET}}\n" + GOOD,
     "the key for its file": "integrations: {default: {site: cn, integration_key_file: SECRET}}\n",
+    "the key of TLS for its file": DEFAULT + "    tls_config:\n      key_file: |\n        -----BEGIN\n        SECRET\n",
+    "a long key of TLS for its file": DEFAULT + f"    tls_config: {{key_file: SECRET{'x' * 5000}}}\n",
     "the store for its file": "store_file: postgresql://u:SECRET@h/d\n" + GOOD,
     "a URL with credentials": "integrations: {default: {base_url: 'https://u:SECRET@h', integration_key: k}}\n",
     "a URL with a query": "integrations: {default: {base_url: 'https://h/?k=SECRET', integration_key: k}}\n",
@@ -84,6 +86,7 @@ WEB_CONFIG = {
     "user and password in quotes": "basic_auth_users: {'operator:SECRET'}\n",
     "a misspelt key of TLS": "tls_server_config: {kye: SECRET, cert_file: none}\n",
     "a key of TLS in lines": "tls_server_config:\n  kye: |\n    -----BEGIN\n    SECRET\n  cert_file: 5\n",
+    "the key for its file": "tls_server_config:\n  cert_file: none\n  key_file: |\n    -----BEGIN\n    SECRET\n",
     "a header": "http_server_config: {headers: {Authorization: SECRET, X-Frame-Options: no}}\n",
 }
 

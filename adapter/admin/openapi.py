@@ -17,7 +17,8 @@ from adapter.errors import StoreUnavailable
 from adapter.server.body import BodyRefused, read_body
 
 BODY_SECONDS = 30.0
-LARGEST_BODY = 4 * 1024 * 1024  # it is parsed in the event loop
+LARGEST_BODY = 4 * 1024 * 1024
+LARGEST_JSON = 256 * 1024  # of ours, which is parsed in the event loop; ten thousand ids have room
 
 
 class Query(NamedTuple):
@@ -121,8 +122,8 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     if takes is None:
         return None
     try:
-        limit = min(request.client_max_size, LARGEST_BODY)
-        body = await read_body(request, limit=limit, seconds=BODY_SECONDS)
+        largest = LARGEST_JSON if issubclass(takes, BaseModel) else LARGEST_BODY
+        body = await read_body(request, limit=min(request.client_max_size, largest), seconds=BODY_SECONDS)
         return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
     except BodyRefused as exc:
         raise Problem(exc.status, str(exc)) from exc

@@ -8,7 +8,6 @@ OPEN_PATHS. An answer never says which part of the credentials was wrong.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 import ssl
@@ -153,7 +152,7 @@ class Access:
             return "malformed"
         try:
             user, colon, password = base64.b64decode(sent, validate=True).partition(b":")
-        except binascii.Error:
+        except ValueError:
             return "malformed"
         if not colon:
             return "malformed"

@@ -132,7 +132,7 @@ def _readable(value: Any, info: ValidationInfo[_Files]) -> Path:
     try:
         content(path, MAX_BYTES)
     except OSError as exc:
-        raise Problem(f"{value} cannot be read: {exc.strerror or exc}") from None
+        raise Problem(f"{info.field_name} cannot be read: {exc.strerror or exc}") from None
     return path
 
 

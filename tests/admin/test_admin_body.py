@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import pytest
@@ -74,6 +75,15 @@ async def test_a_body_is_read_within_limits(body: bytes, headers: dict[str, str]
         assert answer.content_type == "application/json"
         said = json.loads(await answer.text())
         assert said == {"ids": [1]} if status == 200 else said["error"].startswith(error)
+
+
+async def test_json_that_would_hold_the_event_loop_is_refused() -> None:
+    app = web.Application()
+    app.add_routes(serve([OPERATION]))
+    async with TestClient(TestServer(app)) as client:
+        for count, status in ((10_000, 200), (200_000, 413)):
+            body = io.BytesIO(json.dumps({"ids": [10**9 + number for number in range(count)]}).encode())
+            assert (await client.post("/api", data=body)).status == status
 
 
 def test_the_document_says_so() -> None:

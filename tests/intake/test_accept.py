@@ -90,6 +90,18 @@ async def test_one_thread_parses_all_large_bodies_however_many_come_at_once() ->
     assert not any(thread.name == "webhook-parser_1" for thread in threading.enumerate())
 
 
+async def test_a_small_body_of_many_values_is_parsed_beside_the_event_loop() -> None:
+    body = b'{"alerts": [' + b"1," * 30_000 + b"1]}"
+    assert len(body) <= LARGE_BYTES
+    sent = asyncio.ensure_future(Intake().acceptor.accept("default", body))
+    turns = 0
+    while not sent.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 50
+    assert sent.result()[0].rejected == 30_001
+
+
 async def test_many_small_bodies_that_arrive_at_once_are_parsed_in_turns_of_the_event_loop() -> None:
     intake = Intake()
     body = webhook(*(alert("Same") for _ in range(100)))

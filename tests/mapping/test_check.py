@@ -100,6 +100,15 @@ def test_a_key_of_a_million_characters_is_not_told_in_full(tmp_path: Path) -> No
     assert all(len(finding.with_caret()) < 4000 for finding in check(tmp_path))
 
 
+def test_tables_missing_among_thousands_are_told_soon_and_in_short(tmp_path: Path) -> None:
+    tables = {f"{number:05}{'ab' * 90}": {} for number in range(15_000)}
+    missing = {f"k{number}": f"{{{{ lookup.n{number}{'ba' * 90} }}}}" for number in range(50)}
+    write(tmp_path, a=rules({"name": "all", "alarm": {**SOUND, "additional": missing}}, lookup=tables))
+    found = [finding.with_caret() for finding in check(tmp_path) if "no lookup table" in finding.message]
+    assert len(found) == 50  # difflib would take a quarter of an hour
+    assert max(map(len, found)) < 4000
+
+
 @pytest.mark.parametrize("name", ["line\nbreak.yaml", "half\udcff.yaml"])
 def test_a_file_whose_name_is_not_text_is_a_finding(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(one_rule())

@@ -104,7 +104,7 @@ def test_a_tls_setting_that_is_not_supported_is_refused_by_name(folder: Path, se
          "web.yml:1:20: key_file is required (TLS needs cert_file and key_file)"),
         ("tls_server_config: {client_auth_type: NoClientCert}",
          "web.yml:1:20: cert_file is required (TLS needs cert_file and key_file)"),
-        (TLS.replace("server.crt", "none.crt"), "web.yml:2:14: none.crt cannot be read: No such file or directory"),
+        (TLS.replace("server.crt", "none.crt"), "web.yml:2:14: cert_file cannot be read: No such file or directory"),
         (TLS.replace("server.crt", "''"), "web.yml:2:14: cert_file must be the path of a file"),
         (TLS.replace("server.crt", "7"), "web.yml:2:14: cert_file must be the path of a file"),
         (TLS.replace("server.crt", "empty.crt"), "web.yml:2:14: cert_file holds no certificate in PEM form"),

@@ -718,6 +718,45 @@ async def test_a_store_whose_files_are_not_at_their_path_takes_nothing_and_deliv
     assert store.describe()["backend"] == "sqlite"  # the admin API goes on
 
 
+def link_to_another(link: Path) -> None:
+    link.unlink()
+    link.symlink_to(link.with_name("another.db"))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, link_to_another, Path.touch], ids=["removed", "moved", "untouched"])
+async def test_a_link_to_the_file_that_leads_elsewhere_is_noticed_like_the_file(
+    path: Path, opened: Open, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    store = await open_at(link)
+    await store.accept(firing("a1"))
+    change(link)
+    if change is Path.touch:
+        await store.accept(firing("a2"))
+    else:
+        for refused in (store.accept(firing("a2")), store.probe()):
+            with pytest.raises(StoreUnavailable, match=rf"{link} was moved, removed or replaced"):
+                await refused
+    await store.close()
+    assert "a1" in await names_due(await opened())
+
+
+async def test_a_working_directory_that_is_renamed_is_noticed_like_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    store = await open_at(Path("data/adapter.db"))
+    await store.accept(firing("a1"))
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(StoreUnavailable, match=r"here/data/adapter\.db was moved, removed or replaced"):
+        await store.accept(firing("a2"))
+    (tmp_path / "there").rename(tmp_path / "here")
+    await store.accept(firing("a2"))
+    await store.close()
+
+
 @pytest.mark.parametrize("name", ["adapter.db", "adapter.db-wal"])
 async def test_a_file_that_was_cut_is_noticed_before_anything_more_is_taken(
     path: Path, opened: Open, name: str

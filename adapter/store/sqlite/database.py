@@ -88,6 +88,7 @@ class Database:
     def __init__(self, path: Path, *, max_bytes: int | None, options: Options = DEFAULT) -> None:
         """Prepare and lock the folder; StoreRefused when that cannot be done."""
         max_pages = None if max_bytes is None else max(max_bytes // PAGE_SIZE, _LEAST_PAGES)
+        self._name = path.absolute()  # a restart goes by it: links are followed again, in a folder of that name
         self.path = path = real(path)
         self.reserve = DiskReserve(path.parent, max_pages=max_pages, reserve=options.reserve, free=options.free)
         self.generation = 0  # how often the file was replaced
@@ -114,7 +115,8 @@ class Database:
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection to a sound file of the schema we know. StoreUnavailable when it is another file."""
-        self._check_file(self.path)
+        for file in (self._name, self.path):
+            self._check_file(file)
         recovery.finish(self.path)
         self.path.with_name(self.path.name + ".ballast").unlink(missing_ok=True)  # left by version 0.1
         if self._damaged:
@@ -129,7 +131,7 @@ class Database:
         if self._failed:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # frees the disk space of the log
-        self._open_files = {file: file.stat() for file in companions(self.path)}
+        self._open_files = {file: file.stat() for file in (self._name, *companions(self.path))}
         return connection
 
     def _sound(self) -> sqlite3.Connection:
@@ -148,7 +150,7 @@ class Database:
         DamagedRow when one was cut. Neither SQLite's index of the log nor its cache shows that, a new connection does;
         where a checkpoint of another program made the log shorter, it finds no fault.
         """
-        if all(self._check_file(file) >= self._open_files[file].st_size for file in companions(self.path)):
+        if all(self._check_file(file) >= opened.st_size for file, opened in self._open_files.items()):
             return
         try:
             with contextlib.closing(self.reader()) as reader:

@@ -34,9 +34,10 @@ PURE = (
     "store/contract", "store/views", "store/plan", "store/backlog", "store/moving", "store/settlement",
     "store/records", "store/replay", "store/pruning", "store/url",
     "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",
-    "mapping/rules/model", "mapping/rules/schema", "mapping/rules/syntax", "mapping/rules/habits",
-    "mapping/rules/template", "mapping/rules/kinds", "mapping/rules/conditions", "mapping/rules/texts",
-    "mapping/rules/pasted", "table", "validation", "yamltraps",
+    "mapping/rules/model", "mapping/rules/pasted", "mapping/rules/schema",
+    "mapping/template/syntax", "mapping/template/habits", "mapping/template/words", "mapping/template/golang",
+    "mapping/template/check", "mapping/template/kinds", "mapping/template/conditions", "mapping/template/texts",
+    "table", "validation", "yamltraps",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

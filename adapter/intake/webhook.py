@@ -113,7 +113,7 @@ class WebhookHandler:
                 found = status != 404 and is_webhook(request.path)
                 name = self._integration(request.match_info.get("integration")) if found else None
                 self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
-                if status in (404, 405) and request.method == "POST":
+                if status == 404 or (status == 405 and request.method == "POST"):
                     self._warn(source_of(request.remote), request.path, status, _NOT_HERE)
 
         return count

@@ -1,4 +1,4 @@
-"""Mapping files: `rules` checks them, `render` runs them in a worker process, `tools` previews and tests them."""
+"""Mapping files: `rules` reads them, `template` checks a template, `render` runs them, `tools` previews and tests."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from jinja2 import nodes
 from adapter.errors import Finding
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import MappingFile
-from adapter.mapping.rules.syntax import Mistake, parse_with_offsets
+from adapter.mapping.template.syntax import Mistake, parse_with_offsets
 from adapter.yamlfile import Loc
 
 FIELD: Final = "applicationId"

@@ -16,11 +16,11 @@ from jinja2 import nodes
 
 from adapter.coc.fields import BY_NAME, LEVELS, units
 from adapter.errors import Finding
-from adapter.mapping.rules import conditions, texts
 from adapter.mapping.rules.language import WHEN, constant
 from adapter.mapping.rules.model import MOST_FINDINGS, MappingFile, Rule
-from adapter.mapping.rules.syntax import Mistake
-from adapter.mapping.rules.template import Template
+from adapter.mapping.template import conditions, texts
+from adapter.mapping.template.check import Template
+from adapter.mapping.template.syntax import Mistake
 from adapter.yamlfile import Loc
 from adapter.yamltraps import PUNCTUATION, QUOTES
 

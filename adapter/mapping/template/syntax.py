@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.lexer import Lexer, TokenStream
 
-from adapter.mapping.rules import habits
 from adapter.mapping.rules.language import MappingEnvironment, environment, parse
+from adapter.mapping.template import habits
 
 TOO_DEEP: Final = "nested too deeply"
 

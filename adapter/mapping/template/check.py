@@ -13,11 +13,11 @@ from typing import Any, Final
 from jinja2 import nodes
 from jinja2.visitor import NodeVisitor
 
-from adapter.mapping.rules import conditions, habits, texts
 from adapter.mapping.rules.filters import time_zone
-from adapter.mapping.rules.kinds import Kinds, beginning, is_text_set, member, written
 from adapter.mapping.rules.language import ALERT_NAMES, GROUP_NAMES, HELPERS, NAMES
-from adapter.mapping.rules.syntax import CHECKER, TOO_DEEP, Mistake, parse_with_offsets
+from adapter.mapping.template import conditions, habits, texts, words
+from adapter.mapping.template.kinds import Kinds, beginning, is_text_set, member, written
+from adapter.mapping.template.syntax import CHECKER, TOO_DEEP, Mistake, parse_with_offsets
 from adapter.yamlfile import nearest
 
 _METHODS: Final = ("items", "keys", "values", "get")
@@ -64,7 +64,7 @@ class Template(NodeVisitor):
         elif node.name in self._local or (node.name in HELPERS and id(node) in (self._called | self._used)):
             pass
         elif node.name in HELPERS:
-            hint = habits.name(node.name) or f"call it: {node.name}(...)"
+            hint = words.name(node.name) or f"call it: {node.name}(...)"
             self._add(node.lineno, f"{node.name!r} is a function of Jinja2, which is never sent or compared", hint)
         elif node.name == "lookup":
             self.tables.update(self._members["lookup"])  # `lookup` as a whole: any table may be read
@@ -76,10 +76,10 @@ class Template(NodeVisitor):
         either = f'write labels.{name} for a label, "{name}" for a text'
         if id(node) in self._compared:
             return either
-        called = habits.function(name) if id(node) in self._called else ""
+        called = words.function(name) if id(node) in self._called else ""
         if not called and id(node) in self._called and name in CHECKER.filters:
             called = f"write `VALUE | {name}`"
-        return called or habits.name(name) or nearest(name, NAMES) or either
+        return called or words.name(name) or nearest(name, NAMES) or either
 
     def visit_Compare(self, node: nodes.Compare) -> None:
         for operand in node.ops:
@@ -132,7 +132,7 @@ class Template(NodeVisitor):
             return
         known = self._members[owner]
         message = f"{owner} has no {name!r}"
-        hint = habits.name(name) or nearest(name, known) or f"it has {', '.join(known) or 'none'}"
+        hint = words.name(name) or nearest(name, known) or f"it has {', '.join(known) or 'none'}"
         if owner == "lookup":
             # The table that was meant must not be reported as unused.
             self.tables.update([name] if name in known else known)
@@ -168,7 +168,7 @@ class Template(NodeVisitor):
 
     def _callable(self, node: nodes.Filter | nodes.Test, kind: str, known: dict[str, Any]) -> None:
         if node.name not in known:
-            hint = habits.filter_(node.name) if kind == "filter" else ""
+            hint = words.filter_(node.name) if kind == "filter" else ""
             self._add(node.lineno, f"no {kind} named {node.name!r}", hint or nearest(node.name, tuple(known)))
         elif problem := _argument_problem(node, known[node.name]):
             self._add(node.lineno, f"{kind} {node.name}: {problem}")

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from jinja2 import nodes
 from jinja2.visitor import NodeVisitor
 
-from adapter.mapping.rules.kinds import Kinds, constant_of, written
-from adapter.mapping.rules.syntax import Mistake
+from adapter.mapping.template.kinds import Kinds, constant_of, written
+from adapter.mapping.template.syntax import Mistake
 
 _WORDS: Final = re.compile(r"[^\s,;|]+")
 _UNKNOWN: Final = object()

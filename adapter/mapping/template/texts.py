@@ -10,10 +10,10 @@ from typing import Any, Final
 from jinja2 import nodes
 from jinja2.visitor import NodeVisitor
 
-from adapter.mapping.rules import habits
-from adapter.mapping.rules.kinds import Kinds, beginning, constant_of, is_text_set, written
 from adapter.mapping.rules.language import NAMES
-from adapter.mapping.rules.syntax import Mistake
+from adapter.mapping.template import habits, words
+from adapter.mapping.template.kinds import Kinds, beginning, constant_of, is_text_set, written
+from adapter.mapping.template.syntax import Mistake
 from adapter.yamlfile import Loc
 
 _LITERAL: Final = re.compile(r"(?:(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')\s*)+", re.S)  # side by side they are one
@@ -58,7 +58,7 @@ class _Members(NodeVisitor):
     def _method(self, node: nodes.Getattr, arguments: list[str]) -> None:
         """A method that is called worked in a version before: a set in production may have it."""
         text = written(node.node)
-        hint = habits.method(text, node.attr, arguments) or f"write `{text} | FILTER`"
+        hint = words.method(text, node.attr, arguments) or f"write `{text} | FILTER`"
         self.mistakes.append(Mistake(node.lineno, f"a text has no methods: .{node.attr}()", hint, refuses=False))
 
     def visit_Getattr(self, node: nodes.Getattr) -> None:
@@ -74,7 +74,7 @@ class _Members(NodeVisitor):
     def visit_Filter(self, node: nodes.Filter) -> None:
         key = constant_of(node.args[0]) if node.name == "attr" and node.args else None
         if isinstance(key, str) and node.node is not None and self._kinds.is_text(node.node):
-            hint = habits.method(written(node.node), key, []) or "a text has characters only, such as `[0:8]`"
+            hint = words.method(written(node.node), key, []) or "a text has characters only, such as `[0:8]`"
             self.mistakes.append(Mistake(node.lineno - 1, f"a text has no {key!r}", hint))
         self.generic_visit(node)
 
@@ -82,7 +82,7 @@ class _Members(NodeVisitor):
         if not self._kinds.is_text(node.node) or name.startswith("__"):
             self.generic_visit(node)
             return
-        method, (owner, path) = habits.method(written(node.node), name, []), _path(node)
+        method, (owner, path) = words.method(written(node.node), name, []), _path(node)
         label = owner and f'{owner}["{".".join(path)}"]'
         hint = f"{method}, or {label} for a label of that name" if method and label else method or f"write {label}"
         if not method and not label:
@@ -175,7 +175,7 @@ def strange(text: str) -> Iterator[tuple[int, str, str]]:
     for found in _STRANGE.finditer(text):
         inside = next(group for group in found.groups() if group)
         root = _ROOT.split(inside, maxsplit=1)[0]
-        ours = habits.name(root).removeprefix("write ") if root not in NAMES else root
+        ours = words.name(root).removeprefix("write ") if root not in NAMES else root
         if found["brace"] and not ours:
             continue  # such as {docs}
         if " " in ours:

@@ -60,6 +60,9 @@ class Alarm(NamedTuple):
     revision: str  # mapping revision in force at the last alert
     last_accepted_at: Micros  # when COC last accepted a report about it; 0 = never
     pending: int  # reports still owed
+    origin: str = ""  # externalURL of the last webhook with news about it
+    receiver: str = ""  # of that webhook, as it came: quoted as a regular expression
+    reconciled: Micros = 0  # when reconciling closed this episode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

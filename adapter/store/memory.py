@@ -16,10 +16,10 @@ from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS
+from adapter.store.records import KEPT_ATTEMPTS, tracked_of
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow, TrackedAlarm
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -82,7 +82,8 @@ class MemoryStore:
         name, at, webhook = intake.integration, intake.received, intake.webhook
         names = {alert.fingerprint for alert in webhook.alerts if (name, alert.fingerprint) in self._alarms}
         alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
-        plan = plan_of({fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, intake)
+        known = {fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}
+        plan = plan_of(known, intake, lambda name: alarms[name].row.last_seen if name in alarms else 0)
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
         check_backlog(plan, pending=sum(len(alarm.queue) for alarm in self._alarms.values()), bound=self._bound)
@@ -320,6 +321,25 @@ class MemoryStore:
     async def rejects(self, after: int, limit: int) -> list[RejectRow]:
         self._check_open()
         return [row for row in self._rejects if row.id > after][:limit]
+
+    # reconciling
+
+    async def tracked(self, integration: str, status: Status, after: int, limit: int) -> list[TrackedAlarm]:
+        self._check_open()
+        rows = [alarm.row for (name, _), alarm in self._alarms.items() if name == integration]
+        wanted = [row for row in rows if row.alarm.status is status and row.id > after]
+        if status is Status.RESOLVED:
+            wanted = [row for row in wanted if row.alarm.reconciled]
+        return [tracked_of(row) for row in sorted(wanted, key=lambda row: row.id)[:limit]]
+
+    async def known(self, integration: str, fingerprints: Sequence[str]) -> dict[str, TrackedAlarm]:
+        self._check_open()
+        found = {name: self._alarms.get((integration, name)) for name in fingerprints}
+        return {name: tracked_of(alarm.row) for name, alarm in found.items() if alarm is not None}
+
+    async def unseen(self, before: Micros) -> dict[str, int]:
+        self._check_open()
+        return Counter(alarm.row.integration for alarm in self._alarms.values() if alarm.row.is_unseen(before))
 
     # upkeep
 

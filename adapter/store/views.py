@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
 from adapter.clock import Micros
@@ -45,6 +45,25 @@ class AlarmRow:
     repeats: int = 0
     stale: int = 0
     accepted: Accepted | None = None
+
+    def is_unseen(self, since: Micros) -> bool:
+        return self.alarm.status is Status.FIRING and self.last_seen < since
+
+
+class TrackedAlarm(NamedTuple):
+    """What reconciling needs of an alarm; one of a hundred thousand."""
+
+    id: int
+    fingerprint: str
+    episode: int
+    starts: Micros
+    ends: Micros
+    last_accepted_at: Micros
+    pending: int
+    origin: str
+    receiver: str
+    reconciled: Micros
+    last_seen: Micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +110,7 @@ class AlarmQuery:
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
     labels: Mapping[str, str] = field(default_factory=dict)  # equal; an absent one is "", as in Prometheus
+    unseen_since: Micros | None = None  # only open alarms of which no alert spoke since
     after: int = 0  # id of the last row of the previous page
     limit: int = 100
 
@@ -102,6 +122,7 @@ class AlarmQuery:
             and self.status in (None, row.alarm.status)
             and self.fingerprint in (None, row.alarm.fingerprint)
             and (not wanted or any(wanted in text.casefold() for text in texts))
+            and (self.unseen_since is None or row.is_unseen(self.unseen_since))
             and all(row.labels.get(name, "") == value for name, value in self.labels.items())
         )
 

@@ -83,16 +83,16 @@ class PostgresQueries:
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         """Text and labels are looked for in Python: PostgreSQL's text cannot hold a label with NUL in it."""
-        page = _PAGE if query.text or query.labels else query.limit
+        page = _PAGE if query.text or query.labels or query.unseen_since is not None else query.limit
         key = None if query.fingerprint is None else key_of(query.fingerprint)
         found: list[AlarmRow] = []
         after = query.after
         while True:
             async with self.database.read() as connection:
                 rows = await connection.fetch(_ALARMS, after, query.integration, query.status, key, page)
-            found += filter(query.matches, map(alarm_row, rows))
+            found += filter(query.matches, map(self.seen.shown, map(alarm_row, rows)))
             if len(rows) < page or len(found) >= query.limit:
-                return self.seen.shown(found[: query.limit])
+                return found[: query.limit]
             after = rows[-1]["id"]
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:

@@ -20,6 +20,7 @@ from adapter.store.postgres.migrations import migrate, migrations
 from adapter.store.postgres.queries import PostgresQueries
 from adapter.store.postgres.replicas import Replicas
 from adapter.store.postgres.settle import PostgresSettlements
+from adapter.store.postgres.tracking import PostgresTracking
 from adapter.store.postgres.upkeep import PostgresUpkeep
 
 
@@ -61,6 +62,7 @@ class PostgresStore:
         replicas = self._replicas = Replicas(database, replica or f"{socket.gethostname()}-{os.getpid()}")
         upkeep = self._upkeep = PostgresUpkeep(database, seen)
         intake = PostgresIntake(database, counts, seen, backlog)
+        tracking = PostgresTracking(database, seen)
         queries = PostgresQueries(database, counts, seen, clock)
 
         self.accept, self.reject = intake.accept, intake.reject
@@ -70,6 +72,8 @@ class PostgresStore:
         self.counts = counts.refresh
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
+        self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
+        self.replica, self.lead = replicas.name, replicas.lead
         self.maintain, self.size = upkeep.maintain, upkeep.size
         self.heartbeat, self.probe, self.log_in_by = replicas.heartbeat, replicas.probe, database.want
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -20,9 +20,10 @@ from adapter.store.sqlite.database import rows_in, write_many
 from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.recovery import DamagedRow
 from adapter.store.sqlite.writer import Writer
+from adapter.store.under_way import UnderWay
 
 # Statements are put together from constants alone, which is why S608 is off for them.
-_KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, {ALARM_COLUMNS} FROM alarm
+_KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, alarm.last_seen, {ALARM_COLUMNS} FROM alarm
     WHERE integration = ? AND fingerprint IN ({{}})"""  # noqa: S608
 _COUNTS: Final = """SELECT seq, alarm, webhook, maybe_sent_upto, ifnull(pending, 0) AS pending,
     ifnull(open_alarms, 0) AS open_alarms, (SELECT ifnull(sum(pending), 0) FROM sums) AS all_pending
@@ -32,12 +33,13 @@ _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ?
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
 _ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
-    content, revision, pending, head, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    content, revision, pending, origin, receiver, reconciled, head, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode,
     coc_alarm_id = excluded.coc_alarm_id, starts = excluded.starts, ends = excluded.ends, content = excluded.content,
     revision = excluded.revision, pending = excluded.pending, head = excluded.head, due_at = excluded.due_at,
-    labels = excluded.labels, last_seen = excluded.last_seen"""
+    labels = excluded.labels, last_seen = excluded.last_seen, origin = excluded.origin, receiver = excluded.receiver,
+    reconciled = excluded.reconciled"""
 _REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     outcome, done, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -52,6 +54,7 @@ class _Place(NamedTuple):
     id: int
     head: int | None  # seq of its first pending report
     due_at: int
+    last_seen: Micros
 
 
 class _Before(NamedTuple):
@@ -73,6 +76,7 @@ class SqliteIntake:
     seen: SeenLater
     tick: Callable[[], int]
     backlog: int
+    under_way: UnderWay = field(default_factory=UnderWay)
 
     async def accept(self, intake: Intake) -> Receipt:
         tick = self.tick()
@@ -81,7 +85,8 @@ class SqliteIntake:
             self.seen.add(result.seen)
             return result.receipt
 
-        return await self.writer.commit(lambda connection: self._accept(connection, intake, tick), committed)
+        with self.under_way.committing(intake) as taken:
+            return await self.writer.commit(lambda connection: self._accept(connection, taken, tick), committed)
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
         await self.writer.call(self._reject, integration, received, rejects)
@@ -89,7 +94,7 @@ class SqliteIntake:
     def _accept(self, connection: sqlite3.Connection, intake: Intake, tick: int) -> AcceptResult:
         self.check_place()
         before = _load(connection, intake)
-        plan = plan_of(before.alarms, intake)
+        plan = plan_of(before.alarms, intake, lambda name: self._last_seen(before, name))
         plan.supersede(self._untried_updates(connection, plan, before))
         check_backlog(plan, pending=before.counts["all_pending"], bound=self.backlog)
         adds = plan.added > 0
@@ -109,6 +114,10 @@ class SqliteIntake:
             self.reserve.require(connection, plan.added_other)
         ids = {name: place.id for name, place in before.places.items()}
         return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
+
+    def _last_seen(self, before: _Before, name: str) -> Micros:
+        place = before.places.get(name)
+        return max(place.last_seen, self.seen.last(place.id)) if place else 0
 
     def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, before: _Before) -> dict[str, int]:
         untried = {}
@@ -146,9 +155,9 @@ def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
     try:
         for row in rows_in(connection, _KNOWN, list(names), intake.integration):
             # By position, in the order of Alarm's fields: `alarm_of` would be half the cost of a repeated alert.
-            id_, head, due_at, name, status, *fields = row
+            id_, head, due_at, last_seen, name, status, *fields = row
             before.alarms[name] = Alarm(name, Status(status), *fields)
-            before.places[name] = _Place(id_, head, due_at)
+            before.places[name] = _Place(id_, head, due_at, last_seen)
     except ValueError as exc:
         raise DamagedRow("a row of an alarm holds what was never written") from exc
     return before
@@ -158,7 +167,7 @@ def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, be
     """`before` gets the places of the new ones."""
     places = before.places
     new = [name for name in plan.alarms if name not in places]
-    places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
+    places.update((name, _Place(id_, None, tick, 0)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
     connection.executemany(_ALARM, _alarm_rows(intake, plan, before, tick))
 
 
@@ -167,14 +176,15 @@ def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Itera
     owed = reversed(list(enumerate(plan.owed, start=before.counts["seq"] + 1)))
     first_owed = {report.alarm.fingerprint: seq for seq, report in owed if not report.superseded}
     for name, (alarm, labels) in plan.alarms.items():
-        id_, head, due_at = before.places[name]
+        id_, head, due_at, _ = before.places[name]
         if head is None:
             head, due_at = first_owed.get(name), tick
         elif head in plan.superseded:  # it keeps its place in the queue
             head = first_owed[name]
         yield (
             id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
-            alarm.ends, alarm.content, alarm.revision, alarm.pending, head, due_at, labels_to_json(labels), at, at,
+            alarm.ends, alarm.content, alarm.revision, alarm.pending, alarm.origin, alarm.receiver, alarm.reconciled,
+            head, due_at, labels_to_json(labels), at, at,
         )  # fmt: skip
 
 

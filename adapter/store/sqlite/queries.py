@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from adapter.alarm import Kind, Pause
+from adapter.alarm import Kind, Pause, Status
 from adapter.clock import SECOND, Clock, Micros
 from adapter.store.last_seen import SeenLater
 from adapter.store.records import (
@@ -77,7 +77,7 @@ class SqliteQueries:
         return await self.reader.call(_counts)
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        return self.seen.shown(await self.reader.call(_alarms, query))
+        return await self.reader.call(_alarms, query, self.seen)
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
         return await self.reader.call(self._reports, _TRAIL, integration, fingerprint, limit)
@@ -126,7 +126,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     return counts
 
 
-def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
+def _alarms(connection: sqlite3.Connection, query: AlarmQuery, seen: SeenLater) -> list[AlarmRow]:
     """Text and labels are looked for in Python while the rows stream by: SQLite folds the case of ASCII only."""
     wanted: list[tuple[str, object]] = [("id > ?", query.after)]
     scan = "+" if query.fingerprint is None else ""  # keeps SQLite from sorting all alarms of an integration by id
@@ -136,10 +136,12 @@ def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]
         wanted.append(("+status = ?", query.status.value))
     if query.fingerprint is not None:
         wanted.append(("fingerprint = ?", query.fingerprint))
+    if query.unseen_since is not None:
+        wanted.append(("+status = ?", Status.FIRING.value))
     where = " AND ".join(condition for condition, _ in wanted)
     statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
     rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
-    return list(islice(filter(query.matches, rows), query.limit))
+    return list(islice(filter(query.matches, map(seen.shown, rows)), query.limit))
 
 
 def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:

@@ -23,6 +23,7 @@ from adapter.store.sqlite.queries import SqliteQueries
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import is_damage, set_aside
 from adapter.store.sqlite.settle import SqliteSettlements
+from adapter.store.sqlite.tracking import SqliteTracking
 from adapter.store.sqlite.upkeep import SqliteUpkeep
 from adapter.store.sqlite.writer import Writer
 
@@ -82,6 +83,7 @@ class SqliteStore:
         self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
         intake = SqliteIntake(writer, self._claims, database.reserve, database.check_place, seen, self._tick, backlog)
         queries = SqliteQueries(writer, self._audit_reader, database.check_place, seen, clock, self._tick)
+        tracking = SqliteTracking(self._audit_reader, seen)
         upkeep = self._upkeep = SqliteUpkeep(writer, seen, database.check_place)
 
         self.accept, self.reject = intake.accept, intake.reject
@@ -91,6 +93,7 @@ class SqliteStore:
         self.counts, self.alarms, self.trail = queries.counts, queries.alarms, queries.trail
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.replay, self.discard = queries.replay, queries.discard
+        self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
 
     def _reading_failed(self, error: sqlite3.Error, generation: int) -> None:

@@ -17,6 +17,7 @@ LAYERS = (
     {"app"},
     {"reload", "intake"},
     {"config", "delivery", "metrics", "admin"},
+    {"reconcile"},
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
     {"logs", "lifecycle"},
@@ -32,7 +33,7 @@ PURE = (
     "mapping/render/request", "mapping/render/body", "mapping/render/engine", "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/settlement", "store/records", "store/replay", "store/pruning",
     "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint", "mapping/rules/model",
-    "mapping/rules/schema", "validation",
+    "mapping/rules/schema", "validation", "reconcile/snapshot", "reconcile/judge", "reconcile/act",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -38,7 +38,7 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=allowed_socket),
             timeout=aiohttp.ClientTimeout(
                 total=endpoint.timeout, connect=min(endpoint.connect_timeout, endpoint.timeout)
             ),
@@ -101,7 +101,8 @@ class CocClient:
         return verdict
 
 
-def _socket(address: tuple[Any, ...]) -> socket.socket:
+def allowed_socket(address: tuple[Any, ...]) -> socket.socket:
+    """For aiohttp's connector: ForbiddenAddress for a link-local address."""
     family, kind, protocol, _, where = address
     if is_forbidden_address(str(where[0])):
         raise ForbiddenAddress

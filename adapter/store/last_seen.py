@@ -27,7 +27,10 @@ class Seen(NamedTuple):
 
 
 class SeenLater:
-    """By alarm id. Used in the event loop, where nothing else is said. Filled by C functions, because a repeat must cost next to nothing."""
+    """By alarm id. Used in the event loop, where nothing else is said.
+
+    Filled by C functions, because a repeat must cost next to nothing.
+    """
 
     def __init__(self) -> None:
         self._last: dict[int, Micros] = {}

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adapter.alarm import Outcome, Pause, Status
+from adapter.alertmanager import unpack
 from adapter.clock import SECOND, Micros, moment
 from adapter.mapping.rules.language import WHEN
 from adapter.store.views import AlarmRow, ReportRow
 
 
 def explain(
-    alarm: AlarmRow | None, reports: Sequence[ReportRow], *, pause: Pause | None, breaker: str, now: Micros
+    alarm: AlarmRow | None,
+    reports: Sequence[ReportRow],
+    *,
+    pause: Pause | None,
+    breaker: str,
+    now: Micros,
+    standing: Sequence[str] = (),
 ) -> list[str]:
-    """Sentences, the most important first. `reports` newest first, as a store's `trail` gives them."""
+    """Sentences, the most important first.
+
+    `reports` newest first, as a store's `trail` gives them; `standing`: what reconciling says of the alarm.
+    """
     if alarm is None:
         return [
             "Never received: no webhook of this integration carried such an alert, or it was resolved so long ago that "
@@ -28,6 +38,8 @@ def explain(
     done = [row for row in reports if row.outcome is not None]
     if done:
         lines.append(_last(done[0]))
+    lines += _evidence(reports)
+    lines += standing
     lines += _silences(alarm, now)
     return lines
 
@@ -80,6 +92,15 @@ def _last(row: ReportRow) -> str:
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."
+
+
+def _evidence(reports: Sequence[ReportRow]) -> list[str]:
+    """What reconciling did last about the alarm, and why."""
+    for row in reports:
+        evidence = unpack(row.report.raw)[1].get("evidence")
+        if evidence:
+            return [str(evidence)]
+    return []
 
 
 def _marks(fallbacks: Sequence[tuple[str, str]]) -> str:

@@ -17,6 +17,7 @@ from adapter.alarm import Kind
 from adapter.alertmanager import HEAD_BYTES, MAX_ALERTS, Reject, Webhook, parse_webhook
 from adapter.clock import Clock, Micros
 from adapter.errors import PayloadError
+from adapter.intake.trouble import Trouble
 from adapter.lifecycle import Policy
 from adapter.logs import RepeatFilter, event
 from adapter.metrics import Metrics
@@ -48,11 +49,12 @@ class Acceptor:
         owed: Callable[[str], None],
         max_alerts: int = MAX_ALERTS,
         turn_seconds: float = TURN_SECONDS,
+        trouble: Trouble | None = None,
     ) -> None:
         """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued."""
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
-        self._repeats = RepeatFilter(clock)
+        self._repeats, self._trouble = RepeatFilter(clock), trouble or Trouble()
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
         _parser.submit(len, ())  # starts its thread, which cannot be started when memory is short
@@ -80,6 +82,7 @@ class Acceptor:
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)
+        self._trouble.accepted(integration, webhook)
         if receipt.owed:
             self._owed(integration)
         await self._log(integration, webhook, receipt.owed)

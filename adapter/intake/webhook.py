@@ -26,6 +26,7 @@ from adapter.alarm import News
 from adapter.clock import Clock
 from adapter.errors import BacklogFull, PayloadError, SpaceLow, StoreError, StoreUnavailable, TooManyAlerts
 from adapter.intake.accept import Acceptor
+from adapter.intake.trouble import Trouble
 from adapter.logs import RepeatFilter
 from adapter.metrics import Metrics
 from adapter.server.body import BodyRefused, BodyTooLarge, InFlight, Overloaded, read_body
@@ -56,6 +57,7 @@ class WebhookHandler:
         clock: Clock,
         met: Callable[[str | None], None],
         commit_seconds: float = COMMIT_SECONDS,
+        trouble: Trouble | None = None,
     ) -> None:
         """`integration`: its name for the one in a path, or None where there is no such.
 
@@ -65,7 +67,7 @@ class WebhookHandler:
         self._acceptor, self._integration, self._in_flight = acceptor, integration, in_flight
         self._max_body, self._body_seconds, self._commit_seconds = max_body, body_seconds, commit_seconds
         self._metrics, self._clock, self._met = metrics, clock, met
-        self._repeats = RepeatFilter(clock)
+        self._repeats, self._trouble = RepeatFilter(clock), trouble or Trouble()
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
 
@@ -94,6 +96,7 @@ class WebhookHandler:
             finally:
                 name = None if status == 404 else self._integration(request.match_info.get("integration"))
                 self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
+                self._trouble.answered(name, status, self._clock.now())
 
         return count
 

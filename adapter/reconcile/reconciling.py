@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from adapter.alarm import Status
 from adapter.reconcile.cluster import Cluster, spelled
@@ -19,18 +19,15 @@ class Reconciling:
     """The loops, by name of their cluster. Without clusters it knows nothing and does nothing."""
 
     def __init__(
-        self,
-        clusters: Sequence[Cluster],
-        parts: Parts,
-        states: Callable[[Mapping[str, Mapping[State, int]]], None],
+        self, clusters: Sequence[Cluster], states: Callable[[Mapping[str, Mapping[State, int]]], None], **parts: Any
     ) -> None:
-        """`states` gets the states of all integrations, by integration, when they may have changed."""
+        """`states` gets the states of all alarms, by integration, when they may have changed."""
         self._states = states
-        parts = replace(parts, states_changed=self._tell)
+        shared = Parts(**parts, states_changed=self._tell)
         self.loops = {
             cluster.name: Loop(
                 cluster,
-                parts,
+                shared,
                 elsewhere=frozenset(chain.from_iterable(one.origins for one in clusters if one is not cluster)),
             )
             for cluster in clusters

@@ -128,7 +128,7 @@ class Elements:
 
 
 def listed(element: Any, shared: dict[tuple[str, ...], tuple[str, ...]]) -> tuple[str, Listed]:
-    """One element of GET /alerts: the fingerprint and what is kept. `shared`: so that equal receivers are one object."""
+    """One element of GET /alerts: fingerprint and what is kept. `shared`: so that equal receivers are one object."""
     try:
         status, receivers = element["status"], tuple([receiver["name"] for receiver in element["receivers"]])
         state = State.ACTIVE if status["state"] == "active" else State.SUPPRESSED

@@ -150,7 +150,9 @@ class Alertmanager:
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path, config: Mapping[str, Any], port: int = 0) -> AsyncIterator[Alertmanager]:
+async def alertmanager(
+    folder: Path, config: Mapping[str, Any], port: int = 0, *flags: str
+) -> AsyncIterator[Alertmanager]:
     """Run an Alertmanager with this configuration; it keeps its state for the next one in the same folder."""
     program, home, port = needs("prometheus-alertmanager"), folder / "alertmanager", port or free_port()
     home.mkdir(exist_ok=True)
@@ -162,6 +164,7 @@ async def alertmanager(folder: Path, config: Mapping[str, Any], port: int = 0) -
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
         "--log.level=debug",
+        *flags,
     ]
     async with running(command, home / "log", port):
         yield Alertmanager(port, home / "log")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,13 @@ class World:
             return await answer.json()
 
 
+def named(folder: Path, config: Mapping[str, Any], port: int) -> AbstractAsyncContextManager[Alertmanager]:
+    """An Alertmanager whose webhooks carry its own address."""
+    return alertmanager(
+        folder, config, port, "--cluster.listen-address=", f"--web.external-url=http://127.0.0.1:{port}"
+    )
+
+
 @asynccontextmanager
 async def silence(url: str, name: str, comment: str = "db move") -> AsyncIterator[str]:
     """Silence this alert; its id."""
@@ -244,11 +251,11 @@ async def world(folder: Path, config: Mapping[str, Any] | None = None, **changes
     config = config or routed_to(f"http://127.0.0.1:{port}/webhook")
     url = f"http://127.0.0.1:{sender_port}"
     changes.setdefault("external_urls", [f"{url}/"])
-    members = changes.pop("members", None) or [url]
+    text = json.dumps(config).replace("ADAPTER", f"http://127.0.0.1:{port}")
+    members = [url, *changes.pop("also", [])]
     async with (
-        alertmanager(folder, json.loads(json.dumps(config).replace("ADAPTER", f"http://127.0.0.1:{port}")), sender_port,
-                     f"--web.external-url={url}") as sender,
+        named(folder, json.loads(text), sender_port) as sender,
         sandbox() as coc,
         serving(folder, coc, settings(*members, **changes), port, **more) as service,
-    ):  # fmt: skip
+    ):
         yield World(coc, service, sender)

@@ -36,7 +36,7 @@ from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import as_dict, preview_request
-from adapter.reconcile.loop import NotHeld
+from adapter.reconcile.contract import NotHeld
 from adapter.reconcile.reconciling import Reconciling
 from adapter.store.contract import Store
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow

@@ -1,4 +1,4 @@
-"""The operator commands `alarms`, `dead-letters`, `integrations`: call the admin API, print tables or JSON."""
+"""Operator commands (`alarms`, `dead-letters`, `integrations`, `reconcile`): call the admin API, print tables, JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from urllib.parse import quote
 
 from adapter.cli.client import PAGE, ask, pages, with_password
 from adapter.cli.table import cell, table
+from adapter.units import seconds
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
 _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
+_MEMBERS: Final = ("address", "result", "cluster_status", "up_since", "alerts", "seconds", "error")
+_HELD: Final = ("integration", "fingerprint", "alertname")
+_MISSING: Final = (*_HELD, "because")
 _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
 
 
@@ -32,6 +36,10 @@ def add_operator_commands(commands: Any) -> None:
     listing.add_argument("--status", choices=["firing", "resolved"])
     listing.add_argument("--text", metavar="TEXT", help="part of the fingerprint or of any label value")
     listing.add_argument("--matcher", action="append", default=[], metavar='LABEL="VALUE"')
+    listing.add_argument(
+        "--unseen", type=_duration, metavar="DURATION",
+        help="only open alarms of which no webhook has spoken for so long, such as 24h",
+    )  # fmt: skip
     why = _verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
     why.add_argument("--integration", metavar="NAME")
@@ -49,13 +57,29 @@ def add_operator_commands(commands: Any) -> None:
         verb = _verb(integrations, name, text, functools.partial(_set_state, name))
         verb.add_argument("name", metavar="NAME")
 
+    text = "what Alertmanager and the adapter disagree on"
+    reconcile = _group(commands, "reconcile", text, _reconcile_status, alone="status")
+    _verb(reconcile, "status", "members, states, and what is held or missing", _reconcile_status)
+    approve = _verb(reconcile, "approve", "let through what is held of an Alertmanager", _approve)
+    approve.add_argument("name", metavar="NAME", help="of the Alertmanager in adapter.yml")
 
-def _group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
-    """A command with verbs; without one it does `run`, the list of everything."""
+
+def _duration(text: str) -> str:
+    try:
+        seconds(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
+def _group(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], *, alone: str = "list"
+) -> Any:
+    """A command with verbs; without one it does `run`, which the verb `alone` does too."""
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     _flags(group, url=os.environ.get("COC_ADAPTER_URL") or ADMIN_URL, output="table")
-    group.set_defaults(run=run, password_file=None, integration=None, status=None, text=None, matcher=[])
-    return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
+    group.set_defaults(run=run, password_file=None, integration=None, status=None, text=None, matcher=[], unseen=None)
+    return group.add_subparsers(metavar="COMMAND", title="commands", description=f"without one: {alone}")
 
 
 def _verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -81,7 +105,7 @@ def _url(options: argparse.Namespace) -> str:
 
 
 def _list_alarms(options: argparse.Namespace) -> int:
-    query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher")}
+    query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher", "unseen")}
     rows = pages(_url(options), "/api/v1/alarms", query)
     return _print(options, rows, _alarms(rows))
 
@@ -162,6 +186,32 @@ def _list_integrations(options: argparse.Namespace) -> int:
 def _set_state(verb: str, options: argparse.Namespace) -> int:
     row = ask(_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
     return _print(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+
+
+def _reconcile_status(options: argparse.Namespace) -> int:
+    answer = ask(_url(options), "GET", "/api/v1/reconcile")
+    text = "\n\n".join(map(_alertmanager, answer["alertmanagers"]))
+    return _print(options, answer, text or "reconcile is off: adapter.yml names no Alertmanager to ask")
+
+
+def _alertmanager(row: Mapping[str, Any]) -> str:
+    valid = f"last valid poll {row['valid_at']}" if row["valid_at"] else "no valid poll yet"
+    polled = f", polled by replica {row['replica']}" if row["replica"] else ""
+    lines = [f"{cell(row['name'])}: {row['mode']}, {valid}{polled}"]
+    lines += [f"  {line}" for line in _table(_MEMBERS, row["members"], "").splitlines()]
+    lines.append("  " + ", ".join(f"{state.replace('_', ' ')} {count}" for state, count in row["states"].items()))
+    lines += [f"  webhooks came from {cell(origin)}" for origin in row["origins"]]
+    for name, columns in (("held", _HELD), ("missing", _MISSING)):
+        if row[name]:
+            lines += [f"  {name}:", *(f"    {line}" for line in _table(columns, row[name], "").splitlines())]
+    if row["held"]:
+        lines.append(f"  let them through: coc-adapter reconcile approve {cell(row['name'])}")
+    return "\n".join(lines)
+
+
+def _approve(options: argparse.Namespace) -> int:
+    row = ask(_url(options), "POST", f"/api/v1/reconcile/{quote(options.name, safe='')}/approve")
+    return _print(options, row, f"{row['approved']} alarms of {cell(row['name'])} are closed at the next valid poll")
 
 
 def _answer(report: Mapping[str, Any]) -> str:

@@ -10,25 +10,22 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from adapter.alarm import Status
-from adapter.alertmanager import Alert
-from adapter.clock import Clock, Micros
 from adapter.errors import StoreUnavailable
-from adapter.lifecycle import Policy
 from adapter.logs import RepeatFilter, event
-from adapter.reconcile.act import Door, alert_again
+from adapter.reconcile.act import Door
 from adapter.reconcile.cluster import Cluster, Mode, Rules, spelled
+from adapter.reconcile.contract import NotHeld, Parts
+from adapter.reconcile.deeds import Deeds, Missing, row_of
 from adapter.reconcile.judge import (
-    Act,
     Candidate,
     Facts,
     Judgement,
     Key,
     Memory,
     State,
-    Suspect,
     conclude,
     look,
     receivers_of,
@@ -37,11 +34,11 @@ from adapter.reconcile.judge import (
 )
 from adapter.reconcile.member import NoAnswer
 from adapter.reconcile.poll import Poll, Poller
-from adapter.reconcile.snapshot import Invalid, Listed, Member, Result, Silence, alert_of
+from adapter.reconcile.snapshot import Listed, Member, Result, Silence
 from adapter.reconcile.snapshot import State as Firing
 from adapter.reconcile.view import AlarmRef, Standing, View, member_row
-from adapter.store.contract import Intake, Receipt, ReconcileStore, SharedStore
-from adapter.store.views import AlarmQuery, AlarmRow, TrackedAlarm
+from adapter.store.contract import SharedStore
+from adapter.store.views import AlarmRow, TrackedAlarm
 
 PAGE: Final = 1000
 AT_ONCE: Final = 32  # questions and commits
@@ -51,45 +48,6 @@ MOST_SHOWN: Final = 1000  # held or missing ones
 
 _T = TypeVar("_T")
 _logger: Final = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Counts what happens."""
-
-    def reconcile_polled(self, alertmanager: str, result: str) -> None: ...
-    def reconcile_shown(self, alertmanager: str, valid_at: Micros, held: int) -> None: ...
-    def reconcile_acted(self, integration: str, act: str) -> None: ...
-    def receipt(self, integration: str, receipt: Receipt) -> None: ...
-
-
-class Trouble(Protocol):
-    """What our own door has met, for the likely reason why an alert is missing."""
-
-    @property
-    def refused_at(self) -> Micros:
-        """When a webhook was last answered 503; 0 for never."""
-        ...
-
-    def why_missing(self, integration: str) -> str: ...
-
-
-class NotHeld(Exception):
-    """Nothing is held that could be let through."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What every cluster's loop uses."""
-
-    store: ReconcileStore
-    clock: Clock
-    observer: Observer
-    policy: Policy
-    revision: Callable[[], str]
-    owed: Callable[[str], None]  # called with the integration when reports were enqueued
-    not_ready: Callable[[], Awaitable[str | None]]  # why webhooks cannot be accepted now
-    trouble: Trouble
-    states_changed: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -189,17 +147,18 @@ class Loop:
         found = await self._second_look(poller, to_look_for(judged, rules, approved))
         conclusion = conclude(judged, found, rules, approved)
         self._memory, self.states = conclusion.memory, conclusion.states
-        door = Door(at=poll.at, now=self._parts.clock.now(), revision=self._parts.revision(), policy=self._parts.policy)
-        adopted: set[Key] = set()
+        parts, adopted = self._parts, set[Key]()
+        door = Door(at=poll.at, now=parts.clock.now(), revision=parts.revision(), policy=parts.policy)
+        deeds = Deeds(self.cluster, parts, poller, door)
         missing = await self._missing(poller, judged, seen)
         if rules.mode in (Mode.CLOSE, Mode.REPAIR):
             members = [report.address for report in poll.reports]
-            await self._each(conclusion.close, lambda one: self._close(door, one, members))
-            await self._each(judged.mistakes, lambda one: self._reopen(poller, door, one))
-            await self._each(judged.due, lambda one: self._refresh(poller, door, *one))
+            await each(conclusion.close, lambda one: deeds.close(one, members))
+            await each(judged.mistakes, deeds.reopen)
+            await each(judged.due, lambda one: deeds.refresh(*one))
         if rules.mode is Mode.REPAIR and all(report.status and report.status.shows_mutes() for report in poll.reports):
-            adopted = await self._adopt(door, missing)
-        await self._show(poller, poll, conclusion.held, [one for one in missing if one[0].key not in adopted])
+            adopted = await deeds.adopt(missing)
+        await self._show(poller, poll, conclusion.held, [one for one in missing if one.suspect.key not in adopted])
 
     # what is read
 
@@ -263,21 +222,13 @@ class Loop:
             refused_at=self._parts.trouble.refused_at,
         )
 
-    async def _row(self, key: Key) -> AlarmRow | None:
-        query = AlarmQuery(integration=key.integration, fingerprint=key.fingerprint, limit=1)
-        return next(iter(await self._parts.store.alarms(query)), None)
-
-    async def _last_raw(self, key: Key) -> bytes | None:
-        rows = await self._parts.store.trail(key.integration, key.fingerprint, 1)
-        return rows[0].report.raw if rows else None
-
     # the second look
 
     async def _second_look(self, poller: Poller, candidates: Sequence[Candidate]) -> dict[Key, bool | None]:
         found: dict[Key, bool | None] = {}
 
         async def look_for(one: Candidate) -> None:
-            row = await self._row(one.key)
+            row = await row_of(self._parts.store, one.key)
             if row is None:
                 return
             try:
@@ -285,12 +236,10 @@ class Loop:
             except NoAnswer:
                 found[one.key] = None
 
-        await self._each(candidates, look_for)
+        await each(candidates, look_for)
         return found
 
-    async def _missing(
-        self, poller: Poller, judged: Judgement, seen: _Seen
-    ) -> list[tuple[Suspect, tuple[str, Member] | None]]:
+    async def _missing(self, poller: Poller, judged: Judgement, seen: _Seen) -> list[Missing]:
         """What fires and is not open here, with the member and group it was found in; without what is muted."""
         if not judged.suspects:
             return []
@@ -298,8 +247,8 @@ class Loop:
         try:
             groups = await poller.groups(sorted(set().union(*seen.receivers.values())), wanted)
         except NoAnswer:
-            return [(one, None) for one in judged.suspects]
-        missing: list[tuple[Suspect, tuple[str, Member] | None]] = []
+            return [Missing(one, None) for one in judged.suspects]
+        missing: list[Missing] = []
         by_name: dict[str, list[tuple[str, Member]]] = {}
         for address, member in groups:
             by_name.setdefault(member.alert.fingerprint, []).append((address, member))
@@ -311,80 +260,8 @@ class Loop:
                 if member.receiver in own and member.active and not member.muted
             ]
             if sent:
-                missing.append((one, sent[0]))
+                missing.append(Missing(one, sent[0]))
         return missing
-
-    # what is done
-
-    async def _each(self, items: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
-        """A few at a time."""
-        turns = asyncio.Semaphore(AT_ONCE)
-
-        async def one(item: _T) -> None:
-            async with turns:
-                await work(item)
-
-        await asyncio.gather(*(one(item) for item in items))
-
-    async def _accept(self, intake: Intake) -> Receipt:
-        receipt = await self._parts.store.accept(intake)
-        self._parts.observer.receipt(intake.integration, receipt)
-        if receipt.owed:
-            self._parts.owed(intake.integration)
-        return receipt
-
-    async def _did(self, act: Act, intake: Intake) -> None:
-        receipt = await self._accept(intake)
-        for fingerprint, _ in receipt.owed:
-            self._parts.observer.reconcile_acted(intake.integration, act)
-            fields = {"alertmanager": self.cluster.name, "integration": intake.integration, "fingerprint": fingerprint}
-            event(_logger, logging.INFO, f"{act} by reconciling", **fields)
-
-    async def _close(self, door: Door, one: Candidate, members: Sequence[str]) -> None:
-        row = await self._row(one.key)
-        if row is not None:
-            raw = await self._last_raw(one.key)
-            await self._did(Act.CLOSED, door.close(one, raw, row.labels, members))
-
-    async def _reopen(self, poller: Poller, door: Door, one: Candidate) -> None:
-        row = await self._row(one.key)
-        alert = await self._alert(poller, one.key, row)
-        if alert is not None:
-            await self._did(Act.REOPENED, door.reopen(one, alert, await self._last_raw(one.key)))
-
-    async def _refresh(self, poller: Poller, door: Door, integration: str, alarm: TrackedAlarm) -> None:
-        key = Key(integration, alarm.fingerprint)
-        row, raw = await self._row(key), await self._last_raw(key)
-        if row is None:
-            return
-        alert = alert_again(alarm, raw, row.labels) if raw else await self._alert(poller, key, row)
-        if alert is not None:
-            await self._accept(door.refresh(integration, alarm, alert, raw))
-
-    async def _alert(self, poller: Poller, key: Key, row: AlarmRow | None) -> Alert | None:
-        """As Alertmanager lists it now."""
-        if row is None:
-            return None
-        try:
-            element = await poller.find(row.labels, key.fingerprint)
-            return alert_of(element) if element else None
-        except (NoAnswer, Invalid):
-            return None
-
-    async def _adopt(self, door: Door, missing: Sequence[tuple[Suspect, tuple[str, Member] | None]]) -> set[Key]:
-        """Open what no webhook brought, group by group."""
-        intakes: dict[tuple[object, ...], list[tuple[Suspect, str, Member]]] = {}
-        for suspect, found in missing:
-            if found is not None:
-                address, member = found
-                group = (suspect.key.integration, address, member.receiver, tuple(sorted(member.group_labels.items())))
-                intakes.setdefault(group, []).append((suspect, address, member))
-        for alerts in intakes.values():
-            suspect, address, member = alerts[0]
-            origin = self.cluster.dns or address
-            pairs = [(member.alert, suspect.episode) for suspect, _, member in alerts]
-            await self._did(Act.ADOPTED, door.adopt(suspect.key.integration, origin, member, pairs))
-        return {suspect.key for alerts in intakes.values() for suspect, _, _ in alerts}
 
     # what is shown
 
@@ -393,7 +270,7 @@ class Loop:
         poller: Poller,
         poll: Poll,
         held: Sequence[Candidate],
-        missing: Sequence[tuple[Suspect, tuple[str, Member] | None]],
+        missing: Sequence[Missing],
     ) -> None:
         self._held = {one.key: self._held.get(one.key) or await self._name(one.key) for one in held[:MOST_SHOWN]} | {
             one.key: "" for one in held[MOST_SHOWN:]
@@ -423,7 +300,7 @@ class Loop:
         self._approved &= self._memory.absent.keys()
 
     async def _name(self, key: Key) -> str:
-        row = await self._row(key)
+        row = await row_of(self._parts.store, key)
         return row.labels.get("alertname", "") if row else ""
 
     async def _silences(self, poller: Poller, listed: Mapping[str, Listed]) -> Mapping[str, Silence]:
@@ -453,3 +330,14 @@ class Loop:
         if self._parts.clock.monotonic() >= self._approved_until:
             self._approved = frozenset()
         return self._approved
+
+
+async def each(items: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
+    """A few at a time."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: _T) -> None:
+        async with turns:
+            await work(item)
+
+    await asyncio.gather(*(one(item) for item in items))

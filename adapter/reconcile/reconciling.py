@@ -9,8 +9,9 @@ from typing import Any
 
 from adapter.alarm import Status
 from adapter.reconcile.cluster import Cluster, spelled
+from adapter.reconcile.contract import Parts
 from adapter.reconcile.judge import State
-from adapter.reconcile.loop import Loop, Parts
+from adapter.reconcile.loop import Loop
 from adapter.reconcile.view import View
 from adapter.store.views import AlarmRow
 

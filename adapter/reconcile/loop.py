@@ -41,6 +41,7 @@ from adapter.store.contract import SharedStore
 from adapter.store.views import AlarmRow, TrackedAlarm
 
 PAGE: Final = 1000
+REST_SECONDS: Final = 0.002  # between pages
 AT_ONCE: Final = 32  # questions and commits
 LONGEST_INTERVAL: Final = 900.0
 APPROVED_SECONDS: Final = 3600.0
@@ -199,6 +200,7 @@ class Loop:
             rows += page
             if len(page) < PAGE:
                 return rows
+            await self._parts.clock.sleep(REST_SECONDS)
 
     async def _facts(self, poll: Poll, seen: _Seen) -> Facts:
         store = self._parts.store

@@ -39,7 +39,8 @@ from adapter.reconcile.snapshot import (
 )
 
 RETRY_SECONDS: Final = 1.0  # after a 503: Alertmanager answers few questions at a time
-PIECE: Final = 64 * 1024  # bytes parsed in one turn of the event loop
+PIECE: Final = 64 * 1024  # bytes, parsed in one turn of the event loop of half a millisecond
+REST_SECONDS: Final = 0.002  # between pieces: a commit's thread gets the interpreter at once only while the loop rests
 _LARGEST_STATUS: Final = 4 * 1024 * 1024
 _LONGEST_FILTER: Final = 4096  # characters of the filters of one question
 _CLASSIC: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -165,7 +166,7 @@ class Peer:
         return found
 
     async def _read(self, path: str, query: Sequence[tuple[str, str]], keep: Callable[[Any], None]) -> None:
-        """Hand over each element of the JSON array at a path, with a turn for others after each piece."""
+        """Hand over each element of the JSON array at a path, with a rest between pieces."""
         elements, decoder, size = Elements(), codecs.getincrementaldecoder("utf-8")(), 0
         async with self._asked(path, query) as answer:
             try:
@@ -173,9 +174,10 @@ class Peer:
                     size += len(piece)
                     if size > self._cluster.max_body:
                         raise NoAnswer(Result.TOO_LARGE, f"the answer has more than {self._cluster.max_body} bytes")
+                    if size > len(piece):
+                        await self._clock.sleep(REST_SECONDS)
                     for element in elements.feed(decoder.decode(piece)):
                         keep(element)
-                    await asyncio.sleep(0)
                 for element in elements.feed(decoder.decode(b"", final=True), last=True):
                     keep(element)
             except (Invalid, UnicodeDecodeError) as exc:

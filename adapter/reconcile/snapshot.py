@@ -120,22 +120,28 @@ class Elements:
 
     def _skip_space(self) -> bool:
         """Whether anything is left."""
-        text, at = self._text, self._at
-        while at < len(text) and text[at] in _SPACE:
-            at += 1
-        self._at = at
-        return at < len(text)
+        text = self._text
+        while (at := self._at) < len(text):
+            if text[at] not in _SPACE:
+                return True
+            self._at += 1
+        return False
 
 
 def listed(element: Any, shared: dict[tuple[str, ...], tuple[str, ...]]) -> tuple[str, Listed]:
     """One element of GET /alerts: fingerprint and what is kept. `shared`: so that equal receivers are one object."""
     try:
-        status, receivers = element["status"], tuple([receiver["name"] for receiver in element["receivers"]])
-        state = State.ACTIVE if status["state"] == "active" else State.SUPPRESSED
-        silenced, inhibited = tuple(status["silencedBy"] or ()), tuple(status["inhibitedBy"] or ())
-        receivers = shared.setdefault(receivers, receivers)
-        return _text(element["fingerprint"]), Listed(state, receivers, _text(element["startsAt"]), silenced, inhibited)
-    except (KeyError, TypeError, ValueError) as exc:
+        status, fingerprint, starts_at = element["status"], element["fingerprint"], element["startsAt"]
+        receivers = tuple([receiver["name"] for receiver in element["receivers"]])
+        if type(fingerprint) is not str or type(starts_at) is not str:
+            raise TypeError
+        if status["state"] == "active":
+            item = Listed(State.ACTIVE, shared.setdefault(receivers, receivers), starts_at)
+        else:
+            silenced, inhibited = tuple(status["silencedBy"] or ()), tuple(status["inhibitedBy"] or ())
+            item = Listed(State.SUPPRESSED, shared.setdefault(receivers, receivers), starts_at, silenced, inhibited)
+        return fingerprint, item
+    except (KeyError, TypeError) as exc:
         raise Invalid("an element is no alert") from exc
 
 

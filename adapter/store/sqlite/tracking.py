@@ -46,7 +46,9 @@ class SqliteTracking:
 
 
 def _read(connection: sqlite3.Connection, statement: str, *parameters: object) -> list[TrackedAlarm]:
-    return [TrackedAlarm(*row) for row in connection.execute(statement, parameters)]
+    cursor = connection.cursor()
+    cursor.row_factory = None  # plain tuples: a poll reads fifty thousand of them
+    return list(map(TrackedAlarm._make, cursor.execute(statement, parameters)))
 
 
 def _known(connection: sqlite3.Connection, integration: str, fingerprints: Sequence[str]) -> list[TrackedAlarm]:

@@ -74,7 +74,7 @@ class Status(NamedTuple):
 
 
 class Elements:
-    """A JSON array that comes in pieces -> its elements, each as soon as it is whole."""
+    """A JSON array of objects that comes in pieces -> its elements, each as soon as it is whole."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -107,6 +107,8 @@ class Elements:
                 self._at += 1
             elif character == ",":
                 self._at += 1
+            elif character != "{":
+                raise Invalid("an element of the answer is no object")
             else:
                 try:
                     element, end = _DECODER.raw_decode(self._text, self._at)

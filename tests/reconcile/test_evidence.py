@@ -131,9 +131,9 @@ async def restarting(
 
 
 @asynccontextmanager
-async def pair(folder: Path, ports: tuple[int, int], adapter: int, which: int) -> AsyncIterator[Alertmanager]:
-    """One of two Alertmanagers that know each other."""
-    gossip = [f"127.0.0.1:{port + 1}" for port in ports]
+async def pair(folder: Path, ports: tuple[int, ...], adapter: int, which: int) -> AsyncIterator[Alertmanager]:
+    """One of two Alertmanagers that know each other; `ports`: two for questions, two for gossip."""
+    gossip = [f"127.0.0.1:{port}" for port in ports[2:]]
     flags = (
         f"--cluster.listen-address={gossip[which]}",
         f"--cluster.peer={gossip[1 - which]}",
@@ -151,9 +151,9 @@ async def pair(folder: Path, ports: tuple[int, int], adapter: int, which: int) -
 async def test_a_rolling_restart_of_two_members_closes_nothing_nor_does_an_alert_that_one_of_them_lacks(
     tmp_path: Path,
 ) -> None:
-    ports, adapter = (free_port(), free_port()), free_port()
-    members = [f"http://127.0.0.1:{port}" for port in ports]
-    changes = {"settle": "2s", "external_urls": ["http://" + socket.gethostname() + f":{port}" for port in ports]}
+    ports, adapter = tuple(free_port() for _ in range(4)), free_port()
+    members = [f"http://127.0.0.1:{port}" for port in ports[:2]]
+    changes = {"settle": "2s", "external_urls": ["http://" + socket.gethostname() + f":{port}" for port in ports[:2]]}
     async with sandbox() as coc, serving(tmp_path, coc, settings(*members, **changes), adapter) as service:
         here = World(coc, service, None)
         async with pair(tmp_path, ports, adapter, 0) as first:
@@ -171,7 +171,7 @@ async def test_a_rolling_restart_of_two_members_closes_nothing_nor_does_an_alert
 
 
 async def test_a_member_that_is_not_named_makes_the_cluster_incomplete(tmp_path: Path) -> None:
-    ports, adapter = (free_port(), free_port()), free_port()
+    ports, adapter = tuple(free_port() for _ in range(4)), free_port()
     async with sandbox() as coc, serving(tmp_path, coc, settings(f"http://127.0.0.1:{ports[0]}"), adapter) as service:
         here = World(coc, service, None)
         async with pair(tmp_path, ports, adapter, 0), pair(tmp_path, ports, adapter, 1):

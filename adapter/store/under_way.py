@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from adapter.store.contract import Intake
 
 
 class UnderWay:
-    """Used in the event loop alone."""
+    """Used in the event loop alone. `begin` before a commit, `end` after it."""
 
     def __init__(self) -> None:
         self._intakes: dict[int, Intake] = {}
 
-    @contextmanager
-    def committing(self, intake: Intake) -> Iterator[Intake]:
+    def begin(self, intake: Intake) -> Intake:
         """The intake to commit: where it expects something, without the alerts that webhooks under way speak of."""
         if intake.expected is not None:
             spoken_of = {
@@ -28,7 +25,7 @@ class UnderWay:
             alerts = tuple(alert for alert in intake.webhook.alerts if alert.fingerprint not in spoken_of)
             intake = replace(intake, webhook=replace(intake.webhook, alerts=alerts))
         self._intakes[id(intake)] = intake
-        try:
-            yield intake
-        finally:
-            del self._intakes[id(intake)]
+        return intake
+
+    def end(self, intake: Intake) -> None:
+        del self._intakes[id(intake)]

@@ -104,8 +104,11 @@ class PostgresIntake:
     under_way: UnderWay = field(default_factory=UnderWay)
 
     async def accept(self, intake: Intake) -> Receipt:
-        with self.under_way.committing(intake) as taken:
+        taken = self.under_way.begin(intake)
+        try:
             return await self._accept(taken)
+        finally:
+            self.under_way.end(taken)
 
     @retried
     async def _accept(self, intake: Intake) -> Receipt:

@@ -85,8 +85,11 @@ class SqliteIntake:
             self.seen.add(result.seen)
             return result.receipt
 
-        with self.under_way.committing(intake) as taken:
+        taken = self.under_way.begin(intake)
+        try:
             return await self.writer.commit(lambda connection: self._accept(connection, taken, tick), committed)
+        finally:
+            self.under_way.end(taken)
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
         await self.writer.call(self._reject, integration, received, rejects)

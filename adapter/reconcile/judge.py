@@ -203,7 +203,6 @@ def _is_candidate(alarm: TrackedAlarm, absence: Absence, facts: Facts, rules: Ru
     heard = max(alarm.last_seen, facts.refused_at)
     return (
         absence.polls >= rules.absent_polls
-        and facts.at - absence.since >= rules.grace
         and (facts.steady - absence.steady) * SECOND >= rules.grace
         and facts.at - heard >= rules.grace
         and alarm.last_seen < facts.at

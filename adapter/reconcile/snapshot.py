@@ -183,7 +183,7 @@ def health(status: Status, *, theirs: Micros, ours: Micros, members: int, settle
     """Whether a member can be believed, and why not. `theirs`, `ours`: the two clocks; 0 where it did not say."""
     if not theirs or abs(theirs - ours) > SKEW:
         return Result.SKEWED, "its clock is more than 30 s from ours" if theirs else "it says no time"
-    if not status.since or theirs - status.since < settle:
+    if not status.since or theirs + SECOND - status.since < settle:  # `theirs` is cut to seconds
         return Result.SETTLING, "it started a short while ago"
     if status.cluster not in ("ready", "disabled"):
         return Result.SETTLING, f"its cluster is {status.cluster[:40]}"

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from pathlib import Path
 
 import aiohttp
+from aiohttp import web
 
 from tests.flow.monitoring import Alertmanager, alertmanager
 from tests.reconcile.stage import POLLS, World, front, labels, named, routed_to, serving, settings, silence, world
@@ -178,3 +179,31 @@ async def test_a_member_that_is_not_named_makes_the_cluster_incomplete(tmp_path:
             await here.polls(2, "incomplete")
             assert here.view.members[0].error == "its cluster has 2 members, 1 were asked"
             assert not here.view.valid_at
+
+
+async def test_polls_that_lack_an_alarm_count_only_in_a_row(tmp_path: Path) -> None:
+    """Each third poll is no evidence, so three in a row never come together."""
+    sender_port, port = free_port(), free_port()
+    url = f"http://127.0.0.1:{sender_port}"
+    async with (
+        front(url, version="") as between,
+        sandbox() as coc,
+        named(tmp_path, routed_to(f"http://127.0.0.1:{port}/webhook"), sender_port) as sender,
+        serving(tmp_path, coc, settings(between.url, external_urls=[url]), port) as service,
+    ):
+        here, polls = World(coc, service, sender), 0
+
+        async def spoil(request: web.Request) -> None:
+            nonlocal polls
+            polls += request.path.endswith("/status")
+            between.fault = "html" if polls % POLLS == 0 else ""
+
+        await here.fires("DiskFull")
+        between.hook = spoil
+        async with silence(url, "DiskFull"):
+            await here.polls(1, "invalid")
+            await here.resolve("DiskFull")
+            await here.polls(4 * POLLS)
+            assert here.states("DiskFull") == ["alarm"]
+            between.hook, between.fault = None, ""
+            await here.becomes("DiskFull", "alarm", "ok")

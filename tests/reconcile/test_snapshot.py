@@ -113,7 +113,7 @@ def test_the_state_that_thinks_most_of_an_alert_wins_and_receivers_add_up() -> N
         ({}, NOON, 2, Result.VALID),
         ({"cluster": "disabled", "peers": 0}, NOON, 1, Result.VALID),
         ({"cluster": "settling"}, NOON, 2, Result.SETTLING),
-        ({"since": NOON - 59 * SECOND}, NOON, 2, Result.SETTLING),
+        ({"since": NOON - 58 * SECOND}, NOON, 2, Result.SETTLING),
         ({"since": 0}, NOON, 2, Result.SETTLING),
         ({}, NOON, 1, Result.INCOMPLETE),
         ({"peers": 3}, NOON, 2, Result.INCOMPLETE),

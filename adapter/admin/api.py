@@ -220,6 +220,8 @@ class AdminApi:
         if name not in self.integrations:
             raise Problem(404, _UNKNOWN)
         await self.integrations[name].set_pause(pause)
+        if pause is None:
+            self.reconciling.resumed(name)
         return self._integration(name, (await self.store.counts()).get(name, _NONE))
 
     async def _rejects(self, call: Call) -> list[RejectRow]:

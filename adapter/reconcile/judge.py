@@ -91,7 +91,7 @@ class Facts:
     receivers: Mapping[str, frozenset[str]]  # of each integration
     origins: frozenset[str]  # whose alarms are in scope, as they are written in alarms
     elsewhere: frozenset[str] = frozenset()  # those of other clusters
-    quiet: frozenset[str] = frozenset()  # integrations that an operator paused
+    quiet: frozenset[str] = frozenset()  # integrations that an operator paused, or resumed since the last poll
     refused_at: Micros = 0  # when our own door last answered 503
 
 

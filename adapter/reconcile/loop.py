@@ -73,6 +73,7 @@ class Loop:
         self._memory, self._standing = Memory(), Standing()
         self._learned: dict[str, set[str]] = {name: set() for name in cluster.integrations}
         self._held: dict[Key, str] = {}  # and the alert's name
+        self._resumed: set[str] = set()  # integrations, since the last poll
         self._approved: frozenset[Key] = frozenset()
         self._approved_until = 0.0
         self._interval = cluster.interval
@@ -211,6 +212,8 @@ class Loop:
             for first in range(0, len(lacking), PAGE):
                 closed[name] |= await store.known(name, lacking[first : first + PAGE])
         pauses = await store.pauses()
+        quiet = {name for name, pause in pauses.items() if not pause.automatic} | self._resumed
+        self._resumed = set()
         return Facts(
             at=poll.at,
             steady=poll.steady,
@@ -220,7 +223,7 @@ class Loop:
             receivers=seen.receivers,
             origins=seen.origins,
             elsewhere=seen.elsewhere,
-            quiet=frozenset(name for name, pause in pauses.items() if not pause.automatic),
+            quiet=frozenset(quiet),
             refused_at=self._parts.trouble.refused_at,
         )
 
@@ -327,6 +330,10 @@ class Loop:
         self._approved_until = self._parts.clock.monotonic() + APPROVED_SECONDS
         event(_logger, logging.INFO, "approved", alertmanager=self.cluster.name, alarms=len(self._approved))
         return len(self._approved)
+
+    def resumed(self, integration: str) -> None:
+        """An operator lifted a pause: what is not listed is counted anew."""
+        self._resumed.add(integration)
 
     def _still_approved(self) -> frozenset[Key]:
         if self._parts.clock.monotonic() >= self._approved_until:

@@ -44,6 +44,11 @@ class Reconciling:
                 summed[State.FOREIGN] = foreign
         self._states(total)
 
+    def resumed(self, integration: str) -> None:
+        """An operator lifted a pause."""
+        for loop in self.loops.values():
+            loop.resumed(integration)
+
     def views(self) -> list[View]:
         return [loop.view for loop in self.loops.values()]
 

@@ -84,3 +84,18 @@ async def test_few_of_many_are_closed_a_few_at_a_poll(tmp_path: Path) -> None:
             for name in gone:
                 await here.becomes(name, "alarm", "ok")
         assert here.view.held == []
+
+
+async def test_nothing_is_closed_of_a_paused_integration_and_a_resume_counts_anew(tmp_path: Path) -> None:
+    async with world(tmp_path, absent_polls=2 * POLLS) as here:
+        await here.fires("DiskFull")
+        await here.api("POST", "/api/v1/integrations/default/pause")
+        async with silence(here.alertmanager.url, "DiskFull"):
+            await here.resolve("DiskFull")
+            await here.state_is("absent", 1)
+            await here.polls(4 * POLLS)
+            assert await here.metric("reports_enqueued_total", kind="ok") == 0
+            await here.api("POST", "/api/v1/integrations/default/resume")
+            resumed = await here.metric("reconcile_polls_total", result="valid")
+            await here.becomes("DiskFull", "alarm", "ok")
+            assert await here.metric("reconcile_polls_total", result="valid") >= resumed + 2 * POLLS

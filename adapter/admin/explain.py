@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from adapter.alarm import Outcome, Pause, Status
 from adapter.alertmanager import unpack
@@ -97,9 +98,10 @@ def _last(row: ReportRow) -> str:
 def _evidence(reports: Sequence[ReportRow]) -> list[str]:
     """What reconciling did last about the alarm, and why."""
     for row in reports:
-        evidence = unpack(row.report.raw)[1].get("evidence")
-        if evidence:
-            return [str(evidence)]
+        if b'"evidence":' in row.report.raw:
+            with suppress(ValueError, KeyError):  # bytes that a disk has changed
+                if evidence := unpack(row.report.raw)[1].get("evidence"):
+                    return [str(evidence)]
     return []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -106,11 +106,6 @@ class Cluster:
     def tls_files(self) -> tuple[bytes, ...]:
         """What the files of tls_config hold now, to notice a change."""
         return file_contents(self.ca_file, self.cert_file, self.key_file)
-
-    def secrets(self) -> Iterator[str]:
-        for secret in (self.password, self.credentials, self.proxy_url):
-            if secret is not None:
-                yield secret.get()
 
 
 def spelled(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What reconciling shows of itself: rows for the admin API, and sentences about one alarm for `explain`. PURE."""
+"""What reconciling shows of itself: rows for the admin API, and sentences about one alarm for `explain`."""
 
 from __future__ import annotations
 

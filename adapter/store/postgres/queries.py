@@ -33,7 +33,7 @@ _PAGE: Final = 1000  # rows read at a time where Python has to look into the lab
 _ALARMS: Final = f"""
 SELECT {ALARM_ROW_COLUMNS} FROM alarm
 WHERE id > $1 AND ($2::text IS NULL OR integration = $2) AND ($3::text IS NULL OR status = $3)
-  AND ($4::bytea IS NULL OR key = $4)
+  AND ($4::bytea IS NULL OR key = $4) AND ($6::bigint IS NULL OR (status = 'firing' AND last_seen < $6))
 ORDER BY id LIMIT $5
 """  # noqa: S608
 _REPORTS: Final = f"""
@@ -89,7 +89,9 @@ class PostgresQueries:
         after = query.after
         while True:
             async with self.database.read() as connection:
-                rows = await connection.fetch(_ALARMS, after, query.integration, query.status, key, page)
+                rows = await connection.fetch(
+                    _ALARMS, after, query.integration, query.status, key, page, query.unseen_since
+                )
             found += filter(query.matches, map(self.seen.shown, map(alarm_row, rows)))
             if len(rows) < page or len(found) >= query.limit:
                 return found[: query.limit]

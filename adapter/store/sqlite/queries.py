@@ -137,7 +137,7 @@ def _alarms(connection: sqlite3.Connection, query: AlarmQuery, seen: SeenLater) 
     if query.fingerprint is not None:
         wanted.append(("fingerprint = ?", query.fingerprint))
     if query.unseen_since is not None:
-        wanted.append(("+status = ?", Status.FIRING.value))
+        wanted += [("+status = ?", Status.FIRING.value), ("+last_seen < ?", query.unseen_since)]
     where = " AND ".join(condition for condition, _ in wanted)
     statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
     rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))

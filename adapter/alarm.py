@@ -68,6 +68,9 @@ class Alarm(NamedTuple):
     last_accepted_at: Micros  # when COC last accepted a report about it; 0 = never
     pending: int  # reports still owed
     priority: int = Priority.NEWS  # of what is pending
+    origin: str = ""  # externalURL of the last webhook with news about it
+    receiver: str = ""  # of that webhook, as it came: quoted as a regular expression
+    reconciled: Micros = 0  # when reconciling closed this episode
 
     @property
     def refreshing(self) -> bool:

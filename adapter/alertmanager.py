@@ -89,6 +89,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciledGroup(Group):
+    """Of an alert that reconciling took from Alertmanager's API, or found gone from there; no webhook brought it."""
+
+    reconciled: str  # in a few words, for COC's users
+    evidence: str  # a sentence, for `explain`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
     """A body or alert that could not be used, kept for a person: the reason and its first 64 KiB."""
 

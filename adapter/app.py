@@ -30,11 +30,13 @@ from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError, StoreUnavailable
 from adapter.intake.accept import Acceptor
+from adapter.intake.trouble import Trouble
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
 from adapter.mapping.render.live import MEMORY, LiveMappings, LookedUp
 from adapter.mapping.render.process import own_limit
 from adapter.metrics import Metrics
+from adapter.reconcile.reconciling import Reconciling
 from adapter.reload import Reloader
 from adapter.server.access import Access
 from adapter.server.address import may_listen
@@ -52,6 +54,7 @@ RELOAD_SECONDS = 5.0
 REFRESH_SECONDS = 5.0  # between refreshes of the gauges, rates and pauses
 MAINTAIN_SECONDS = 60.0
 LAG_SECONDS = 1.0
+UNSEEN = 86_400 * SECOND
 DRAIN_SECONDS = 20.0
 SWITCH_SECONDS = 0.001  # how long a thread that computes keeps the event loop from the interpreter
 
@@ -75,7 +78,9 @@ class Options:
 async def running(config: Config, options: Options, clock: Clock | None = None) -> AsyncIterator[Service]:
     """Start every part, and stop them in the opposite order. AdapterError or OSError when one cannot start."""
     clock = clock or SystemClock()
-    metrics = Metrics(config.integrations, clock=clock)
+    clusters = config.clusters
+    metrics = Metrics(config.integrations, clock=clock, alertmanagers=[cluster.name for cluster in clusters])
+    trouble = Trouble()
     async with AsyncExitStack() as stack:
         access = _open_access(config, options, clock, metrics)
         store = await _open_store(config, clock, metrics, stack)
@@ -98,19 +103,26 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: _revision(store, mappings), owed=lambda name: deliveries[name].wake(),
             reporting=lambda name: deliveries[name].reporting,
-            max_alerts=config.webhook.max_alerts,
+            max_alerts=config.webhook.max_alerts, trouble=trouble,
         )  # fmt: skip
         limits, readiness = config.webhook, Readiness(store.probe, clock)
         handler = WebhookHandler(
             acceptor, clock=clock, metrics=metrics, integration=config.integration,
             in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
             max_body=limits.max_body, body_seconds=limits.body_timeout, met=readiness.intake_met,
+            trouble=trouble,
         )  # fmt: skip
         tasks = Tasks(clock)
         stack.push_async_callback(tasks.stop)
+        reconciling = Reconciling(
+            clusters, metrics.reconcile_states, store=store, clock=clock, observer=metrics, trouble=trouble,
+            policy=config.relay.policy(), revision=lambda: _revision(store, mappings),
+            owed=lambda name: deliveries[name].wake(), reporting=lambda name: deliveries[name].reporting,
+            not_ready=readiness.problem,
+        )  # fmt: skip
         service = Service(
             config, clock, metrics, store, mappings, deliveries, applications, reloader, handler, readiness,
-            PruningTime(clock), tasks,
+            PruningTime(clock), reconciling, tasks,
         )  # fmt: skip
         await service.refresh()
         stack.push_async_callback(service.stop_deliveries)
@@ -118,6 +130,8 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             tasks.start(delivery.run(), f"delivery {delivery.name}")
         for name, one in applications.items():
             tasks.repeat(one.tick_seconds, one.tick, name=f"applications {name}", at_once=True)
+        for name, loop in reconciling.loops.items():
+            tasks.start(loop.run(), f"reconcile {name}")
         tasks.repeat(RELOAD_SECONDS, reloader.poll)
         tasks.repeat(REFRESH_SECONDS, service.refresh)
         tasks.repeat(MAINTAIN_SECONDS, service.maintain)
@@ -144,6 +158,7 @@ class Service:
     handler: WebhookHandler
     readiness: Readiness
     pruning_time: PruningTime
+    reconciling: Reconciling
     tasks: Tasks
     orphans: Mapping[str, Counts] = field(default_factory=dict)  # by integration
     ports: tuple[int, ...] = ()  # of the main and the admin listener
@@ -191,6 +206,7 @@ class Service:
             message = "the wall clock has jumped ahead; pruning goes by it once it has held for an hour"
             event(logger, logging.WARNING, message, seconds=self.pruning_time.jumped // SECOND)
         pruned = await self.store.maintain(now, self.config.retention.retention())
+        self.metrics.unseen(await self.store.unseen(self.clock.now() - UNSEEN))
         if any(pruned):
             event(logger, logging.INFO, "pruned", **pruned._asdict())
 
@@ -381,6 +397,7 @@ def _admin_api(service: Service) -> AdminApi:
         not_ready=service.readiness.problem,
         replayed=service.replayed,
         removed=service.removed,
+        reconciling=service.reconciling,
     )
 
 

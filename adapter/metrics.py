@@ -31,10 +31,12 @@ from adapter import __version__
 from adapter.alarm import Kind, News, Outcome
 from adapter.alertmanager import Webhook
 from adapter.application import Lookup
-from adapter.clock import SECOND, Clock, SystemClock
+from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.fields import ADDITIONAL, MAPPED
 from adapter.coc.verdict import Reason
 from adapter.mapping.render.request import Reason as FallbackReason
+from adapter.reconcile.judge import Act, State
+from adapter.reconcile.snapshot import Result
 from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.views import Counts, Removed
@@ -75,7 +77,10 @@ _EXEMPLAR_CHARACTERS: Final = 128 - len("alarm_id")  # OpenMetrics bounds names 
 class Metrics:
     """What the adapter tells Prometheus. Several may live in one process, each on its own registry."""
 
-    def __init__(self, integrations: Iterable[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self, integrations: Iterable[str], clock: Clock | None = None, *, alertmanagers: Iterable[str] = ()
+    ) -> None:
+        """`alertmanagers`: names of the clusters that reconciling asks."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -90,6 +95,9 @@ class Metrics:
         for name in integrations:
             self._integration(name)
         self._unknown_webhooks = _children(series.webhooks, CODES, UNKNOWN)
+        self._polls = {name: _children(series.polls, Result, name) for name in alertmanagers}
+        for name in self._polls:
+            self.reconcile_shown(name, 0, 0)
 
     def _integration(self, name: str) -> _Integration:
         # Also for an integration that left the configuration while the store still owes its reports.
@@ -114,11 +122,16 @@ class Metrics:
         series.received["unusable"].inc(unusable)
         for news, count in {**receipt.news, News.REJECTED: unusable}.items():
             series.alerts[news].inc(count)
+        series.conflicts.inc(receipt.conflicts)
+        self.receipt(integration, receipt)
+        self._series.truncated.inc(webhook.truncated)
+
+    def receipt(self, integration: str, receipt: Receipt) -> None:
+        """What was committed, by a webhook or by reconciling, enqueued reports."""
+        series = self._integration(integration)
         series.enqueue(kind for _, kind in receipt.owed)
         series.reports[Outcome.SUPERSEDED].inc(receipt.superseded)
         series.set(receipt.pending, receipt.open_alarms)
-        series.conflicts.inc(receipt.conflicts)
-        self._series.truncated.inc(webhook.truncated)
 
     def access_refused(self, reason: str) -> None:
         self._refused.get(reason, self._refused[OTHER]).inc()
@@ -193,6 +206,29 @@ class Metrics:
 
     def breaker(self, integration: str, state: str) -> None:
         _choose(self._integration(integration).breaker, state)
+
+    # Reconciling
+
+    def reconcile_polled(self, alertmanager: str, result: str) -> None:
+        self._polls[alertmanager][result].inc()
+
+    def reconcile_shown(self, alertmanager: str, valid_at: Micros, held: int) -> None:
+        self._series.last_valid.labels(alertmanager).set(valid_at / SECOND)
+        self._series.held.labels(alertmanager).set(held)
+
+    def reconcile_states(self, states: Mapping[str, Mapping[State, int]]) -> None:
+        """How many alarms are in which state, by integration; all others are in none."""
+        for name, series in self._integrations.items():
+            for state in State:
+                series.reconciled[state].set(states.get(name, {}).get(state, 0))
+
+    def reconcile_acted(self, integration: str, act: str) -> None:
+        self._integration(integration).acts[act].inc()
+
+    def unseen(self, counts: Mapping[str, int]) -> None:
+        """How many open alarms no alert spoke of for a day, by integration."""
+        for name in {*self._integrations, *counts}:
+            self._integration(name).unseen.set(counts.get(name, 0))
 
     # Mapping
 
@@ -276,6 +312,9 @@ class _Integration:
         self.lookups = _children(series.lookups, Lookup, name)
         self.fetches = _children(series.fetches, FETCHES, name)
         self.applications = series.applications.labels(name)
+        self.reconciled = _children(series.reconciled, State, name)
+        self.acts = _children(series.acts, Act, name)
+        self.unseen = series.unseen.labels(name)
         self.dead = series.dead.labels(name)
         self.orphaned = series.orphaned.labels(name)
         self.share = series.share.labels(name)
@@ -327,6 +366,7 @@ class _Series:
         self._declare_reports()
         self._declare_coc()
         self._declare_mapping()
+        self._declare_reconcile()
 
     def _declare_service(self) -> None:
         info = self._gauge("build_info", "Always 1; the labels say what runs.", "version", "pythonversion")
@@ -431,6 +471,18 @@ class _Series:
         self.applications = self._gauge(
             "applications_known", "Applications, components and groups known from COC.", "integration"
         )
+
+    def _declare_reconcile(self) -> None:
+        polls = "Polls of Alertmanager's API, by what came of them."
+        self.polls = self._counter("reconcile_polls_total", polls, "alertmanager", "result")
+        valid = "Unix time of the last poll that counts; 0 for none."
+        self.last_valid = self._gauge("reconcile_last_valid_timestamp_seconds", valid, "alertmanager")
+        self.held = self._gauge("reconcile_held", "Alarms that vanished at once and wait for a person.", "alertmanager")
+        alarms = "Open alarms, and alerts missing here, as the last poll found them."
+        self.reconciled = self._gauge("reconcile_alarms", alarms, "integration", "state")
+        self.acts = self._counter("reconcile_acts_total", "What reconciling did.", "integration", "act")
+        unseen = "Open alarms of which no webhook has spoken for 24 h."
+        self.unseen = self._gauge("open_alarms_unseen", unseen, "integration")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace="coc_adapter", registry=self._registry)

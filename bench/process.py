@@ -153,6 +153,7 @@ class Adapter:
 
     max_in_flight: int = 64
     store: str = "sqlite:data/adapter.db"
+    more: str = ""  # lines after the others
 
     def config(self, sink: Sink) -> str:
         lines = [
@@ -168,7 +169,7 @@ class Adapter:
             "    rate_limit: 0",
             "limits: {backlog: 3000000}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more
 
 
 def adapter_arguments(folder: Path, port: int, admin_port: int) -> list[str]:

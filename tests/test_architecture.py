@@ -17,18 +17,19 @@ LAYERS = (
     {"app"},
     {"reload", "intake", "applications"},
     {"config", "delivery", "metrics", "admin"},
+    {"reconcile"},
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
     {"logs", "lifecycle", "nodes"},
     {"alertmanager", "alarm", "application", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
-    {"errors", "clock", "files", "table", "yamltraps"},
+    {"errors", "clock", "files", "table", "units", "yamltraps"},
 )
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
     "alarm", "alertmanager", "application", "matchers", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
-    "admin/explain", "coc/fields", "coc/verdict", "pieces",
+    "admin/explain", "coc/fields", "coc/verdict", "pieces", "units",
     "mapping/render/request", "mapping/render/body", "mapping/render/uncarried", "mapping/render/engine",
     "mapping/render/protocol",
     "store/contract", "store/views", "store/plan", "store/backlog", "store/moving", "store/settlement",
@@ -37,7 +38,7 @@ PURE = (
     "mapping/rules/model", "mapping/rules/pasted", "mapping/rules/schema",
     "mapping/template/syntax", "mapping/template/habits", "mapping/template/words", "mapping/template/golang",
     "mapping/template/check", "mapping/template/kinds", "mapping/template/conditions", "mapping/template/texts",
-    "table", "validation", "yamltraps",
+    "table", "validation", "yamltraps", "reconcile/snapshot", "reconcile/judge", "reconcile/act",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.clock import SECOND
 from adapter.config import Config, load_config, seconds, size
 from adapter.errors import ConfigError
 from adapter.mapping import shipped
@@ -230,3 +231,36 @@ def test_only_a_store_that_may_carry_a_password_is_kept_out_of_the_logs(
 ) -> None:
     config = load(tmp_path, f"store: {store}\n{SMALL}")
     assert [known.get() for known in config.source.secrets].count(store) == secret
+
+
+RECONCILE = (
+    SMALL
+    + "relay: {refresh_interval: 2h}\nreconcile: {mode: %s, alertmanagers: [{name: main, members: ['http://am/p/']%s}]}\n"
+)
+
+
+def test_reconciling_is_off_without_its_section_and_where_yaml_reads_a_boolean(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters == []
+    assert load(tmp_path, RECONCILE % ("off", "")).clusters == []
+
+
+def test_reconciling_observes_once_configured_with_the_documented_defaults(tmp_path: Path) -> None:
+    (cluster,) = load(tmp_path, RECONCILE % ("observe", "")).clusters
+    rules, minute = cluster.rules, 60 * SECOND
+    assert (cluster.members, cluster.integrations, cluster.interval) == (("http://am/p",), ("default",), 60.0)
+    assert (rules.absent_polls, rules.grace, rules.settle, rules.max_close) == (5, 10 * minute, 15 * minute, 20)
+    assert (rules.adopt_after, rules.refresh_interval, rules.mode) == (20 * minute, 0, "observe")
+    assert cluster.origins == {"http://am/p"}
+
+
+def test_a_mode_that_sends_refreshes_too(tmp_path: Path) -> None:
+    (cluster,) = load(tmp_path, RECONCILE % ("close", ", external_urls: ['https://AM.example:443/']")).clusters
+    assert cluster.rules.refresh_interval == 7200 * SECOND
+    assert cluster.origins == {"https://am.example", "http://am/p"}
+
+
+def test_passwords_and_headers_of_alertmanagers_are_masked(tmp_path: Path) -> None:
+    more = ", basic_auth: {username: u, password: canary}, headers: {X-Scope-OrgID: canary}"
+    config = load(tmp_path, RECONCILE % ("observe", more))
+    assert "canary" not in str(config.source.shown)
+    assert [secret.get() for secret in config.source.secrets if secret.get() == "canary"]

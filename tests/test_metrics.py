@@ -36,6 +36,8 @@ from adapter.metrics import (
     STATUSES,
     Metrics,
 )
+from adapter.reconcile.judge import Act, State
+from adapter.reconcile.snapshot import Result
 from adapter.server import access
 from adapter.store.contract import Receipt, Settled, Settlement
 from adapter.store.memory import MemoryStore
@@ -61,8 +63,11 @@ CLOSED = {
     ("access_refused", "reason"): REFUSALS,
     ("applications_lookups", "result"): tuple(Lookup),
     ("applications_fetches", "result"): FETCHES,
+    ("reconcile_polls", "result"): tuple(Result),
+    ("reconcile_alarms", "state"): tuple(State),
+    ("reconcile_acts", "act"): tuple(Act),
 }
-"""Every label but `integration`, and those that tell a version or a revision."""
+"""Every label but `integration` and `alertmanager`, and those that tell a version or a revision."""
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
@@ -119,7 +124,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def metrics(clock: FakeClock) -> Metrics:
-    return Metrics(["default", "second"], clock=clock)
+    return Metrics(["default", "second"], clock=clock, alertmanagers=["main"])
 
 
 @pytest.fixture
@@ -159,7 +164,7 @@ def test_no_other_label_is_left_open(metrics: Metrics) -> None:
         for family in metrics.registry.collect()
         if family.name.startswith("coc_adapter_")
         for sample in family.samples
-        for label in sample.labels.keys() - {"le", "integration"}
+        for label in sample.labels.keys() - {"le", "integration", "alertmanager"}
     } - CLOSED.keys()
     assert open_labels == {
         ("build_info", "version"),
@@ -485,7 +490,7 @@ async def test_an_alarm_id_too_long_for_an_exemplar_is_delivered_without(metrics
 
 
 def test_the_page_says_what_the_registry_says() -> None:
-    metrics = Metrics(["default"])
+    metrics = Metrics(["default"], alertmanagers=["main"])
     metrics.reloaded(True, "4f2a")
     documented = {}
     for name, kind, labels, text in re.findall(

@@ -33,6 +33,8 @@ from adapter.mapping.rules.lint import lint
 from adapter.mapping.rules.schema import MAX_TEMPLATE, read_file
 from adapter.matchers import MatcherError, parse_matchers
 from adapter.pieces import read_pieces
+from adapter.reconcile.cluster import quoted, unquoted
+from adapter.reconcile.member import filters
 from adapter.sandbox.contract import violations
 from adapter.sandbox.faults import read_faults
 from adapter.secret import Redactor
@@ -218,9 +220,9 @@ FED: dict[str, tuple[Case, ...]] = {
     "coc/verdict:_ABOUT_TIME": (Case(answered_message, times("signature has timestam clockx-sdk-dat ")),),
     "coc/verdict:_HIDES": tuple(Case(answered, worst) for worst in HTML[:4]),
     "coc/verdict:_SHOWS": tuple(Case(answered, worst) for worst in HTML[4:]),
-    "config:_DURATION": tuple(Case(config.seconds, times(piece)) for piece in ("1", "1m", "m1")),
     "config:_MEMORY": tuple(Case(read_config, worst) for worst in (times(" ", "store:"), times(" ", "store: memory:"))),
-    "config:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
+    "units:_DURATION": tuple(Case(config.seconds, times(piece)) for piece in ("1", "1m", "m1")),
+    "units:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
     "errors:_NOT_PRINTED": tuple(Case(lambda text: one_line(text, len(text)), worst) for worst in TEXTS),
     "logs:_PLAIN": tuple(Case(logged, worst) for worst in TEXTS),
     "matchers:_NAME": tuple(Case(matched, worst) for worst in (times("a"), times('"'), times('\\"', '"'))),
@@ -247,6 +249,9 @@ FED: dict[str, tuple[Case, ...]] = {
     "pieces:_SPACE": tuple(
         Case(lambda text: read_pieces(text, "a", 1), times(" \n", *ends)) for ends in (('{"a":[', "]}"), ("{", "x"))
     ),
+    "reconcile/cluster:unquoted": (Case(unquoted, times("\\")), Case(unquoted, times("\\."))),
+    "reconcile/cluster:quoted": (Case(quoted, times(".")), Case(quoted, times("a"))),
+    "reconcile/member:_CLASSIC": (Case(lambda text: filters({text: "x"}), times("a", "", "-")),),
     "secret:Redactor": tuple(Case(REDACT, times(piece)) for piece in ("0123456789abcde", "secret/key+", "AK")),
     "server/webconfig:_BCRYPT": (Case(user, times("$2a$04$")),),
     "server/encoding:_CHARSET": tuple(
@@ -267,7 +272,7 @@ NOT_FED = {
     "admin/openapi:_described": "reads the paths of our own operations",
     "coc/fields:_LETTER": "reads the Unicode name of a character",
     "coc/fields:_VOWEL_OF_NAME": "reads the Unicode name of a letter",
-    "config:_NAME": "at most 64 characters, of adapter.yml",
+    "config/units:_NAME": "at most 64 characters, of adapter.yml",
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/template/check:_value_problem": "compiles the mapping's own pattern and matches nothing",

@@ -17,10 +17,12 @@ from adapter.admin.openapi import PAGING, Call, Operation, Problem, Query, docum
 from adapter.admin.schemas import (
     AlarmModel,
     ApplicationModel,
+    ApprovedModel,
     DiscardedModel,
     IdsModel,
     IntegrationModel,
     MoveModel,
+    ReconcileModel,
     RejectModel,
     RemovedModel,
     RenderedModel,
@@ -33,15 +35,18 @@ from adapter.admin.schemas import (
 from adapter.alarm import Kind, Pause, Status
 from adapter.alertmanager import parse_webhook
 from adapter.application import Directory
-from adapter.clock import Clock, Micros
+from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import Finding, PayloadError, RenderError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
 from adapter.mapping.tools.preview import Preview, as_dict
 from adapter.matchers import MatcherError, parse_matchers
+from adapter.reconcile.contract import NotHeld
+from adapter.reconcile.reconciling import Reconciling
 from adapter.store.contract import Store
 from adapter.store.moving import orphans as left_over
 from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.units import seconds
 
 MOST_PREVIEWED: Final = 1000  # alerts; their answer is put together in the event loop
 _INTEGRATION: Final = Query("integration", "only this integration")
@@ -89,6 +94,7 @@ class AdminApi:
     not_ready: Callable[[], Awaitable[str | None]]  # None or the reason
     replayed: Callable[[str, Sequence[Kind]], None]  # counts what a replay enqueued for an integration, and wakes it
     removed: orphans.Count
+    reconciling: Reconciling
 
     def routes(self) -> list[web.RouteDef]:
         operations = self.operations()
@@ -106,6 +112,7 @@ class AdminApi:
             Query("text", "part of the fingerprint or of any label value, case does not matter"),
             Query("matcher", "as Alertmanager's, such as severity=~critical|warning; all given must hold",
                   {"type": "array", "items": {"type": "string"}}),
+            Query("unseen", "only open alarms of which no webhook has spoken for so long, such as 24h"),
         )  # fmt: skip
         applications = (
             _INTEGRATION,
@@ -143,6 +150,10 @@ class AdminApi:
                       self._move_integration, RemovedModel, takes=MoveModel, errors=(404, 409)),
             Operation("GET", "/api/v1/rejects", "what could not be used",
                       self._rejects, list[RejectModel], paged=True),
+            Operation("GET", "/api/v1/reconcile", "what Alertmanager and the adapter disagree on",
+                      self._reconcile, ReconcileModel),
+            Operation("POST", "/api/v1/reconcile/{name}/approve", "let through what is held of this Alertmanager",
+                      self._approve, ApprovedModel, errors=(404, 409)),
             Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
                       self._render, list[RenderedModel], (_INTEGRATION,), takes=bytes, errors=(404,)),
         ]  # fmt: skip
@@ -212,10 +223,17 @@ class AdminApi:
                 status=Status(status) if status else None,
                 text=call.one("text") or "",
                 matchers=matchers,
+                unseen_since=self._unseen_since(call.one("unseen")),
                 after=after,
                 limit=limit,
             )
         )
+
+    def _unseen_since(self, text: str | None) -> Micros | None:
+        try:
+            return self.clock.now() - round(seconds(text) * SECOND) if text else None
+        except ValueError as exc:
+            raise Problem(400, f"unseen: {exc}") from exc
 
     async def _trail(self, call: Call) -> dict[str, Any]:
         integration, fingerprint = (call.request.match_info[name] for name in ("integration", "fingerprint"))
@@ -229,6 +247,7 @@ class AdminApi:
             pause=delivery.pause if delivery else None,
             breaker=delivery.breaker_state if delivery else None,
             now=self.clock.now(),
+            standing=self.reconciling.sentences(alarm) if alarm else (),
         )
         return {"explanation": sentences, "alarm": alarm, "reports": reports}
 
@@ -253,6 +272,8 @@ class AdminApi:
         if name not in self.integrations:
             raise Problem(404, orphans.UNKNOWN)
         await self.integrations[name].set_pause(pause)
+        if pause is None:
+            self.reconciling.resumed(name)
         return self._integration(name, (await self.store.counts()).get(name, _NONE))
 
     async def _discard_integration(self, call: Call) -> dict[str, Any]:
@@ -265,6 +286,19 @@ class AdminApi:
 
     async def _rejects(self, call: Call) -> list[RejectRow]:
         return await self.store.rejects(*call.paging())
+
+    async def _reconcile(self, call: Call) -> dict[str, Any]:
+        return {"alertmanagers": self.reconciling.views()}
+
+    async def _approve(self, call: Call) -> dict[str, Any]:
+        name = call.request.match_info["name"]
+        loop = self.reconciling.loops.get(name)
+        if loop is None:
+            raise Problem(404, "no such Alertmanager; `reconcile` in adapter.yml names those there are")
+        try:
+            return {"name": name, "approved": loop.approve()}
+        except NotHeld as exc:
+            raise Problem(409, str(exc)) from exc
 
     async def _render(self, call: Call) -> list[dict[str, Any]]:
         name = call.one("integration") or self.default_integration

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from adapter.alarm import Outcome, Pause, Status
+from adapter.alertmanager import unpack
 from adapter.clock import SECOND, Micros, moment
 from adapter.mapping.render.request import Reason
 from adapter.mapping.rules.language import WHEN
@@ -12,11 +14,18 @@ from adapter.store.views import AlarmRow, Provenance, ReportRow
 
 
 def explain(
-    alarm: AlarmRow | None, reports: Sequence[ReportRow], *, pause: Pause | None, breaker: str | None, now: Micros
+    alarm: AlarmRow | None,
+    reports: Sequence[ReportRow],
+    *,
+    pause: Pause | None,
+    breaker: str | None,
+    now: Micros,
+    standing: Sequence[str] = (),
 ) -> list[str]:
     """Sentences, the most important first. `reports` newest first, as a store's `trail` gives them.
 
-    `breaker`: its state; None where the integration is not in adapter.yml.
+    `breaker`: its state; None where the integration is not in adapter.yml. `standing`: what reconciling says of the
+    alarm.
     """
     if alarm is None:
         return [
@@ -37,6 +46,8 @@ def explain(
     done = [row for row in reports if row.outcome is not None]
     if done:
         lines.append(_last(done[0]))
+    lines += _evidence(reports)
+    lines += standing
     lines += _silences(alarm, now)
     if alarm.conflicts:
         lines.append(
@@ -99,6 +110,16 @@ def _last(row: ReportRow) -> str:
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
     return f"{head}superseded by a newer update before it was tried."
+
+
+def _evidence(reports: Sequence[ReportRow]) -> list[str]:
+    """What reconciling did last about the alarm, and why."""
+    for row in reports:
+        if b'"evidence":' in row.report.raw:
+            with suppress(ValueError, KeyError):  # bytes that a disk has changed
+                if evidence := unpack(row.report.raw)[1].get("evidence"):
+                    return [str(evidence)]
+    return []
 
 
 def _rule(source: Provenance | None) -> str:

@@ -239,5 +239,46 @@ class RenderedModel(Model):
     body: dict[str, Any] | None
 
 
+class ReconcileMemberModel(Model):
+    address: str
+    result: str = Field(description="of the last poll: valid, or why it is no evidence")
+    cluster_status: str | None
+    up_since: Time
+    alerts: int
+    seconds: float
+    error: str
+
+
+class HeldModel(Model):
+    integration: str
+    fingerprint: str
+    alertname: str
+
+
+class MissingModel(HeldModel):
+    because: str = Field(description="the likely reason")
+
+
+class AlertmanagerModel(Model):
+    name: str
+    mode: str
+    replica: str = Field(description="the replica that polls it and shows the rest; empty: this one")
+    valid_at: Time
+    members: list[ReconcileMemberModel]
+    origins: list[str] = Field(description="external URLs of webhooks about alarms that are open")
+    states: dict[str, int]
+    held: list[HeldModel]
+    missing: list[MissingModel]
+
+
+class ReconcileModel(Model):
+    alertmanagers: list[AlertmanagerModel]
+
+
+class ApprovedModel(Model):
+    name: str
+    approved: int
+
+
 class ErrorModel(Model):
     error: str

@@ -1,6 +1,7 @@
 """`coc-adapter demo`: the main job on embedded parts. A sandbox COC, the adapter on SQLite, real sample webhooks.
 
-Shows what COC received as a table and, with `once`, whether that is exactly what was due.
+Shows what COC received as a table and, with `once`, whether that is exactly what was due. Without it, and where an
+Alertmanager is installed, what reconciling does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -17,6 +19,7 @@ from typing import Any, Final, TextIO
 import aiohttp
 
 from adapter.app import Options, Service, running
+from adapter.cli import forgetful
 from adapter.config import load_config
 from adapter.mapping import shipped
 from adapter.sandbox.server import Sandbox, serving, until_signal
@@ -48,29 +51,47 @@ Due = tuple[str, str]  # alarmId, alarmStatus
 
 async def demo(*, once: bool, out: TextIO) -> int:
     """Run the story, print the table; then serve until a signal, or with `once` return 0 or 1."""
-    with tempfile.TemporaryDirectory(prefix="coc-adapter-demo-") as folder:
-        sandbox = Sandbox(KEY)
-        async with serving(sandbox, "127.0.0.1", 0 if once else _free(9878)) as coc_port:
-            config_file = Path(folder) / "adapter.yml"
-            _write_mappings(Path(folder) / "mappings")
-            config_file.write_text(_CONFIG.format(port=coc_port, key=KEY), encoding="utf-8")
-            config = load_config(config_file)
-            listen, admin = (f"127.0.0.1:{0 if once else _free(port)}" for port in (9876, 9877))
-            options = Options(config_file=config_file, listen_address=listen, admin_address=admin, log_level="warn")
-            async with running(config, options) as service:
-                port = service.ports[0]
-                print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
-                await _directory(service)
-                due = await _post(port, out)
-                received = await _received(sandbox, len(due))
-                print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
-                print(_table(received), file=out)
-                difference = _difference(due, [(item["alarmId"], item["alarmStatus"]) for item in received])
-                print(f"\n{difference or 'That is exactly what was due: each piece of news once.'}", file=out)
-                if not once:
-                    print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
-                    await until_signal()
+    with tempfile.TemporaryDirectory(prefix="coc-adapter-demo-") as name:
+        folder, sandbox = Path(name), Sandbox(KEY)
+        listen, admin = (0 if once else _free(port) for port in (9876, 9877))
+        async with AsyncExitStack() as stack:
+            coc_port = await stack.enter_async_context(serving(sandbox, "127.0.0.1", 0 if once else _free(9878)))
+            config, url = _CONFIG.format(port=coc_port, key=KEY), ""
+            program = None if once else forgetful.installed()
+            if program:
+                listen, url = listen or _any_port(), f"http://127.0.0.1:{_free(9093) or _any_port()}"
+                await stack.enter_async_context(forgetful.alertmanager(program, folder, url, listen))
+                config += forgetful.CONFIG.format(url=url)
+            _write_mappings(folder / "mappings")
+            service = await stack.enter_async_context(_adapter(folder / "adapter.yml", config, listen, admin))
+            port = service.ports[0]
+            print(f"sandbox COC on http://127.0.0.1:{coc_port}, adapter on http://127.0.0.1:{port}\n", file=out)
+            await _directory(service)
+            difference = await _story(port, sandbox, out)
+            if program:
+                await forgetful.forget(url, sandbox, out)
+            if not once:
+                print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
+                await until_signal()
     return 1 if difference else 0
+
+
+def _adapter(file: Path, config: str, listen: int, admin: int) -> AbstractAsyncContextManager[Service]:
+    file.write_text(config, encoding="utf-8")
+    listen_address, admin_address = (f"127.0.0.1:{port}" for port in (listen, admin))
+    options = Options(config_file=file, listen_address=listen_address, admin_address=admin_address, log_level="warn")
+    return running(load_config(file), options)
+
+
+async def _story(port: int, sandbox: Sandbox, out: TextIO) -> str:
+    """What differs from what was due; empty when nothing does."""
+    due = await _post(port, out)
+    received = await _received(sandbox, len(due))
+    print(f"\nCOC received {len(received)} reports for {len(STORY)} webhooks:\n", file=out)
+    print(_table(received), file=out)
+    difference = _difference(due, [(item["alarmId"], item["alarmStatus"]) for item in received])
+    print(f"\n{difference or 'That is exactly what was due: each piece of news once.'}", file=out)
+    return difference
 
 
 def _write_mappings(folder: Path) -> None:
@@ -140,6 +161,13 @@ def _table(bodies: Sequence[Mapping[str, Any]]) -> str:
     headings = {name: name.removeprefix("alarm").lower() for name in _COLUMNS}
     rows = [{name: " ".join(str(body.get(name, "")).split()) for name in _COLUMNS} for body in bodies]
     return table(headings, rows, widths=list(_COLUMNS.values()))
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _free(port: int) -> int:

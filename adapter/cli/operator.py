@@ -1,4 +1,4 @@
-"""The operator commands `alarms`, `dead-letters`, `integrations`: call the admin API, print tables or JSON."""
+"""Operator commands (`alarms`, `dead-letters`, `integrations`, `reconcile`): call the admin API, print tables, JSON."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from adapter.cli.client import PAGE, ask, pages, with_password
 from adapter.errors import Finding
 from adapter.table import cell, table
+from adapter.units import seconds
 
 ADMIN_URL: Final = "http://127.0.0.1:9877"
 MOST_EXPLAINED: Final = 5
@@ -24,12 +25,15 @@ REMOVING_SECONDS: Final = 600.0  # a million alarms take a minute
 
 _ALARMS: Final = ("fingerprint", "integration", "status", "coc_status", "pending", "alertname", "last_seen_at")
 _DEAD: Final = ("id", "integration", "fingerprint", "kind", "received_at", "rule", "answer")
+_MEMBERS: Final = ("address", "result", "cluster_status", "up_since", "alerts", "seconds", "error")
+_HELD: Final = ("integration", "fingerprint", "alertname")
+_MISSING: Final = (*_HELD, "because")
 _INTEGRATIONS: Final = ("integration", "state", "breaker", "pending", "open_alarms", "dead_letters", "because")
 
 
 def add_operator_commands(commands: Any) -> None:
     text = "what the adapter knows of alarms, and why COC heard what it heard"
-    alarms = add_group(commands, "alarms", text, _list_alarms, status=None, text=None, matcher=[])
+    alarms = add_group(commands, "alarms", text, _list_alarms, status=None, text=None, matcher=[], unseen=None)
     listing = add_verb(alarms, "list", "alarms, one per line", _list_alarms)
     listing.add_argument("--integration", metavar="NAME")
     listing.add_argument("--status", choices=["firing", "resolved"])
@@ -37,6 +41,10 @@ def add_operator_commands(commands: Any) -> None:
     listing.add_argument(
         "--matcher", action="append", default=[], metavar='LABEL="VALUE"',
         help="""as Alertmanager's: =, !=, =~, !~, several with commas or flags; all must hold""",
+    )  # fmt: skip
+    listing.add_argument(
+        "--unseen", type=_duration, metavar="DURATION",
+        help="only open alarms of which no webhook has spoken for so long, such as 24h",
     )  # fmt: skip
     why = add_verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")
@@ -60,13 +68,39 @@ def add_operator_commands(commands: Any) -> None:
     move.add_argument("name", metavar="OLD")
     move.add_argument("to", metavar="NEW")
 
+    text = "what Alertmanager and the adapter disagree on"
+    reconcile = add_group(commands, "reconcile", text, _reconcile_status, alone="status")
+    add_verb(reconcile, "status", "members, states, and what is held or missing", _reconcile_status)
+    approve = add_verb(reconcile, "approve", "let through what is held of an Alertmanager", _approve)
+    approve.add_argument("name", metavar="NAME", help="of the Alertmanager in adapter.yml")
 
-def add_group(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], /, **defaults: Any) -> Any:
-    """A command with verbs; without one it does `run`, the list of everything. `defaults`: of the verbs' flags."""
+
+def _duration(text: str) -> str:
+    try:
+        seconds(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
+def add_group(
+    commands: Any,
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+    /,
+    *,
+    alone: str = "list",
+    **defaults: Any,
+) -> Any:
+    """A command with verbs; without one it does `run`, which the verb `alone` does too.
+
+    `defaults`: of the verbs' flags.
+    """
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     _flags(group, url=os.environ.get("COC_ADAPTER_URL") or ADMIN_URL, output="table")
     group.set_defaults(run=run, password_file=None, integration=None, **defaults)
-    return group.add_subparsers(metavar="COMMAND", title="commands", description="without one: list")
+    return group.add_subparsers(metavar="COMMAND", title="commands", description=f"without one: {alone}")
 
 
 def add_verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -93,7 +127,7 @@ def admin_url(options: argparse.Namespace) -> str:
 
 
 def _list_alarms(options: argparse.Namespace) -> int:
-    query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher")}
+    query = {name: getattr(options, name) for name in ("integration", "status", "text", "matcher", "unseen")}
     rows = pages(admin_url(options), "/api/v1/alarms", query)
     return print_rows(options, rows, _alarms(rows))
 
@@ -214,6 +248,34 @@ def _removed(done: Mapping[str, Any]) -> str:
 def _set_state(verb: str, options: argparse.Namespace) -> int:
     row = ask(admin_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
     return print_rows(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
+
+
+def _reconcile_status(options: argparse.Namespace) -> int:
+    answer = ask(admin_url(options), "GET", "/api/v1/reconcile")
+    text = "\n\n".join(map(_alertmanager, answer["alertmanagers"]))
+    return print_rows(options, answer, text or "reconcile is off: adapter.yml names no Alertmanager to ask")
+
+
+def _alertmanager(row: Mapping[str, Any]) -> str:
+    valid = f"last valid poll {row['valid_at']}" if row["valid_at"] else "no valid poll yet"
+    polled = f", polled by replica {row['replica']}" if row["replica"] else ""
+    lines = [f"{cell(row['name'])}: {row['mode']}, {valid}{polled}"]
+    lines += [f"  {line}" for line in table_of(_MEMBERS, row["members"], "").splitlines()]
+    lines.append("  " + ", ".join(f"{state.replace('_', ' ')} {count}" for state, count in row["states"].items()))
+    lines += [f"  webhooks came from {cell(origin)}" for origin in row["origins"]]
+    for name, columns in (("held", _HELD), ("missing", _MISSING)):
+        if row[name]:
+            lines += [f"  {name}:", *(f"    {line}" for line in table_of(columns, row[name], "").splitlines())]
+    if row["held"]:
+        lines.append(f"  let them through: coc-adapter reconcile approve {cell(row['name'])}")
+    return "\n".join(lines)
+
+
+def _approve(options: argparse.Namespace) -> int:
+    row = ask(admin_url(options), "POST", f"/api/v1/reconcile/{quote(options.name, safe='')}/approve")
+    return print_rows(
+        options, row, f"{row['approved']} alarms of {cell(row['name'])} are closed at the next valid poll"
+    )
 
 
 def _answer(report: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from adapter.application import Node
 from adapter.clock import Clock, moment
-from adapter.coc.client import MARK, connection_of, headers_of, open_socket, signer_of
+from adapter.coc.client import MARK, allowed_socket, connection_of, headers_of, signer_of
 from adapter.coc.endpoint import Endpoint, EndpointProblem
 from adapter.coc.failure import judge_failure
 from adapter.coc.signing import canonical_query
@@ -74,7 +74,7 @@ class ApplicationsClient:
         sent = dict(headers)
         connection = await asyncio.to_thread(connection_of, endpoint, url, sent)
         timeout = aiohttp.ClientTimeout(total=endpoint.timeout, connect=min(endpoint.connect_timeout, endpoint.timeout))
-        connector = aiohttp.TCPConnector(limit=1, socket_factory=open_socket)
+        connector = aiohttp.TCPConnector(limit=1, socket_factory=allowed_socket)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:

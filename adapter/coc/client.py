@@ -39,7 +39,7 @@ class CocClient:
         self._endpoint = endpoint
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=open_socket),
+            connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight, socket_factory=allowed_socket),
             timeout=aiohttp.ClientTimeout(
                 total=endpoint.timeout, connect=min(endpoint.connect_timeout, endpoint.timeout)
             ),
@@ -102,8 +102,8 @@ class CocClient:
         return verdict
 
 
-def open_socket(address: tuple[Any, ...]) -> socket.socket:
-    """For aiohttp's connector; ForbiddenAddress also where a name resolves to one."""
+def allowed_socket(address: tuple[Any, ...]) -> socket.socket:
+    """For aiohttp's connector: ForbiddenAddress for a link-local address, also where a name resolves to one."""
     family, kind, protocol, _, where = address
     if is_forbidden_address(str(where[0])):
         raise ForbiddenAddress

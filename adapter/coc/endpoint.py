@@ -106,7 +106,7 @@ class Endpoint:
     def proxy_text(self) -> str:
         """The proxy's URL as it was given, from proxy_url or the environment; empty without one."""
         given = self.proxy_url.get() if self.proxy_url else ""
-        return given or (_environment_proxy(URL(self.base_url)) if self.trust_env else None) or ""
+        return given or (environment_proxy(URL(self.base_url)) if self.trust_env else None) or ""
 
     def secrets(self) -> Iterator[str]:
         """Every text that must not appear in a log, an answer or a metric."""
@@ -129,25 +129,32 @@ class Endpoint:
 
     def tls_context(self) -> ssl.SSLContext:
         """A context that verifies COC."""
-        try:
-            for path in self._tls_paths():  # OpenSSL would wait for a FIFO
-                if not content(path, MAX_BYTES):
-                    raise EndpointProblem("a file of tls_config is empty", "check tls_config")
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file:
-                # A key that wants a pass phrase must fail, not ask on the terminal.
-                context.load_cert_chain(self.cert_file, self.key_file, password="")
-        except (OSError, ValueError) as exc:
-            words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-            raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
-        return context
+        return tls_context(self.ca_file, self.cert_file, self.key_file)
 
     def tls_files(self) -> tuple[bytes, ...]:
         """What the files of tls_config hold now, to notice a change; a missing one counts as empty."""
-        return tuple(_content(path) for path in self._tls_paths())
+        return file_contents(self.ca_file, self.cert_file, self.key_file)
 
-    def _tls_paths(self) -> Iterator[Path]:
-        return (path for path in (self.ca_file, self.cert_file, self.key_file) if path)
+
+def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    """A context that verifies the other side; EndpointProblem when a file cannot be used."""
+    try:
+        for path in (ca_file, cert_file, key_file):  # OpenSSL would wait for a FIFO
+            if path and not content(path, MAX_BYTES):
+                raise EndpointProblem("a file of tls_config is empty", "check tls_config")
+        context = ssl.create_default_context(cafile=ca_file)
+        if cert_file:
+            # A key that wants a pass phrase must fail, not ask on the terminal.
+            context.load_cert_chain(cert_file, key_file, password="")
+    except (OSError, ValueError) as exc:
+        words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
+        raise EndpointProblem(f"a file of tls_config cannot be used: {words}", "check tls_config") from None
+    return context
+
+
+def file_contents(*paths: Path | None) -> tuple[bytes, ...]:
+    """What these files hold now, to notice a change; a missing one counts as empty."""
+    return tuple(_content(path) for path in paths if path)
 
 
 def proxy_of(text: str) -> URL | None:
@@ -198,7 +205,8 @@ def is_forbidden_address(host: str) -> bool:
     return (mapped or address).is_link_local
 
 
-def _environment_proxy(url: URL) -> str | None:
+def environment_proxy(url: URL) -> str | None:
+    """The proxy that the environment names for this URL."""
     # Taken from the environment here rather than by aiohttp, which asks a thread for each request and reads netrc too.
     proxies = getproxies()
     return None if proxy_bypass(f"{url.host}:{url.port}") else proxies.get(url.scheme) or proxies.get("all")

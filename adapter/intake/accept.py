@@ -17,6 +17,7 @@ from adapter.alarm import Kind
 from adapter.alertmanager import HEAD_BYTES, MAX_ALERTS, Reject, Webhook, parse_webhook
 from adapter.clock import Clock, Micros
 from adapter.errors import PayloadError
+from adapter.intake.trouble import Trouble
 from adapter.lifecycle import Policy
 from adapter.logs import RepeatFilter, event
 from adapter.metrics import Metrics
@@ -50,6 +51,7 @@ class Acceptor:
         reporting: Callable[[str], bool] = lambda integration: True,
         max_alerts: int = MAX_ALERTS,
         turn_seconds: float = TURN_SECONDS,
+        trouble: Trouble | None = None,
     ) -> None:
         """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued.
 
@@ -57,7 +59,7 @@ class Acceptor:
         """
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
-        self._reporting = reporting
+        self._reporting, self._trouble = reporting, trouble or Trouble()
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
@@ -87,6 +89,7 @@ class Acceptor:
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)
+        self._trouble.accepted(integration, webhook)
         if receipt.owed:
             self._owed(integration)
         if receipt.conflicts:

@@ -28,6 +28,7 @@ from adapter.alarm import News
 from adapter.clock import Clock
 from adapter.errors import BacklogFull, PayloadError, SpaceLow, StoreError, StoreUnavailable, TooManyAlerts
 from adapter.intake.accept import Acceptor
+from adapter.intake.trouble import Trouble
 from adapter.logs import RepeatFilter
 from adapter.metrics import UNKNOWN, Metrics
 from adapter.server.address import source_of
@@ -63,6 +64,7 @@ class WebhookHandler:
         clock: Clock,
         met: Callable[[str | None], None],
         commit_seconds: float = COMMIT_SECONDS,
+        trouble: Trouble | None = None,
     ) -> None:
         """`integration`: its name for the one in a path, or None where there is no such.
 
@@ -72,7 +74,7 @@ class WebhookHandler:
         self._acceptor, self._integration, self._in_flight = acceptor, integration, in_flight
         self._max_body, self._body_seconds, self._commit_seconds = max_body, body_seconds, commit_seconds
         self._metrics, self._clock, self._met = metrics, clock, met
-        self._repeats = RepeatFilter(clock)
+        self._repeats, self._trouble = RepeatFilter(clock), trouble or Trouble()
         self._told: set[tuple[str, str]] = set()
         self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
         self._closed = False
@@ -113,6 +115,7 @@ class WebhookHandler:
                 found = status != 404 and is_webhook(request.path)
                 name = self._integration(request.match_info.get("integration")) if found else None
                 self._metrics.webhook_answered(name, status, self._clock.monotonic() - started)
+                self._trouble.answered(name, status, self._clock.now())
                 if status == 404 or (status == 405 and request.method == "POST"):
                     self._warn(source_of(request.remote), request.path, status, _NOT_HERE)
 

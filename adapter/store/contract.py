@@ -26,6 +26,9 @@
 11. Times passed in are wall times and only kept. Every delay is measured by the store's own monotonic clock.
 12. After `close` every call raises StoreUnavailable. `close` waits for commits in progress.
 13. A directory of applications is kept as a whole. The last one kept for an integration holds, for every replica.
+14. What reconciling decides is overtaken by webhooks. An alert of an intake with `expected` is left out, and counts as
+    nothing, unless what is expected of its alarm holds inside the transaction. Of repeats that other replicas have not
+    written yet nothing is known.
 """
 
 from __future__ import annotations
@@ -34,11 +37,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from adapter.alarm import Accepted, Attempt, Kind, News, Outcome, Pause, Report
+from adapter.alarm import Accepted, Alarm, Attempt, Kind, News, Outcome, Pause, Report, Status
 from adapter.alertmanager import Reject, Webhook
 from adapter.clock import Micros
 from adapter.lifecycle import Policy
-from adapter.store.views import OperatorStore, Provenance
+from adapter.store.views import AlarmQuery, AlarmRow, OperatorStore, Provenance, ReportRow, TrackedAlarm
+
+
+class Expected(NamedTuple):
+    """What must still hold of an alarm, or its alert is left out."""
+
+    episode: int  # 0: it is unknown
+    before: Micros  # it was last seen before
+
+    def holds(self, alarm: Alarm | None, last_seen: Micros) -> bool:
+        return self.episode == (alarm.episode if alarm else 0) and last_seen < self.before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +64,7 @@ class Intake:
     revision: str  # of the mappings in force
     policy: Policy
     refreshes: bool = True  # False: COC is silent or the integration is paused, and none is owed
+    expected: Mapping[str, Expected] | None = None  # by fingerprint; set by reconciling, see promise 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +189,15 @@ class DirectoryStore(Protocol):
 class SharedStore(Protocol):
     """What a store adds that several replicas can share."""
 
+    async def lead(self, task: str, seconds: float) -> str:
+        """Take or keep a task that one replica does, for so long. Returns the name of the replica that has it."""
+        ...
+
+    @property
+    def replica(self) -> str:
+        """The name of this one."""
+        ...
+
     async def heartbeat(self, revision: str) -> int:
         """Record that this replica lives and its mapping revision. Returns how many replicas live, this one included.
 
@@ -196,7 +219,25 @@ class SharedStore(Protocol):
         ...
 
 
-class Store(IntakeStore, DeliveryStore, OperatorStore, DirectoryStore, Protocol):
+class ReconcileStore(IntakeStore, Protocol):
+    """What reconciling needs."""
+
+    async def tracked(self, integration: str, status: Status, after: int, limit: int) -> list[TrackedAlarm]:
+        """Open alarms, or with RESOLVED those that reconciling closed, by id."""
+        ...
+
+    async def known(self, integration: str, fingerprints: Sequence[str]) -> dict[str, TrackedAlarm]:
+        """Those of these alarms that there are, by fingerprint."""
+        ...
+
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]: ...
+
+    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]: ...
+
+    async def pauses(self) -> dict[str, Pause]: ...
+
+
+class Store(ReconcileStore, DeliveryStore, OperatorStore, DirectoryStore, Protocol):
     """The whole contract."""
 
     async def maintain(self, now: Micros, retention: Retention) -> Pruned:
@@ -204,6 +245,10 @@ class Store(IntakeStore, DeliveryStore, OperatorStore, DirectoryStore, Protocol)
 
         `now`: see PruningTime.
         """
+        ...
+
+    async def unseen(self, before: Micros) -> dict[str, int]:
+        """How many open alarms no alert spoke of since, by integration."""
         ...
 
     async def probe(self) -> None:

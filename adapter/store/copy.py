@@ -44,7 +44,7 @@ _COLUMNS: Final = {
     "directory": ("integration", "fetched", "nodes"),
 }  # fmt: skip
 _KEYS: Final = {"webhook": "id", "alarm": "id", "report": "seq", "reject": "id"}
-_ALERT_TEXT: Final = {"fingerprint", "labels", "receiver", "group_key", "external_url", "reason"}
+_ALERT_TEXT: Final = {"fingerprint", "labels", "origin", "receiver", "group_key", "external_url", "reason"}
 """Columns that are bytea in PostgreSQL; `reason` of a reject only."""
 _COUNT: Final = """
 -- pending are those of the reports, dead those of them that wait for a person

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from adapter.clock import Micros
-from adapter.store.views import AlarmRow
+from adapter.store.views import AlarmRow, TrackedAlarm
 
 BATCH: Final = 1000
 
@@ -27,7 +27,10 @@ class Seen(NamedTuple):
 
 
 class SeenLater:
-    """By alarm id. Used in the event loop alone. Filled by C functions, because a repeat must cost next to nothing."""
+    """By alarm id. Used in the event loop, where nothing else is said.
+
+    Filled by C functions, because a repeat must cost next to nothing.
+    """
 
     def __init__(self) -> None:
         self._last: dict[int, Micros] = {}
@@ -44,6 +47,10 @@ class SeenLater:
             if alarm in self._last:
                 self._last[alarm] = seen.at
 
+    def last(self, alarm: int) -> Micros:
+        """Since it was last written; 0 when nothing came. From any thread."""
+        return self._last.get(alarm, 0)
+
     def take(self) -> dict[int, Tally]:
         """Remove at most BATCH of them, which the caller writes or puts back."""
         return {
@@ -57,12 +64,13 @@ class SeenLater:
             self._repeats[alarm] += repeats
             self._stale[alarm] += stale
 
-    def shown(self, rows: list[AlarmRow]) -> list[AlarmRow]:
-        """These rows with what is not written yet."""
-        return [self._shown(row) for row in rows]
+    def tracked(self, rows: list[TrackedAlarm]) -> list[TrackedAlarm]:
+        return [row._replace(last_seen=self._last[row.id]) if row.id in self._last else row for row in rows]
 
-    def _shown(self, row: AlarmRow) -> AlarmRow:
-        if row.id not in self._last:
+    def shown(self, row: AlarmRow) -> AlarmRow:
+        """The row with what is not written yet. From any thread."""
+        last = self._last.get(row.id)
+        if last is None:
             return row
         repeats, stale = row.repeats + self._repeats[row.id], row.stale + self._stale[row.id]
-        return replace(row, last_seen=self._last[row.id], repeats=repeats, stale=stale)
+        return replace(row, last_seen=last, repeats=repeats, stale=stale)

@@ -18,10 +18,10 @@ from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.moving import Side, merged
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS, labels_to_json
+from adapter.store.records import KEPT_ATTEMPTS, labels_to_json, tracked_of
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow, TrackedAlarm
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -86,7 +86,10 @@ class MemoryStore:
         names = {alert.fingerprint for alert in webhook.alerts if (name, alert.fingerprint) in self._alarms}
         alarms = {fingerprint: self._alarms[name, fingerprint] for fingerprint in names}
         known, waiting = {fingerprint: alarm.row.alarm for fingerprint, alarm in alarms.items()}, self._waiting()
-        plan = plan_of(known, intake, refreshes=self._backlog.has_room(waiting, len(webhook.alerts)))
+        plan = plan_of(
+            known, intake, lambda name: alarms[name].row.last_seen if name in alarms else 0,
+            refreshes=self._backlog.has_room(waiting, len(webhook.alerts)),
+        )  # fmt: skip
         plan.compare({name: labels_to_json(alarms[name].row.labels) for name in plan.first_labels})
         last = {fingerprint: alarms[fingerprint].queue[-1] for fingerprint in plan.replaceable}
         plan.supersede({fingerprint: report.seq for fingerprint, report in last.items() if self._is_untried(report)})
@@ -430,6 +433,25 @@ class MemoryStore:
         for report in alarm.queue:
             report.update(outcome=outcome, done=now)
         alarm.queue.clear()
+
+    # reconciling
+
+    async def tracked(self, integration: str, status: Status, after: int, limit: int) -> list[TrackedAlarm]:
+        self._check_open()
+        rows = [alarm.row for (name, _), alarm in self._alarms.items() if name == integration]
+        wanted = [row for row in rows if row.alarm.status is status and row.id > after]
+        if status is Status.RESOLVED:
+            wanted = [row for row in wanted if row.alarm.reconciled]
+        return [tracked_of(row) for row in sorted(wanted, key=lambda row: row.id)[:limit]]
+
+    async def known(self, integration: str, fingerprints: Sequence[str]) -> dict[str, TrackedAlarm]:
+        self._check_open()
+        found = {name: self._alarms.get((integration, name)) for name in fingerprints}
+        return {name: tracked_of(alarm.row) for name, alarm in found.items() if alarm is not None}
+
+    async def unseen(self, before: Micros) -> dict[str, int]:
+        self._check_open()
+        return Counter(alarm.row.integration for alarm in self._alarms.values() if alarm.row.is_unseen(before))
 
     # upkeep
 

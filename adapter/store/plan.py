@@ -27,12 +27,13 @@ An alarm whose alert changed nothing is in none of these; `accept_result` counts
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from adapter.alarm import Alarm, Kind, News, Priority, Status
 from adapter.alertmanager import Alert
+from adapter.clock import Micros
 from adapter.errors import BacklogFull
 from adapter.lifecycle import transition
 from adapter.store.contract import Intake, Receipt
@@ -107,24 +108,37 @@ class Plan:
             self.superseded.append(seq)
 
 
-def plan_of(known: Mapping[str, Alarm], intake: Intake, *, refreshes: bool = True) -> Plan:
+def plan_of(
+    known: Mapping[str, Alarm],
+    intake: Intake,
+    last_seen: Callable[[str], Micros] = lambda name: 0,
+    *,
+    refreshes: bool = True,
+) -> Plan:
     """Apply the webhook's alerts in their order. An alert that comes twice meets what the first one left.
 
-    `refreshes`: whether there is room for them.
+    `last_seen`: of an alarm, by fingerprint; asked where the intake expects something of it. `refreshes`: whether there
+    is room for them.
     """
     now, revision, policy = intake.received, intake.revision, intake.policy
+    origin, receiver, expected = intake.webhook.group.externalURL, intake.webhook.group.receiver, intake.expected
     refreshes = refreshes and intake.refreshes
     plan = Plan(Counter({News.REJECTED: intake.webhook.rejected}))
     last_owed: dict[str, OwedReport] = {}
     for alert in intake.webhook.alerts:
         name = alert.fingerprint
         before = plan.alarms[name].alarm if name in plan.alarms else known.get(name)
+        if expected is not None and not expected[name].holds(before, last_seen(name)):
+            continue
         alarm, kind, news = transition(before, alert, now=now, revision=revision, policy=policy, refreshes=refreshes)
         plan.news[news] += 1
         if news is News.REPEAT:
             plan.repeated.append(name)
         elif news is News.STALE:
             plan.stale.append(name)
+        if news is News.NEWS or (origin and not alarm.origin):  # an alarm older than the column learns it by a repeat
+            closed = now if expected is not None and kind is Kind.OK else 0
+            alarm = alarm._replace(origin=origin, receiver=receiver, reconciled=closed or alarm.reconciled)
         if kind is None and alarm is before:
             continue
         if name in plan.alarms:

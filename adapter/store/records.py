@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
 from adapter.store.contract import Claim
 from adapter.store.replay import Past
-from adapter.store.views import AlarmRow, Provenance, RejectRow, ReportRow
+from adapter.store.views import AlarmRow, Provenance, RejectRow, ReportRow, TrackedAlarm
 
 KEPT_ATTEMPTS: Final = 10
 
@@ -25,6 +25,7 @@ ALARM_ROW_COLUMNS: Final = (
     f"alarm.id, alarm.integration, {ALARM_COLUMNS}, alarm.labels, alarm.first_seen, alarm.last_seen, alarm.repeats,"
     f" alarm.stale, alarm.conflicts, {ACCEPTED_COLUMNS}"
 )
+TRACKED_COLUMNS: Final = ", ".join(TrackedAlarm._fields)
 REPORT_COLUMNS: Final = (
     "report.seq, report.integration, alarm.fingerprint, report.episode, report.kind, report.coc_alarm_id, report.raw,"
     " report.received, report.webhook, report.attempts, report.refused, report.body"
@@ -62,6 +63,9 @@ def alarm_of(row: Row) -> Alarm:
         last_accepted_at=row["last_accepted_at"],
         pending=row["pending"],
         priority=row["priority"],
+        origin=_text(row["origin"]),
+        receiver=_text(row["receiver"]),
+        reconciled=row["reconciled"],
     )
 
 
@@ -83,6 +87,11 @@ def alarm_row(row: Row) -> AlarmRow:
         conflicts=row["conflicts"],
         accepted=accepted_of(row),
     )
+
+
+def tracked_of(row: AlarmRow) -> TrackedAlarm:
+    fields = {name: getattr(row.alarm, name) for name in TrackedAlarm._fields[1:-1]}
+    return TrackedAlarm(id=row.id, last_seen=row.last_seen, **fields)
 
 
 def report_of(row: Row) -> Report:

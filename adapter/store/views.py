@@ -49,6 +49,25 @@ class AlarmRow:
     conflicts: int = 0  # alerts that came under the fingerprint with other labels than the one before
     accepted: Accepted | None = None
 
+    def is_unseen(self, since: Micros) -> bool:
+        return self.alarm.status is Status.FIRING and self.last_seen < since
+
+
+class TrackedAlarm(NamedTuple):
+    """What reconciling needs of an alarm; one of a hundred thousand."""
+
+    id: int
+    fingerprint: str
+    episode: int
+    starts: Micros
+    ends: Micros
+    last_accepted_at: Micros
+    pending: int
+    origin: str
+    receiver: str
+    reconciled: Micros
+    last_seen: Micros
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRow:
@@ -108,6 +127,7 @@ class AlarmQuery:
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
     matchers: tuple[Matcher, ...] = ()
+    unseen_since: Micros | None = None  # only open alarms of which no alert spoke since
     after: int = 0  # id of the last row of the previous page
     limit: int = 100
 
@@ -119,6 +139,7 @@ class AlarmQuery:
             and self.status in (None, row.alarm.status)
             and self.fingerprint in (None, row.alarm.fingerprint)
             and (not wanted or any(wanted in text.casefold() for text in texts))
+            and (self.unseen_since is None or row.is_unseen(self.unseen_since))
             and all(matcher.matches(row.labels) for matcher in self.matchers)
         )
 

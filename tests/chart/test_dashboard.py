@@ -59,5 +59,6 @@ def test_the_rows_are_in_order() -> None:
         "Backlog and integrations",
         "Mapping",
         "Store and process",
+        "Reconciling",
         "Alertmanager's metrics",
     ]

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.rendering import CI, Rendered, Resource, ci_values, merged, render, render_all
 
@@ -205,3 +206,17 @@ def test_only_the_webhook_is_reachable_from_outside(renders: dict[str, Rendered]
     route = renders["network"].one("HTTPRoute")["spec"]["rules"][0]["matches"]
     assert [path["path"] for path in ingress] == ["/webhook"]
     assert [match["path"]["value"] for match in route] == ["/webhook"]
+
+
+def test_alertmanager_may_be_asked_where_reconciling_is_on_and_adapter_yml_says_so(
+    renders: dict[str, Rendered],
+) -> None:
+    policy = renders["reconcile"].one("NetworkPolicy")["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 9093]
+    assert policy["egress"][-1]["to"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "alertmanager"}
+    config = yaml.safe_load(renders["reconcile"].one("ConfigMap")["data"]["adapter.yml"])
+    (alertmanager,) = config["reconcile"].pop("alertmanagers")
+    assert config["reconcile"] == {"mode": "close", "interval": "2m"}
+    assert alertmanager["dns"] == "http://alertmanager-operated.monitoring.svc:9093"
+    assert alertmanager["watchdog"] == {"alertname": "Watchdog"}
+    assert "reconcile" not in renders["minimal"].one("ConfigMap")["data"]["adapter.yml"]

@@ -20,6 +20,7 @@ from adapter.config import (
     RetentionSettings,
     WebhookSettings,
 )
+from adapter.config.reconcile import AlertmanagerSettings, ReconcileSettings
 from tests.chart.rendering import CHART, Resource, ci_values, merged, render_all
 
 _SCHEMA: Resource = json.loads((CHART / "values.schema.json").read_text())
@@ -108,6 +109,10 @@ def test_the_values_use_the_names_of_adapter_yml() -> None:
     for section, model in sections.items():
         known = {name for name in model.model_fields if not name.startswith("bearer_token")}
         assert set(_schema_of(("config", section))["properties"]) == known, section
+    reconcile = _schema_of(("config", "reconcile"))["properties"]
+    assert set(reconcile) == set(ReconcileSettings.model_fields)
+    entry = set(AlertmanagerSettings.model_fields)
+    assert set(reconcile["alertmanagers"]["items"]["properties"]) == entry
     secrets = {"integration_key", "integration_key_file", "proxy_url_file"}
     integration = _schema_of(("integrations", "default", "config"))
     assert set(integration["properties"]) == set(IntegrationSettings.model_fields) - secrets
@@ -148,6 +153,11 @@ _WRONG: dict[str, tuple[Resource, str]] = {
     "mapping in a folder": ({"mappings": {"tests/shop.yaml": "rules: []"}}, "/mappings"),
     "mapping as a structure": ({"mappings": {"shop.yaml": {"rules": []}}}, "/mappings/shop.yaml"),
     "token with a space": ({"webhook": {"auth": {"token": "two words"}}}, "/webhook/auth/token"),
+    "unknown mode of reconciling": ({"reconcile": {"mode": "on"}}, "/reconcile/mode"),
+    "password in an Alertmanager's address": (
+        {"reconcile": {"dns": "http://u:p@am:9093"}},
+        "/reconcile/dns",
+    ),
     "unknown log level": ({"log": {"level": "trace"}}, "/log/level"),
     "volume many pods write to": ({"persistence": {"accessMode": "ReadWriteMany"}}, "/persistence/accessMode"),
     "size without a number": ({"persistence": {"size": "large"}}, "/persistence/size"),

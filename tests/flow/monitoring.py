@@ -150,8 +150,13 @@ class Alertmanager:
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path, config: Mapping[str, Any], port: int = 0) -> AsyncIterator[Alertmanager]:
-    """Run an Alertmanager with this configuration; it keeps its state for the next one in the same folder."""
+async def alertmanager(
+    folder: Path, config: Mapping[str, Any], port: int = 0, *flags: str
+) -> AsyncIterator[Alertmanager]:
+    """Run an Alertmanager with this configuration; it keeps its state for the next one in the same folder.
+
+    `flags` take the place of the one that keeps it from looking for peers.
+    """
     program, home, port = needs("prometheus-alertmanager"), folder / "alertmanager", port or free_port()
     home.mkdir(exist_ok=True)
     (home / "alertmanager.yml").write_text(yaml.safe_dump(dict(config)))
@@ -160,8 +165,8 @@ async def alertmanager(folder: Path, config: Mapping[str, Any], port: int = 0) -
         f"--config.file={home / 'alertmanager.yml'}",
         f"--storage.path={home / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
         "--log.level=debug",
+        *(flags or ("--cluster.listen-address=",)),
     ]
     async with running(command, home / "log", port):
         yield Alertmanager(port, home / "log")

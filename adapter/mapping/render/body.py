@@ -199,6 +199,7 @@ def _notes(subject: Subject, origin: Origin, fallbacks: Fallbacks) -> dict[str, 
         "fingerprint": tidy(subject.alert["fingerprint"], lines=False),
         "generatorURL": tidy(subject.alert["generatorURL"], lines=False),
         "externalURL": tidy(subject.group["externalURL"], lines=False),
+        "reconciled": tidy(subject.group.get("reconciled", ""), lines=False),
         "fallback": tidy("; ".join(f"{name}: {why}" for name, why in fallbacks.items()), lines=False),
     }
 

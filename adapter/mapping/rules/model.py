@@ -12,7 +12,16 @@ from adapter.mapping.rules.language import WHEN
 from adapter.yamlfile import Loc, YamlFile
 
 MOST_FINDINGS: Final = 100  # of a directory; each is logged. About so many are looked for
-NOTES: Final = ("rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback")
+NOTES: Final = (
+    "rule",
+    "mapping",
+    "mappingRevision",
+    "fingerprint",
+    "generatorURL",
+    "externalURL",
+    "fallback",
+    "reconciled",
+)
 RESERVED: Final = frozenset((*NOTES, *BY_NAME, ADDITIONAL))
 """Keys of `additional` that mappings must not set; a field's name holds the full text of that field when clipped."""
 

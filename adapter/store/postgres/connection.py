@@ -43,7 +43,9 @@ CLOSE_SECONDS: Final = 10.0
 CANCEL_SECONDS: Final = 2.0
 TRIES: Final = 3  # of a transaction that met another one
 
-_TABLES: Final = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|directory|replica|meta)\b")
+_TABLES: Final = re.compile(
+    r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|directory|replica|leader|meta)\b"
+)
 _NOT_NULL: Final = "23502"  # of a column that this adapter does not know
 _LIMITS: Final = (
     f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = on;"

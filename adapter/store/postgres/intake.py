@@ -25,6 +25,7 @@ from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog,
 from adapter.store.postgres.connection import Database, TryAgain, columns, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.records import ALARM_COLUMNS, alarm_of, labels_to_json
+from adapter.store.under_way import UnderWay
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
@@ -37,7 +38,9 @@ _FEW: Final = 100  # alerts, about 2 ms; more are worked out in a thread, so tha
 _LONGEST_KEY: Final = 255  # bytes; an entry of the index holds 2,700
 
 # Statements are put together from constants alone, which is why S608 is off for them.
-_KNOWN: Final = f"SELECT alarm.id, {ALARM_COLUMNS} FROM alarm WHERE integration = $1 AND key = ANY($2::bytea[])"  # noqa: S608
+_KNOWN: Final = (
+    f"SELECT alarm.id, alarm.last_seen, {ALARM_COLUMNS} FROM alarm WHERE integration = $1 AND key = ANY($2::bytea[])"  # noqa: S608
+)
 _LOCKED: Final = f"{_KNOWN} ORDER BY alarm.id FOR UPDATE"
 _UNTRIED: Final = """
 SELECT a.fingerprint, r.seq FROM alarm a CROSS JOIN LATERAL (
@@ -48,12 +51,13 @@ WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
 """
 _NEW: Final = """
 INSERT INTO alarm (integration, first_seen, last_seen, due, key, fingerprint, labels, status, episode, coc_alarm_id,
-                   starts, ends, content, revision, last_accepted_at, pending, priority)
+                   starts, ends, content, revision, last_accepted_at, pending, priority, origin, receiver, reconciled)
 SELECT $1::text, $2::bigint, $2::bigint, CASE WHEN u.pending > 0 THEN now() END, u.*
 FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
-            $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::smallint[])
+            $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::smallint[], $16::bytea[], $17::bytea[],
+            $18::bigint[])
   AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at,
-       pending, priority)
+       pending, priority, origin, receiver, reconciled)
 ORDER BY u.key
 ON CONFLICT (integration, key) DO NOTHING
 RETURNING id, fingerprint
@@ -63,12 +67,14 @@ WITH superseded AS (UPDATE report SET outcome = 'superseded', done = $1 WHERE se
 UPDATE alarm a
 SET last_seen = greatest(a.last_seen, $1), labels = u.labels, status = u.status, episode = u.episode,
     coc_alarm_id = u.coc_alarm_id, starts = u.starts, ends = u.ends, content = u.content, revision = u.revision,
+    origin = u.origin, receiver = u.receiver, reconciled = u.reconciled,
     pending = u.pending, priority = u.priority,
     due = CASE WHEN u.pending = 0 THEN NULL
                WHEN a.priority > u.priority THEN greatest(a.due, now()) ELSE coalesce(a.due, now()) END
 FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
-            $11::text[], $12::bigint[], $13::bigint[], $14::smallint[])
-  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending, priority)
+            $11::text[], $12::bigint[], $13::bigint[], $14::smallint[], $15::bytea[], $16::bytea[], $17::bigint[])
+  AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending, priority,
+       origin, receiver, reconciled)
 WHERE a.id = u.id
 """
 _LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE id = ANY($1::bigint[])"
@@ -105,14 +111,23 @@ class PostgresIntake:
     counts: RunningCounts
     seen: SeenLater
     backlog: Backlog
+    under_way: UnderWay = field(default_factory=UnderWay)
+
+    async def accept(self, intake: Intake) -> Receipt:
+        taken = self.under_way.begin(intake)
+        try:
+            return await self._accept(taken)
+        finally:
+            self.under_way.end(taken)
 
     @retried
-    async def accept(self, intake: Intake) -> Receipt:
+    async def _accept(self, intake: Intake) -> Receipt:
         alerts, waiting = intake.webhook.alerts, self.counts.waiting
-        planned = partial(plan_of, intake=intake, refreshes=self.backlog.has_room(waiting, len(alerts)))
+        known = _Known(self.seen)
+        refreshes = self.backlog.has_room(waiting, len(alerts))
+        planned = partial(plan_of, intake=intake, last_seen=known.last_seen, refreshes=refreshes)
         async with self.database.write() as connection:
             names = dict.fromkeys(alert.fingerprint for alert in alerts)
-            known = _Known()
             known.add(await connection.fetch(_KNOWN, intake.integration, list(map(key_of, names))))
             plan = await _in_thread_if_many(alerts, lambda: planned(known.alarms))
             webhook = 0
@@ -148,6 +163,8 @@ def key_of(fingerprint: str) -> bytes:
 class _Known:
     """Alarms by fingerprint, and the ids of their rows."""
 
+    seen: SeenLater
+    written: dict[str, Micros] = field(default_factory=dict)  # when they were last seen, as of their rows
     alarms: dict[str, Alarm] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
 
@@ -156,6 +173,10 @@ class _Known:
             alarm = alarm_of(row)
             self.alarms[alarm.fingerprint] = alarm
             self.ids[alarm.fingerprint] = row["id"]
+            self.written[alarm.fingerprint] = row["last_seen"]
+
+    def last_seen(self, name: str) -> Micros:
+        return max(self.written.get(name, 0), self.seen.last(self.ids[name])) if name in self.ids else 0
 
 
 async def _in_thread_if_many(alerts: Sequence[object], work: Callable[[], T]) -> T:
@@ -225,7 +246,16 @@ async def _write_rejects(connection: Connection, integration: str, received: Mic
 
 def _alarm_columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
     """labels, then Alarm's fields from status on, as arrays for unnest."""
-    return columns((labels_to_json(labels).encode(), *alarm[1:]) for alarm, labels in changes)
+    return columns(
+        (
+            labels_to_json(labels).encode(),
+            *alarm[1:-3],
+            alarm.origin.encode(),
+            alarm.receiver.encode(),
+            alarm.reconciled,
+        )
+        for alarm, labels in changes
+    )
 
 
 def _report_columns(intake: Intake, plan: Plan, ids: dict[str, int]) -> list[list[object]]:

@@ -33,7 +33,7 @@ _PAGE: Final = 1000  # rows read at a time where Python has to look into the lab
 _ALARMS: Final = f"""
 SELECT {ALARM_ROW_COLUMNS} FROM alarm
 WHERE id > $1 AND ($2::text IS NULL OR integration = $2) AND ($3::text IS NULL OR status = $3)
-  AND ($4::bytea IS NULL OR key = $4)
+  AND ($4::bytea IS NULL OR key = $4) AND ($6::bigint IS NULL OR (status = 'firing' AND last_seen < $6))
 ORDER BY id LIMIT $5
 """  # noqa: S608
 _REPORTS: Final = f"""
@@ -83,16 +83,18 @@ class PostgresQueries:
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         """Text and labels are looked for in Python: PostgreSQL's text cannot hold a label with NUL in it."""
-        page = _PAGE if query.text or query.matchers else query.limit
+        page = _PAGE if query.text or query.matchers or query.unseen_since is not None else query.limit
         key = None if query.fingerprint is None else key_of(query.fingerprint)
         found: list[AlarmRow] = []
         after = query.after
         while True:
             async with self.database.read() as connection:
-                rows = await connection.fetch(_ALARMS, after, query.integration, query.status, key, page)
-            found += filter(query.matches, map(alarm_row, rows))
+                rows = await connection.fetch(
+                    _ALARMS, after, query.integration, query.status, key, page, query.unseen_since
+                )
+            found += filter(query.matches, map(self.seen.shown, map(alarm_row, rows)))
             if len(rows) < page or len(found) >= query.limit:
-                return self.seen.shown(found[: query.limit])
+                return found[: query.limit]
             after = rows[-1]["id"]
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:

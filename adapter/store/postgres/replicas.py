@@ -24,6 +24,13 @@ SET revision = excluded.revision, seen = excluded.seen
 _FIRST_SEEN: Final = "INSERT INTO revision VALUES ($1, now()) ON CONFLICT (name) DO NOTHING"
 _FORGET: Final = "DELETE FROM replica WHERE seen < now() - interval '1 day'"
 _LEAVE: Final = "DELETE FROM replica WHERE name = $1"
+_LEAD: Final = """
+INSERT INTO leader (task, replica, until) VALUES ($1, $2, now() + $3::float8 * interval '1 s')
+ON CONFLICT (task) DO UPDATE SET replica = excluded.replica, until = excluded.until
+WHERE leader.replica = excluded.replica OR leader.until < now()
+"""
+_LEADER: Final = "SELECT replica FROM leader WHERE task = $1"
+_RESIGN: Final = "DELETE FROM leader WHERE replica = $1"
 _LIST: Final = f"""
 SELECT replica.name, revision, first_seen, extract(epoch FROM now() - seen)::float8 AS silent,
        extract(epoch FROM now() - started)::float8 AS age, seen > now() - interval '{ALIVE_SECONDS} s' AS alive
@@ -97,9 +104,15 @@ class Replicas:
     async def probe(self) -> None:
         await self.heartbeat(self._revision)
 
+    async def lead(self, task: str, seconds: float) -> str:
+        async with self._database.write() as connection:
+            await connection.execute(_LEAD, task, self.name, seconds)
+            return str(await connection.fetchval(_LEADER, task))
+
     async def leave(self) -> None:
         async with self._database.write() as connection:
             await connection.execute(_LEAVE, self.name)
+            await connection.execute(_RESIGN, self.name)
 
     async def pauses(self) -> dict[str, Pause]:
         async with self._database.read() as connection:

@@ -23,6 +23,7 @@ from adapter.store.postgres.moving import PostgresMoving
 from adapter.store.postgres.queries import PostgresQueries
 from adapter.store.postgres.replicas import Replicas
 from adapter.store.postgres.settle import PostgresSettlements
+from adapter.store.postgres.tracking import PostgresTracking
 from adapter.store.postgres.upkeep import PostgresUpkeep
 
 
@@ -68,6 +69,7 @@ class PostgresStore:
         replicas = self._replicas = Replicas(database, replica or f"{socket.gethostname()}-{os.getpid()}")
         upkeep = self._upkeep = PostgresUpkeep(database, seen)
         intake = PostgresIntake(database, counts, seen, backlog)
+        tracking = PostgresTracking(database, seen)
         queries = PostgresQueries(database, counts, seen, clock)
 
         self.accept, self.reject = intake.accept, intake.reject
@@ -79,6 +81,8 @@ class PostgresStore:
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
         moving = PostgresMoving(database, counts)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
+        self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
+        self.replica, self.lead = replicas.name, replicas.lead
         self.maintain, self.size = upkeep.maintain, upkeep.size
         directories = PostgresDirectories(database)
         self.directories_fetched, self.directory = directories.directories_fetched, directories.directory

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -21,9 +22,10 @@ from adapter.store.sqlite.database import rows_in, write_many
 from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.recovery import DamagedRow
 from adapter.store.sqlite.writer import Writer
+from adapter.store.under_way import UnderWay
 
 # Statements are put together from constants alone, which is why S608 is off for them.
-_KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, {ALARM_COLUMNS} FROM alarm
+_KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, alarm.last_seen, {ALARM_COLUMNS} FROM alarm
     WHERE integration = ? AND fingerprint IN ({{}})"""  # noqa: S608
 _LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE integration = ? AND fingerprint IN ({})"
 _CONFLICTS: Final = "UPDATE alarm SET conflicts = conflicts + ? WHERE id = ?"
@@ -34,12 +36,13 @@ _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ?
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
 _ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
-    content, revision, pending, priority, head, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    content, revision, pending, priority, origin, receiver, reconciled, head, due_at, labels, first_seen, last_seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode,
     coc_alarm_id = excluded.coc_alarm_id, starts = excluded.starts, ends = excluded.ends, content = excluded.content,
     revision = excluded.revision, pending = excluded.pending, priority = excluded.priority, head = excluded.head,
-    due_at = excluded.due_at, labels = excluded.labels, last_seen = excluded.last_seen"""
+    due_at = excluded.due_at, labels = excluded.labels, last_seen = excluded.last_seen, origin = excluded.origin,
+    receiver = excluded.receiver, reconciled = excluded.reconciled"""
 _REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     outcome, done, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -55,6 +58,7 @@ class _Place(NamedTuple):
     id: int
     head: int | None  # seq of its first pending report
     due_at: int
+    last_seen: Micros
 
 
 class _Before(NamedTuple):
@@ -78,6 +82,7 @@ class SqliteIntake:
     seen: SeenLater
     tick: Callable[[], int]
     backlog: Backlog
+    under_way: UnderWay = field(default_factory=UnderWay)
 
     async def accept(self, intake: Intake) -> Receipt:
         tick = self.tick()
@@ -86,7 +91,11 @@ class SqliteIntake:
             self.seen.add(result.seen)
             return result.receipt
 
-        return await self.writer.commit(lambda connection: self._accept(connection, intake, tick), committed)
+        taken = self.under_way.begin(intake)
+        try:
+            return await self.writer.commit(lambda connection: self._accept(connection, taken, tick), committed)
+        finally:
+            self.under_way.end(taken)
 
     async def reject(self, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:
         await self.writer.call(self._reject, integration, received, rejects)
@@ -116,13 +125,12 @@ class SqliteIntake:
 
     def _plan(self, connection: sqlite3.Connection, intake: Intake, before: _Before) -> Plan:
         """BacklogFull or SpaceLow when its news has no room; without refreshes when they have none."""
-        plan = plan_of(
-            before.alarms, intake, refreshes=self.backlog.has_room(before.waiting, len(intake.webhook.alerts))
-        )
+        planned = partial(plan_of, before.alarms, intake, lambda name: self._last_seen(before, name))
+        plan = planned(refreshes=self.backlog.has_room(before.waiting, len(intake.webhook.alerts)))
         if plan.added > plan.added_news:
             self.reserve.measure(connection)
             if self.reserve.reached:
-                plan = plan_of(before.alarms, intake, refreshes=False)
+                plan = planned(refreshes=False)
         if plan.first_labels:
             rows = rows_in(connection, _LABELS, [*plan.first_labels], intake.integration)
             plan.compare({row["fingerprint"]: row["labels"] for row in rows})
@@ -132,6 +140,10 @@ class SqliteIntake:
         if plan.added_news > 0:
             self.reserve.require(connection, plan.added_other)
         return plan
+
+    def _last_seen(self, before: _Before, name: str) -> Micros:
+        place = before.places.get(name)
+        return max(place.last_seen, self.seen.last(place.id)) if place else 0
 
     def _untried_updates(self, connection: sqlite3.Connection, plan: Plan, before: _Before) -> dict[str, int]:
         untried = {}
@@ -172,9 +184,9 @@ def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
     try:
         for row in rows_in(connection, _KNOWN, list(names), intake.integration):
             # By position, in the order of Alarm's fields: `alarm_of` would be half the cost of a repeated alert.
-            id_, head, due_at, name, status, *fields = row
+            id_, head, due_at, last_seen, name, status, *fields = row
             before.alarms[name] = Alarm(name, Status(status), *fields)
-            before.places[name] = _Place(id_, head, due_at)
+            before.places[name] = _Place(id_, head, due_at, last_seen)
     except ValueError as exc:
         raise DamagedRow("a row of an alarm holds what was never written") from exc
     return before
@@ -184,7 +196,7 @@ def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, be
     """`before` gets the places of the new ones."""
     places = before.places
     new = [name for name in plan.alarms if name not in places]
-    places.update((name, _Place(id_, None, tick)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
+    places.update((name, _Place(id_, None, tick, 0)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
     connection.executemany(_ALARM, _alarm_rows(intake, plan, before, tick))
 
 
@@ -193,7 +205,7 @@ def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Itera
     owed = reversed(list(enumerate(plan.owed, start=before.counts["seq"] + 1)))
     first_owed = {report.alarm.fingerprint: seq for seq, report in owed if not report.superseded}
     for name, (alarm, labels) in plan.alarms.items():
-        id_, head, due_at = before.places[name]
+        id_, head, due_at, _ = before.places[name]
         if head is None:
             head, due_at = first_owed.get(name), tick
         elif head in plan.superseded:  # it keeps its place in the queue
@@ -202,8 +214,8 @@ def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Itera
             due_at = max(due_at, tick)
         yield (
             id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
-            alarm.ends, alarm.content, alarm.revision, alarm.pending, alarm.priority, head, due_at,
-            labels_to_json(labels), at, at,
+            alarm.ends, alarm.content, alarm.revision, alarm.pending, alarm.priority, alarm.origin, alarm.receiver,
+            alarm.reconciled, head, due_at, labels_to_json(labels), at, at,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-from adapter.alarm import Kind, Pause
+from adapter.alarm import Kind, Pause, Status
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreRefused
 from adapter.store.last_seen import SeenLater
@@ -83,7 +83,7 @@ class SqliteQueries:
         return await self.reader.call(_counts)
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        return self.seen.shown(await self.reader.call(_alarms, query))
+        return await self.reader.call(_alarms, query, self.seen)
 
     async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
         return await self.reader.call(self._reports, _TRAIL, integration, fingerprint, limit)
@@ -148,7 +148,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     return counts
 
 
-def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]:
+def _alarms(connection: sqlite3.Connection, query: AlarmQuery, seen: SeenLater) -> list[AlarmRow]:
     """Text and labels are looked for in Python while the rows stream by: SQLite folds the case of ASCII only."""
     wanted: list[tuple[str, object]] = [("id > ?", query.after)]
     scan = "+" if query.fingerprint is None else ""  # keeps SQLite from sorting all alarms of an integration by id
@@ -158,10 +158,12 @@ def _alarms(connection: sqlite3.Connection, query: AlarmQuery) -> list[AlarmRow]
         wanted.append(("+status = ?", query.status.value))
     if query.fingerprint is not None:
         wanted.append(("fingerprint = ?", query.fingerprint))
+    if query.unseen_since is not None:
+        wanted += [("+status = ?", Status.FIRING.value), ("+last_seen < ?", query.unseen_since)]
     where = " AND ".join(condition for condition, _ in wanted)
     statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
     rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
-    return list(islice(filter(query.matches, rows), query.limit))
+    return list(islice(filter(query.matches, map(seen.shown, rows)), query.limit))
 
 
 def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:

@@ -26,6 +26,7 @@ from adapter.store.sqlite.queries import SqliteQueries
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import is_damage, set_aside
 from adapter.store.sqlite.settle import SqliteSettlements
+from adapter.store.sqlite.tracking import SqliteTracking
 from adapter.store.sqlite.upkeep import SqliteUpkeep
 from adapter.store.sqlite.writer import Writer
 
@@ -87,6 +88,7 @@ class SqliteStore:
         self._claims = SqliteClaims(self._claim_reader, writer, self._tick, database.left.maybe_sent_upto)
         intake = SqliteIntake(writer, self._claims, database.reserve, database.check_place, seen, self._tick, backlog)
         queries = SqliteQueries(writer, self._audit_reader, database.check_place, seen, clock, self._tick)
+        tracking = SqliteTracking(self._audit_reader, seen)
         upkeep = self._upkeep = SqliteUpkeep(writer, seen, database.check_place)
         directories = SqliteDirectories(writer, self._audit_reader, database.check_place)
 
@@ -99,6 +101,7 @@ class SqliteStore:
         self.replay, self.discard = queries.replay, queries.discard
         moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
+        self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
         self.maintain, self.probe = upkeep.maintain, upkeep.probe
         self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
         self.keep_directory = directories.keep_directory

@@ -55,6 +55,11 @@ key: {file: tls.key, setting: key_file, in: tls_config}
 {{- toYaml $config -}}
 {{- end }}
 
+{{/* Not empty when Alertmanager is asked what is true. */}}
+{{- define "coc-adapter.reconciles" -}}
+{{- if or (ne .Values.reconcile.mode "off") (dig "reconcile" "alertmanagers" "" (default dict .Values.config)) }}true{{ end -}}
+{{- end }}
+
 {{- define "coc-adapter.adapterYml" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $integrations := dict -}}
@@ -66,6 +71,16 @@ key: {file: tls.key, setting: key_file, in: tls_config}
 {{- $_ := set $config "store_file" "/etc/coc-adapter/secrets/store/dsn" -}}
 {{- else -}}
 {{- $_ := set $config "store" "sqlite:/var/lib/coc-adapter/adapter.db" -}}
+{{- end -}}
+{{- with .Values.reconcile -}}
+{{- if ne .mode "off" -}}
+{{- $alertmanager := dict "name" "main" "dns" .dns -}}
+{{- with .externalUrls }}{{ $_ := set $alertmanager "external_urls" . }}{{ end -}}
+{{- with .receivers }}{{ $_ := set $alertmanager "receivers" . }}{{ end -}}
+{{- with .watchdog }}{{ $_ := set $alertmanager "watchdog" . }}{{ end -}}
+{{- $chosen := dict "mode" .mode "alertmanagers" (list $alertmanager) -}}
+{{- $_ := set $config "reconcile" (mustMergeOverwrite $chosen (default dict $config.reconcile)) -}}
+{{- end -}}
 {{- end -}}
 {{- if include "coc-adapter.mappingsConfigMap" . -}}
 {{- $_ := set $config "mappings" "/etc/coc-adapter-mappings" -}}

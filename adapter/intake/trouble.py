@@ -1,0 +1,42 @@
+"""What webhooks have met since the start: the likely reason why an alert is missing here, and a reason not to close."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from adapter.alertmanager import Webhook
+from adapter.clock import Micros
+
+
+class Trouble:
+    """By integration; of webhooks that named none that there is, for all of them."""
+
+    def __init__(self) -> None:
+        self.refused_at: Micros = 0
+        """When a webhook was last answered 503; 0 for never."""
+        self._refused: Counter[str | None] = Counter()
+        self._truncated: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+
+    def answered(self, integration: str | None, status: int, at: Micros) -> None:
+        if status == 503:
+            self.refused_at = at
+        if status >= 400:
+            self._refused[integration] += 1
+
+    def accepted(self, integration: str, webhook: Webhook) -> None:
+        if webhook.truncated:
+            self._truncated[integration] += webhook.truncated
+        if webhook.rejected:
+            self._rejected[integration] += webhook.rejected
+
+    def why_missing(self, integration: str) -> str:
+        """In a few words, for an alert that Alertmanager lists and no webhook brought."""
+        refused = self._refused[integration] + self._refused[None]
+        if self._truncated[integration]:
+            return f"Alertmanager cut {self._truncated[integration]} alerts off (max_alerts)"
+        if self._rejected[integration]:
+            return f"{self._rejected[integration]} alerts could not be used (rejects)"
+        if refused:
+            return f"{refused} webhooks were refused"
+        return "the store was lost or restored, or a long group_interval or repeat_interval holds it back"

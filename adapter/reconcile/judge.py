@@ -151,29 +151,23 @@ def look(memory: Memory, facts: Facts, rules: Rules) -> Judgement:
     absent: dict[Key, Absence] = {}
     candidates: list[Candidate] = []
     due: list[tuple[str, TrackedAlarm]] = []
-    in_scope = 0
+    in_scope, lists = 0, {item.receivers for item in facts.listed.values()}
     for integration, alarms in facts.open.items():
         counted = states[integration] = Counter()
         own, quiet = facts.receivers.get(integration, frozenset()), integration in facts.quiet
-        is_own: dict[tuple[str, ...], bool] = {}
+        own_lists = {receivers for receivers in lists if not own.isdisjoint(receivers)}
         for alarm in alarms:
             if alarm.origin not in facts.origins:
                 counted[State.FOREIGN] += alarm.origin not in facts.elsewhere
                 continue
             in_scope += 1
             item = facts.listed.get(alarm.fingerprint)
-            if item is not None:
-                mine = is_own.get(item.receivers)
-                if mine is None:
-                    mine = is_own[item.receivers] = not own.isdisjoint(item.receivers)
-                if mine:
-                    if item.state is Firing.SUPPRESSED:
-                        counted[State.SUPPRESSED] += 1
-                        continue
-                    counted[State.IN_STEP] += 1
-                    if not quiet and _refresh_due(alarm, facts.at, rules):
-                        due.append((integration, alarm))
-                    continue
+            if item is not None and item.receivers in own_lists:
+                firing = item.state is Firing.ACTIVE
+                counted[State.IN_STEP if firing else State.SUPPRESSED] += 1
+                if firing and not quiet and _refresh_due(alarm, facts.at, rules):
+                    due.append((integration, alarm))
+                continue
             if quiet:
                 counted[State.ABSENT] += 1
                 continue

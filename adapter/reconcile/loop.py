@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from adapter.alarm import Status
+from adapter.clock import Micros
 from adapter.errors import StoreUnavailable
 from adapter.logs import RepeatFilter, event
 from adapter.reconcile.act import Door
@@ -121,6 +122,7 @@ class Loop:
 
     async def once(self, poller: Poller) -> None:
         """One poll, and what follows from it."""
+        started = self._parts.clock.now()
         seen = await self._read()
         receivers = sorted(set().union(*seen.receivers.values()))
         rules = self.cluster.rules if receivers else replace(self.cluster.rules, mode=Mode.OBSERVE, refresh_interval=0)
@@ -138,11 +140,12 @@ class Loop:
         if await self._parts.not_ready() is not None:  # what is not listed any more may be at the door
             self._memory = Memory()
         else:
-            await self._judge(poller, poll, seen, rules)
+            await self._judge(poller, poll, seen, rules, started)
         self._parts.observer.reconcile_shown(self.cluster.name, poll.at, len(self._held))
         self._parts.states_changed()
 
-    async def _judge(self, poller: Poller, poll: Poll, seen: _Seen, rules: Rules) -> None:
+    async def _judge(self, poller: Poller, poll: Poll, seen: _Seen, rules: Rules, started: Micros) -> None:
+        """`started`: before the alarms were read; of what a webhook speaks from then on, nothing is done."""
         facts = await self._facts(poll, seen)
         judged = await asyncio.to_thread(look, self._memory, facts, rules)
         approved = self._still_approved()
@@ -150,7 +153,7 @@ class Loop:
         conclusion = conclude(judged, found, rules, approved)
         self._memory, self.states = conclusion.memory, conclusion.states
         parts, adopted = self._parts, set[Key]()
-        door = Door(at=poll.at, now=parts.clock.now(), revision=parts.revision(), policy=parts.policy)
+        door = Door(at=started, now=parts.clock.now(), revision=parts.revision(), policy=parts.policy)
         deeds = Deeds(self.cluster, parts, poller, door)
         missing = await self._missing(poller, judged, seen)
         if rules.mode in (Mode.CLOSE, Mode.REPAIR):
@@ -271,13 +274,7 @@ class Loop:
 
     # what is shown
 
-    async def _show(
-        self,
-        poller: Poller,
-        poll: Poll,
-        held: Sequence[Candidate],
-        missing: Sequence[Missing],
-    ) -> None:
+    async def _show(self, poller: Poller, poll: Poll, held: Sequence[Candidate], missing: Sequence[Missing]) -> None:
         self._held = {one.key: self._held.get(one.key) or await self._name(one.key) for one in held[:MOST_SHOWN]} | {
             one.key: "" for one in held[MOST_SHOWN:]
         }

@@ -220,3 +220,6 @@ def test_alertmanager_may_be_asked_where_reconciling_is_on_and_adapter_yml_says_
     assert alertmanager["dns"] == "http://alertmanager-operated.monitoring.svc:9093"
     assert alertmanager["watchdog"] == {"alertname": "Watchdog"}
     assert "reconcile" not in renders["minimal"].one("ConfigMap")["data"]["adapter.yml"]
+    off = render({"reconcile": {"mode": False}, "networkPolicy": {"enabled": True}})  # what YAML makes of off
+    assert "reconcile" not in off.one("ConfigMap")["data"]["adapter.yml"]
+    assert 9093 not in [port["port"] for rule in off.one("NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]

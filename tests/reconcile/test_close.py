@@ -9,6 +9,9 @@ import aiohttp
 import pytest
 import yaml
 
+from adapter.clock import SystemClock
+from adapter.store.contract import Retention, Store
+from tests.builders import DAY
 from tests.reconcile.stage import POLLS, World, routed_to, silence, world
 from tests.stage import until
 
@@ -108,3 +111,27 @@ async def test_observe_shows_what_is_gone_and_sends_nothing(tmp_path: Path) -> N
             await here.polls()
         assert here.states("DiskFull") == ["alarm"]
         assert await here.metric("reconcile_alarms", integration="default", state="absent") == 1
+
+
+async def test_an_alarm_whose_reports_are_pruned_is_refreshed_by_what_alertmanager_lists_and_closed_as_coc_has_it(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, more={"relay": {"refresh_interval": "1s"}}) as here:
+        await here.fires("DiskFull")
+        store, nothing = here.service.store, Retention(delivered=-DAY, dead=-DAY, resolved=DAY)
+        await until(lambda: prunes(store, nothing), "its report to be pruned")
+        alarm = here.coc.bodies[0]
+        await until(lambda: len(here.states("DiskFull")) == 2, "a refresh")
+        assert here.coc.bodies[1] == alarm
+        await until(lambda: prunes(store, nothing), "the refresh to be pruned")
+        async with silence(here.alertmanager.url, "DiskFull"):
+            await here.resolve("DiskFull")
+            await until(lambda: here.states("DiskFull")[-1] == "ok", "an ok")
+        ok = here.coc.bodies[-1]
+        assert [ok[name] for name in ("alarmId", "alarmName", "alarmLevel", "nameSpace")] == [
+            alarm[name] for name in ("alarmId", "alarmName", "alarmLevel", "nameSpace")
+        ]
+
+
+async def prunes(store: Store, retention: Retention) -> bool:
+    return (await store.maintain(SystemClock().now(), retention)).reports > 0

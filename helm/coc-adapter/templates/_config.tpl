@@ -57,7 +57,7 @@ key: {file: tls.key, setting: key_file, in: tls_config}
 
 {{/* Not empty when Alertmanager is asked what is true. */}}
 {{- define "coc-adapter.reconciles" -}}
-{{- if or (ne .Values.reconcile.mode "off") (dig "reconcile" "alertmanagers" "" (default dict .Values.config)) }}true{{ end -}}
+{{- if or (not (has (toString .Values.reconcile.mode) (list "off" "false"))) (dig "reconcile" "alertmanagers" "" (default dict .Values.config)) }}true{{ end -}}
 {{- end }}
 
 {{- define "coc-adapter.adapterYml" -}}
@@ -73,7 +73,7 @@ key: {file: tls.key, setting: key_file, in: tls_config}
 {{- $_ := set $config "store" "sqlite:/var/lib/coc-adapter/adapter.db" -}}
 {{- end -}}
 {{- with .Values.reconcile -}}
-{{- if ne .mode "off" -}}
+{{- if not (has (toString .mode) (list "off" "false")) -}}
 {{- $alertmanager := dict "name" "main" "dns" .dns -}}
 {{- with .externalUrls }}{{ $_ := set $alertmanager "external_urls" . }}{{ end -}}
 {{- with .receivers }}{{ $_ := set $alertmanager "receivers" . }}{{ end -}}

@@ -35,7 +35,6 @@ class Template(NodeVisitor):
         self.mistakes: list[Mistake] = []
         self.tables: set[str] = set()
         self._source = source
-        self.style = style
         self._members = {"lookup": tuple(lookup), "alert": ALERT_NAMES, "group": GROUP_NAMES}
         self._local: dict[str, nodes.Node | None] = {}  # each name with what it is set to, None where that varies
         self._called: set[int] = set()  # the ids of names that are called

@@ -31,7 +31,7 @@ async def open_store(
     hold a claim. `reread` reads the URL again, after PostgreSQL refused a login by it.
     """
     if problem := store_problem(url):
-        raise StoreRefused(problem)
+        raise StoreRefused(f"{problem}; use sqlite:PATH, postgresql://... or memory:")
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
         return MemoryStore(backlog=backlog, clock=clock)

@@ -213,12 +213,26 @@ def test_another_mistake_of_the_kind_is_a_warning_with_what_to_write(lines: str,
         ("resourceName: {% if labels.a %}x{% endif %}", "quotes"), ("resourceName: Pod {{ labels.a }}: x", "quotes"),
         ('resourceName:"x"', "': '"), ("resourceName:\u3000x", "ordinary space"), ("“resourceName”: x", "type \""),
         ("when: labels.a == ‘x’", "type '"), ("when: labels.a in [“x”，“y”]", "type \""),
-        ("when: !labels.a", "needs quotes"),
+        ("when: !labels.a", "needs quotes"), ("when: labels.a =~ /x.*/", 'labels.a | regex_search("^(?:x.*)$")'),
+        ("when: labels.a is 'x'", "labels.a == 'x'"), ("when: labels.a is not x", '`== "x"`'),
+        ("when: labels.has('x')", "write labels.has"), ("when: exists(labels.a)", "labels.NAME alone"),
+        ("when: labels.a == 'x';", "leave it out"), ("summary: x", "write alarmDesc"), ("severity: x", "write alarmLevel"),
     ],
 )  # fmt: skip
 def test_another_mistake_that_cannot_work_is_told_with_what_to_write(lines: str, hint: str, tmp_path: Path) -> None:
     found = [finding for finding in found_in(mapping(lines), tmp_path) if finding.severity == "error"]
     assert any(hint in finding.hint for finding in found), found
+
+
+@pytest.mark.parametrize("key", ["if: labels.a", "match: {a: b}", 'matchers: ["a=b"]'])
+def test_a_condition_under_another_name_is_told_its_own(key: str, tmp_path: Path) -> None:
+    (finding,) = found_in(f"{DEFAULTS}rules:\n  - name: a\n    {key}\n", tmp_path)
+    assert "write `when:`" in finding.hint
+
+
+def test_a_line_that_is_indented_too_far_is_told(tmp_path: Path) -> None:
+    (finding,) = found_in(f"{DEFAULTS}rules:\n  - name: a\n     when: labels.a\n", tmp_path)
+    assert (finding.line, finding.col, finding.message) == (4, 6, "this line is indented more than those before it")
 
 
 def test_errors_and_warnings_are_told_in_one_run(tmp_path: Path) -> None:

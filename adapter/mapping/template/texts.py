@@ -20,6 +20,7 @@ _LITERAL: Final = re.compile(r"(?:(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')\s*)
 _PIECE: Final = re.compile(r"\\.|.", re.S)
 _ESCAPES: Final = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f", "\r": "r", "\x1b": "e", "\x00": "0"}
 _STYLES: Final = {'"': "in double quotes", "'": "in single quotes", "|": "in a block", ">": "in a block"}
+METHODS: Final = ("items", "keys", "values", "get")  # of a table; what to write instead is told with its names
 LONGEST_SHOWN: Final = 60  # characters of a corrected text; of a longer one only the escape is shown
 
 _ROOT: Final = re.compile(r"[.\[|\s]")
@@ -53,6 +54,11 @@ class _Members(NodeVisitor):
             self._method(function, given)
             for part in (function.node, *node.args):
                 self.visit(part)
+        elif self._kinds.is_text(function) and not (isinstance(function, nodes.Getattr) and function.attr in METHODS):
+            shown = written(function)
+            self.mistakes.append(
+                Mistake(function.lineno - 1, f"{shown} is a text, which cannot be called", f"write {shown}")
+            )
         else:
             self.generic_visit(node)
 

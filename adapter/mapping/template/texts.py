@@ -57,7 +57,9 @@ class _Members(NodeVisitor):
         elif self._kinds.is_text(function) and not (isinstance(function, nodes.Getattr) and function.attr in METHODS):
             shown = written(function)
             self.mistakes.append(
-                Mistake(function.lineno - 1, f"{shown} is a text, which cannot be called", f"write {shown}")
+                Mistake(
+                    function.lineno - 1, f"{shown} is a text, which cannot be called", f"write {shown}", refuses=False
+                )
             )
         else:
             self.generic_visit(node)
@@ -119,7 +121,9 @@ class _Members(NodeVisitor):
             hint = f"write {shown}.NAME, or for all `{{% for name, value in {shown} | dictsort %}}`"
             if kind == "list":
                 hint = f'write `{shown} | join(", ")`'
-            self.mistakes.append(Mistake(node.lineno - 1, f"{shown} is a {kind}, which is never sent", hint, False))
+            self.mistakes.append(
+                Mistake(node.lineno - 1, f"{shown} is a {kind}, which is never sent", hint, refuses=False)
+            )
 
 
 def _path(node: nodes.Expr) -> tuple[str, list[str]]:

@@ -298,10 +298,10 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
     labels = {} if entry.get("labels") is None else entry["labels"]
     if not isinstance(labels, dict):
         raise PayloadError(f"labels is {_kind(labels)}, not an object")
-    for name, value in labels.items():
-        if isinstance(value, dict | list):
-            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not text")
-    labels = _texts(labels)
+    for value in labels.values():
+        if type(value) is not str:
+            labels = _label_texts(labels)
+            break
     fingerprint = entry.get("fingerprint")
     if fingerprint is None or fingerprint == "":
         if not labels:
@@ -329,6 +329,13 @@ def _parse_alert(entry: object, group_status: object) -> Alert:
         starts=micros(starts_at),
         ends=ends,
     )
+
+
+def _label_texts(labels: Mapping[str, object]) -> dict[str, str]:
+    for name, value in labels.items():
+        if isinstance(value, dict | list):
+            raise PayloadError(f"label {name[:100]!r} is {_kind(value)}, not text")
+    return _texts(labels)
 
 
 def _texts(value: object) -> dict[str, str]:

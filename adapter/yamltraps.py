@@ -40,6 +40,8 @@ _BETWEEN_QUOTES: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'[^']*'")
 _ESCAPE: Final = re.compile(r"found unknown escape character '(.)'")
 _WORDS: Final = re.compile(r"[\w .-]*")
 _CHINESE: Final = re.compile("[\u4e00-\u9fff]")
+_LONE_KEY: Final = re.compile(r" *(?:- +)?[\w.-]{1,100}")
+_SAME: Final = "use the same number of spaces"
 _NO_START: Final = re.compile(r"found character '(\\t|.)' that cannot start any token")
 
 
@@ -109,10 +111,14 @@ def _quotes(line: int, col: int, text: str, problem: str) -> Trap | None:
 
 
 def _indentation(line: int, col: int, text: str, problem: str) -> Trap | None:
+    if "mapping values are not allowed" in problem and _LONE_KEY.fullmatch(text[: max(0, col - 1)]):
+        return Trap(
+            line, len(text) - len(text.lstrip(" ")) + 1, "this line is indented more than those before it", _SAME
+        )
     if "mapping values are not allowed" in problem:
         return Trap(line, col, "a second ': ' in one value", "put the whole value in quotes")
     if problem.startswith(("expected <block end>, but found '<block", "expected <block end>, but found '-'")):
-        return Trap(line, col, "this line is indented differently from those above it", "use the same number of spaces")
+        return Trap(line, col, "this line is indented differently from those above it", _SAME)
     if "found undefined alias" in problem:
         return Trap(line, col, "a value that begins with * is an alias", "put the whole value in quotes")
     if "found another document" in problem:

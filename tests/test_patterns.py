@@ -192,6 +192,7 @@ TRAPS = {
     "_ESCAPE": times("\\d", 'a: "', '"'),
     "_GLUED": times("a:"),
     "_KEY": times("a："),
+    "_LONE_KEY": times("a", "b: c\n  ", ": d"),
     "_NO_START": times("@", "a: "),
     "_UNSEEN": times("\u3000a: "),
     "_WORDS": times("a ", '"', '" a'),

@@ -36,7 +36,7 @@ async def open_store(
     a login by it.
     """
     if problem := store_problem(url):
-        raise StoreRefused(problem)
+        raise StoreRefused(f"{problem}; use sqlite:PATH, postgresql://... or memory:")
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
         return MemoryStore(backlog=backlog, clock=clock, integrations=integrations)

@@ -145,12 +145,14 @@ def test_a_text_of_a_lookup_is_a_text(search: str, tmp_path: Path) -> None:
         ('when: ("a" == "b")', ""), ("when: labels.a == none", "not labels.a"), ("when: labels.a == true", '"true"'),
         ("when: labels.a in [500, 502]", '"500"'), ("when: labels.a >= 90", "(labels.a | float) >= 90"),
         ("""resourceName: '{{ "a\\1\\n" }}{{ "\\\\d\\b" }}'""", '"a\\\\1\\n"'),
-        ("""resourceName: |\n        {{ labels.a | regex_search("\\bprod\\b") }}""", 'here write "\\\\bprod\\\\b"'),
+        ("""resourceName: |\n        {{ labels.a | regex_search("\\bprod\\b") }}""", 'in a block write "\\\\bprod\\\\b"'),
         ("""resourceName: "{{ '\\x07' }}\"""", "'\\\\\\\\a'"),
         ('resourceName: "see #{labels.a}"', "{{ labels.a }}"), ('resourceName: "on {instance}"', "{{ labels.instance }}"),
         ('resourceName: "${pod}"', "{{ labels.pod }}"), ('resourceName: "is $value"', "Alertmanager sends no value"),
         ("resourceName: ｛｛ labels.pod ｝｝", "{{ labels.pod }}"),
         ('lookup: {name: {"{{ labels.x }}": a}}', "write the template in the field"),
+        ("when: labels.has('x')", "write labels.has"),
+        ("lookup: {name: {a: “web”}}", 'type "'),
         ('lookup: {name: {a: {b: ["$labels.x"]}}}', "write the template in the field"),
         ("""resourceName: "{{ '{}'.format(labels.a) }}\"""", '"%s" | format(VALUE)'),
         ("""resourceName: "{{ (labels.a | lower).strip() }}\"""", "labels.a | lower | trim"),
@@ -212,12 +214,26 @@ def test_another_mistake_of_the_kind_is_a_warning_with_what_to_write(lines: str,
         ("resourceName: {% if labels.a %}x{% endif %}", "quotes"), ("resourceName: Pod {{ labels.a }}: x", "quotes"),
         ('resourceName:"x"', "': '"), ("resourceName:\u3000x", "ordinary space"), ("“resourceName”: x", "type \""),
         ("when: labels.a == ‘x’", "type '"), ("when: labels.a in [“x”，“y”]", "type \""),
-        ("when: !labels.a", "needs quotes"),
+        ("when: !labels.a", "needs quotes"), ("when: labels.a =~ /x.*/", 'labels.a | regex_search("^(?:x.*)$")'),
+        ("when: labels.a is 'x'", "labels.a == 'x'"), ("when: labels.a is not x", '`== "x"`'),
+        ("when: exists(labels.a)", "labels.NAME alone"),
+        ("when: labels.a == 'x';", "leave it out"), ("summary: x", "write alarmDesc"), ("severity: x", "write alarmLevel"),
     ],
 )  # fmt: skip
 def test_another_mistake_that_cannot_work_is_told_with_what_to_write(lines: str, hint: str, tmp_path: Path) -> None:
     found = [finding for finding in found_in(mapping(lines), tmp_path) if finding.severity == "error"]
     assert any(hint in finding.hint for finding in found), found
+
+
+@pytest.mark.parametrize("key", ["if: labels.a", "match: {a: b}", 'matchers: ["a=b"]'])
+def test_a_condition_under_another_name_is_told_its_own(key: str, tmp_path: Path) -> None:
+    (finding,) = found_in(f"{DEFAULTS}rules:\n  - name: a\n    {key}\n", tmp_path)
+    assert "write `when:`" in finding.hint
+
+
+def test_a_line_that_is_indented_too_far_is_told(tmp_path: Path) -> None:
+    (finding,) = found_in(f"{DEFAULTS}rules:\n  - name: a\n     when: labels.a\n", tmp_path)
+    assert (finding.line, finding.col, finding.message) == (4, 6, "this line is indented more than those before it")
 
 
 def test_errors_and_warnings_are_told_in_one_run(tmp_path: Path) -> None:

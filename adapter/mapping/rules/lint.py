@@ -80,13 +80,21 @@ class _Linter:
                     self._warn(("lookup", table), f"the lookup table {table!r} is not used", at_key=True)
 
     def _lookup(self) -> None:
-        for loc, offset, shown in texts.in_table(self._file.lookup, ("lookup",)):
-            hint = "write the template in the field: {{ lookup.TABLE[labels.NAME] }} gives what the table holds"
-            message = f"{shown} in a lookup table is plain text, never rendered"
-            if offset is None:
-                self._warn(loc, message, hint, at_key=True)
-            else:
-                self._report(loc, [Mistake(offset, message, hint, refuses=False)])
+        hint = "write the template in the field: {{ lookup.TABLE[labels.NAME] }} gives what the table holds"
+        for loc, text, is_key in texts.leaves(self._file.lookup, ("lookup",)):
+            for offset, shown in texts.in_table(text):
+                message = f"{shown} in a lookup table is plain text, never rendered"
+                if is_key:
+                    self._warn(loc, message, hint, at_key=True)
+                else:
+                    self._report(loc, [Mistake(offset, message, hint, refuses=False)])
+            if not is_key:
+                self._typographic(loc, text)
+
+    def _typographic(self, loc: Loc, text: str) -> None:
+        if len(text) > 1 and text[0] in QUOTES and text[-1] in QUOTES and self._file.source.mark(loc).style is None:
+            message = f"{text[0]} and {text[-1]} are typographic quotes, which become part of the value"
+            self._warn(loc, message, f"type {PUNCTUATION[text[0]]}")
 
     def _reach(self, rule: Rule) -> None:
         """Whether anything is left for the rule; what it takes, no later one gets."""
@@ -124,9 +132,7 @@ class _Linter:
         if template.tree is None or any(mistake.refuses for mistake in template.mistakes):
             return
         self._report(loc, _literal_mistakes(field, template.tree))
-        if template.style is None and len(text) > 1 and text[0] in QUOTES and text[-1] in QUOTES:
-            message = f"{text[0]} and {text[-1]} are typographic quotes, which become part of the value"
-            self._warn(loc, message, f"type {PUNCTUATION[text[0]]}")
+        self._typographic(loc, text)
         plain = constant(template.tree)
         if plain is not None and field in BY_NAME and units(plain.strip()) > BY_NAME[field].limit:
             hint = "it will be clipped" if BY_NAME[field].cut else "it will be left out"

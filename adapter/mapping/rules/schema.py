@@ -21,7 +21,23 @@ MAX_NAME: Final = 100
 MAX_DEPTH: Final = 50  # of a lookup table
 MAX_TEMPLATE: Final = 8 * 1024  # characters; a longer one would keep the parser busy for too long
 
+_TOO_LARGE: Final = "the rules are larger than 16 MiB together, defaults counted for each rule and 100 bytes a template"
 _EXTRA_NAME: Final = re.compile(r"[^\x00-\x20\x7f][^\x00-\x1f\x7f]{0,99}")
+
+
+_FIELDS_MEANT: Final = {
+    **dict.fromkeys(("name", "title", "alertname"), "alarmName"),
+    **dict.fromkeys(("severity", "level"), "alarmLevel"),
+    **dict.fromkeys(("summary", "description", "message"), "alarmDesc"),
+    **dict.fromkeys(("url", "link", "runbook", "runbook_url"), "URL"),
+    **dict.fromkeys(("resource", "instance"), "resourceName"),
+    **dict.fromkeys(("application", "app"), "applicationId"),
+    "namespace": "nameSpace",
+    "region": "regionId",
+    "source": "alarmSource",
+}
+"""Names of Prometheus and of other tools -> COC's."""
+_CONDITIONS_MEANT: Final = ("if", "match", "match_re", "matchers", "condition", "where", "selector")
 
 
 def _template(value: Any) -> str:
@@ -53,7 +69,9 @@ def _field_name(name: str) -> str:
     if name in BY_NAME and BY_NAME[name].own:
         raise Problem(f"{name} is set by the adapter", "leave it out", at_key=True)
     if name not in MAPPED:
-        hint = nearest(name, (*MAPPED, ADDITIONAL)) or f"anything else goes under {ADDITIONAL}"
+        meant = _FIELDS_MEANT.get(name)
+        hint = f"write {meant}, or put it under {ADDITIONAL}" if meant else nearest(name, (*MAPPED, ADDITIONAL))
+        hint = hint or f"anything else goes under {ADDITIONAL}"
         raise Problem(f"COC has no field {name!r}", hint, at_key=True)
     return name
 
@@ -117,6 +135,10 @@ class _Rule(BaseModel):
         if isinstance(value, dict) and "alert" in value and "expr" in value:
             hint = "a mapping rule has name, when and alarm; `when` asks for labels.alertname"
             raise Problem("this is an alerting rule of Prometheus", hint, at=("alert",), at_key=True)
+        for key in _CONDITIONS_MEANT:
+            if isinstance(value, dict) and key in value:
+                hint = 'write `when:` with an expression, such as `when: labels.severity == "critical"`'
+                raise Problem(f"unknown key {key!r} in a rule", hint, at=(key,), at_key=True)
         return value
 
     name: Annotated[str, BeforeValidator(_rule_name)] = Field(description="reports and tests show it")
@@ -142,6 +164,18 @@ class _File(BaseModel):
     rules: list[Any] = Field(min_length=1, description="at least one rule")
 
 
+def _read_head(source: YamlFile) -> tuple[_File | None, list[Finding]]:
+    """The file without its rules, None where it has not the shape of one, and every finding about that."""
+    findings = list(source.findings)
+    source.drop_extensions()
+    if other := pasted.foreign(source):
+        return None, [*findings, other]
+    if source.data is not None:
+        file, problems = validate(source, _File)
+        return file, findings + _untold(source, problems)
+    return None, findings or [source.finding((), "the file is empty", "it needs a list `rules`")]
+
+
 def _untold(source: YamlFile, problems: list[Finding]) -> list[Finding]:
     """Without those at the place of a finding about the YAML text, which has told more."""
     told = {(finding.line, finding.col) for finding in source.findings}
@@ -154,16 +188,7 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
     `most`: the size that its rules may have together. Every rule repeats the defaults, so that a small file may hold a
     great many templates.
     """
-    findings = list(source.findings)
-    source.drop_extensions()
-    file = None
-    if other := pasted.foreign(source):
-        findings.append(other)
-    elif source.data is not None:
-        file, problems = validate(source, _File)
-        findings += _untold(source, problems)
-    elif not findings:
-        findings.append(source.finding((), "the file is empty", "it needs a list `rules`"))
+    file, findings = _read_head(source)
     rules: list[Rule] = []
     lines: dict[str, int] = {}  # of the first rule of each name
     defaults = file.defaults.texts(("defaults",)) if file else {}
@@ -188,9 +213,6 @@ def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list
         rules.append(Rule(name=rule.name, when=rule.when, drop=rule.drop, fields=fields, loc=loc))
         most -= rules[-1].size
         if most < 0:
-            message = (
-                "the rules are larger than 16 MiB together, defaults counted for each rule and 100 bytes a template"
-            )
-            findings.append(source.finding(loc, message))
+            findings.append(source.finding(loc, _TOO_LARGE))
             break
     return MappingFile(source=source, name=name, lookup=file.lookup if file else {}, rules=tuple(rules)), findings

@@ -20,7 +20,6 @@ from adapter.mapping.template.kinds import Kinds, beginning, is_text_set, member
 from adapter.mapping.template.syntax import CHECKER, TOO_DEEP, Mistake, parse_with_offsets
 from adapter.yamlfile import nearest
 
-_METHODS: Final = ("items", "keys", "values", "get")
 _ABSENCE: Final = ("defined", "undefined", "none")
 
 
@@ -35,7 +34,6 @@ class Template(NodeVisitor):
         self.mistakes: list[Mistake] = []
         self.tables: set[str] = set()
         self._source = source
-        self.style = style
         self._members = {"lookup": tuple(lookup), "alert": ALERT_NAMES, "group": GROUP_NAMES}
         self._local: dict[str, nodes.Node | None] = {}  # each name with what it is set to, None where that varies
         self._called: set[int] = set()  # the ids of names that are called
@@ -146,7 +144,7 @@ class Template(NodeVisitor):
     def visit_Call(self, node: nodes.Call) -> None:
         function = node.node
         self._called.add(id(function))
-        if isinstance(function, nodes.Getattr) and function.attr in _METHODS and is_text_set(function.node):
+        if isinstance(function, nodes.Getattr) and function.attr in texts.METHODS and is_text_set(function.node):
             hint = "write `| items` for pairs, `| list` for names, [name] for one of them"
             if function.attr == "get" and node.args:
                 default = "".join(f" or {written(value)}" for value in node.args[1:2])
@@ -168,7 +166,9 @@ class Template(NodeVisitor):
 
     def _callable(self, node: nodes.Filter | nodes.Test, kind: str, known: dict[str, Any]) -> None:
         if node.name not in known:
-            hint = words.filter_(node.name) if kind == "filter" else ""
+            hint = words.filter_(node.name) if kind == "filter" else f'for a text write `== "{node.name}"`, or `!=`'
+            if kind == "test" and nearest(node.name, tuple(known)):
+                hint = ""
             self._add(node.lineno, f"no {kind} named {node.name!r}", hint or nearest(node.name, tuple(known)))
         elif problem := _argument_problem(node, known[node.name]):
             self._add(node.lineno, f"{kind} {node.name}: {problem}")

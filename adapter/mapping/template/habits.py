@@ -216,9 +216,9 @@ def _piped_argument(found: re.Match[str]) -> tuple[str, str]:
 
 def _regex_match(found: re.Match[str]) -> tuple[str, str]:
     left, operator, pattern = found.groups()
-    quote = pattern[0]
+    quote = pattern[0].replace("/", '"')
     ours = f"{jinja(left)} | regex_search({quote}^(?:{pattern[1:-1]})${quote})"
-    return f"{operator!r} is an operator of PromQL", f"write `{ours if operator == '=~' else f'not {ours}'}`"
+    return f"{operator!r} is an operator of PromQL", f"write `{ours if operator != '!~' else f'not {ours}'}`"
 
 
 def _infix(found: re.Match[str]) -> tuple[str, str] | None:
@@ -273,7 +273,9 @@ _ANYWHERE: Final[Sequence[tuple[re.Pattern[str], Correction]]] = [
     (re.compile(r"^(?P<a>[^?]+)\?(?P<b>[^:?]+):(?P<c>.+?)-?$", re.S), lambda found: (
         "there is no `? :` here",
         f"write `{found['b'].strip()} if {found['a'].strip()} else {found['c'].strip()}`")),
-    (re.compile(r"(\S+)\s*(=~|!~)\s*(\"[^\"]*\"|'[^']*')"), _regex_match),
+    (re.compile(r"(\S+)\s*(=~|!~|~=)\s*(\"[^\"]*\"|'[^']*'|/[^/]*/)"), _regex_match),
+    (re.compile(r"(\S+)\s+is\s+(not\s+)?(\"[^\"]*\"|'[^']*')"), lambda found: (
+        "`is` compares with no text", f"write `{found[1]} {'!=' if found[2] else '=='} {found[3]}`")),
     (re.compile(r"(\S+)\s+([A-Za-z]+)\s+(\"[^\"]*\"|'[^']*')"), _infix),
     (re.compile(r"\s(AND|OR|NOT)\s"), lambda found: (f"{found[1]!r} in capitals", f"write `{found[1].lower()}`")),
     (re.compile(r"&&"), _fixed("there is no `&&` here", "write `and`")),

@@ -57,6 +57,7 @@ _PLAIN: Final = {
     "'end of template'": "the end",
     "end of template. Jinja was looking for the following tags": "end; missing is one of",
     ". The innermost block that needs to be closed is": " to close",
+    "unexpected the end": "the end comes too early",
 }
 """Jinja2's names of its tokens -> the characters a person has typed."""
 
@@ -98,6 +99,7 @@ def _hint(source: str, offset: int, message: str) -> str:
     for found, hint in (
         (char == "=" or before == "=", "compare with =="),
         (char == "!", "write `not`"),
+        (char == ";", "leave it out"),
         (message == "unexpected '}'", "a brace is missing"),
         ("expected token '}}'" in message, "a closing }} or an operator is missing"),
     ):

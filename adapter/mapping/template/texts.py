@@ -19,6 +19,8 @@ from adapter.yamlfile import Loc
 _LITERAL: Final = re.compile(r"(?:(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')\s*)+", re.S)  # side by side they are one
 _PIECE: Final = re.compile(r"\\.|.", re.S)
 _ESCAPES: Final = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f", "\r": "r", "\x1b": "e", "\x00": "0"}
+_STYLES: Final = {'"': "in double quotes", "'": "in single quotes", "|": "in a block", ">": "in a block"}
+METHODS: Final = ("items", "keys", "values", "get")  # of a table; what to write instead is told with its names
 LONGEST_SHOWN: Final = 60  # characters of a corrected text; of a longer one only the escape is shown
 
 _ROOT: Final = re.compile(r"[.\[|\s]")
@@ -52,6 +54,13 @@ class _Members(NodeVisitor):
             self._method(function, given)
             for part in (function.node, *node.args):
                 self.visit(part)
+        elif self._kinds.is_text(function) and not (isinstance(function, nodes.Getattr) and function.attr in METHODS):
+            shown = written(function)
+            self.mistakes.append(
+                Mistake(
+                    function.lineno - 1, f"{shown} is a text, which cannot be called", f"write {shown}", refuses=False
+                )
+            )
         else:
             self.generic_visit(node)
 
@@ -112,7 +121,9 @@ class _Members(NodeVisitor):
             hint = f"write {shown}.NAME, or for all `{{% for name, value in {shown} | dictsort %}}`"
             if kind == "list":
                 hint = f'write `{shown} | join(", ")`'
-            self.mistakes.append(Mistake(node.lineno - 1, f"{shown} is a {kind}, which is never sent", hint, False))
+            self.mistakes.append(
+                Mistake(node.lineno - 1, f"{shown} is a {kind}, which is never sent", hint, refuses=False)
+            )
 
 
 def _path(node: nodes.Expr) -> tuple[str, list[str]]:
@@ -143,7 +154,7 @@ def _controls(source: str, tree: nodes.Template, style: str | None) -> Iterator[
         whole = "".join(right for _, right in pieces)
         shown = whole if len(whole) <= LONGEST_SHOWN else f"{whole[0]}{wrong}{whole[0]}"
         spelled = shown.replace("\\", "\\\\") if style == '"' else shown.replace("'", "''") if style == "'" else shown
-        where = {'"': "in double quotes", "'": "in single quotes"}.get(style or "", "here")
+        where = _STYLES.get(style or "", "here")
         message = f"{wrong[1:]} is a control character in a text of Jinja2"
         yield Mistake(node.lineno - 1, message, f"{where} write {spelled}", refuses=False)
 
@@ -184,16 +195,18 @@ def strange(text: str) -> Iterator[tuple[int, str, str]]:
             yield found.start(), found[0], f"write {{{{ {(ours or f'labels.{root}') + inside[len(root) :]} }}}}"
 
 
-def in_table(value: Any, loc: Loc) -> Iterator[tuple[Loc, int | None, str]]:
-    """Where a lookup table has something that looks like a template, with its offset and text; None for a key."""
+def leaves(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, bool]]:
+    """The texts of a lookup table with their places; True for a key."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(key, str) and ("{{" in key or "{%" in key):
-                yield (*loc, key), None, key[:40]
-            yield from in_table(item, (*loc, key))
+            if isinstance(key, str):
+                yield (*loc, key), key, True
+            yield from leaves(item, (*loc, key))
     elif isinstance(value, str):
-        at = min((at for brace in ("{{", "{%") if (at := value.find(brace)) >= 0), default=-1)
-        if at >= 0:
-            yield loc, at, value[at : at + 40]
-        else:
-            yield from ((loc, offset, shown) for offset, shown, _ in strange(value))
+        yield loc, value, False
+
+
+def in_table(text: str) -> list[tuple[int, str]]:
+    """What looks like a template in a text that is never rendered, with its offset."""
+    at = min((at for brace in ("{{", "{%") if (at := text.find(brace)) >= 0), default=-1)
+    return [(at, text[at : at + 40])] if at >= 0 else [(offset, shown) for offset, shown, _ in strange(text)]

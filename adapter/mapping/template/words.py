@@ -59,6 +59,10 @@ NO_FILTER: Final[Mapping[str, str]] = {
         ("humanize", "humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp"),
         "write it in the alerting rule, where Prometheus knows the number, or here `| round(1)` or `| filesizeformat`",
     ),
+    **dict.fromkeys(
+        ("exists", "has", "isset", "defined", "present", "absent", "empty", "isEmpty"),
+        "what is absent is empty text: write labels.NAME alone, or `not labels.NAME`",
+    ),
     **dict.fromkeys(("now", "since"), "a template knows the times of the alert only: alert.startsAt, alert.endsAt"),
     **dict.fromkeys(("ternary", "iif"), "write X if CONDITION else Y"),
     **dict.fromkeys(("template", "define", "block", "tmpl"), NO_PARTS),
@@ -81,6 +85,7 @@ _METHODS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("length", "size", "len"), "{x} | length"),
     **dict.fromkeys(("isdigit", "isnumeric", "isdecimal"), '{x} | regex_search("^[0-9]+$")'),
     "removeprefix": '{x} | regex_replace("^{a}", "")', "removesuffix": '{x} | regex_replace("{a}$", "")',
+    **dict.fromkeys(("equals", "equalsIgnoreCase"), '{x} == "{a}"'),
     "join": "LIST | join({x})",
     "format": '`"%s" | format(VALUE)`, or put texts together by `~`',
     "encode": "{x} | urlencode", "splitlines": "{x} | regex_search(\"^.*\")",

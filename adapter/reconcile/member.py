@@ -39,8 +39,8 @@ from adapter.reconcile.snapshot import (
 )
 
 RETRY_SECONDS: Final = 1.0  # after a 503: Alertmanager answers few questions at a time
-PIECE: Final = 64 * 1024  # bytes, parsed in one turn of the event loop of half a millisecond
-REST_SECONDS: Final = 0.002  # between pieces: a commit's thread gets the interpreter at once only while the loop rests
+PIECE: Final = 128 * 1024  # bytes, parsed in one turn of the event loop of a millisecond
+REST_SECONDS: Final = 0.003  # between pieces: a commit's thread gets the interpreter at once only while the loop rests
 _LARGEST_STATUS: Final = 4 * 1024 * 1024
 _LONGEST_FILTER: Final = 4096  # characters of the filters of one question
 _CLASSIC: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

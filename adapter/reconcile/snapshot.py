@@ -82,52 +82,49 @@ class Elements:
         self._begun = self._ended = False
         self._wanted = 0  # characters before an element that was not whole is tried again
 
-    def feed(self, text: str, *, last: bool = False) -> Iterator[Any]:
-        """Invalid when it is no array, or with `last` when its end is missing."""
+    def feed(self, text: str, *, last: bool = False) -> list[Any]:
+        """Those that are whole now. Invalid when it is no array, or with `last` when its end is missing."""
         self._text = self._text[self._at :] + text
         self._at = 0
+        found: list[Any] = []
         if last or len(self._text) >= self._wanted:
             self._wanted = 0
-            yield from self._elements(last)
+            self._take(found, last)
         if last and not self._ended:
             raise Invalid("the answer ends within")
+        return found
 
-    def _elements(self, last: bool) -> Iterator[Any]:
-        while self._skip_space():
-            character = self._text[self._at]
-            if self._ended:
+    def _take(self, found: list[Any], last: bool) -> None:
+        text, at = self._text, self._at
+        while at < len(text):
+            character = text[at]
+            if character in _SPACE:
+                at += 1
+            elif self._ended:
                 raise Invalid("something follows the answer")
-            if not self._begun:
-                if character != "[":
-                    raise Invalid("the answer is no JSON array")
-                self._begun = True
-                self._at += 1
-            elif character == "]":
-                self._ended = True
-                self._at += 1
-            elif character == ",":
-                self._at += 1
-            elif character != "{":
-                raise Invalid("an element of the answer is no object")
-            else:
+            elif character == "{" and self._begun:
                 try:
-                    element, end = _DECODER.raw_decode(self._text, self._at)
+                    element, at = _DECODER.raw_decode(text, at)
                 except (ValueError, RecursionError):
                     if last:
                         raise Invalid("the answer is not JSON") from None
-                    self._wanted = 2 * (len(self._text) - self._at)
-                    return
-                self._at = end
-                yield element
+                    self._wanted = 2 * (len(text) - at)
+                    break
+                found.append(element)
+            elif character == "," and self._begun:
+                at += 1
+            else:
+                self._bracket(character)
+                at += 1
+        self._at = at
 
-    def _skip_space(self) -> bool:
-        """Whether anything is left."""
-        text = self._text
-        while (at := self._at) < len(text):
-            if text[at] not in _SPACE:
-                return True
-            self._at += 1
-        return False
+    def _bracket(self, character: str) -> None:
+        if character == "[" and not self._begun:
+            self._begun = True
+        elif character == "]" and self._begun:
+            self._ended = True
+        else:
+            raise Invalid("the answer is no JSON array of objects")
 
 
 def listed(element: Any, shared: dict[tuple[str, ...], tuple[str, ...]]) -> tuple[str, Listed]:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from adapter.clock import SECOND, SystemClock
 from adapter.reconcile.cluster import Cluster, Rules
+from adapter.reconcile.member import PIECE
 from adapter.reconcile.poll import Poll, Poller
 from adapter.reconcile.snapshot import Result
 from adapter.secret import Secret
@@ -216,4 +217,4 @@ async def test_a_large_answer_leaves_the_event_loop_to_others() -> None:
         done.set()
         await task
     assert len(poll.listed) == 10_000
-    assert turns > 2 * len(text) // (64 * 1024)
+    assert turns > 2 * len(text) // PIECE

@@ -221,7 +221,9 @@ FED: dict[str, tuple[Case, ...]] = {
     "coc/verdict:_ABOUT_TIME": (Case(answered_message, times("signature has timestam clockx-sdk-dat ")),),
     "coc/verdict:_HIDES": tuple(Case(answered, worst) for worst in HTML[:4]),
     "coc/verdict:_SHOWS": tuple(Case(answered, worst) for worst in HTML[4:]),
-    "config:_MEMORY": tuple(Case(read_config, worst) for worst in (times(" ", "store:"), times(" ", "store: memory:"))),
+    "config/__init__:_MEMORY": tuple(
+        Case(read_config, worst) for worst in (times(" ", "store:"), times(" ", "store: memory:"))
+    ),
     "units:_DURATION": tuple(Case(config.seconds, times(piece)) for piece in ("1", "1m", "m1")),
     "units:_SIZE": (Case(config.size, times("1")), Case(config.size, times(" ", "1", "x"))),
     "errors:_NOT_PRINTED": tuple(Case(lambda text: one_line(text, len(text)), worst) for worst in TEXTS),

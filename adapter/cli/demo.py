@@ -71,8 +71,8 @@ async def demo(*, once: bool, out: TextIO) -> int:
             if program:
                 await forgetful.forget(url, sandbox, out)
             if not once:
-                print(_GUIDE.format(port=port, admin=service.ports[1], coc=coc_port), file=out, flush=True)
-                await until_signal()
+                guide = _GUIDE.format(port=port, admin=service.ports[1], coc=coc_port)
+                await until_signal(lambda: print(guide, file=out, flush=True))
     return 1 if difference else 0
 
 

@@ -22,7 +22,7 @@ import socket
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -291,15 +291,17 @@ async def serve_sandbox(
 ) -> None:
     """Print the URL, then serve until SIGTERM or SIGINT."""
     async with serving(Sandbox(integration_key, applications=applications), host, port) as port:
-        print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        await until_signal()
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        await until_signal(lambda: print(url, flush=True))
 
 
-async def until_signal() -> None:
+async def until_signal(ready: Callable[[], None]) -> None:
+    """Return at SIGTERM or SIGINT. `ready` is called once they do no more than that."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
+        ready()
         await stop.wait()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):

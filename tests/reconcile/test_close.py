@@ -12,7 +12,7 @@ import yaml
 from adapter.clock import SystemClock
 from adapter.store.contract import Retention, Store
 from tests.builders import DAY
-from tests.reconcile.stage import POLLS, World, routed_to, silence, world
+from tests.reconcile.stage import POLLS, World, labels, routed_to, silence, world
 from tests.stage import until
 
 
@@ -92,6 +92,24 @@ async def test_coc_hears_of_what_fires_at_every_refresh_interval_without_any_web
         times = {body["time"] for body in here.coc.bodies}
         assert len(times) == 1
         assert here.coc.bodies[-1]["alarmDesc"] == "DiskFull happened"
+
+
+async def test_no_refresh_is_owed_while_nothing_is_reported(tmp_path: Path) -> None:
+    async with world(tmp_path, more={"relay": {"refresh_interval": "2s"}}) as here:
+        await here.fires("DiskFull")
+        await here.coc.fail({"status": 401})
+        await here.alertmanager.post(labels("Other"), summary="COC refuses the credentials")
+        await until(lambda: paused(here), "a pause")
+        before = await here.metric("reports_enqueued_total", kind="refresh")
+        await here.polls(30)  # three seconds, longer than the interval
+        assert await here.metric("reports_enqueued_total", kind="refresh") == before
+        await here.coc.fail()
+        await here.api("POST", "/api/v1/integrations/default/resume")
+        await until(lambda: len(here.states("DiskFull")) > 1, "a refresh")
+
+
+async def paused(here: World) -> bool:
+    return await here.metric("integration_paused", reason="credentials") == 1
 
 
 @pytest.mark.parametrize("changes", [{"mode": "observe"}, {"refresh": False}], ids=["observe", "off"])

@@ -24,7 +24,7 @@ from tests.stage import alert, webhook
 
 Statuses = Counter[int]
 
-ALLOWED = {0, 200, 400, 401, 403, 404, 405, 413, 503}
+ALLOWED = {0, 200, 400, 401, 403, 404, 405, 413, 415, 503}
 USER, PASSWORD = "alertmanager", "right"  # of attackers and honest senders, where users are configured
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
@@ -35,7 +35,7 @@ def authorization(user: str = USER, password: str = PASSWORD) -> str:
 
 
 _KNOWN = f"Authorization: {authorization()}\r\n"
-_HEAD = f"POST /webhook HTTP/1.1\r\nHost: localhost\r\n{_KNOWN}"
+_HEAD = f"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{_KNOWN}"
 _LAST = "Connection: close\r\n"
 PATIENCE = 60.0
 

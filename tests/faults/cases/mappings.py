@@ -9,7 +9,7 @@ from tests.faults.result import CaseResult, case_result, unless
 from tests.mapping.builders import SOUND, a_request, reasons, rendered, rules, write
 
 ERRORS = {
-    "undefined": "{{ lookup.t[labels.trap].nothing.more }}",
+    "undefined": "{{ {}[labels.trap].nothing }}",
     "filter argument": "{{ 'x' | regex_search(labels.trap) }}",
     "type": "{{ 1 + labels.trap }}",
     "zero": "{{ 1 // (labels.trap | length - 1) }}",

@@ -175,7 +175,7 @@ async def one_bad(folder: Path, *, alerts: int) -> CaseResult:
         good = [nth_state(f"Good{n}", 1) for n in range(alerts - 1)]
         everything: list[Any] = [
             *good[: alerts // 2],
-            {"status": "firing", "labels": {"alertname": 7}},
+            {"status": "firing", "labels": {"alertname": [7]}},
             *good[alerts // 2 :],
         ]
         status, text = await post(f"{service.url}/webhook", webhook(*everything))

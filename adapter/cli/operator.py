@@ -226,13 +226,15 @@ def _because(row: Mapping[str, Any]) -> str:
 
 def _discard_integration(options: argparse.Namespace) -> int:
     done = _remove(options, "discard")
-    return print_rows(options, done, f"discarded of {_removed(done)}")
+    return print_rows(options, done, f"discarded what {cell(options.name)} left: {_removed(done)}")
 
 
 def _move_integration(options: argparse.Namespace) -> int:
     done = _remove(options, "move", {"to": options.to})
     older = f" ({done['superseded']} superseded: COC was sent something newer)" if done["superseded"] else ""
-    return print_rows(options, done, f"moved to {options.to} of {_removed(done)}{older}")
+    return print_rows(
+        options, done, f"moved what {cell(options.name)} left to {cell(options.to)}: {_removed(done)}{older}"
+    )
 
 
 def _remove(options: argparse.Namespace, verb: str, body: Any = None) -> Any:
@@ -241,8 +243,7 @@ def _remove(options: argparse.Namespace, verb: str, body: Any = None) -> Any:
 
 
 def _removed(done: Mapping[str, Any]) -> str:
-    counts = f"{done['alarms']} alarms, {done['reports']} pending reports, {done['dead_letters']} dead letters"
-    return f"{done['integration']}: {counts}"
+    return f"{done['alarms']} alarms, {done['reports']} pending reports, {done['dead_letters']} dead letters"
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:

@@ -102,7 +102,11 @@ async def test_a_moved_backlog_reaches_coc_in_its_order_and_the_law_holds(tmp_pa
     await leave_behind(tmp_path, store)
     async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["new", "keep"])) as service:
         code, out, errors = await command(service, "integrations", "move", "dead-old", "new")
-        assert (code, out, errors) == (0, "moved to new of dead-old: 2 alarms, 3 pending reports, 0 dead letters\n", "")
+        assert (code, out, errors) == (
+            0,
+            "moved what dead-old left to new: 2 alarms, 3 pending reports, 0 dead letters\n",
+            "",
+        )
         bodies = await coc.received(3)
         assert [(one["alarmName"], one["alarmStatus"]) for one in bodies if one["alarmName"] == "Ended"] == [
             ("Ended", "alarm"),

@@ -44,7 +44,7 @@ CANCEL_SECONDS: Final = 2.0
 TRIES: Final = 3  # of a transaction that met another one
 
 _TABLES: Final = re.compile(
-    r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|directory|replica|leader|meta)\b"
+    r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|directory|replica|revision|leader|meta)\b"
 )
 _NOT_NULL: Final = "23502"  # of a column that this adapter does not know
 _LIMITS: Final = (

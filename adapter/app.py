@@ -175,7 +175,10 @@ class Service:
 
     async def refresh(self) -> None:
         """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
-        replicas = await self.store.heartbeat(self.mappings.revision) if isinstance(self.store, SharedStore) else 1
+        # A replica for which a COC is silent decides nothing: those with other mappings would wait for it in vain.
+        reports = all(delivery.reporting for delivery in self.deliveries.values())
+        revision = self.mappings.revision if reports else ""
+        replicas = await self.store.heartbeat(revision) if isinstance(self.store, SharedStore) else 1
         for name, delivery in self.deliveries.items():
             delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()

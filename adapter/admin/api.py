@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -95,6 +95,7 @@ class AdminApi:
     replayed: Callable[[str, Sequence[Kind]], None]  # counts what a replay enqueued for an integration, and wakes it
     removed: orphans.Count
     reconciling: Reconciling
+    removing: asyncio.Lock = field(default_factory=asyncio.Lock)  # a second removal would take what the first one moved
 
     def routes(self) -> list[web.RouteDef]:
         operations = self.operations()
@@ -278,11 +279,13 @@ class AdminApi:
 
     async def _discard_integration(self, call: Call) -> dict[str, Any]:
         name = call.request.match_info["name"]
-        return await orphans.discard(self.store, name, self.integrations, self.clock.now(), self.removed)
+        async with self.removing:
+            return await orphans.discard(self.store, name, self.integrations, self.clock.now(), self.removed)
 
     async def _move_integration(self, call: Call) -> dict[str, Any]:
         name, now = call.request.match_info["name"], self.clock.now()
-        return await orphans.move(self.store, name, call.body.to, self.integrations, now, self.removed)
+        async with self.removing:
+            return await orphans.move(self.store, name, call.body.to, self.integrations, now, self.removed)
 
     async def _rejects(self, call: Call) -> list[RejectRow]:
         return await self.store.rejects(*call.paging())

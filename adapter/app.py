@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from adapter.coc.applications import ApplicationsClient
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
-from adapter.errors import AdapterError, ConfigError, StoreUnavailable
+from adapter.errors import AdapterError, ConfigError
 from adapter.intake.accept import Acceptor
 from adapter.intake.trouble import Trouble
 from adapter.intake.webhook import WebhookHandler, is_webhook
@@ -49,6 +49,7 @@ from adapter.store.contract import SharedStore, Store
 from adapter.store.moving import orphans
 from adapter.store.pruning import PruningTime
 from adapter.store.views import Counts, Removed
+from adapter.tasks import Tasks
 
 RELOAD_SECONDS = 5.0
 REFRESH_SECONDS = 5.0  # between refreshes of the gauges, rates and pauses
@@ -184,7 +185,7 @@ class Service:
         counts, size = await self.store.counts(), await self.store.size()
         description = self.store.describe()
         self.metrics.backlog(counts, self._shares(counts), shared=bool(description.get("shared")))
-        self._tell_orphans(orphans(counts, self.deliveries))
+        self._report_orphans(orphans(counts, self.deliveries))
         self.metrics.store_size(size, description.get("free_bytes"), len(description["warnings"]))
         asked = self.clock.monotonic()
         pauses = await self.store.pauses()
@@ -196,7 +197,7 @@ class Service:
         waiting = {name: Waiting(count.pending, count.refreshing) for name, count in counts.items()}
         return {name: backlog.share(name, waiting) for name in self.deliveries}
 
-    def _tell_orphans(self, found: Mapping[str, Counts]) -> None:
+    def _report_orphans(self, found: Mapping[str, Counts]) -> None:
         for name in found.keys() - self.orphans.keys():
             message = "the store holds what an integration left that is not in adapter.yml; move or discard it"
             event(logger, logging.WARNING, message, integration=name, **_held(found[name]))
@@ -402,48 +403,6 @@ def _admin_api(service: Service) -> AdminApi:
         removed=service.removed,
         reconciling=service.reconciling,
     )
-
-
-class Tasks:
-    """The background tasks. One that ends by itself is a bug that only a restart cures."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.stopping = False
-        self._clock = clock
-        self._repeats = logs.RepeatFilter(clock)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, work: Coroutine[None, None, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def repeat(
-        self, seconds: float, action: Callable[[], Awaitable[None]], *, name: str = "", at_once: bool = False
-    ) -> None:
-        """Call the action every `seconds`, `at_once` for the first time; what it raises is logged."""
-        name = name or action.__name__
-        self.start(self._repeat(seconds, action, name, at_once), name)
-
-    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]], name: str, at_once: bool) -> None:
-        if not at_once:
-            await self._clock.sleep(seconds)
-        while True:
-            try:
-                await action()
-            except StoreUnavailable as exc:
-                self._repeats.warn(logger, "store unavailable", key=name, error=exc)
-            except Exception as exc:
-                self._repeats.bug(logger, "a periodic task failed (a bug in the adapter)", exc)
-            await self._clock.sleep(seconds)
-
-    def problem(self) -> str | None:
-        """None while every task runs, else which do not."""
-        ended = [task.get_name() for task in self._tasks if task.done() and not self.stopping]
-        return f"not running: {', '.join(ended)}" if ended else None
 
 
 async def serve(options: Options) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.app import Tasks
 from adapter.errors import StoreUnavailable
+from adapter.tasks import Tasks
 from tests.fakes import FakeClock
 
 

@@ -59,7 +59,7 @@ async def open_store(
 async def read_counts(url: str, clock: Clock) -> dict[str, Counts]:
     """What a store holds, by integration; nothing where there is none yet.
 
-    It is read beside whoever serves it; nothing is locked, made or migrated. StoreError when it cannot be read.
+    It may be served meanwhile; nothing is locked, created or migrated. StoreError when it cannot be read.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":

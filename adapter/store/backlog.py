@@ -31,7 +31,7 @@ class Backlog(NamedTuple):
 
     @property
     def reserved(self) -> int:
-        """Reports that each integration may have pending whatever the others have."""
+        """Reports that each integration may have pending however many the others have."""
         count = len(self.integrations)
         return min(-(-self.bound // (2 * count)), self.bound // count) if count > 1 else 0
 

@@ -248,7 +248,7 @@ class Store(ReconcileStore, DeliveryStore, OperatorStore, DirectoryStore, Protoc
         ...
 
     async def unseen(self, before: Micros) -> dict[str, int]:
-        """How many open alarms no alert spoke of since, by integration."""
+        """How many open alarms no alert has named since, by integration."""
         ...
 
     async def probe(self) -> None:

@@ -1,4 +1,7 @@
-"""When alerts that changed nothing were last seen (promise 5): kept in memory, written in batches by `maintain`."""
+"""What alerts were seen that no row says yet: those that changed nothing, and those of webhooks being committed.
+
+When the former were last seen is kept in memory (promise 5) and written in batches by `maintain`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from adapter.clock import Micros
+from adapter.store.contract import Intake
 from adapter.store.views import AlarmRow, TrackedAlarm
 
 BATCH: Final = 1000
@@ -74,3 +78,30 @@ class SeenLater:
             return row
         repeats, stale = row.repeats + self._repeats[row.id], row.stale + self._stale[row.id]
         return replace(row, last_seen=last, repeats=repeats, stale=stale)
+
+
+class UnderWay:
+    """Webhooks that are being committed: SeenLater has nothing of them yet (promise 14).
+
+    Used in the event loop alone. `begin` before a commit, `end` after it.
+    """
+
+    def __init__(self) -> None:
+        self._intakes: dict[int, Intake] = {}
+
+    def begin(self, intake: Intake) -> Intake:
+        """The intake to commit: where it expects something, without the alerts that such webhooks name."""
+        if intake.expected is not None:
+            named = {
+                alert.fingerprint
+                for other in self._intakes.values()
+                if other.integration == intake.integration
+                for alert in other.webhook.alerts
+            }
+            alerts = tuple(alert for alert in intake.webhook.alerts if alert.fingerprint not in named)
+            intake = replace(intake, webhook=replace(intake.webhook, alerts=alerts))
+        self._intakes[id(intake)] = intake
+        return intake
+
+    def end(self, intake: Intake) -> None:
+        del self._intakes[id(intake)]

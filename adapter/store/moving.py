@@ -54,7 +54,7 @@ def merged(moved: Side, other: Side) -> Merged:
 
 
 def orphans(counts: Mapping[str, Counts], integrations: Mapping[str, object]) -> dict[str, Counts]:
-    """What a store holds of integrations that are not in adapter.yml and that nobody serves."""
+    """What a store holds of integrations that are not in adapter.yml."""
     return {
         name: count
         for name, count in counts.items()

@@ -127,7 +127,7 @@ class AlarmQuery:
     fingerprint: str | None = None
     text: str = ""  # case-insensitive, in any label value or the fingerprint
     matchers: tuple[Matcher, ...] = ()
-    unseen_since: Micros | None = None  # only open alarms of which no alert spoke since
+    unseen_since: Micros | None = None  # only open alarms that no alert has named since
     after: int = 0  # id of the last row of the previous page
     limit: int = 100
 
@@ -179,14 +179,14 @@ class OperatorStore(Protocol):
         ...
 
     async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
-        """Nothing more is owed about these alarms, of an integration that nobody serves.
+        """Nothing more is owed about these alarms, of an integration that is not served.
 
         Pending reports leave as discarded, dead letters are taken off the list, and firing alarms count as resolved.
         """
         ...
 
     async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
-        """Give these alarms, of an integration that nobody serves, with all their reports to `to`; see `moving`.
+        """Give these alarms, of an integration that is not served, with all their reports to `to`; see `moving`.
 
         Each keeps its place in the queue and the order of its reports. The bound of the backlog does not matter.
         """

@@ -255,17 +255,17 @@ class Database:
         """The error to raise instead; what only a mistake of ours can cause stays as it is."""
         state = (exc.sqlstate or "") if isinstance(exc, asyncpg.PostgresError) else ""
         tables = ", ".join(dict.fromkeys(_TABLES.findall(statement))) if state else ""
-        told = f"PostgreSQL: {reason(exc)}" + (f" (in a statement on {tables})" if tables else "")
+        message = f"PostgreSQL: {reason(exc)}" + (f" (in a statement on {tables})" if tables else "")
         # A key is not unique where an alarm came while one of its fingerprint was moved to its integration.
         if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError | asyncpg.UniqueViolationError):
-            return TryAgain(told)
+            return TryAgain(message)
         if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
             # A failover made this server a standby: connect anew, to the one that takes writes.
             await self._pool.expire_connections()
             return StoreUnavailable("the PostgreSQL server takes no writes; looking for the one that does")
         if state.startswith("42") or state == _NOT_NULL:
-            return SchemaChanged(told)
-        return exc if state[:2] in ("22", "23") else StoreUnavailable(told)
+            return SchemaChanged(message)
+        return exc if state[:2] in ("22", "23") else StoreUnavailable(message)
 
     async def close(self, *, cancel: bool = False) -> None:
         """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off.

@@ -20,12 +20,11 @@ from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
 from adapter.store.backlog import Backlog
 from adapter.store.contract import Intake, Receipt
-from adapter.store.last_seen import SeenLater
+from adapter.store.last_seen import SeenLater, UnderWay
 from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog, plan_of
 from adapter.store.postgres.connection import Database, TryAgain, columns, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.records import ALARM_COLUMNS, alarm_of, labels_to_json
-from adapter.store.under_way import UnderWay
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row

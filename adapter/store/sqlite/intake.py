@@ -14,7 +14,7 @@ from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Intake, Receipt
-from adapter.store.last_seen import SeenLater
+from adapter.store.last_seen import SeenLater, UnderWay
 from adapter.store.plan import AcceptResult, Plan, accept_result, check_backlog, plan_of
 from adapter.store.records import ALARM_COLUMNS, labels_to_json
 from adapter.store.sqlite.claims import SqliteClaims
@@ -22,7 +22,6 @@ from adapter.store.sqlite.database import rows_in, write_many
 from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.recovery import DamagedRow
 from adapter.store.sqlite.writer import Writer
-from adapter.store.under_way import UnderWay
 
 # Statements are put together from constants alone, which is why S608 is off for them.
 _KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, alarm.last_seen, {ALARM_COLUMNS} FROM alarm
@@ -124,7 +123,7 @@ class SqliteIntake:
         return accept_result(plan, intake, ids, webhook=webhook, pending=pending, open_alarms=open_alarms)
 
     def _plan(self, connection: sqlite3.Connection, intake: Intake, before: _Before) -> Plan:
-        """BacklogFull or SpaceLow when its news has no room; without refreshes when they have none."""
+        """BacklogFull or SpaceLow when its news does not fit; without refreshes when those do not."""
         planned = partial(plan_of, before.alarms, intake, lambda name: self._last_seen(before, name))
         plan = planned(refreshes=self.backlog.has_room(before.waiting, len(intake.webhook.alerts)))
         if plan.added > plan.added_news:

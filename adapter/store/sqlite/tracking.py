@@ -1,4 +1,4 @@
-"""What reconciling asks of SQLite: open alarms by the thousand, and those of which no alert speaks any more."""
+"""What reconciling asks of SQLite: open alarms by the thousand, and those that no alert names any more."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ HEAD_BYTES: Final = 64 * 1024  # how much of an unusable body or alert is kept
 MAX_ALERTS: Final = 100_000  # of one webhook
 REJECTS_KEPT: Final = 1000  # of one webhook, and by a store of all
 
-_DENSE_BYTES: Final = 1024 * 1024  # a smaller body takes little memory, whatever it holds
+_DENSE_BYTES: Final = 1024 * 1024  # a smaller body takes little memory, even if dense
 _BYTES_PER_VALUE: Final = 4  # at least, in a larger body
 _GROUP_BYTES: Final = 64 * 1024 * 1024  # of a group, as many times as it has alerts, besides four times the body
 _OBJECTS_PER_ALERT: Final = 8  # at most, on the average; Alertmanager sends three, and texts may hold braces

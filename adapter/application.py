@@ -109,7 +109,7 @@ class Directory:
         return [way for node, way in both if key in map(_folded, (node.name, node.code, way))]
 
     def matching(self, text: str) -> list[tuple[Node, str]]:
-        """The nodes with the text in id, name, code or way, whatever its case, with their ways, by way."""
+        """The nodes with the text in id, name, code or way, in any case, with their ways, by way."""
         wanted = text.strip().casefold()
         both = sorted(zip(self.nodes, self.ways, strict=True), key=lambda pair: (pair[1], pair[0]))
         return [

@@ -15,8 +15,8 @@
                                                                              a real alarm
 
 A refresh, and the update that the mapping revision alone makes of an alarm that COC has, wait behind all news
-(Priority.REFRESH). While COC is silent, reporting is paused or they have no room neither is owed; the next repeat asks
-again.
+(Priority.REFRESH). While COC is silent, reporting is paused or the backlog is full neither is owed; the next
+repeat asks again.
 
 Rules for a change of this file:
 1. A repeat returns the same object `known`, so that the store sees by identity that it has nothing to write.

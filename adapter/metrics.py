@@ -226,7 +226,7 @@ class Metrics:
         self._integration(integration).acts[act].inc()
 
     def unseen(self, counts: Mapping[str, int]) -> None:
-        """How many open alarms no alert spoke of for a day, by integration."""
+        """How many open alarms no alert has named for a day, by integration."""
         for name in {*self._integrations, *counts}:
             self._integration(name).unseen.set(counts.get(name, 0))
 
@@ -477,11 +477,13 @@ class _Series:
         self.polls = self._counter("reconcile_polls_total", polls, "alertmanager", "result")
         valid = "Unix time of the last poll that counts; 0 for none."
         self.last_valid = self._gauge("reconcile_last_valid_timestamp_seconds", valid, "alertmanager")
-        self.held = self._gauge("reconcile_held", "Alarms that vanished at once and wait for a person.", "alertmanager")
+        self.held = self._gauge(
+            "reconcile_held", "Alarms that disappeared at once and wait for a person.", "alertmanager"
+        )
         alarms = "Open alarms, and alerts missing here, as the last poll found them."
         self.reconciled = self._gauge("reconcile_alarms", alarms, "integration", "state")
         self.acts = self._counter("reconcile_acts_total", "What reconciling did.", "integration", "act")
-        unseen = "Open alarms of which no webhook has spoken for 24 h."
+        unseen = "Open alarms that no webhook has named for 24 h."
         self.unseen = self._gauge("open_alarms_unseen", unseen, "integration")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -49,7 +49,7 @@ def from_data(data: Any) -> Directories:
 
 
 def _directories(rows: Sequence[_ListedModel]) -> Directories:
-    """Under the empty name all nodes, whatever their integration."""
+    """Under the empty name the nodes of all integrations."""
     integrations = dict.fromkeys(["", *(row.integration for row in rows)])
     return {
         name: Directory(list(dict.fromkeys(row.node() for row in rows if name in ("", row.integration))))

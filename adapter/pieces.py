@@ -1,6 +1,6 @@
 """Reads a large JSON text in pieces, so that other threads get the interpreter between them.
 
-Python's parser holds the interpreter while it reads one value, whatever its size. So the fields of the outermost
+Python's parser holds the interpreter while it reads one value of any size. So the fields of the outermost
 object, and the entries of one of them, are read one by one, each from a part of the text that holds few values.
 """
 

@@ -275,7 +275,7 @@ NOT_FED = {
     "admin/openapi:_described": "reads the paths of our own operations",
     "coc/fields:_LETTER": "reads the Unicode name of a character",
     "coc/fields:_VOWEL_OF_NAME": "reads the Unicode name of a letter",
-    "config/units:_NAME": "at most 64 characters, of adapter.yml",
+    "config/model:_NAME": "at most 64 characters, of adapter.yml",
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/template/check:_value_problem": "compiles the mapping's own pattern and matches nothing",

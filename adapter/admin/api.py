@@ -113,7 +113,7 @@ class AdminApi:
             Query("text", "part of the fingerprint or of any label value, case does not matter"),
             Query("matcher", "as Alertmanager's, such as severity=~critical|warning; all given must hold",
                   {"type": "array", "items": {"type": "string"}}),
-            Query("unseen", "only open alarms of which no webhook has spoken for so long, such as 24h"),
+            Query("unseen", "only open alarms that no webhook has named for so long, such as 24h"),
         )  # fmt: skip
         applications = (
             _INTEGRATION,

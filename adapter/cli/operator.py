@@ -44,7 +44,7 @@ def add_operator_commands(commands: Any) -> None:
     )  # fmt: skip
     listing.add_argument(
         "--unseen", type=_duration, metavar="DURATION",
-        help="only open alarms of which no webhook has spoken for so long, such as 24h",
+        help="only open alarms that no webhook has named for so long, such as 24h",
     )  # fmt: skip
     why = add_verb(alarms, "explain", "why did nobody get paged", _explain)
     why.add_argument("alarm", metavar="FINGERPRINT|TEXT")

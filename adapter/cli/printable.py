@@ -1,4 +1,4 @@
-"""Standard output and standard error that cannot change the terminal, whatever text a command prints.
+"""Standard output and standard error that cannot change the terminal, by any text that a command prints.
 
 Control characters, bidirectional controls and half characters become escapes such as `\\u001b`, which mean the same
 in JSON, as does what the terminal's encoding has no character for. Line ends, tabs and what joins the parts of an emoji

@@ -71,8 +71,8 @@ class Verdict:
     @property
     def words(self) -> str:
         """Status, code, message and hint for a person."""
-        told = " ".join(part for part in (str(self.status or ""), self.code, self.message) if part)
-        return f"{told} ({self.hint})" if self.hint else told
+        answered = " ".join(part for part in (str(self.status or ""), self.code, self.message) if part)
+        return f"{answered} ({self.hint})" if self.hint else answered
 
 
 class Row(NamedTuple):

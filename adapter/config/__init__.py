@@ -23,8 +23,7 @@ from pydantic import (
 from adapter import mapping
 from adapter.alertmanager import MAX_ALERTS
 from adapter.coc.endpoint import SITES, AkSk, Endpoint, Token, key_problem, url_problem
-from adapter.config.reconcile import ReconcileSettings
-from adapter.config.units import (
+from adapter.config.model import (
     Duration,
     InlineProxy,
     InlineSecret,
@@ -41,6 +40,7 @@ from adapter.config.units import (
     path_that,
     to_micros,
 )
+from adapter.config.reconcile import ReconcileSettings
 from adapter.lifecycle import Policy
 from adapter.mapping.render.request import Contract
 from adapter.reconcile.cluster import Cluster

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from adapter.coc.endpoint import url_problem
-from adapter.config.units import (
+from adapter.config.model import (
     Duration,
     InlineProxy,
     InlineSecret,

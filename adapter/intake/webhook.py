@@ -10,7 +10,7 @@
 | 503 | the store cannot commit, the backlog or memory is full, too much is in flight, the body is slow, shutting down |
 
 Alertmanager sends again only after a 5xx, and logs the start of the answer: one line, no alert text. Every POST that is
-refused for good leaves a log line and a count, on paths that nobody serves too: there a receiver has the wrong URL.
+refused for good leaves a log line and a count, on paths that are not served too: there a receiver has the wrong URL.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class WebhookHandler:
     def routes(self) -> list[web.RouteDef]:
         """The usual paths first, which are found sooner; the others hold slashes too many.
 
-        `/` is a page for people; a receiver whose URL has no path is told what a wrong path is told.
+        `/` is a page for people; a receiver whose URL has no path gets the answer of a wrong path.
         """
         paths = ("/webhook", "/webhook/{integration}", *_WITH_SLASHES)
         return [*(web.post(path, self.handle) for path in paths), web.post("/", _nowhere)]

@@ -1,4 +1,4 @@
-"""What reconciling needs besides Alertmanager: the store, the clock, who counts, who is told, who knows the door."""
+"""What reconciling needs besides Alertmanager: the store, the clock, an observer, and what webhooks met."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Observer(Protocol):
 
 
 class Trouble(Protocol):
-    """What our own door has met, for the likely reason why an alert is missing."""
+    """What webhooks have met here, for the likely reason why an alert is missing."""
 
     @property
     def refused_at(self) -> Micros:

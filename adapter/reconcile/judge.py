@@ -7,7 +7,7 @@
     under others alone                            unrouted     counted like an absence
     not at all                                    absent       after N polls over `grace`: a candidate, looked for once
                                                                more without a receiver: unrouted or gone
-    an alarm that another Alertmanager spoke of   foreign      nothing, ever
+    an alarm that another Alertmanager sent       foreign      nothing, ever
     active, and unknown here or resolved before   missing      after N polls and `adopt_after`
     active, and closed by us though it fired      reopened     at once
 
@@ -92,7 +92,7 @@ class Facts:
     origins: frozenset[str]  # whose alarms are in scope, as they are written in alarms
     elsewhere: frozenset[str] = frozenset()  # those of other clusters
     quiet: frozenset[str] = frozenset()  # integrations that an operator paused, or resumed since the last poll
-    refused_at: Micros = 0  # when our own door last answered 503
+    refused_at: Micros = 0  # when a webhook was last answered 503
 
 
 class Candidate(NamedTuple):
@@ -194,11 +194,11 @@ def _counted(before: Absence | None, alarm: TrackedAlarm, item: Listed | None, f
 
 
 def _is_candidate(alarm: TrackedAlarm, absence: Absence, facts: Facts, rules: Rules) -> bool:
-    heard = max(alarm.last_seen, facts.refused_at)
+    latest = max(alarm.last_seen, facts.refused_at)
     return (
         absence.polls >= rules.absent_polls
         and (facts.steady - absence.steady) * SECOND >= rules.grace
-        and facts.at - heard >= rules.grace
+        and facts.at - latest >= rules.grace
         and alarm.last_seen < facts.at
         and not alarm.pending
     )
@@ -268,7 +268,7 @@ def conclude(judged: Judgement, found: Mapping[Key, bool | None], rules: Rules, 
 def _bounded(
     in_scope: int, waiting: Sequence[Candidate], gone: Sequence[Candidate], rules: Rules, approved: frozenset[Key]
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """What is closed, and what is held because so many vanished at once."""
+    """What is closed, and what is held because so many disappeared at once."""
     if rules.mode not in (Mode.CLOSE, Mode.REPAIR):
         return [], []
     let_through = [one for one in gone if one.key in approved]

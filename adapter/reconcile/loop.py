@@ -1,4 +1,4 @@
-"""Polls one cluster again and again, and does what the judge concludes, through the store's own door.
+"""Polls one cluster again and again, and carries out what the judge concludes, by intakes as webhooks make them.
 
 Of several replicas one polls. What it counts is in memory alone: a start, and a take-over, counts anew.
 """
@@ -16,10 +16,10 @@ from adapter.alarm import Status
 from adapter.clock import Micros
 from adapter.errors import StoreUnavailable
 from adapter.logs import RepeatFilter, event
-from adapter.reconcile.act import Door
+from adapter.reconcile.actions import Actions, Missing, row_of
 from adapter.reconcile.cluster import Cluster, Mode, Rules, spelled
 from adapter.reconcile.contract import NotHeld, Parts
-from adapter.reconcile.deeds import Deeds, Missing, row_of
+from adapter.reconcile.intakes import Intakes
 from adapter.reconcile.judge import (
     Candidate,
     Facts,
@@ -137,7 +137,7 @@ class Loop:
             return
         self._interval = max(self.cluster.interval, min(10 * poll.seconds, LONGEST_INTERVAL))
         self.view.valid_at = poll.at
-        if await self._parts.not_ready() is not None:  # what is not listed any more may be at the door
+        if await self._parts.not_ready() is not None:  # a webhook that says so may be refused now
             self._memory = Memory()
         else:
             await self._judge(poller, poll, seen, rules, started)
@@ -145,7 +145,7 @@ class Loop:
         self._parts.states_changed()
 
     async def _judge(self, poller: Poller, poll: Poll, seen: _Seen, rules: Rules, started: Micros) -> None:
-        """`started`: before the alarms were read; of what a webhook speaks from then on, nothing is done."""
+        """`started`: before the alarms were read; an alarm that a webhook names from then on is left alone."""
         facts = await self._facts(poll, seen)
         judged = await asyncio.to_thread(look, self._memory, facts, rules)
         approved = self._still_approved()
@@ -153,17 +153,17 @@ class Loop:
         conclusion = conclude(judged, found, rules, approved)
         self._memory, self.states = conclusion.memory, conclusion.states
         parts, adopted = self._parts, set[Key]()
-        door = Door(at=started, now=parts.clock.now(), revision=parts.revision(), policy=parts.policy)
-        deeds = Deeds(self.cluster, parts, poller, door)
+        intakes = Intakes(at=started, now=parts.clock.now(), revision=parts.revision(), policy=parts.policy)
+        actions = Actions(self.cluster, parts, poller, intakes)
         missing = await self._missing(poller, judged, seen)
         if rules.mode in (Mode.CLOSE, Mode.REPAIR):
             members = [report.address for report in poll.reports]
-            await each(conclusion.close, lambda one: deeds.close(one, members))
-            await each(judged.mistakes, deeds.reopen)
+            await each(conclusion.close, lambda one: actions.close(one, members))
+            await each(judged.mistakes, actions.reopen)
             due = [(name, alarm) for name, alarm in judged.due if parts.reporting(name)]
-            await each(due, lambda one: deeds.refresh(*one))
+            await each(due, lambda one: actions.refresh(*one))
         if rules.mode is Mode.REPAIR and all(report.status and report.status.shows_mutes() for report in poll.reports):
-            adopted = await deeds.adopt(missing)
+            adopted = await actions.adopt(missing)
         await self._show(poller, poll, conclusion.held, [one for one in missing if one.suspect.key not in adopted])
 
     # what is read

@@ -137,7 +137,7 @@ class Peer:
                 report.result, report.error = Result.NO_WATCHDOG, "it does not show the watchdog"
 
     async def find(self, labels: Mapping[str, str], fingerprint: str) -> Mapping[str, Any] | None:
-        """The alert as it is listed, whatever its route; None when it is not. NoAnswer."""
+        """The alert as it is listed, by any route; None when it is not. NoAnswer."""
         found: list[Mapping[str, Any]] = []
 
         def keep(element: Any) -> None:
@@ -227,10 +227,10 @@ def _to(receivers: Sequence[str]) -> list[tuple[str, str]]:
 def filters(labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Matchers for these labels. Names that older servers refuse, and what is too long for a URL, are left out."""
     query: list[tuple[str, str]] = []
-    room = _LONGEST_FILTER
+    left = _LONGEST_FILTER
     for name, value in labels.items():
         text = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        if _CLASSIC.fullmatch(name) and len(text) + len(name) < room:
-            room -= len(text) + len(name)
+        if _CLASSIC.fullmatch(name) and len(text) + len(name) < left:
+            left -= len(text) + len(name)
             query.append(("filter", f'{name}="{text}"'))
     return query

@@ -107,7 +107,7 @@ class Poller:
         return tuple(str(url.with_host(host)) for host in hosts)
 
     async def find(self, labels: Mapping[str, str], fingerprint: str) -> Mapping[str, Any] | None:
-        """The alert as any member lists it, whatever its route. NoAnswer when one cannot say."""
+        """The alert as any member lists it, by any route. NoAnswer when one cannot say."""
         found = await asyncio.gather(*(peer.find(labels, fingerprint) for peer in self._peers), return_exceptions=True)
         for answer in found:
             if isinstance(answer, BaseException):

@@ -24,7 +24,7 @@ class Reconciling:
     ) -> None:
         """`states` gets the states of all alarms, by integration, when they may have changed."""
         self._states = states
-        shared = Parts(**parts, states_changed=self._tell)
+        shared = Parts(**parts, states_changed=self._sum_up)
         self.loops = {
             cluster.name: Loop(
                 cluster,
@@ -34,7 +34,7 @@ class Reconciling:
             for cluster in clusters
         }
 
-    def _tell(self) -> None:
+    def _sum_up(self) -> None:
         total: dict[str, Counter[State]] = {}
         for loop in self.loops.values():
             for name, counted in loop.states.items():
@@ -59,5 +59,5 @@ class Reconciling:
         loops = [loop for loop in self.loops.values() if row.integration in loop.cluster.integrations]
         if loops and not any(spelled(row.alarm.origin) in loop.cluster.origins for loop in loops):
             origin = row.alarm.origin or "an unknown Alertmanager"
-            return [f"{origin} spoke of it, which no `external_urls` of reconcile names: it is never closed by that."]
+            return [f"{origin} sent it, which no `external_urls` of reconcile names: it is never closed by that."]
         return [sentence for loop in loops for sentence in loop.sentences(row)]

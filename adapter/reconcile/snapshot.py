@@ -29,7 +29,7 @@ class Result(StrEnum):
     SKEWED = "skewed"  # its clock is not ours
     SETTLING = "settling"  # it started a short while ago, or its cluster has not settled
     INCOMPLETE = "incomplete"  # its cluster has another number of members than were asked
-    NO_WATCHDOG = "no_watchdog"  # nobody reports to it
+    NO_WATCHDOG = "no_watchdog"  # no Prometheus reports to it
     RELOADED = "reloaded"  # another configuration, or another process, than at the last poll
     VALID = "valid"
 
@@ -190,7 +190,7 @@ def health(status: Status, *, theirs: Micros, ours: Micros, members: int, settle
 
 
 def alert_of(element: Mapping[str, Any]) -> Alert:
-    """An alert of the API as a webhook would bring it: while it fires, no end is told."""
+    """An alert of the API as a webhook would bring it: while it fires, it has no end."""
     try:
         starts_at = _text(element["startsAt"])
         return Alert(

@@ -80,7 +80,7 @@ class Standing:
             )
         missed = f"Not in Alertmanager {self.name} since {_when(since)}, {polls} polls"
         if held:
-            return f"{missed}; held, as many vanished at once: `coc-adapter reconcile approve {self.name}`."
+            return f"{missed}; held, as many disappeared at once: `coc-adapter reconcile approve {self.name}`."
         if rules.mode in (Mode.CLOSE, Mode.REPAIR):
             return f"{missed}; it is closed after {rules.absent_polls} polls over {rules.grace // 1_000_000} s."
         return f"{missed}; nothing closes it (reconcile: mode {rules.mode})."
@@ -89,8 +89,8 @@ class Standing:
         why = []
         for id_ in item.silenced_by:
             silence = self.silences.get(id_)
-            told = f" {silence.comment!r} of {silence.author} until {silence.ends_at}" if silence else ""
-            why.append(f"silence {id_}{told}")
+            detail = f" {silence.comment!r} of {silence.author} until {silence.ends_at}" if silence else ""
+            why.append(f"silence {id_}{detail}")
         why += [f"inhibited by {id_}" for id_ in item.inhibited_by]
         return f"It still fires in Alertmanager {self.name}, which does not send it: {', '.join(why) or 'suppressed'}."
 

@@ -1,7 +1,7 @@
 """The applications that a sandbox lists: the default set, or those of a file; and one page of them as COC gives it.
 
 Source of the shape: the API definition and its example; see adapter.coc.applications. The only favourite, and COC lists
-favourites unless it is told otherwise, is the first application.
+favourites unless asked otherwise, is the first application.
 """
 
 from __future__ import annotations

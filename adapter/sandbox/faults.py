@@ -28,7 +28,7 @@ class Fault(BaseModel):
     body: str | None = None  # this text instead of JSON, status 200 by default; may be empty
     share: Annotated[float, Field(ge=0, le=1)] = 1.0  # the part of the fitting requests it plays for, spread evenly
     call: Literal["report", "applications"] = "report"  # only for this call
-    loop: bool = False  # applications: the first page again, whatever the marker
+    loop: bool = False  # applications: the first page again for each marker
     alarm_id: str = ""  # only for this alarmId
     times: Annotated[int, Field(ge=0)] = 0  # only so many times; 0: no limit
     _played: int = PrivateAttr(0)

@@ -39,7 +39,7 @@ class Unpacker:
     """Unpacks a body that comes in pieces; NotAccepted, also from its methods, says why it cannot be unpacked."""
 
     def __init__(self, encoding: str, *, unpacked: bool = False) -> None:
-        """`unpacked`: aiohttp has done it, where it is not told otherwise."""
+        """`unpacked`: aiohttp has done it, unless it is configured not to."""
         if encoding not in (*_PLAIN, *_GZIP, "deflate"):
             raise NotAccepted("this content encoding is not accepted; send gzip, deflate or none")
         self._encoding = "" if unpacked and encoding in _BY_AIOHTTP else encoding
@@ -71,7 +71,7 @@ class Unpacker:
 
 
 def charset_of(content_type: str) -> str:
-    """The charset that a Content-Type declares, in lower case and whatever its quotes; empty without one."""
+    """The charset that a Content-Type declares, in lower case and without quotes; empty without one."""
     found = _CHARSET.search(content_type)
     return found[1].lower() if found else ""
 

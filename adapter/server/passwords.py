@@ -116,6 +116,6 @@ class Passwords:
                 del self._wrong[source]
 
     def _matches(self, user: bytes, password: bytes) -> bool:
-        dearest = max(self._users.values(), key=lambda hashed: hashed[4:6])  # by bcrypt's cost, two digits
-        matches = bcrypt.checkpw(password[:_BCRYPT_BYTES], self._users.get(user, dearest))
+        costliest = max(self._users.values(), key=lambda hashed: hashed[4:6])  # by bcrypt's cost, two digits
+        matches = bcrypt.checkpw(password[:_BCRYPT_BYTES], self._users.get(user, costliest))
         return matches and user in self._users

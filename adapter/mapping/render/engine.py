@@ -34,7 +34,7 @@ from adapter.mapping.rules.language import (
 
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
 MAX_DETAIL: Final = 200
-MAX_LOOKUPS: Final = 100  # told of one alert
+MAX_LOOKUPS: Final = 100  # kept of one alert
 QUARANTINE_SECONDS: Final = 60.0  # then the next alert tries the template again
 
 
@@ -220,13 +220,13 @@ class Program:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
         context = self._context(subject)
         context.parent["lookup"] = rule.lookup
-        greedy: dict[int, FailureReason] = {}
+        excessive: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
             result = self._run(template, context)
             why = result if isinstance(result, FailureReason) else self._in_quarantine(template.place)
             if why is not None and why.reason is not Reason.ERROR:
-                greedy[template.place] = why
-        return greedy
+                excessive[template.place] = why
+        return excessive
 
     def _context(self, subject: Subject) -> Context:
         self._clock_before = self._clock()

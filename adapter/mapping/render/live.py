@@ -27,7 +27,7 @@ LookedUp = Callable[[str, Sequence[Lookup]], None]
 """Gets an integration, and what the filter `application` said for one of its alerts."""
 
 _CANNOT_COMPILE: Final = "the template cannot be compiled"
-_GREEDY: Final = "tried on a plain alert, the template wants too much"
+_EXCESSIVE: Final = "tried on a plain alert, the template wants too much"
 
 
 class LiveMappings:
@@ -183,28 +183,28 @@ async def _try_out(
         if not death.sure or death.in_progress.place is None:
             raise
         raise MappingError([rules.finding(death.in_progress.place, f"{_CANNOT_COMPILE}: {death}")]) from death
-    greedy: dict[int, FailureReason] = {}
+    excessive: dict[int, FailureReason] = {}
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
-            greedy.update(await worker.try_out(rule))
+            excessive.update(await worker.try_out(rule))
         renderer = WorkerRenderer(rules, limits, worker, {}, applications)
     except WorkerDied as death:
         place = death.in_progress.place
         if place is None:
             raise
-        greedy[place] = FailureReason(death.reason, detail_of(death))
-        slow = {at: why for at, why in greedy.items() if why.reason is not Reason.MEMORY}
+        excessive[place] = FailureReason(death.reason, detail_of(death))
+        slow = {at: why for at, why in excessive.items() if why.reason is not Reason.MEMORY}
         renderer = WorkerRenderer(rules, limits, None, slow, applications)
     except BaseException:
         await worker.stop()
         raise
-    findings = [rules.finding(at, f"{_GREEDY}: {why.detail or why.reason}") for at, why in sorted(greedy.items())]
+    findings = [rules.finding(at, f"{_EXCESSIVE}: {why.detail or why.reason}") for at, why in sorted(excessive.items())]
     by_place = {(finding.file, finding.line, finding.col): finding for finding in findings}  # aliases share one
     return renderer, [*by_place.values()]
 
 
 def _findings_of(exc: Exception, directory: Path) -> tuple[Finding, ...]:
-    """Whatever went wrong is a finding, so that the rules in force serve on and the reload counts as refused."""
+    """Anything that went wrong is a finding, so that the rules in force serve on and the reload counts as refused."""
     if isinstance(exc, MappingError):
         return exc.findings
     what = str(exc) if isinstance(exc, WorkerDied) else f"{type(exc).__name__}: {exc}"

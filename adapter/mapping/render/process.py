@@ -121,7 +121,7 @@ class WorkerProcess:
         return protocol.unpack_places(from_json(answer))
 
     async def ended(self) -> None:
-        """Return once the process has ended, for whatever reason."""
+        """Return once the process has ended, for any reason."""
         await self._process.wait()
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """PURE: the labels and annotations of an alert that its alarm does not carry, so that none is lost.
 
 A field carries a value that its template reads when the field equals it; alarmDesc and what reads all labels also when
-they hold it within; alarmLevel also when it is the level of that word. Whatever is left goes into `additional`.
+they hold it within; alarmLevel also when it is the level of that word. The rest goes into `additional`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def uncarried(
     """What `additional` gets beside `taken`, its own keys. `texts`: each field of the body as COC can read it."""
     found: dict[str, str] = {}
     left_out = 0
-    room = MOST_BYTES
+    left = MOST_BYTES
     for prefix, values, (by_name, of_all) in (
         ("label.", alert["labels"], reads.labels),
         ("annotation.", alert["annotations"], reads.annotations),
@@ -80,11 +80,11 @@ def uncarried(
             if key in taken or key in found or key in _TAKEN:
                 key, size = _key(prefix + name)
             size += len(text) if text.isascii() else len(text.encode())
-            if size > room or len(found) == MOST or key in taken or key in found:
+            if size > left or len(found) == MOST or key in taken or key in found:
                 left_out += 1
                 continue
             found[key] = text
-            room -= size
+            left -= size
     if left_out and MORE not in taken:
         found[MORE] = str(left_out)
     return found

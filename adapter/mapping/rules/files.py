@@ -55,12 +55,12 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
     refused, warnings = lint(files)
     if errors or refused:
         found = list(dict.fromkeys((*errors, *refused, *warnings)))  # aliases of one place have the same ones
-        raise MappingError(_told(directory, found))
-    told = _told(directory, sorted(set(warnings)))
-    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(told))
+        raise MappingError(_located(directory, found))
+    warned = _located(directory, sorted(set(warnings)))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(warned))
 
 
-def _told(directory: Path, found: Sequence[Finding]) -> list[Finding]:
+def _located(directory: Path, found: Sequence[Finding]) -> list[Finding]:
     """The first hundred, and a finding that there are more."""
     if len(found) <= MOST_FINDINGS:
         return list(found)

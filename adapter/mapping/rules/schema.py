@@ -177,9 +177,9 @@ def _read_head(source: YamlFile) -> tuple[_File | None, list[Finding]]:
 
 
 def _untold(source: YamlFile, problems: list[Finding]) -> list[Finding]:
-    """Without those at the place of a finding about the YAML text, which has told more."""
-    told = {(finding.line, finding.col) for finding in source.findings}
-    return [source.typed(problem) for problem in problems if (problem.line, problem.col) not in told]
+    """Without those at the place of a finding about the YAML text, which says more."""
+    reported = {(finding.line, finding.col) for finding in source.findings}
+    return [source.typed(problem) for problem in problems if (problem.line, problem.col) not in reported]
 
 
 def read_file(source: YamlFile, name: str, most: int) -> tuple[MappingFile, list[Finding]]:

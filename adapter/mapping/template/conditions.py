@@ -63,12 +63,12 @@ class _Conditions(NodeVisitor):
     def _chain(self, node: nodes.Or | nodes.And) -> None:
         word = "or" if isinstance(node, nodes.Or) else "and"
         operands = list(_operands(node, type(node)))
-        told = False
+        reported = False
         for operand in operands:
             if not _is_literal(operand):
                 self.truth(operand)
-            elif not told:
-                told = True
+            elif not reported:
+                reported = True
                 self._add(operand, _alone(operand, word, first=operand is operands[0]), _joined(operands))
         self._contradiction(node, word, operands)
 
@@ -172,7 +172,7 @@ class _Conditions(NodeVisitor):
             self._add(at, message, hint)
 
     def _is_fixed(self, node: nodes.Node) -> bool:
-        """Whether a piece to look for is never empty: a literal, a fixed entry of a table; or cannot be told."""
+        """Whether a piece to look for is never empty: a literal, a fixed entry of a table; or cannot be known."""
         if _is_literal(node):
             return bool(constant_of(node) != "")
         if isinstance(node, nodes.Name):

@@ -20,7 +20,7 @@ _LITERAL: Final = re.compile(r"(?:(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')\s*)
 _PIECE: Final = re.compile(r"\\.|.", re.S)
 _ESCAPES: Final = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f", "\r": "r", "\x1b": "e", "\x00": "0"}
 _STYLES: Final = {'"': "in double quotes", "'": "in single quotes", "|": "in a block", ">": "in a block"}
-METHODS: Final = ("items", "keys", "values", "get")  # of a table; what to write instead is told with its names
+METHODS: Final = ("items", "keys", "values", "get")  # of a table; the finding names what to write instead
 LONGEST_SHOWN: Final = 60  # characters of a corrected text; of a longer one only the escape is shown
 
 _ROOT: Final = re.compile(r"[.\[|\s]")
@@ -99,7 +99,7 @@ class _Members(NodeVisitor):
         self.mistakes.append(Mistake(node.lineno, f"a text has no {name!r}", hint))
 
     def visit_Sub(self, node: nodes.Sub | nodes.Div) -> None:
-        if not habits.dashed(self._source, beginning(node) - 1):  # else it is told already
+        if not habits.dashed(self._source, beginning(node) - 1):  # else there is a finding already
             self.generic_visit(node)
 
     visit_Div = visit_Sub

@@ -1,4 +1,4 @@
-"""PURE: what reconciling decided -> an intake, so that it goes through the same door as a webhook."""
+"""PURE: what reconciling decided -> an intake, so that a store takes it as it takes a webhook."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from adapter.store.views import TrackedAlarm
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-class Door:
-    """What every intake says besides its alerts."""
+class Intakes:
+    """Builds the intakes of one poll, which differ in their alerts."""
 
     def __init__(self, *, at: Micros, now: Micros, revision: str, policy: Policy) -> None:
         """`at`: the start of the poll; an alarm that was seen since is left alone."""
@@ -78,7 +78,7 @@ class Door:
         return self.intake(integration, group, alerts)
 
     def refresh(self, integration: str, alarm: TrackedAlarm, alert: Alert, raw: bytes | None) -> Intake:
-        """Of an alarm that fires and of which COC heard long ago."""
+        """Of an alarm that fires and that COC accepted long ago."""
         return self.intake(integration, _plain_group(alarm, raw), [(alert, alarm.episode)])
 
 

@@ -1,4 +1,4 @@
-"""Does what was concluded from one poll, by intakes through the store's own door, and counts and logs it."""
+"""Carries out what was concluded from one poll: commits an intake for each action, counts it and logs it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from adapter.alertmanager import Alert
 from adapter.errors import BacklogFull, SpaceLow
 from adapter.logs import event
-from adapter.reconcile.act import Door, alert_again
 from adapter.reconcile.cluster import Cluster
 from adapter.reconcile.contract import Parts
+from adapter.reconcile.intakes import Intakes, alert_again
 from adapter.reconcile.judge import Act, Candidate, Key, Suspect
 from adapter.reconcile.member import NoAnswer
 from adapter.reconcile.poll import Poller
@@ -23,20 +23,20 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class Missing(NamedTuple):
-    """An alert that fires and is not open here; with the member and the group it was found in, where one told."""
+    """An alert that fires and is not open here, and where it was found: its member and group."""
 
     suspect: Suspect
     found: tuple[str, Member] | None
 
 
-class Deeds:
+class Actions:
     """Of one poll."""
 
-    def __init__(self, cluster: Cluster, parts: Parts, poller: Poller, door: Door) -> None:
-        self._cluster, self._parts, self._poller, self._door = cluster, parts, poller, door
+    def __init__(self, cluster: Cluster, parts: Parts, poller: Poller, intakes: Intakes) -> None:
+        self._cluster, self._parts, self._poller, self._intakes = cluster, parts, poller, intakes
 
     async def _accept(self, intake: Intake) -> Sequence[str]:
-        """Fingerprints of which a report is owed now: none that a webhook overtook, or for which there is no room."""
+        """Fingerprints of which a report is owed now: none that a webhook overtook or that does not fit."""
         try:
             receipt = await self._parts.store.accept(intake)
         except (BacklogFull, SpaceLow):
@@ -56,13 +56,13 @@ class Deeds:
         row = await row_of(self._parts.store, one.key)
         if row is not None:
             raw = await self._last_raw(one.key)
-            await self._did(Act.CLOSED, self._door.close(one, raw, row.labels, members))
+            await self._did(Act.CLOSED, self._intakes.close(one, raw, row.labels, members))
 
     async def reopen(self, one: Candidate) -> None:
         row = await row_of(self._parts.store, one.key)
         alert = await self._alert(one.key, row)
         if alert is not None:
-            await self._did(Act.REOPENED, self._door.reopen(one, alert, await self._last_raw(one.key)))
+            await self._did(Act.REOPENED, self._intakes.reopen(one, alert, await self._last_raw(one.key)))
 
     async def refresh(self, integration: str, alarm: TrackedAlarm) -> None:
         key = Key(integration, alarm.fingerprint)
@@ -71,7 +71,7 @@ class Deeds:
             return
         alert = alert_again(alarm, raw, row.labels) if raw else await self._alert(key, row)
         if alert is not None:
-            await self._accept(self._door.refresh(integration, alarm, alert, raw))
+            await self._accept(self._intakes.refresh(integration, alarm, alert, raw))
 
     async def _alert(self, key: Key, row: AlarmRow | None) -> Alert | None:
         """As Alertmanager lists it now."""
@@ -95,7 +95,7 @@ class Deeds:
             suspect, address, member = alerts[0]
             origin = self._cluster.dns or address
             pairs = [(member.alert, suspect.episode) for suspect, _, member in alerts]
-            await self._did(Act.ADOPTED, self._door.adopt(suspect.key.integration, origin, member, pairs))
+            await self._did(Act.ADOPTED, self._intakes.adopt(suspect.key.integration, origin, member, pairs))
         return {suspect.key for alerts in intakes.values() for suspect, _, _ in alerts}
 
     async def _last_raw(self, key: Key) -> bytes | None:

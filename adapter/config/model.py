@@ -113,7 +113,7 @@ class Model(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _everything(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """What is wrong between the keys is told beside what is wrong with each."""
+        """Reports what is wrong between the keys beside what is wrong with each."""
         return gathered(data, handler, list(cls.problems(data)) if isinstance(data, dict) else [])
 
     @classmethod

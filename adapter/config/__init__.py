@@ -119,15 +119,11 @@ class AkSkAuth(Model):
 
 
 class TokenAuth(Model):
+    needs = ("token", "token needs token or token_file")
+
     type: Literal["token"]
     token: InlineSecret = None
     token_file: SecretFile = None
-
-    @classmethod
-    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().problems(data)
-        if not given(data, "token"):
-            yield "token needs token or token_file"
 
     def credentials(self) -> Token:
         token = self.secret("token")
@@ -158,6 +154,8 @@ Auth = Annotated[
 
 
 class IntegrationSettings(Model):
+    needs = ("integration_key", "integration_key or integration_key_file is required (COC: Integration Management)")
+
     site: Literal["cn", "intl", "eu"] | None = None
     base_url: Annotated[str, AfterValidator(_base_url)] = ""
     integration_key: Annotated[InlineSecret, AfterValidator(_integration_key)] = None
@@ -177,8 +175,6 @@ class IntegrationSettings(Model):
     @classmethod
     def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
         yield from super().problems(data)
-        if not given(data, "integration_key"):
-            yield "integration_key or integration_key_file is required (COC: Integration Management)"
         if bool(data.get("site")) == bool(data.get("base_url")):
             yield "exactly one of site (cn, intl, eu) and base_url is required"
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -108,6 +108,8 @@ ExistingFile = Annotated[Path | None, path_that(Path.is_file, "{name} names no f
 
 
 class Model(BaseModel):
+    needs: ClassVar[tuple[str, str] | None] = None  # a secret, and what is wrong without it and its file
+
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
 
     @model_validator(mode="wrap")
@@ -123,6 +125,8 @@ class Model(BaseModel):
             file = f"{name}_file"
             if data.get(name) and data.get(file) and file in cls.model_fields:
                 yield f"{name} and {file} are both set; keep one of them"
+        if cls.needs and not given(data, cls.needs[0]):
+            yield cls.needs[1]
 
     def secret(self, name: str) -> Secret | None:
         """The secret given as `name` or `name`_file."""

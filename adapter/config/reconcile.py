@@ -17,7 +17,6 @@ from adapter.config.model import (
     SecretFile,
     Size,
     TlsConfig,
-    given,
     path_name,
     to_micros,
 )
@@ -62,27 +61,19 @@ Header = Annotated[str, AfterValidator(_header)]
 
 
 class BasicAuth(Model):
+    needs = ("password", "basic_auth needs password or password_file")
+
     username: str
     password: InlineSecret = None
     password_file: SecretFile = None
 
-    @classmethod
-    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().problems(data)
-        if not given(data, "password"):
-            yield "basic_auth needs password or password_file"
-
 
 class Authorization(Model):
+    needs = ("credentials", "authorization needs credentials or credentials_file")
+
     type: Header = "Bearer"
     credentials: InlineSecret = None
     credentials_file: SecretFile = None
-
-    @classmethod
-    def problems(cls, data: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().problems(data)
-        if not given(data, "credentials"):
-            yield "authorization needs credentials or credentials_file"
 
 
 class AlertmanagerSettings(Model):

@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,24 @@ async def post(url: str, body: bytes, **options: Any) -> tuple[int, str]:
     options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
     async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(body), **options) as answer:
         return answer.status, await answer.text()
+
+
+@asynccontextmanager
+async def repeating(seconds: float, action: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Call the action every so many seconds until the end; nobody may listen meanwhile."""
+
+    async def repeat() -> None:
+        while True:
+            with suppress(aiohttp.ClientError):
+                await action()
+            await asyncio.sleep(seconds)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def fetch(url: str | URL) -> str:

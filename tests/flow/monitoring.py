@@ -20,7 +20,7 @@ import yaml
 
 from tests.chart.rule_files import ALERTS
 from tests.needs import needs
-from tests.stage import Adapter, free_port, post, sample
+from tests.stage import Adapter, free_port, post, repeating, sample
 
 FASTER = 150
 SCRAPE = "250ms"
@@ -191,18 +191,8 @@ def one_receiver(url: str, **http_config: Any) -> dict[str, Any]:
 async def watchdog(service: Adapter) -> AsyncIterator[None]:
     """Post a Watchdog twice a second, so that CocAdapterNoWebhooks does not fire."""
 
-    async def repeat() -> None:
-        while True:
-            with suppress(aiohttp.ClientError):
-                await post(f"{service.url}/webhook", sample("kube-watchdog"))
-            await asyncio.sleep(0.5)
-
-    task = asyncio.create_task(repeat())
-    try:
+    async with repeating(0.5, lambda: post(f"{service.url}/webhook", sample("kube-watchdog"))):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
 from tests.flow.monitoring import Alertmanager, alertmanager
 from tests.reconcile.stage import POLLS, World, front, labels, named, routed_to, serving, settings, silence, world
-from tests.stage import free_port, sandbox
+from tests.stage import free_port, repeating, sandbox
 
 
 @asynccontextmanager
 async def repeated(sender: Alertmanager, *names: str) -> AsyncIterator[None]:
     """Post alerts again and again, as Prometheus does."""
 
-    async def repeat() -> None:
-        while True:
-            for name in names:
-                with suppress(aiohttp.ClientError):
-                    await sender.post(labels(name), summary=f"{name} happened")
-            await asyncio.sleep(0.1)
+    async def once() -> None:
+        for name in names:
+            await sender.post(labels(name), summary=f"{name} happened")
 
-    task = asyncio.create_task(repeat())
-    try:
+    async with repeating(0.1, once):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 WRONG = [

@@ -216,7 +216,7 @@ class RemovedModel(Model):
     to: str | None = Field(description="the integration that has taken over; null where all was discarded")
     alarms: int
     reports: int = Field(description="pending ones")
-    superseded: int = Field(description="of `reports`: COC was sent something newer by the one that takes over")
+    superseded: int = Field(description="of `reports`: left out, as the other one has sent some of the same alarm")
     dead_letters: int
 
 

@@ -231,7 +231,11 @@ def _discard_integration(options: argparse.Namespace) -> int:
 
 def _move_integration(options: argparse.Namespace) -> int:
     done = _remove(options, "move", {"to": options.to})
-    older = f" ({done['superseded']} superseded: COC was sent something newer)" if done["superseded"] else ""
+    older = (
+        f" ({done['superseded']} superseded by what {cell(options.to)} has sent of the same alarms)"
+        if done["superseded"]
+        else ""
+    )
     return print_rows(
         options, done, f"moved what {cell(options.name)} left to {cell(options.to)}: {_removed(done)}{older}"
     )

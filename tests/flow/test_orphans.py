@@ -126,6 +126,25 @@ async def test_a_moved_backlog_reaches_coc_in_its_order_and_the_law_holds(tmp_pa
         assert len(await listed(service, "integrations")) == 2
 
 
+async def test_a_removal_that_is_asked_for_during_another_one_takes_nothing_of_it(tmp_path: Path, store: str) -> None:
+    alarms = 5000
+    async with adapter(config(tmp_path, store, 9, ["dead-old", "dead-keep"])) as service:
+        for first in range(0, alarms, 1000):
+            assert await send(service, "dead-old", *(alert(f"Left{first + number}") for number in range(1000))) == 200
+    async with adapter(config(tmp_path, store, 9, ["dead-keep"])) as service:
+        integrations = f"{service.admin_url}/api/v1/integrations"
+        moving = asyncio.create_task(post(f"{integrations}/dead-old/move", b'{"to": "dead-keep"}'))
+
+        async def begun() -> bool:
+            return bool((await row(service, "dead-keep"))["pending"])
+
+        await until(begun, "the move has begun")
+        status, text = await post(f"{integrations}/dead-old/discard", b"")
+        moved = json.loads((await moving)[1])
+        assert (moved["alarms"], (await row(service, "dead-keep"))["pending"]) == (alarms, alarms)
+        assert status == 404, text
+
+
 async def test_a_discarded_backlog_is_gone_and_nothing_of_it_is_sent(tmp_path: Path, store: str) -> None:
     await leave_behind(tmp_path, store)
     async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["new", "keep"])) as service:

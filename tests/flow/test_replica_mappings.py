@@ -43,6 +43,22 @@ async def waits(service: Adapter) -> bool:
     return "newer mapping revision" in ((await status(service))["store"]["waits"] or "")
 
 
+async def test_replicas_do_not_wait_for_one_with_newer_mappings_that_reaches_no_coc(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    store = await server.new_database()
+    async with (
+        sandbox() as coc,
+        adapter(config(tmp_path / "old", coc.port, store, "Minor")) as old,
+        adapter(config(tmp_path / "new", 9, store, "Major")),  # nothing listens there
+    ):
+        await until(lambda: waits(old), "the replica with older mappings waits")
+        body = webhook(*(alert(f"Lonely{number}") for number in range(ALARMS)))
+        assert (await post(f"{old.url}/webhook", body))[0] == 200
+        await until(lambda: len(coc.bodies) >= ALARMS, "every alarm at COC", 90.0)
+        assert {one["alarmName"] for one in coc.bodies} == {f"Lonely{number}" for number in range(ALARMS)}
+
+
 async def test_unchanged_alarms_are_updated_once_and_as_the_newest_mappings_say(
     tmp_path: Path, server: PostgresServer
 ) -> None:

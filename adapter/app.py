@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from adapter import logs, mapping
-from adapter.admin.api import AdminApi
+from adapter.admin.api import AdminApi, routes
 from adapter.alarm import Kind
 from adapter.application import Lookup
 from adapter.applications import Applications
@@ -347,10 +347,10 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
         ready=service.readiness.problem,
         integrations=config.integrations,
     )
-    api = _admin_api(service)
+    operations = _admin_api(service).operations()
     connections = most_connections(config.webhook.max_connections, listeners=2)
     webhooks = [*service.handler.routes(), *management]
-    administration = [*api.routes(), reload_route(service.reloader.reload), *management]
+    administration = [*routes(operations), reload_route(service.reloader.reload), *management]
 
     async def serve(
         address: str,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from pydantic.json_schema import JsonSchemaMode
 from adapter import __version__
 from adapter.admin.schemas import ErrorModel
 from adapter.errors import StoreUnavailable
+from adapter.server.access import USER
 from adapter.server.body import BodyRefused, read_body
 
 BODY_SECONDS = 30.0
@@ -35,13 +37,16 @@ PAGING: Final = (
 )
 
 
+INTEGRATION: Final = Query("integration", "only this integration")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path.
+    """One method of one path, for whoever calls it: a client of the API or a page of the console.
 
     `answer` is a model or a list of a model, to which the result of `run` is brought by its keys or attributes.
-    `takes` is the model of the body, or bytes for a webhook. With `paged` the header X-Next-After carries the id of the
-    last row where there may be more.
+    `takes` is the model of the body, or bytes for a webhook. With `paged` the answer says where the next page begins
+    if there may be one.
     """
 
     method: str
@@ -54,26 +59,62 @@ class Operation:
     errors: tuple[int, ...] = ()
     paged: bool = False
 
+    @property
+    def name(self) -> str:
+        """The operationId, by which pages find it."""
+        return self.run.__name__.strip("_")
+
+    async def perform(self, call: Call) -> Answer:
+        """Problem when it cannot be done."""
+        try:
+            result = await self.run(call)
+        except StoreUnavailable as exc:
+            raise Problem(503, f"the store is unavailable: {exc}".splitlines()[0]) from exc
+        content = _models(self.answer).validate_python(result, from_attributes=True)
+        more = self.paged and len(content) == call.paging()[1]
+        return Answer(content, {"after": content[-1].id} if more else {})
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked: path and query values, and the body as the operation takes it."""
+    """What one call asks for: path and query values, decoded, and the body as the operation takes it.
 
-    request: web.Request
+    `user` was let in by the listener; None where it asks for none.
+    """
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     body: Any = None
+    user: str | None = None
 
     def one(self, name: str) -> str | None:
-        return self.request.query.get(name) or None
+        """The first value; None when it is absent or empty."""
+        return next(iter(self.every(name)), None) or None
+
+    def every(self, name: str) -> Sequence[str]:
+        return self.query.get(name, ())
 
     def paging(self) -> tuple[int, int]:
         """`after` and `limit`."""
         return self._whole("after", 0, 0, 2**62), self._whole("limit", 100, 1, 1000)
 
     def _whole(self, name: str, default: int, least: int, most: int) -> int:
-        text = self.request.query.get(name, str(default))
+        text = next(iter(self.every(name)), str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
             raise Problem(400, f"{name} must be a whole number from {least} to {most}")
         return int(text)
+
+
+class Answer(NamedTuple):
+    """`content`: the operation's model, or a list of it. `following`: the query value that asks for the next page."""
+
+    content: Any
+    following: Mapping[str, int] = {}
+
+
+@cache
+def _models(answer: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(answer)
 
 
 class Problem(Exception):
@@ -90,28 +131,19 @@ def serve(operations: Sequence[Operation]) -> list[web.RouteDef]:
 
 
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
-    models = TypeAdapter(operation.answer)
-
     async def handle(request: web.Request) -> web.Response:
+        query = {name: request.query.getall(name) for name in request.query}
         try:
-            call = Call(request, await _body(operation, request))
-            result = await operation.run(call)
+            body = await _body(operation, request)
+            answer = await operation.perform(Call(request.match_info, query, body, request.get(USER)))
         except Problem as exc:
-            return _error(exc.status, str(exc))
-        except StoreUnavailable as exc:
-            return _error(503, f"the store is unavailable: {exc}".splitlines()[0])
-        answer = models.validate_python(result, from_attributes=True)
-        more = operation.paged and len(answer) == call.paging()[1]
-        headers = {"X-Next-After": str(answer[-1].id)} if more else {}
-        return web.Response(body=models.dump_json(answer), content_type="application/json", headers=headers)
+            error = ErrorModel(error=str(exc)).model_dump_json()
+            return web.Response(status=exc.status, text=error, content_type="application/json")
+        headers = {f"X-Next-{name.title()}": str(value) for name, value in answer.following.items()}
+        body = _models(operation.answer).dump_json(answer.content)
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
     return handle
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.Response(
-        status=status, text=ErrorModel(error=message).model_dump_json(), content_type="application/json"
-    )
 
 
 async def _body(operation: Operation, request: web.Request) -> Any:
@@ -165,7 +197,7 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
     errors |= {415} if operation.method == "POST" else set()
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": operation.run.__name__.strip("_"),
+        "operationId": operation.name,
         "responses": {
             "200": {"description": "OK", "content": {"application/json": {"schema": schemas[operation.answer]}}},
             **{str(code): {"description": "why not", "content": {"application/json": {"schema": schemas[ErrorModel]}}}

@@ -33,6 +33,9 @@ REFUSALS: Final = ("absent", "malformed", "wrong", "site", "host", "busy")
 """Every reason that `on_refusal` gets: no credentials, unreadable ones, wrong ones; a browser sent here by another
 site, or under a host name that is not ours; too many passwords waiting to be verified."""
 
+USER: Final = web.RequestKey("user", str)
+"""The user whose password was right, of a request that was let in."""
+
 _OTHER_HOST: Final = "asked for under a name that is neither localhost, an address, nor that of --web.external-url"
 _logger: Final = logging.getLogger("adapter.server.access")
 
@@ -125,8 +128,7 @@ class Access:
 
     async def _challenge(self, request: web.Request, bearer: Secret | None) -> web.Response | None:
         try:
-            credentials = request.headers.getall("Authorization", [])
-            reason = await self._identify(credentials, bearer, source_of(request.remote))
+            reason = await self._identify(request, bearer)
         except Busy:
             return self._refuse(request, "busy", 503, "busy, try again", {"Retry-After": "1"})
         if reason is None:
@@ -138,8 +140,9 @@ class Access:
             response.headers.add("WWW-Authenticate", 'Bearer realm="coc-adapter"')
         return response
 
-    async def _identify(self, headers: list[str], bearer: Secret | None, source: str) -> str | None:
+    async def _identify(self, request: web.Request, bearer: Secret | None) -> str | None:
         """None for good credentials, else the reason of the refusal."""
+        headers = request.headers.getall("Authorization", [])
         if not headers:
             return "absent"
         scheme, _, sent = headers[0].strip().partition(" ")
@@ -156,7 +159,10 @@ class Access:
             return "malformed"
         if not colon:
             return "malformed"
-        return None if await self._passwords.verify(user, password, source) else "wrong"
+        if not await self._passwords.verify(user, password, source_of(request.remote)):
+            return "wrong"
+        request[USER] = user.decode(errors="replace")
+        return None
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

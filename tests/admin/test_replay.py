@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from adapter.admin.api import replay
+from adapter.admin.letters import replay
 from adapter.alarm import Kind, Outcome
 from adapter.errors import StoreUnavailable
 from adapter.metrics import Metrics

@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
-from adapter.admin.api import replay
+from adapter.admin.letters import replay
 from adapter.alarm import Kind, Outcome
 from adapter.coc.verdict import Verdict
 from adapter.delivery.pipeline import Delivery

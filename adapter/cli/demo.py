@@ -1,7 +1,7 @@
 """`coc-adapter demo`: the main job on embedded parts. A sandbox COC, the adapter on SQLite, real sample webhooks.
 
-Shows what COC received as a table and, with `once`, whether that is exactly what was due. Without it, and where an
-Alertmanager is installed, what reconciling does.
+Shows what COC received as a table and, with `once`, whether that is exactly what was due. Without it, what reconciling
+does where an Alertmanager is installed, and what is not delivered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 import aiohttp
 
 from adapter.app import Options, Service, running
-from adapter.cli import forgetful
+from adapter.cli import forgetful, refusals
 from adapter.config import load_config
 from adapter.mapping import shipped
 from adapter.sandbox.server import Sandbox, serving, until_signal
@@ -57,6 +57,8 @@ async def demo(*, once: bool, out: TextIO) -> int:
         async with AsyncExitStack() as stack:
             coc_port = await stack.enter_async_context(serving(sandbox, "127.0.0.1", 0 if once else _free(9878)))
             config, url = _CONFIG.format(port=coc_port, key=KEY), ""
+            if not once:
+                config += refusals.CONFIG.format(port=coc_port)
             program = None if once else forgetful.installed()
             if program:
                 listen, url = listen or _any_port(), f"http://127.0.0.1:{_free(9093) or _any_port()}"
@@ -71,6 +73,7 @@ async def demo(*, once: bool, out: TextIO) -> int:
             if program:
                 await forgetful.forget(url, sandbox, out)
             if not once:
+                await refusals.refuse(port, coc_port, service.store, out)
                 guide = _GUIDE.format(port=port, admin=service.ports[1], coc=coc_port)
                 await until_signal(lambda: print(guide, file=out, flush=True))
     return 1 if difference else 0
@@ -183,13 +186,13 @@ def _free(port: int) -> int:
 
 _CONFIG: Final = """\
 store: sqlite:data/adapter.db
+mappings: mappings/
 integrations:
   default:
     base_url: http://127.0.0.1:{port}
     allow_http: true
     integration_key: "{key}"
     auth: {{type: aksk, access_key: demo, secret_key: demo, project_id: demo}}
-mappings: mappings/
 """
 
 _GUIDE: Final = """
@@ -198,6 +201,10 @@ It keeps running; Ctrl-C ends it. Send an alert of your own:
   curl -s http://127.0.0.1:{port}/webhook -d '{{"version": "4", "alerts": [{{"status": "firing",
     "labels": {{"alertname": "DiskFull", "severity": "critical", "instance": "db-1:9100", "job": "node"}},
     "annotations": {{"summary": "The disk of db-1 is full"}}, "startsAt": "2026-01-01T00:00:00Z"}}]}}'
+
+Look at it in the console, try a mapping on these alerts:
+
+  http://127.0.0.1:{admin}/ui/
 
 Look at what COC received, and ask why:
 

@@ -5,17 +5,17 @@ Sources: Alertmanager `api/v2/openapi.yaml`, `gettableAlert`, `alertGroup`, `ale
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
+
+from pydantic_core import from_json
 
 from adapter.alertmanager import Alert, micros
 from adapter.clock import SECOND, Micros
 
 SKEW: Final = 30 * SECOND  # between a member's clock and ours
 _FIRING_END: Final = "0001-01-01T00:00:00Z"
-_DECODER: Final = json.JSONDecoder()
 _SPACE: Final = " \t\r\n"
 
 
@@ -74,57 +74,58 @@ class Status(NamedTuple):
 
 
 class Elements:
-    """A JSON array of objects that comes in pieces -> its elements, each as soon as it is whole."""
+    """A JSON array of objects that comes in pieces -> its elements, soon after each is whole.
+
+    All elements are taken to begin with the same key, as whatever writes a type's fields in order does. Where they do
+    not, they come with the last piece.
+    """
 
     def __init__(self) -> None:
         self._text = ""
-        self._at = 0
-        self._begun = self._ended = False
-        self._wanted = 0  # characters before an element that was not whole is tried again
+        self._begun = False
+        self._beginning = ""  # of an element
+        self._wanted = 0  # characters before elements that were not whole are tried again
 
     def feed(self, text: str, *, last: bool = False) -> list[Any]:
         """Those that are whole now. Invalid when it is no array, or with `last` when its end is missing."""
-        self._text = self._text[self._at :] + text
-        self._at = 0
-        found: list[Any] = []
-        if last or len(self._text) >= self._wanted:
-            self._wanted = 0
-            self._take(found, last)
-        if last and not self._ended:
-            raise Invalid("the answer ends within")
+        self._text += text
+        if not self._begun and not self._begin(last):
+            return []
+        if last:
+            return self._parsed("[" + self._text)
+        if len(self._text) < self._wanted:
+            return []
+        if not self._beginning:
+            first, colon, _ = self._text.partition('":')
+            self._beginning = first if colon else ""
+        whole = self._text[: self._text.rfind(self._beginning)].rstrip() if self._beginning else ""
+        if not whole.endswith(","):
+            return []
+        try:
+            found = self._parsed(f"[{whole[:-1]}]")
+        except Invalid:  # no element begins there
+            self._wanted = 2 * len(self._text)
+            return []
+        self._text, self._wanted = self._text[self._text.rfind(self._beginning) :], 0
         return found
 
-    def _take(self, found: list[Any], last: bool) -> None:
-        text, at = self._text, self._at
-        while at < len(text):
-            character = text[at]
-            if character in _SPACE:
-                at += 1
-            elif self._ended:
-                raise Invalid("something follows the answer")
-            elif character == "{" and self._begun:
-                try:
-                    element, at = _DECODER.raw_decode(text, at)
-                except (ValueError, RecursionError):
-                    if last:
-                        raise Invalid("the answer is not JSON") from None
-                    self._wanted = 2 * (len(text) - at)
-                    break
-                found.append(element)
-            elif character == "," and self._begun:
-                at += 1
-            else:
-                self._bracket(character)
-                at += 1
-        self._at = at
+    def _begin(self, last: bool) -> bool:
+        self._text = self._text.lstrip(_SPACE)
+        if self._text[:1] not in ("", "[") or (last and not self._text):
+            raise Invalid("the answer is no JSON array")
+        self._begun = bool(self._text)
+        self._text = self._text[1:].lstrip(_SPACE)
+        return self._begun
 
-    def _bracket(self, character: str) -> None:
-        if character == "[" and not self._begun:
-            self._begun = True
-        elif character == "]" and self._begun:
-            self._ended = True
-        else:
+    @staticmethod
+    def _parsed(text: str) -> list[Any]:
+        try:
+            found: list[Any] = from_json(text, cache_strings="keys")
+        except ValueError as exc:
+            raise Invalid("the answer ends within, or is not JSON") from exc
+        if not all(type(element) is dict for element in found):
             raise Invalid("the answer is no JSON array of objects")
+        return found
 
 
 def listed(element: Any, shared: dict[tuple[str, ...], tuple[str, ...]]) -> tuple[str, Listed]:

@@ -1,6 +1,6 @@
-"""adapter.yml -> a frozen Config, or every error at once as `file:line:col: message`. README.md lists every key.
+"""adapter.yml -> a frozen Config, or every error at once as `file:line:col: message`.
 
-Files that it names are read here, relative to its folder.
+docs/configuration.md lists every key. Files that it names are read here, relative to its folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each snippet of docs/install.md is accepted by the program it is written for."""
+"""Each snippet of docs/kubernetes.md and docs/install.md is accepted by the program it is written for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.chart.rendering import render
 from tests.needs import needs, unavailable
 
 ROOT = Path(__file__).parents[2]
-_TEXT = (ROOT / "docs" / "install.md").read_text()
+_TEXT = "".join((ROOT / "docs" / name).read_text() for name in ("kubernetes.md", "install.md"))
 _BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", _TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -110,7 +110,7 @@ def test_the_pod_that_copies_mounts_the_charts_claim_and_opens_its_store() -> No
     ]
 
 
-@pytest.mark.parametrize("name", ["docs/install.md", "helm/coc-adapter/README.md"])
+@pytest.mark.parametrize("name", ["docs/kubernetes.md", "docs/install.md", "helm/coc-adapter/README.md"])
 def test_the_pages_it_names_exist(name: str) -> None:
     named = set(re.findall(r"\bdocs/[a-z/-]+\.md\b", (ROOT / name).read_text()))
     assert not [page for page in named if not (ROOT / page).exists()]

@@ -1,4 +1,4 @@
-"""What people write in mapping files and do not mean. The tests read this list, and docs/mapping.md shows it."""
+"""What people write in mapping files and do not mean. The tests read this list, and docs/mapping-mistakes.md shows it."""
 
 # ruff: noqa: E501 - what is written stands in one line
 
@@ -241,20 +241,20 @@ ENCODINGS = (
 """The encoding, bytes in it, the line, and what `check` says."""
 
 
-def section() -> str:
-    """The section of docs/mapping.md."""
+def page() -> str:
+    """docs/mapping-mistakes.md."""
     parts = [
-        "## Mistakes people make",
+        "# Mistakes people make in mapping files",
         "What `check` says of each, and what to write instead. A warning is marked: a set with warnings serves, and the log, the\n"
         "status and `integrations list` tell them until they are mended. Anything else refuses the set.",
     ]
     for title, mistakes in SECTIONS:
         rows = [(_code(one.written), _said(one.says, one.warning), _code(one.instead)) for one in mistakes]
-        parts += [f"### {title}", _table(("written", "`check` says", "write"), rows)]
+        parts += [f"## {title}", _table(("written", "`check` says", "write"), rows)]
     files = [(what, _said(says)) for what, _, says in FILES]
     files += [(f"a file in {encoding}", _said(says)) for encoding, _, _, says in ENCODINGS]
-    parts += ["### Files of another kind", _table(("among the mapping files", "`check` says"), files)]
-    return "\n\n".join(parts) + "\n\n"
+    parts += ["## Files of another kind", _table(("among the mapping files", "`check` says"), files)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

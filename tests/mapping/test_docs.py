@@ -1,4 +1,4 @@
-"""docs/mapping.md is run: every file in it is used, every command gives what it shows, every table is the code's."""
+"""The pages on mappings are run: every file is used, every command gives what it shows, every table is the code's."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from adapter.mapping.rules.model import NOTES
 from adapter.mapping.tools.cases import run_cases
 from adapter.mapping.tools.preview import check
 from tests.mapping.builders import text_of
-from tests.mapping.mistakes import section
+from tests.mapping.mistakes import page
 
 ROOT = Path(__file__).parent.parent.parent
-DOC = (ROOT / "docs" / "mapping.md").read_text()
+FIRST, LANGUAGE, COOKBOOK = (
+    (ROOT / "docs" / f"{name}.md").read_text() for name in ("mapping", "mapping-language", "mapping-cookbook")
+)
+MISTAKES = ROOT / "docs" / "mapping-mistakes.md"
 
 
 class Block(NamedTuple):
@@ -43,7 +46,7 @@ class Block(NamedTuple):
 
 def blocks() -> Iterator[Block]:
     section = ""
-    for match in re.finditer(r"^(#{2,3} [^\n]*)$|^```(\w+)\n(.*?)^```$", DOC, re.M | re.S):
+    for match in re.finditer(r"^(## [^\n]*)$|^```(\w+)\n(.*?)^```$", FIRST + LANGUAGE + COOKBOOK, re.M | re.S):
         if match[1]:
             section = match[1].lstrip("# ")
         else:
@@ -51,9 +54,7 @@ def blocks() -> Iterator[Block]:
 
 
 BLOCKS = list(blocks())
-RECIPES = [
-    line[4:] for line in DOC[DOC.index("## Cookbook") : DOC.index("## Limits")].splitlines() if line[:4] == "### "
-]
+RECIPES = [line[3:] for line in COOKBOOK.splitlines() if line[:3] == "## "]
 
 
 def place(block: Block, folder: Path) -> None:
@@ -114,7 +115,7 @@ def test_the_recipes_people_ask_for_are_there() -> None:
 
 def table(heading: str) -> list[list[str]]:
     """The rows of the first table below a heading."""
-    rows = DOC[DOC.index(heading) :].split("\n|---|", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+    rows = LANGUAGE[LANGUAGE.index(heading) :].split("\n|---|", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
@@ -134,15 +135,15 @@ def test_every_level_word_is_listed() -> None:
 
 
 def test_every_reason_is_listed() -> None:
-    assert [reason.strip("`") for reason, _ in table("### When something goes wrong")] == [str(one) for one in Reason]
+    assert [reason.strip("`") for reason, _ in table("\n## When something goes wrong")] == [str(one) for one in Reason]
 
 
 def test_every_name_and_field_is_listed() -> None:
-    names = {name for row in table("### Names") for name in re.findall(r"`(\w+)`", " ".join(row))}
+    names = {name for row in table("\n## Names") for name in re.findall(r"`(\w+)`", " ".join(row))}
     assert names == {*NAMES, *ALERT_NAMES, *GROUP_NAMES}
-    fields = {name for row in table("### Fields") for name in re.findall(r"`(\w+)`", row[0])}
+    fields = {name for row in table("\n## Fields") for name in re.findall(r"`(\w+)`", row[0])}
     assert fields == {*BY_NAME, ADDITIONAL} - {"alarmId", "time", "alarmStatus"}
-    assert all(f"`{note}`" in DOC for note in NOTES)
+    assert all(f"`{note}`" in LANGUAGE for note in NOTES)
 
 
 def test_the_mapping_of_the_ten_minutes_has_no_finding(tmp_path: Path) -> None:
@@ -153,12 +154,8 @@ def test_the_mapping_of_the_ten_minutes_has_no_finding(tmp_path: Path) -> None:
     assert list(check(tmp_path / "mappings")) == []
 
 
-def test_the_section_of_mistakes_is_the_list_that_the_tests_read() -> None:
+def test_the_page_of_mistakes_is_the_list_that_the_tests_read() -> None:
     """UPDATE_GOLDEN=1 writes it."""
-    heading, following = "## Mistakes people make\n", "## Cookbook\n"
-    before, after = DOC.partition(following)[::2]
     if os.environ.get("UPDATE_GOLDEN"):
-        text = before.partition(heading)[0] + section() + following + after
-        (ROOT / "docs" / "mapping.md").write_text(text)
-        return
-    assert heading + before.partition(heading)[2] == section()
+        MISTAKES.write_text(page())
+    assert MISTAKES.read_text() == page()

@@ -16,7 +16,6 @@ from tests.builders import GROUP
 from tests.mapping.builders import a_request, outcome, program
 from tests.mapping.mistakes import ANNOTATIONS, ENCODINGS, FILES, LABELS, SECTIONS, Mistake
 
-DOC = Path(__file__).parent.parent.parent / "docs" / "mapping.md"
 EACH = [pytest.param(mistake, id=mistake.written) for section in SECTIONS for mistake in section.mistakes]
 DEFAULTS = """\
 defaults: {alarmName: n, alarmLevel: Minor, nameSpace: s, applicationId: a, alarmDesc: d}

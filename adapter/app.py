@@ -20,6 +20,7 @@ from aiohttp.typedefs import Middleware
 
 from adapter import logs, mapping
 from adapter.admin.api import AdminApi, routes
+from adapter.admin.openapi import Operation
 from adapter.alarm import Kind
 from adapter.application import Lookup
 from adapter.applications import Applications
@@ -27,6 +28,7 @@ from adapter.clock import SECOND, Clock, SystemClock
 from adapter.coc.applications import ApplicationsClient
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
+from adapter.console.console import Around, Console
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError
 from adapter.intake.accept import Acceptor
@@ -42,7 +44,7 @@ from adapter.server.access import Access
 from adapter.server.address import may_listen
 from adapter.server.body import InFlight
 from adapter.server.listener import listen, most_connections
-from adapter.server.management import Readiness, management_routes, reload_route
+from adapter.server.management import Readiness, links_route, management_routes, reload_route
 from adapter.store import open_store
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import SharedStore, Store
@@ -338,19 +340,23 @@ def _deliveries(
     return reporting
 
 
-async def _listen(service: Service, options: Options, access: Access, stack: AsyncExitStack) -> tuple[int, int]:
+async def _listen(service: Service, options: Options, access: Access, stack: AsyncExitStack) -> tuple[int, ...]:
     """Open the main and the admin listener; their ports."""
     config = service.config
     management = management_routes(
         registry=service.metrics.registry,
         healthy=service.tasks.problem,
         ready=service.readiness.problem,
-        integrations=config.integrations,
     )
+    links = links_route(config.integrations)
     operations = _admin_api(service).operations()
     connections = most_connections(config.webhook.max_connections, listeners=2)
-    webhooks = [*service.handler.routes(), *management]
+    webhooks = [*service.handler.routes(), *management, links]
     administration = [*routes(operations), reload_route(service.reloader.reload), *management]
+    ports: list[int] = []
+    administration += (
+        _console(config, service.clock, operations, lambda: ports[0]) if config.console.enabled else [links]
+    )
 
     async def serve(
         address: str,
@@ -376,10 +382,19 @@ async def _listen(service: Service, options: Options, access: Access, stack: Asy
 
     main = access.middleware(admin=False, bearer_paths=is_webhook)
     admin = access.middleware(admin=True, bearer_paths=lambda path: False)
-    return (
-        await serve(options.listen_address, webhooks, [service.handler.counting(), main], service.handler.malformed),
-        await serve(options.admin_address, administration, [admin], lambda source: None),
+    counting = service.handler.counting()
+    ports.append(await serve(options.listen_address, webhooks, [counting, main], service.handler.malformed))
+    ports.append(await serve(options.admin_address, administration, [admin], lambda source: None))
+    return tuple(ports)
+
+
+def _console(
+    config: Config, clock: Clock, operations: Sequence[Operation], webhook_port: Callable[[], int]
+) -> list[web.RouteDef]:
+    around = Around(
+        clock=clock, webhook_port=webhook_port, reconciles=bool(config.clusters), read_only=config.console.read_only
     )
+    return Console(operations, around).routes()
 
 
 def _admin_api(service: Service) -> AdminApi:

@@ -15,7 +15,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"app"},
-    {"reload", "intake", "applications", "tasks"},
+    {"reload", "intake", "applications", "tasks", "console"},
     {"config", "delivery", "metrics", "admin"},
     {"reconcile"},
     {"mapping", "store", "sandbox", "server"},
@@ -38,6 +38,7 @@ PURE = (
     "mapping/rules/model", "mapping/rules/pasted", "mapping/rules/schema",
     "mapping/template/syntax", "mapping/template/habits", "mapping/template/words", "mapping/template/golang",
     "mapping/template/check", "mapping/template/kinds", "mapping/template/conditions", "mapping/template/texts",
+    "console/charts", "console/language", "console/overview", "console/regions", "console/shown",
     "table", "validation", "yamltraps", "reconcile/snapshot", "reconcile/judge", "reconcile/intakes",
 )  # fmt: skip
 IMPURE = {"aiohttp", "sqlite3", "asyncpg", "logging", "time", "random", "socket", "os", "subprocess", "asyncio"}

@@ -230,6 +230,11 @@ class ApplicationSettings(Model):
     refresh_interval: Duration = 3600.0  # 0 = no directory
 
 
+class ConsoleSettings(Model):
+    enabled: bool = True
+    read_only: bool = False
+
+
 class LogSettings(Model):
     level: Literal["debug", "info", "warn", "error"] | None = None  # wins over --log.level
 
@@ -259,6 +264,7 @@ class Config(Model):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     applications: ApplicationSettings = ApplicationSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     reconcile: ReconcileSettings = ReconcileSettings(mode="off")
     _source: Source

@@ -106,9 +106,9 @@ class Access:
                 if response is None:
                     response = await self._answer(request, handler)
             except web.HTTPException as exc:
-                browser.harden(exc, self._config.headers, admin=admin)
+                browser.harden(request, exc, self._config.headers, admin=admin)
                 raise
-            browser.harden(response, self._config.headers, admin=admin)
+            browser.harden(request, response, self._config.headers, admin=admin)
             return response
 
         return check

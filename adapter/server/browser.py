@@ -12,8 +12,14 @@ from adapter.server.address import ip_of, is_loopback
 
 _HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
 _API: Final = "/api/"
+CONSOLE: Final = "/ui/"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_CONSOLE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
 
@@ -43,19 +49,37 @@ def is_our_host(request: web.Request, external_host: str) -> bool:
     A page may let its own name resolve to an address of ours (DNS rebinding), and is then of the same origin for the
     browser.
     """
+    host = _host_name(request)
+    return host is not None and (is_loopback(host) or ip_of(host) is not None or host == external_host)
+
+
+def _host_name(request: web.Request) -> str | None:
+    """Without the port; None where the header makes no sense."""
     try:
-        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
-        return False
-    return is_loopback(host) or ip_of(host) is not None or host == external_host
+        return None
 
 
-def harden(response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:
-    """Adds the headers of the web config file, and safe defaults where neither it nor the handler has set any."""
+def harden(request: web.Request, response: web.StreamResponse, configured: Mapping[str, str], *, admin: bool) -> None:
+    """Adds the headers of the web config file, and safe defaults where neither it nor the handler has set any.
+
+    Those of the console are fixed, on each of its answers: the web config file cannot weaken them.
+    """
     if response.prepared:
         return
     headers = response.headers
     headers.update(configured)
+    if admin and f"{request.path}/".startswith(CONSOLE):
+        headers.update({
+            "Content-Security-Policy": _CONSOLE_POLICY,
+            "X-Frame-Options": "deny",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",  # under no-referrer our own forms would send Origin: null
+            "Cross-Origin-Resource-Policy": "same-origin",
+        })  # fmt: skip
+        if request.secure or is_loopback(_host_name(request) or ""):  # elsewhere a browser ignores it, with an error
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.content_type == "text/html":
         headers.setdefault("Content-Security-Policy", _POLICY)

@@ -82,9 +82,24 @@ def management_routes(
     registry: CollectorRegistry,
     healthy: Callable[[], str | None],
     ready: Callable[[], Awaitable[str | None]],
-    integrations: Iterable[str],
 ) -> list[web.RouteDef]:
     """The routes of both listeners. `healthy` and `ready` give None, or one line that says why not."""
+
+    async def get_healthy(request: web.Request) -> web.Response:
+        return _state(healthy(), "healthy")
+
+    async def get_ready(request: web.Request) -> web.Response:
+        return _state(await ready(), "ready")
+
+    return [
+        web.get("/-/healthy", get_healthy),
+        web.get("/-/ready", get_ready),
+        web.get("/metrics", make_aiohttp_handler(registry)),
+    ]
+
+
+def links_route(integrations: Iterable[str]) -> web.RouteDef:
+    """`GET /`: a page of links."""
     items = "".join(f'<li><a href="{path}">{path}</a>: {what}</li>' for path, what in LINKS)
     names = "".join(f"<li><code>/webhook/{escape(name)}</code></li>" for name in integrations)
     page = (
@@ -93,21 +108,10 @@ def management_routes(
         f"<ul>{items}</ul><p>Webhooks go by POST to:</p><ul>{names}</ul></html>"
     )
 
-    async def get_healthy(request: web.Request) -> web.Response:
-        return _state(healthy(), "healthy")
-
-    async def get_ready(request: web.Request) -> web.Response:
-        return _state(await ready(), "ready")
-
     async def get_links(request: web.Request) -> web.Response:
         return web.Response(text=page, content_type="text/html")
 
-    return [
-        web.get("/-/healthy", get_healthy),
-        web.get("/-/ready", get_ready),
-        web.get("/metrics", make_aiohttp_handler(registry)),
-        web.get("/", get_links),
-    ]
+    return web.get("/", get_links)
 
 
 def reload_route(reload: Callable[[], Awaitable[str]]) -> web.RouteDef:

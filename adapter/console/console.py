@@ -49,7 +49,7 @@ class Around:
 
 class Console:
     def __init__(self, operations: Sequence[Operation], around: Around) -> None:
-        self._operations, self._around = {item.name: item for item in operations}, around
+        self._operations, self._around = {f"{item.method} {item.path}": item for item in operations}, around
         self._assets = Assets()
         chinese = tomllib.loads(files("adapter.console").joinpath("zh.toml").read_text(encoding="utf-8"))
         self._languages = {"en": Language("en", {}), "zh": Language("zh", chinese)}
@@ -155,7 +155,7 @@ class Console:
     async def _menu(self, visit: Visit) -> list[tuple[Page, int]]:
         """The pages with a link, and what waits there for a decision."""
         try:
-            rows = (await visit.ask("integrations")).content
+            rows = (await visit.ask("GET /api/v1/integrations")).content
         except Problem:  # the store does not answer
             rows = []
         waiting = {"dead-letters": sum(row.dead_letters for row in rows)}

@@ -24,9 +24,9 @@ class Trouble(NamedTuple):
 
 
 async def load(visit: Visit) -> Mapping[str, Any]:
-    status = (await visit.ask("status")).content
+    status = (await visit.ask("GET /api/v1/status")).content
     troubles = list(worst(status, visit.now, visit.language))
-    known = (await visit.ask("alarms", query={"limit": ["1"]})).content
+    known = (await visit.ask("GET /api/v1/alarms", query={"limit": ["1"]})).content
     host = urlsplit(f"//{visit.host}").hostname or "127.0.0.1"
     scheme = "https" if visit.secure else "http"
     return {
@@ -92,11 +92,11 @@ def _paused(row: Any, now: datetime, _: Language) -> str:
 
 async def pause(visit: Visit) -> Done:
     name = visit.path["name"]
-    await visit.ask("pause", path={"name": name}, body={"because": visit.form.get("because", "")})
+    await visit.ask("POST /api/v1/integrations/{name}/pause", path={"name": name}, body={"because": visit.form.get("because", "")})
     return Done("/ui/", f"paused.{name}")
 
 
 async def resume(visit: Visit) -> Done:
     name = visit.path["name"]
-    await visit.ask("resume", path={"name": name})
+    await visit.ask("POST /api/v1/integrations/{name}/resume", path={"name": name})
     return Done("/ui/", f"resumed.{name}")

@@ -17,7 +17,7 @@ class Visit:
 
     language: Language
     now: datetime
-    operations: Mapping[str, Operation]  # by name
+    operations: Mapping[str, Operation]  # by method and path, such as "GET /api/v1/status"
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
     form: Mapping[str, str]
@@ -40,7 +40,7 @@ class Visit:
         query: Mapping[str, Sequence[str]] | None = None,
         body: Mapping[str, Any] | bytes | None = None,
     ) -> Answer:
-        """Run an operation as this user. Problem when it cannot be done."""
+        """Run an operation, named by its method and path, as this user. Problem when it cannot be done."""
         operation = self.operations[name]
         takes = operation.takes
         if takes is not None and takes is not bytes and not isinstance(body, bytes):

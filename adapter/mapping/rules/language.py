@@ -41,7 +41,7 @@ class MappingEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if type(obj) is Texts:  # most of all accesses
-            return obj[attribute]
+            return obj.get(attribute, "")  # quicker than __missing__
         if isinstance(obj, str):
             return self.undefined(hint=f"text has no {attribute!r}")
         return self.getitem(obj, attribute) if type(obj) is Record else super().getattr(obj, attribute)

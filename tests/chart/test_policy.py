@@ -202,10 +202,23 @@ def test_a_network_policy_allows_the_port_in_and_only_the_named_peers_out(render
 
 
 def test_only_the_webhook_is_reachable_from_outside(renders: dict[str, Rendered]) -> None:
-    ingress = renders["network"].one("Ingress")["spec"]["rules"][0]["http"]["paths"]
+    ingress = renders["network"].of("Ingress")[0]["spec"]["rules"][0]["http"]["paths"]
     route = renders["network"].one("HTTPRoute")["spec"]["rules"][0]["matches"]
-    assert [path["path"] for path in ingress] == ["/webhook"]
+    assert [(path["path"], path["backend"]["service"]["port"]["name"]) for path in ingress] == [("/webhook", "http")]
     assert [match["path"]["value"] for match in route] == ["/webhook"]
+
+
+def test_the_admin_port_is_open_only_to_whom_its_ingress_names(renders: dict[str, Rendered]) -> None:
+    for name, rendered in renders.items():
+        services = [port["name"] for service in rendered.of("Service") for port in service["spec"]["ports"]]
+        assert ("admin" in services) is (name == "network")
+        assert ("--web.admin-address=127.0.0.1:9877" in rendered.container["args"]) is (name != "network")
+    rules = renders["network"].one("NetworkPolicy")["spec"]["ingress"]
+    (rule,) = [rule for rule in rules if {"port": "admin", "protocol": "TCP"} in rule["ports"]]
+    (peer,) = rule["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "ingress-nginx"}
+    (backend,) = renders["network"].of("Ingress")[1]["spec"]["rules"][0]["http"]["paths"]
+    assert backend["backend"]["service"]["port"] == {"name": "admin"}
 
 
 def test_alertmanager_may_be_asked_where_reconciling_is_on_and_adapter_yml_says_so(

@@ -52,6 +52,14 @@ _CASES: dict[str, tuple[Resource, str]] = {
     ),
     "HTTPS without a certificate": ({"web": {"scheme": "HTTPS"}}, "web.scheme: HTTPS needs web.configSecret"),
     "an ingress for every host": ({"ingress": {"enabled": True}}, "ingress.hosts: an Ingress without a host"),
+    "a console for everybody": (
+        {"admin": {"ingress": {"enabled": True, "hosts": ["coc.example"]}}},
+        "admin.ingress.enabled: the admin port asks nobody for credentials; set web.configSecret",
+    ),
+    "a console under every host": (
+        {"admin": {"ingress": {"enabled": True}}, "web": {"configSecret": "users"}},
+        "admin.ingress.hosts: an Ingress without a host",
+    ),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: an HTTPRoute without"),
     "alerts with no receiver of their own": (
         {

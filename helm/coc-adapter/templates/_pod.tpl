@@ -4,7 +4,7 @@
 - serve
 - --config.file=/etc/coc-adapter/adapter.yml
 - --web.listen-address=:9876
-- --web.admin-address=127.0.0.1:9877
+- --web.admin-address={{ ternary "" "127.0.0.1" .Values.admin.ingress.enabled }}:9877
 {{- if .Values.web.configSecret }}
 - --web.config.file=/etc/coc-adapter-web/web-config.yml
 {{- else if not .Values.webhook.auth.enabled }}
@@ -36,6 +36,11 @@ ports:
   - name: http
     containerPort: 9876
     protocol: TCP
+  {{- if .Values.admin.ingress.enabled }}
+  - name: admin
+    containerPort: 9877
+    protocol: TCP
+  {{- end }}
 {{- with .Values.extraEnv }}
 env:
   {{- toYaml . | nindent 2 }}

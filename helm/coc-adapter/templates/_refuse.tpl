@@ -30,6 +30,12 @@
 {{- if and (eq .Values.web.scheme "HTTPS") (not .Values.web.configSecret) -}}
 {{- fail "web.scheme: HTTPS needs web.configSecret, the Secret with the web configuration that turns TLS on" -}}
 {{- end -}}
+{{- if and .Values.admin.ingress.enabled (not .Values.web.configSecret) -}}
+{{- fail "admin.ingress.enabled: the admin port asks nobody for credentials; set web.configSecret, the Secret with a web configuration that names users" -}}
+{{- end -}}
+{{- if and .Values.admin.ingress.enabled (not .Values.admin.ingress.hosts) -}}
+{{- fail "admin.ingress.hosts: an Ingress without a host would match every host name; name at least one" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: an Ingress without a host would match every host name; name at least one" -}}
 {{- end -}}

@@ -35,6 +35,7 @@ from adapter.intake.accept import Acceptor
 from adapter.intake.trouble import Trouble
 from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
+from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.render.live import MEMORY, LiveMappings, LookedUp
 from adapter.mapping.render.process import own_limit
 from adapter.metrics import Metrics
@@ -95,6 +96,8 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
                 applications[name].looked_up(lookups)
 
         mappings = await _open_mappings(config, looked_up, stack)
+        drafts = DraftProcess(mappings)
+        stack.push_async_callback(drafts.close)
         applications |= await _open_applications(config, clock, store, mappings, metrics)
         reporting = _deliveries(config, clock, store, mappings, metrics, stack)
         deliveries = {delivery.name: delivery for delivery, _ in reporting}
@@ -124,7 +127,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             not_ready=readiness.problem,
         )  # fmt: skip
         service = Service(
-            config, clock, metrics, store, mappings, deliveries, applications, reloader, handler, readiness,
+            config, clock, metrics, store, mappings, drafts, deliveries, applications, reloader, handler, readiness,
             PruningTime(clock), reconciling, tasks,
         )  # fmt: skip
         await service.refresh()
@@ -155,6 +158,7 @@ class Service:
     metrics: Metrics
     store: Store
     mappings: LiveMappings
+    drafts: DraftProcess
     deliveries: Mapping[str, Delivery]
     applications: Mapping[str, Applications]  # of the integrations that have credentials to ask COC with
     reloader: Reloader
@@ -409,6 +413,7 @@ def _admin_api(service: Service) -> AdminApi:
         per_episode=config.relay.policy().id_per_episode,
         default_integration=config.integration(None),
         mappings=service.mappings,
+        drafts=service.drafts,
         mappings_folder=str(config.mappings),
         config=config.source.shown,
         findings=lambda: service.reloader.findings,

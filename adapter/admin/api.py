@@ -11,14 +11,17 @@ from aiohttp import web
 from adapter.admin import orphans
 from adapter.admin.alarms import Alarms
 from adapter.admin.applications import Applications, KnownApplications
+from adapter.admin.drafts import Drafts
 from adapter.admin.integrations import Integrations, Reporting
 from adapter.admin.letters import Letters, Replayed
 from adapter.admin.mappings import Mappings
 from adapter.admin.openapi import Operation, document, serve
+from adapter.admin.recent import RecentAlerts
 from adapter.admin.reconcile import Disagreements
 from adapter.admin.status import State
 from adapter.clock import Clock, Micros
 from adapter.errors import Finding
+from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
 from adapter.reconcile.reconciling import Reconciling
@@ -48,6 +51,7 @@ class AdminApi:
     per_episode: bool  # relay.alarm_id
     default_integration: str | None
     mappings: LiveMappings
+    drafts: DraftProcess
     mappings_folder: str
     config: Mapping[str, Any]  # with secrets masked
     findings: Callable[[], Sequence[Finding]]  # of the last reload
@@ -71,9 +75,9 @@ class AdminApi:
         alarms = Alarms(
             store=self.store, clock=self.clock, integrations=self.integrations, reconciling=self.reconciling
         )
-        mappings = Mappings(
-            clock=self.clock, contracts=self.contracts, per_episode=self.per_episode,
-            default_integration=self.default_integration, mappings=self.mappings,
+        drafts = Drafts(
+            store=self.store, clock=self.clock, contracts=self.contracts, per_episode=self.per_episode,
+            default_integration=self.default_integration, mappings=self.mappings, process=self.drafts,
         )  # fmt: skip
         return [
             *state.operations(),
@@ -82,5 +86,7 @@ class AdminApi:
             *integrations.operations(),
             *KnownApplications(applications=self.applications).operations(),
             *Disagreements(reconciling=self.reconciling).operations(),
-            *mappings.operations(),
+            *Mappings(mappings=self.mappings, folder=self.mappings_folder).operations(),
+            *drafts.operations(),
+            *RecentAlerts(store=self.store).operations(),
         ]

@@ -1,55 +1,59 @@
-"""What alerts would become by the mappings in force."""
+"""The mapping files in force, and the language that they are written in."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
-from adapter.admin import orphans
-from adapter.admin.openapi import INTEGRATION, Call, Operation, Problem
-from adapter.admin.schemas import RenderedModel
-from adapter.alertmanager import parse_webhook
-from adapter.clock import Clock
-from adapter.errors import PayloadError, RenderError
+from adapter.admin.openapi import Call, Operation
+from adapter.admin.schemas import LanguageModel, MappingsModel
+from adapter.errors import Finding
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.request import Contract
-from adapter.mapping.tools.preview import Preview, as_dict
-
-MOST_PREVIEWED: Final = 1000  # alerts; their answer is put together in the event loop
+from adapter.mapping.rules.model import RuleSet
+from adapter.mapping.tools.case_texts import read_tests
+from adapter.mapping.tools.reference import fields, filters, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mappings:
-    clock: Clock
-    contracts: Mapping[str, Contract]
-    per_episode: bool
-    default_integration: str | None
     mappings: LiveMappings
+    folder: str
 
     def operations(self) -> Sequence[Operation]:
         return (
-            Operation("POST", "/api/v1/mappings/render", "what a webhook body would become by the mappings in force",
-                      self._render, list[RenderedModel], (INTEGRATION,), takes=bytes, errors=(404,)),
+            Operation("GET", "/api/v1/mappings", "the mapping files in force, their rules, and the tests beside them",
+                      self._mappings, MappingsModel),
+            Operation("GET", "/api/v1/mappings/language", "the names, filters and fields of the mapping language",
+                      self._language, LanguageModel),
         )  # fmt: skip
 
-    async def _render(self, call: Call) -> list[dict[str, Any]]:
-        name = call.one("integration") or self.default_integration
-        if name is None or name not in self.contracts:
-            raise Problem(404, orphans.UNKNOWN)
-        try:
-            webhook = await asyncio.to_thread(parse_webhook, call.body)
-        except PayloadError as exc:
-            raise Problem(400, str(exc)) from exc
-        if len(webhook.alerts) > MOST_PREVIEWED:
-            raise Problem(413, f"a preview takes at most {MOST_PREVIEWED} alerts, the body has {len(webhook.alerts)}")
-        preview = Preview(
-            received=self.clock.now(), integration=name, contract=self.contracts[name], per_episode=self.per_episode
-        )
-        jobs = [preview.request(alert, webhook.group) for alert in webhook.alerts]
-        try:
-            results = await self.mappings.preview(jobs)
-        except RenderError as exc:
-            raise Problem(503, str(exc)) from exc
-        return [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
+    async def _mappings(self, call: Call) -> dict[str, Any]:
+        rules = self.mappings.rules
+        return {
+            "revision": rules.revision,
+            "files": {name: text.decode(errors="replace") for name, text in rules.texts.items()},
+            "tests": await asyncio.to_thread(read_tests, Path(self.folder) / "tests"),
+            "rules": list(_rules(rules)),
+            "findings": [self._shown(finding) for finding in self.mappings.findings],
+        }
+
+    def _shown(self, finding: Finding) -> dict[str, Any]:
+        file = Path(finding.file)
+        name = "" if file == Path(self.folder) else file.name
+        return {
+            "file": name, "line": finding.line, "column": finding.col, "severity": finding.severity,
+            "message": finding.message, "hint": finding.hint,
+        }  # fmt: skip
+
+    async def _language(self, call: Call) -> dict[str, Any]:
+        return {"names": names(), "filters": filters(), "fields": fields()}
+
+
+def _rules(rules: RuleSet) -> Iterator[dict[str, Any]]:
+    for file in rules.files:
+        for rule in file.rules:
+            line = file.source.mark((*rule.loc, "name")).line
+            yield {"name": rule.name, "file": file.name, "line": line, "drop": rule.drop}

@@ -56,6 +56,7 @@ class Operation:
     answer: Any
     query: tuple[Query, ...] = ()
     takes: type[BaseModel] | type[bytes] | None = None
+    largest: int = 0  # bytes of the body; 0 for the usual bound of its kind
     errors: tuple[int, ...] = ()
     paged: bool = False
 
@@ -154,7 +155,7 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     if takes is None:
         return None
     try:
-        largest = LARGEST_JSON if issubclass(takes, BaseModel) else LARGEST_BODY
+        largest = operation.largest or (LARGEST_JSON if issubclass(takes, BaseModel) else LARGEST_BODY)
         body = await read_body(request, limit=min(request.client_max_size, largest), seconds=BODY_SECONDS)
         return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
     except BodyRefused as exc:

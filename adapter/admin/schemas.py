@@ -239,6 +239,139 @@ class RenderedModel(Model):
     body: dict[str, Any] | None
 
 
+class DraftFindingModel(Model):
+    file: str
+    line: int
+    column: int
+    severity: Literal["error", "warning"] = Field(description="a warning refuses nothing")
+    message: str
+    hint: str
+
+
+class PostedFindingModel(DraftFindingModel):
+    file: str = Field(description="the name that was sent; empty for all files together")
+    test: bool = Field(description="whether `file` is one of `tests`")
+
+
+class RuleModel(Model):
+    name: str
+    file: str
+    line: int
+    drop: bool
+
+
+class MappingsModel(Model):
+    revision: str
+    files: dict[str, str] = Field(description="the mapping files in force")
+    tests: dict[str, str] = Field(description="what stands in the folder tests/, payloads too")
+    rules: list[RuleModel] = Field(description="in the order in which alerts meet them")
+    findings: list[DraftFindingModel] = Field(
+        description="what a reload refused, and warnings about the files in force"
+    )
+
+
+class NameModel(Model):
+    name: str
+    help: str
+
+
+class FilterModel(NameModel):
+    signature: str = Field(description="as a template writes it")
+
+
+class FieldModel(NameModel):
+    required: bool
+    max: int | None = Field(description="UTF-16 units that COC takes")
+    values: list[str] = Field(description="the only ones that COC takes; empty for any")
+
+
+class LanguageModel(Model):
+    names: list[NameModel]
+    filters: list[FilterModel]
+    fields: list[FieldModel]
+
+
+class RecentAlertModel(Model):
+    id: int = Field(description="of the report that carries it")
+    integration: str
+    fingerprint: str
+    status: str
+    rule: str | None = Field(description="that took it; null also before the first rendering")
+    fell_back: bool
+    received_at: Time
+    alert: dict[str, Any] = Field(description="as it came")
+    group: dict[str, Any] = Field(description="what all alerts of its webhook share")
+
+
+class AlertsModel(Model):
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    recent: int | None = Field(default=None, ge=0, description="so many as /alerts/recent gives")
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(default=None, description="of reports")
+    body: dict[str, Any] | str | None = Field(default=None, description="a webhook body, or its text")
+
+
+class TryModel(Model):
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    base: str | None = Field(default=None, description="the revision that the author started from")
+    files: dict[str, str | None] = Field(
+        default={}, description="they lie over the mapping files in force; null removes"
+    )
+    tests: dict[str, str] = Field(default={}, description="names relative to tests/, payloads too")
+    applications: Any = Field(default=None, description="in place of COC's: a list of them, or names to ids")
+    alerts: AlertsModel = AlertsModel()
+    integration: str | None = Field(default=None, description="whose settings count; of recent alerts only its own")
+    seq: int = Field(default=0, description="of one client the draft with the highest wins")
+    client: str = ""
+
+
+class BecauseModel(Model):
+    code: str = Field(description="true, always, built_in; false, failed, barred")
+    args: dict[str, Any]
+    text: str
+
+
+class TriedModel(Model):
+    rule: str | None = Field(description="null for the built-in mapping")
+    file: str | None
+    line: int | None
+    taken: bool
+    because: BecauseModel
+
+
+class ComparedModel(Model):
+    id: int | None = Field(description="of the report; null for an alert of `body`")
+    integration: str
+    fingerprint: str
+    serving: RenderedModel | None
+    draft: RenderedModel | None = Field(description="null where the draft is refused, or did not come to the alert")
+    late: bool = Field(default=False, description="the time was over before the draft came to the alert")
+    changed: list[str] = Field(default=[], description="rule, dropped, and fields")
+    tried: list[TriedModel] = Field(default=[], description="every rule up to the one that took it")
+
+
+class TestModel(Model):
+    file: str
+    line: int
+    name: str
+    passed: bool
+    message: str
+
+
+class TriedDraftModel(Model):
+    base: str | None
+    revision: str | None = Field(description="of the draft; null when it was superseded")
+    serving: str
+    seq: int
+    superseded: bool = Field(description="a later draft of this client has come, and nothing was tried")
+    findings: list[PostedFindingModel]
+    results: list[ComparedModel]
+    tests: list[TestModel]
+    hits: dict[str, int] = Field(description="alerts by rule of the draft")
+    milliseconds: int
+
+
 class ReconcileMemberModel(Model):
     address: str
     result: str = Field(description="of the last poll: valid, or why it is no evidence")

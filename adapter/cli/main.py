@@ -25,7 +25,7 @@ from adapter.table import fit
 if TYPE_CHECKING:
     from adapter.application import Directories
     from adapter.config import Config
-    from adapter.mapping.tools.preview import Preview
+    from adapter.mapping.tools.request import Preview
 
 T = TypeVar("T")
 
@@ -288,7 +288,7 @@ def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
     """By which mappings to render, and as which integration of adapter.yml where there is one."""
     from adapter.clock import SystemClock
     from adapter.config import load_config
-    from adapter.mapping.tools.preview import Preview
+    from adapter.mapping.tools.request import Preview
 
     received, file = SystemClock().now(), options.config_file or Path("adapter.yml")
     if not (options.config_file or file.exists()):
@@ -303,7 +303,8 @@ def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
 
 def _diff(options: argparse.Namespace) -> int:
     from adapter.clock import SystemClock
-    from adapter.mapping.tools.preview import Preview, diff_payloads
+    from adapter.mapping.tools.preview import diff_payloads
+    from adapter.mapping.tools.request import Preview
 
     payloads, preview = [(name, _payload(name)) for name in options.payloads], Preview(SystemClock().now())
     applications = options.applications

@@ -92,7 +92,9 @@ def _paused(row: Any, now: datetime, _: Language) -> str:
 
 async def pause(visit: Visit) -> Done:
     name = visit.path["name"]
-    await visit.ask("POST /api/v1/integrations/{name}/pause", path={"name": name}, body={"because": visit.form.get("because", "")})
+    await visit.ask(
+        "POST /api/v1/integrations/{name}/pause", path={"name": name}, body={"because": visit.form.get("because", "")}
+    )
     return Done("/ui/", f"paused.{name}")
 
 

@@ -18,29 +18,18 @@ from __future__ import annotations
 from pydantic_core import from_json, to_json
 
 from adapter.alarm import Kind, Outcome
-from adapter.alertmanager import micros, unpack
 from adapter.coc.fields import closing, same_alarm
 from adapter.mapping.render.body import fallback
 from adapter.mapping.render.request import Contract, Reason, RenderRequest, RenderResult
+from adapter.mapping.tools.request import request_of
 from adapter.store.contract import Claim
 
 OPEN = "alarm"
 
 
 def request_for(claim: Claim, contract: Contract) -> RenderRequest:
-    """What to render for a claim. Its time is the alert's own, or when it was received where the alert has none."""
-    report = claim.report
-    alert, _ = unpack(report.raw)
-    resolved = alert["status"] == "resolved"
-    time = micros(alert["endsAt"] if resolved else alert["startsAt"]) or report.received
-    return RenderRequest(
-        raw=report.raw,
-        integration=report.integration,
-        alarm_id=report.coc_alarm_id,
-        time_ms=time // 1000,
-        status="ok" if resolved else "alarm",
-        contract=contract,
-    )
+    """What to render for a claim."""
+    return request_of(claim.report, contract)
 
 
 def decide(claim: Claim, request: RenderRequest, rendered: RenderResult) -> bytes | Outcome:

@@ -21,7 +21,7 @@ from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS, labels_to_json, tracked_of
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, Removed, ReportRow, TrackedAlarm
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RecentRow, RejectRow, Removed, ReportRow, TrackedAlarm
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -297,6 +297,17 @@ class MemoryStore:
         wanted = [letter for letter in letters if integration in (None, letter.alarm.row.integration)]
         return [self._shown(letter) for letter in wanted[:limit]]
 
+    async def recent(self, reports: int) -> list[RecentRow]:
+        self._check_open()
+        newest: dict[int, _Report] = {}
+        for report in sorted(self._reports.values(), key=lambda one: -one.seq)[:reports]:
+            newest.setdefault(report.alarm.row.id, report)
+        return [_recent_row(report) for report in newest.values()]
+
+    async def reports(self, seqs: Sequence[int]) -> list[ReportRow]:
+        self._check_open()
+        return [self._shown(self._reports[seq]) for seq in sorted(set(seqs)) if seq in self._reports]
+
     def _shown(self, report: _Report) -> ReportRow:
         is_head = report.row.outcome is None and report.alarm.queue[0] is report
         return replace(
@@ -499,3 +510,17 @@ class MemoryStore:
     def _next_id(self, kind: str) -> int:
         self._last_id[kind] += 1
         return self._last_id[kind]
+
+
+def _recent_row(report: _Report) -> RecentRow:
+    alarm, made = report.alarm.row, report.row.provenance
+    return RecentRow(
+        seq=report.seq,
+        integration=alarm.integration,
+        fingerprint=alarm.alarm.fingerprint,
+        status=alarm.alarm.status,
+        labels=alarm.labels,
+        rule=made.rule if made else None,
+        rendered=made is not None,
+        fell_back=made is not None and bool(made.fallbacks),
+    )

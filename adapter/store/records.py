@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
 from adapter.store.contract import Claim
 from adapter.store.replay import Past
-from adapter.store.views import AlarmRow, Provenance, RejectRow, ReportRow, TrackedAlarm
+from adapter.store.views import AlarmRow, Provenance, RecentRow, RejectRow, ReportRow, TrackedAlarm
 
 KEPT_ATTEMPTS: Final = 10
 
@@ -36,6 +36,9 @@ CLAIM_COLUMNS: Final = (
 REPORT_ROW_COLUMNS: Final = (
     f"{REPORT_COLUMNS}, report.outcome, report.handled, report.done, report.attempt_log, report.provenance,"
     " report.provenance_body, webhook.receiver, webhook.external_url, webhook.alerts"
+)
+RECENT_COLUMNS: Final = (
+    "report.seq, report.integration, alarm.fingerprint, alarm.status, alarm.labels, report.provenance"
 )
 PAUSE_COLUMNS: Final = "integration, reason, since, asked_by, detail"
 DIRECTORY_COLUMNS: Final = "integration, fetched, nodes"
@@ -140,6 +143,20 @@ def report_row(row: Row, *, due_in: float | None) -> ReportRow:
         provenance=provenance_from_json(row["provenance"], row["provenance_body"]),
         attempts=attempts_from_json(row["attempt_log"]),
         sender=sender,
+    )
+
+
+def recent_row(row: Row) -> RecentRow:
+    provenance = provenance_from_json(row["provenance"], None)
+    return RecentRow(
+        seq=row["seq"],
+        integration=row["integration"],
+        fingerprint=_text(row["fingerprint"]),
+        status=Status(row["status"]),
+        labels=labels_from_json(row["labels"]),
+        rule=provenance.rule if provenance else None,
+        rendered=provenance is not None,
+        fell_back=provenance is not None and bool(provenance.fallbacks),
     )
 
 

@@ -95,6 +95,19 @@ class ReportRow:
         return self.provenance.body if self.provenance and self.provenance.body else self.report.body
 
 
+class RecentRow(NamedTuple):
+    """The newest report of an alarm, without the alert that it carries."""
+
+    seq: int
+    integration: str
+    fingerprint: str
+    status: Status  # of the alarm
+    labels: Mapping[str, str]
+    rule: str | None  # also None before the first rendering
+    rendered: bool
+    fell_back: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectRow:
     id: int
@@ -170,6 +183,14 @@ class OperatorStore(Protocol):
 
     async def discard(self, seqs: Sequence[int]) -> list[int]:
         """Take dead letters off the list. Returns those that were on it."""
+        ...
+
+    async def recent(self, reports: int) -> list[RecentRow]:
+        """Of the last so many reports of all alarms the newest of each, newest first."""
+        ...
+
+    async def reports(self, seqs: Sequence[int]) -> list[ReportRow]:
+        """Those of these that there are, by seq."""
         ...
 
     async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...

@@ -116,7 +116,7 @@ def text_of(template: str, request: RenderRequest | None = None, **top: Any) -> 
     return str(fields(of, request).get("resourceName", ""))
 
 
-def workers(parent: int | None = None) -> list[int]:
+def workers(parent: int | None = None, module: str = "adapter.mapping.render.worker") -> list[int]:
     """The worker processes of a process, of this one when None, that are alive."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -126,10 +126,11 @@ def workers(parent: int | None = None) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if (
-                int(stat[1]) == (parent or os.getpid())
-                and stat[0] != "Z"
-                and b"adapter.mapping.render.worker" in command
-            ):
+            if int(stat[1]) == (parent or os.getpid()) and stat[0] != "Z" and module.encode() in command:
                 found.append(int(entry.name))
     return found
+
+
+def drafts(parent: int | None = None) -> list[int]:
+    """Its draft processes."""
+    return workers(parent, "adapter.mapping.draft.worker")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter.application import Directory, Lookup, Node
+from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract, Reason, RenderResult
 from tests.mapping.builders import a_request, fields, one_rule, opened, outcome, program, rules, workers, write
@@ -138,14 +139,18 @@ async def test_a_worker_that_is_replaced_has_the_directory(tmp_path: Path) -> No
         write(tmp_path, a=one_rule(applicationId="{{ labels.app | application }}", resourceName="new"))
         assert await mappings.reload()
         assert await id_of(mappings) == SHOP
-        assert (await mappings.preview([a_request({"app": "Shop"})]))[0].lookups == (Lookup.NAME,)
+        drafts = DraftProcess(mappings)
+        assert (await drafts.render([a_request({"app": "Shop"})]))[0].lookups == (Lookup.NAME,)
+        await drafts.close()
 
 
 async def test_only_what_is_rendered_for_coc_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, Sequence[Lookup]]] = []
     write(tmp_path, a=BY_LABEL)
     async with opened(tmp_path, looked_up=lambda name, lookups: told.append((name, lookups))) as mappings:
-        await mappings.preview([a_request({"app": "Shop"})])
+        drafts = DraftProcess(mappings)
+        await drafts.render([a_request({"app": "Shop"})])
+        await drafts.close()
         await mappings.render([a_request({"app": "Shop"}), a_request({"app": ""})])
     assert told == [("default", (Lookup.UNKNOWN,))]
 

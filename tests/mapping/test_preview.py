@@ -11,7 +11,8 @@ import pytest
 from adapter.alertmanager import parse_webhook
 from adapter.errors import MappingError, PayloadError
 from adapter.mapping import shipped
-from adapter.mapping.tools.preview import Preview, diff_payloads, render_payload
+from adapter.mapping.tools.preview import diff_payloads, render_payload
+from adapter.mapping.tools.request import Preview
 from tests.mapping.builders import SOUND, one_rule, outcome, program, rules, write
 
 NOW = Preview(received=1_700_000_000_123_456)

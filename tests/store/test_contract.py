@@ -646,6 +646,8 @@ async def test_12_after_close_every_call_is_refused(store: Store) -> None:
         lambda: store.replay([1], as_sent=False),
         lambda: store.discard([1]),
         lambda: store.rejects(0, 1),
+        lambda: store.recent(1),
+        lambda: store.reports([1]),
         lambda: store.maintain(NOON, FOREVER),
         store.directories_fetched,
         lambda: store.directory("default"),
@@ -747,6 +749,35 @@ async def test_the_trail_tells_what_was_made_and_who_sent_it(store: Store) -> No
     assert waiting.due_in is not None
     assert waiting.due_in <= 0
     assert await store.trail("default", "unknown") == []
+
+
+async def test_the_newest_report_of_each_alarm_is_found_among_the_last_ones(store: Store) -> None:
+    await store.accept(firing("a1", "a2", "a3"))
+    await store.settle([delivered(claim, at=NOON + 5) for claim in (await store.claim("default", 2)).claims])
+    await store.accept(firing("a2", integration="other"))
+    await store.accept(resolved("a1"))
+    rows = await store.recent(10)
+    assert [(row.integration, row.fingerprint, row.status) for row in rows] == [
+        ("default", "a1", Status.RESOLVED),
+        ("other", "a2", Status.FIRING),
+        ("default", "a3", Status.FIRING),
+        ("default", "a2", Status.FIRING),
+    ]
+    made = next(row for row in rows if (row.integration, row.fingerprint) == ("default", "a2"))
+    assert (made.rule, made.rendered, made.fell_back) == (a_provenance().rule, True, bool(a_provenance().fallbacks))
+    assert (rows[0].rule, rows[0].rendered, rows[0].fell_back) == (None, False, False)
+    assert rows[0].labels["alertname"] == "a1"
+    assert [row.fingerprint for row in await store.recent(1)] == ["a1"]
+    assert [row.seq for row in rows] == sorted((row.seq for row in rows), reverse=True)
+
+
+async def test_reports_are_read_by_seq(store: Store) -> None:
+    await store.accept(firing("a1", "a2", "a3"))
+    first, second, _ = sorted(row.seq for row in await store.recent(10))
+    found = await store.reports([second, first, 999])
+    assert [(row.report.seq, row.report.fingerprint) for row in found] == [(first, "a1"), (second, "a2")]
+    assert unpack(found[0].report.raw)[0]["labels"]["alertname"] == "a1"
+    assert await store.reports([]) == []
 
 
 async def test_alarms_are_found_by_every_criterion(store: Store) -> None:

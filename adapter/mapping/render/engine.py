@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
+from types import CodeType
 from typing import Any, Final, NamedTuple
 
 from jinja2 import nodes
@@ -35,7 +37,11 @@ from adapter.mapping.rules.language import (
 MAX_TEXT: Final = 64 * 1024  # characters kept of one rendered text, far above every limit of the contract
 MAX_DETAIL: Final = 200
 MAX_LOOKUPS: Final = 100  # kept of one alert
+KEPT_CODE: Final = 1024  # templates
 QUARANTINE_SECONDS: Final = 60.0  # then the next alert tries the template again
+
+
+_COMPILER: Final = environment()
 
 
 class CannotCompile(RenderError):
@@ -93,23 +99,32 @@ class Rule:
 def _compiled(env: MappingEnvironment, place: int, name: str, source: str) -> Template | str:
     """A template to run, or the text of one without anything to evaluate."""
     try:
-        tree = parse(env, source, expression=name == WHEN)
-        for joined in [*tree.find_all(nodes.Concat)]:  # str would write booleans as Python does
-            joined.nodes = [nodes.Filter(part, "string", [], [], None, None, lineno=1) for part in joined.nodes]
-        reads = texts_read(tree)
-        if name == WHEN:
-            body = _condition(tree)
-        elif (text := constant(tree)) is not None:
-            return text
-        else:
-            # The templates of an alert share one context: without a scope what one sets would be seen by the next.
-            body = nodes.Scope(tree.body, lineno=1)
-        whole = nodes.Template([body], lineno=1)
-        whole.set_environment(env)
-        template = env.template_class.from_code(env, env.compile(whole), {}, None)
+        code, reads = _code(source, expression=name == WHEN)
+        if isinstance(code, str):
+            return code
+        template = env.template_class.from_code(env, code, {}, None)
     except Exception as exc:  # Jinja2 and Python's compiler refuse in many ways what they have parsed
         raise CannotCompile(place, detail_of(exc)) from exc
     return Template(place, name, reads, template.root_render_func)
+
+
+@lru_cache(KEPT_CODE)  # every rule repeats the defaults of its file, and a draft differs little from the one before
+def _code(source: str, *, expression: bool) -> tuple[CodeType | str, frozenset[tuple[str, str | None]]]:
+    """What a template compiles to, for any environment of the language, and the texts that it reads."""
+    tree = parse(_COMPILER, source, expression=expression)
+    for joined in [*tree.find_all(nodes.Concat)]:  # str would write booleans as Python does
+        joined.nodes = [nodes.Filter(part, "string", [], [], None, None, lineno=1) for part in joined.nodes]
+    reads = texts_read(tree)
+    if expression:
+        body = _condition(tree)
+    elif (text := constant(tree)) is not None:
+        return text, reads
+    else:
+        # The templates of an alert share one context: without a scope what one sets would be seen by the next.
+        body = nodes.Scope(tree.body, lineno=1)
+    whole = nodes.Template([body], lineno=1)
+    whole.set_environment(_COMPILER)
+    return _COMPILER.compile(whole), reads
 
 
 def _condition(tree: nodes.Template) -> nodes.Node:
@@ -117,6 +132,10 @@ def _condition(tree: nodes.Template) -> nodes.Node:
     (output,) = tree.find_all(nodes.Output)
     true = nodes.Output([nodes.TemplateData("true")], lineno=1)
     return nodes.If(output.nodes[0], [true], [], [], lineno=1)
+
+
+PassedOver = list[tuple[Rule, str | FailureReason | None]]
+"""Rules with what their conditions gave; None where that was not asked."""
 
 
 class Program:
@@ -151,6 +170,8 @@ class Program:
         self._directories: dict[str, Index] = {}  # by integration; under the empty name that of all others
         self._directory: Index | None = None  # of the alert that is rendered
         self._lookups: list[tuple[Lookup, str]] = []  # for that alert so far, with the texts that were looked up
+        # A preview sets a list, which gets the rules that do not take an alert.
+        self.passed_over: PassedOver | None = None
         self._env = environment()
         self._env.filters["application"] = self._application
         self._env.filters["level"] = self._level
@@ -174,6 +195,10 @@ class Program:
         else:
             self._directories[integration] = index
 
+    def set_directories(self, directories: Mapping[str, Index]) -> None:
+        """These and no others."""
+        self._directories = dict(directories)
+
     def _application(self, value: object) -> str:
         """The filter `application`. Empty text names nothing and is not counted."""
         text = value if type(value) is str else str(value)
@@ -195,7 +220,7 @@ class Program:
         return fallback(request, self._revision, Reason.ERROR)
 
     def _render(self, subject: Subject) -> RenderResult:
-        context = self._context(subject)
+        context = self.context(subject)
         problems: dict[str, FailureReason] = {}
         rule = self._choose(context, problems)
         if rule is None:
@@ -218,7 +243,7 @@ class Program:
 
     def try_out(self, rule: Rule, subject: Subject) -> dict[int, FailureReason]:
         """Run every template of one rule, whether it takes the alert or not: those that want too much, by number."""
-        context = self._context(subject)
+        context = self.context(subject)
         context.parent["lookup"] = rule.lookup
         excessive: dict[int, FailureReason] = {}
         for template in [*([rule.condition] if rule.condition else []), *rule.templates]:
@@ -228,23 +253,26 @@ class Program:
                 excessive[template.place] = why
         return excessive
 
-    def _context(self, subject: Subject) -> Context:
+    def context(self, subject: Subject) -> Context:
+        """The names that the templates of one alert see, all but `lookup`."""
         self._clock_before = self._clock()
         names = names_of(subject.alert, subject.group, subject.request.integration)
         return Context(self._env, {**self._env.globals, **names}, None, {})
 
     def _choose(self, context: Context, problems: dict[str, FailureReason]) -> Rule | None:
         for rule in self.rules:
-            if rule.drop and WHEN in problems:
-                continue
-            context.parent["lookup"] = rule.lookup
-            if rule.condition is None:
-                return rule
-            result = self._in_quarantine(rule.condition.place) or self._run(rule.condition, context)
-            if isinstance(result, FailureReason):
-                problems[WHEN] = _with_condition(problems.get(WHEN), rule.name, result)
-            elif result:
-                return rule
+            result: str | FailureReason | None = None
+            if not (rule.drop and WHEN in problems):
+                context.parent["lookup"] = rule.lookup
+                if rule.condition is None:
+                    return rule
+                result = self._in_quarantine(rule.condition.place) or self._run(rule.condition, context)
+                if isinstance(result, FailureReason):
+                    problems[WHEN] = _with_condition(problems.get(WHEN), rule.name, result)
+                elif result:
+                    return rule
+            if self.passed_over is not None:
+                self.passed_over.append((rule, result))
         return None
 
     def _fields(

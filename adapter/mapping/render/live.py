@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from adapter.application import Index, Lookup
-from adapter.errors import Finding, MappingError, RenderError
+from adapter.errors import Finding, MappingError
 from adapter.mapping.render.engine import CannotCompile, detail_of
 from adapter.mapping.render.process import Limits, WorkerDied, WorkerProcess
 from adapter.mapping.render.renderer import WorkerRenderer
@@ -21,13 +21,12 @@ from adapter.mapping.rules import files
 from adapter.mapping.rules.model import RuleSet
 
 MEMORY: Final = 400 * 1024 * 1024
-PREVIEW_SECONDS: Final = 10.0
 
 LookedUp = Callable[[str, Sequence[Lookup]], None]
 """Gets an integration, and what the filter `application` said for one of its alerts."""
 
-_CANNOT_COMPILE: Final = "the template cannot be compiled"
-_EXCESSIVE: Final = "tried on a plain alert, the template wants too much"
+CANNOT_COMPILE: Final = "the template cannot be compiled"
+EXCESSIVE: Final = "tried on a plain alert, the template wants too much"
 
 
 class LiveMappings:
@@ -48,7 +47,6 @@ class LiveMappings:
         self._limits = limits
         self._renderer = renderer
         self._applications, self._looked_up = applications, looked_up
-        self._previewer = self._new_previewer(renderer)
         # Why the directory is refused; else what the trial of the rules in force found, and their warnings.
         self.findings = tuple(findings)
         self._tried = tried
@@ -94,6 +92,11 @@ class LiveMappings:
         return self._renderer.rules
 
     @property
+    def applications(self) -> Mapping[str, bytes]:
+        """The directories that alerts are rendered by, by integration; see WorkerProcess.set_directory."""
+        return self._applications
+
+    @property
     def refused(self) -> bool:
         """Whether the directory holds other rules than those in force."""
         return self._tried != self.revision
@@ -114,17 +117,6 @@ class LiveMappings:
         for integration, index in directories.items():
             self._applications[integration] = b"null" if index is None else await asyncio.to_thread(index.pack)
         await self._renderer.hand_over()
-
-    async def preview(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
-        """As `render`, in a worker process of its own: what a person tries neither delays nor harms a delivery.
-
-        RenderError after PREVIEW_SECONDS, because other previews, a reload and the end of the service wait for it.
-        """
-        try:
-            async with asyncio.timeout(PREVIEW_SECONDS):
-                return await self._previewer.render(requests)
-        except TimeoutError:
-            raise RenderError(f"previews take longer than {PREVIEW_SECONDS:g} s; try fewer alerts") from None
 
     async def reload(self) -> bool:
         """Take over what the directory holds now: True when other rules are in force. `findings` holds any refusal."""
@@ -148,7 +140,6 @@ class LiveMappings:
     async def close(self) -> None:
         """End the worker process. Calls under way finish first."""
         await self._renderer.stop()
-        await self._previewer.stop()
 
     async def _swap(self, found: files.Snapshot) -> None:
         rules = await asyncio.to_thread(files.parse, self._directory, found)
@@ -157,14 +148,8 @@ class LiveMappings:
             await renderer.stop()
             raise MappingError([*findings, *rules.warnings])
         await renderer.hand_over()
-        old = (self._renderer, self._previewer)
-        self._renderer, self._previewer = renderer, self._new_previewer(renderer)
-        for one in old:
-            await one.stop()
-
-    def _new_previewer(self, renderer: WorkerRenderer) -> WorkerRenderer:
-        """Its worker process starts with the first preview."""
-        return WorkerRenderer(renderer.rules, self._limits, None, {}, self._applications)
+        old, self._renderer = self._renderer, renderer
+        await old.stop()
 
 
 async def _try_out(
@@ -178,11 +163,11 @@ async def _try_out(
     try:
         worker = await WorkerProcess.start(rules, {}, limits)
     except CannotCompile as exc:
-        raise MappingError([rules.finding(exc.place, f"{_CANNOT_COMPILE}: {exc}")]) from exc
+        raise MappingError([rules.finding(exc.place, f"{CANNOT_COMPILE}: {exc}")]) from exc
     except WorkerDied as death:
         if not death.sure or death.in_progress.place is None:
             raise
-        raise MappingError([rules.finding(death.in_progress.place, f"{_CANNOT_COMPILE}: {death}")]) from death
+        raise MappingError([rules.finding(death.in_progress.place, f"{CANNOT_COMPILE}: {death}")]) from death
     excessive: dict[int, FailureReason] = {}
     try:
         for rule in range(sum(len(file.rules) for file in rules.files)):
@@ -198,7 +183,7 @@ async def _try_out(
     except BaseException:
         await worker.stop()
         raise
-    findings = [rules.finding(at, f"{_EXCESSIVE}: {why.detail or why.reason}") for at, why in sorted(excessive.items())]
+    findings = [rules.finding(at, f"{EXCESSIVE}: {why.detail or why.reason}") for at, why in sorted(excessive.items())]
     by_place = {(finding.file, finding.line, finding.col): finding for finding in findings}  # aliases share one
     return renderer, [*by_place.values()]
 

@@ -31,7 +31,8 @@ WALL: Final = 10  # deadlines, by the wall clock: for a worker that is starved o
 
 _PACKAGES: Final = Path(adapter.__file__).resolve().parent.parent
 _ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")
-_OPTIONS: Final = ("-P", "-s", "-B", "-X", "utf8", "-m", "adapter.mapping.render.worker")
+_OPTIONS: Final = ("-P", "-s", "-B", "-X", "utf8", "-m")
+WORKER: Final = "adapter.mapping.render.worker"
 
 
 class Limits(NamedTuple):
@@ -73,29 +74,44 @@ class WorkerProcess:
     @classmethod
     async def start(cls, rules: RuleSet, quarantined: Mapping[int, FailureReason], limits: Limits) -> WorkerProcess:
         """A worker that has compiled the rules. CannotCompile or WorkerDied when it cannot serve; then it has ended."""
-        order = to_json({"rules": rules.as_data(), "quarantined": quarantined, "deadline": limits.deadline})
+        worker = await cls.spawn(limits)
         try:
-            worker = await cls._spawn(limits)
-        except OSError as exc:
-            raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
-        try:
-            broken = from_json(await worker._ask(protocol.LOAD, order, LOAD_SECONDS))
-            if broken is not None:
-                place, message = broken
-                raise CannotCompile(place, message + (worker._memory_note() if "MemoryError" in message else ""))
+            await worker.load(rules, quarantined)
         except BaseException:
             await worker.stop()
             raise
         return worker
 
     @classmethod
-    async def _spawn(cls, limits: Limits) -> WorkerProcess:
+    async def spawn(cls, limits: Limits, module: str = WORKER) -> WorkerProcess:
+        """A worker without rules. `module`: what the process runs. WorkerDied when it cannot be started."""
+        try:
+            return await cls._spawn(limits, module)
+        except OSError as exc:
+            raise WorkerDied(Reason.CRASH, InProgress(None, None), f"cannot be started: {exc}", sure=False) from exc
+
+    async def load(self, rules: RuleSet, quarantined: Mapping[int, FailureReason]) -> None:
+        """Compile these rules, in place of those before. CannotCompile or WorkerDied."""
+        order = {"rules": rules.as_data(), "quarantined": quarantined, "deadline": self._limits.deadline}
+        broken = from_json(await self.ask(protocol.LOAD, to_json(order), LOAD_SECONDS))
+        if broken is not None:
+            place, message = broken
+            raise CannotCompile(place, message + (self._memory_note() if "MemoryError" in message else ""))
+
+    @classmethod
+    async def _spawn(cls, limits: Limits, module: str) -> WorkerProcess:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         with contextlib.ExitStack() as opened:
             errors = opened.enter_context(tempfile.TemporaryFile())
             mark = opened.enter_context(contextlib.closing(ProgressMark(os.memfd_create("coc-adapter-progress"))))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *_OPTIONS, str(mark.fd), str(min(limits.memory, own_limit() or limits.memory))),
+                *(
+                    sys.executable,
+                    *_OPTIONS,
+                    module,
+                    str(mark.fd),
+                    str(min(limits.memory, own_limit() or limits.memory)),
+                ),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -109,15 +125,15 @@ class WorkerProcess:
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Results for the first requests, one at least."""
         payload = protocol.pack_requests(requests)
-        return list(protocol.unpack_results(await self._ask(protocol.RENDER, payload, self._limits.deadline * WALL)))
+        return list(protocol.unpack_results(await self.ask(protocol.RENDER, payload, self._limits.deadline * WALL)))
 
     async def set_directory(self, integration: str, index: bytes) -> None:
         """The directory of applications that the integration's alerts are rendered by, see protocol."""
-        await self._ask(protocol.DIRECTORY, protocol.pack_directory(integration, index), LOAD_SECONDS)
+        await self.ask(protocol.DIRECTORY, protocol.pack_directory(integration, index), LOAD_SECONDS)
 
     async def try_out(self, rule: int) -> dict[int, FailureReason]:
         """Run every template of one rule on a plain alert: those that want too much, by number."""
-        answer = await self._ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)
+        answer = await self.ask(protocol.TRY_OUT, to_json(rule), self._limits.deadline * WALL)
         return protocol.unpack_places(from_json(answer))
 
     async def ended(self) -> None:
@@ -138,7 +154,8 @@ class WorkerProcess:
             self._errors.close()
             self._mark.close()
 
-    async def _ask(self, kind: bytes, payload: bytes, seconds: float) -> bytes:
+    async def ask(self, kind: bytes, payload: bytes, seconds: float) -> bytes:
+        """The answer to one frame, see protocol. WorkerDied also when there is none within so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(kind, payload)

@@ -59,7 +59,7 @@ class WorkerRenderer:
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """All, in order. Never fails because of a template."""
         async with self._turn:
-            call = _Call(requests, self.rules.revision)
+            call = Call(requests, self.rules.revision)
             while chunk := call.chunk():
                 try:
                     call.answered(chunk, await self._ask([requests[number] for number in chunk]))
@@ -133,7 +133,7 @@ class WorkerRenderer:
                     await self._start()
 
 
-class _Call:
+class Call:
     """The requests of one call of `render` that are left, and the results so far."""
 
     def __init__(self, requests: Sequence[RenderRequest], revision: str) -> None:

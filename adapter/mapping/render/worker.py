@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -88,6 +88,8 @@ class ProgressMark:
 class Worker:
     """Answers one frame after another."""
 
+    _first_place = 0  # added to the numbers of the loaded rules' templates in the progress mark
+
     def __init__(self, mark: ProgressMark) -> None:
         self._mark = mark
         self._program: Program | None = None
@@ -95,36 +97,45 @@ class Worker:
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
         try:
-            if kind == protocol.LOAD:
-                return to_json(self._load(from_json(payload)))
-            assert self._program is not None, "LOAD comes first"
-            if kind == protocol.TRY_OUT:
-                self._begin(0)
-                return to_json(self._program.try_out(self._program.rules[from_json(payload)], PLAIN))
-            if kind == protocol.DIRECTORY:
-                integration, index = from_json(payload)
-                self._program.set_directory(integration, Index(*index) if index else None)
-                return b"null"
-            return self._render(self._program, payload)
+            return self._answer(kind, payload)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             self._mark.idle()
+
+    def _answer(self, kind: bytes, payload: bytes) -> bytes:
+        if kind == protocol.LOAD:
+            return to_json(self._load(from_json(payload)))
+        assert self._program is not None, "LOAD comes first"
+        if kind == protocol.TRY_OUT:
+            self._begin(0)
+            return to_json(self._program.try_out(self._program.rules[from_json(payload)], PLAIN))
+        if kind == protocol.DIRECTORY:
+            integration, index = from_json(payload)
+            self._program.set_directory(integration, Index(*index) if index else None)
+            return b"null"
+        return self._render(self._program, payload)
 
     def _load(self, order: dict[str, Any]) -> tuple[int, str] | None:
         self._deadline = order["deadline"]
         self._begin(0)
         try:
-            self._program = Program(
-                order["rules"],
-                protocol.unpack_places(order["quarantined"]),
-                mark=self._mark.place,
-                clock=time.monotonic,
-                lap=self._lap,
-                patience=self._deadline * PATIENCE,
-            )
+            self._program = self._compiled(order["rules"], order["quarantined"], self._first_place)
         except CannotCompile as exc:
             return exc.place, str(exc)
         return None
+
+    def _compiled(
+        self, rules: Mapping[str, Any], quarantined: Mapping[str, Sequence[str]], first_place: int
+    ) -> Program:
+        mark = self._mark.place
+        return Program(
+            rules,
+            protocol.unpack_places(quarantined),
+            mark=(lambda place: mark(first_place + place)) if first_place else mark,
+            clock=time.monotonic,
+            lap=self._lap,
+            patience=self._deadline * PATIENCE,
+        )
 
     def _render(self, program: Program, payload: bytes) -> bytes:
         started, size = time.monotonic(), 0
@@ -158,7 +169,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, worker: Worker) -> None:
         answers.flush()
 
 
-def main() -> None:
+def main(kind: type[Worker] = Worker) -> None:
     mark = ProgressMark(int(sys.argv[1]))
     memory = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -170,7 +181,7 @@ def main() -> None:
         os.dup2(nothing, 0)
         os.dup2(2, 1)
         os.close(nothing)
-        serve(requests, answers, Worker(mark))
+        serve(requests, answers, kind(mark))
 
 
 if __name__ == "__main__":

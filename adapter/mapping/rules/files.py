@@ -7,7 +7,7 @@ which a file changed is therefore read again. The revision is the digest of name
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -35,14 +35,14 @@ def load(directory: Path) -> RuleSet:
     return parse(directory, snapshot(directory))
 
 
-def parse(directory: Path, read: Snapshot) -> RuleSet:
-    """Check the files as they were read from a directory; MappingError as in `load`."""
+def parse(directory: Path, read: Snapshot, yaml: Callable[[str, bytes], YamlFile] = YamlFile) -> RuleSet:
+    """Check the files as they were read from a directory; MappingError as in `load`. `yaml` reads each one's text."""
     files: list[MappingFile] = []
     errors: list[Finding] = []
     left = MAX_RULES
     for name, text in read.files:
         try:
-            file, findings = read_file(YamlFile(str(directory / name), text), name, left)
+            file, findings = read_file(yaml(str(directory / name), text), name, left)
         except Exception as exc:  # there is no end to what a file may hold
             message = f"the file cannot be read: {type(exc).__name__}: {exc}"
             findings = [Finding(str(directory / name), 0, 0, message)]
@@ -57,7 +57,7 @@ def parse(directory: Path, read: Snapshot) -> RuleSet:
         found = list(dict.fromkeys((*errors, *refused, *warnings)))  # aliases of one place have the same ones
         raise MappingError(_located(directory, found))
     warned = _located(directory, sorted(set(warnings)))
-    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(warned))
+    return RuleSet(revision=read.revision, files=tuple(files), warnings=tuple(warned), texts=dict(read.files))
 
 
 def _located(directory: Path, found: Sequence[Finding]) -> list[Finding]:
@@ -85,11 +85,35 @@ def snapshot(directory: Path) -> Snapshot:
     if not files:
         message = "no mapping file here: a name ends in .yaml or .yml and does not start with a dot"
         raise MappingError([Finding(str(directory), 0, 0, message)])
+    return snapshot_of(dict(files))
+
+
+def overlaid(texts: Mapping[str, bytes], changes: Mapping[str, str | None]) -> tuple[Snapshot, list[Finding]]:
+    """Mapping files with some of them replaced, added, or removed by None; and what is wrong with their names."""
+    findings = [
+        Finding(name, 0, 0, "this is no name of a mapping file", "one ends in .yaml and has no folder before it")
+        for name, text in changes.items()
+        if text is not None and not (_is_named_like_one(Path(name)) and name.isprintable() and "/" not in name)
+    ]
+    refused = {finding.file for finding in findings}
+    files = {name: text for name, text in texts.items() if name not in changes}
+    files |= {name: text.encode() for name, text in changes.items() if text is not None and name not in refused}
+    if not files:
+        findings.append(Finding("", 0, 0, "no mapping file is left"))
+    return snapshot_of(files), findings
+
+
+def snapshot_of(files: Mapping[str, bytes]) -> Snapshot:
     digest = hashlib.blake2b(digest_size=6)
-    for name, text in files:
+    ordered = tuple(sorted(files.items()))
+    for name, text in ordered:
         digest.update(f"{len(name)}:{name}:{len(text)}:".encode())
         digest.update(text)
-    return Snapshot(files, digest.hexdigest())
+    return Snapshot(ordered, digest.hexdigest())
+
+
+def _is_named_like_one(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _check(directory: Path, listing: Sequence[tuple[Path, Path, int, int]]) -> None:
@@ -105,7 +129,7 @@ def _listing(directory: Path) -> list[tuple[Path, Path, int, int]]:
     entries = []
     for path in sorted(directory.iterdir(), key=lambda entry: entry.name):
         # A folder is passed over, and so is the link of a ConfigMap's file that is being taken away.
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.exists() and not path.is_dir():
+        if _is_named_like_one(path) and path.exists() and not path.is_dir():
             stat = path.stat()
             entries.append((path, path.resolve(), stat.st_mtime_ns, stat.st_size))
     return entries

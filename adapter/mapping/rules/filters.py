@@ -126,7 +126,8 @@ def default(value: object, default_value: object = "", boolean: bool = False) ->
 
 
 def application(value: object) -> str:
-    """The id of the COC application that a name, a code or an id means, as far as it is known without a directory."""
+    """The id of the COC application that a name, a code or an id means; empty when COC lists none or several."""
+    # Without a directory an id is all that is known; the worker process puts another function in this one's place.
     return find(None, str(value))[0]
 
 

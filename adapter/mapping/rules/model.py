@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from adapter.coc.fields import ADDITIONAL, BY_NAME
 from adapter.errors import Finding
@@ -56,6 +56,15 @@ class MappingFile:
     rules: tuple[Rule, ...]
 
 
+class Placed(NamedTuple):
+    """A template, or the condition of a rule, and where it stands."""
+
+    file: MappingFile
+    rule: Rule
+    field: str  # or `when`
+    loc: Loc
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
     """All files of a revision, in name order. A revision with `warnings` is accepted; `check` reports them."""
@@ -63,19 +72,23 @@ class RuleSet:
     revision: str
     files: tuple[MappingFile, ...]
     warnings: tuple[Finding, ...]
+    texts: Mapping[str, bytes]  # of the files, as they were read, by name
 
     def as_data(self) -> dict[str, Any]:
         """The plain data that the worker process gets."""
         files = [{"name": file.name, "lookup": file.lookup, "rules": [*map(_plain, file.rules)]} for file in self.files]
         return {"revision": self.revision, "files": files}
 
-    def finding(self, place: int, message: str) -> Finding:
-        """A finding at a template by its number: of each rule first the condition, then the fields."""
-        templates = [
-            (file.source, loc)
+    def templates(self) -> list[Placed]:
+        """Every template by its number: of each rule first the condition, then the fields."""
+        return [
+            Placed(file, rule, field, loc)
             for file in self.files
             for rule in file.rules
-            for loc in ((*rule.loc, WHEN), *(loc for _, loc in rule.fields.values()))
+            for field, loc in ((WHEN, (*rule.loc, WHEN)), *((name, loc) for name, (_, loc) in rule.fields.items()))
         ]
-        source, loc = templates[place]
-        return source.finding(loc, message)
+
+    def finding(self, place: int, message: str) -> Finding:
+        """A finding at a template by its number."""
+        file, _, _, loc = self.templates()[place]
+        return file.source.finding(loc, message)

@@ -9,42 +9,20 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Final, TextIO
 
 from pydantic_core import to_json
 
-from adapter.alertmanager import Alert, Group, Webhook, pack, parse_webhook
+from adapter.alertmanager import Alert, Webhook, parse_webhook
 from adapter.application import Directories, Index
-from adapter.clock import Micros
-from adapter.coc.fields import ADDITIONAL, tidy
+from adapter.coc.fields import tidy
 from adapter.errors import Finding, MappingError
-from adapter.lifecycle import coc_alarm_id
 from adapter.mapping.render.live import LiveMappings
-from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
+from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
+from adapter.mapping.tools.request import Preview
+from adapter.mapping.tools.result import as_dict, body_fields, changed, flat, rule_of, shown
 from adapter.table import fit, width
-
-
-class Preview(NamedTuple):
-    """For which integration, under which of its settings, and when the alerts are taken to be received."""
-
-    received: Micros
-    integration: str = "default"
-    contract: Contract = Contract()
-    per_episode: bool = False  # relay.alarm_id
-
-    def request(self, alert: Alert, group: Group) -> RenderRequest:
-        """For an alert that has no history, as delivery asks for it."""
-        resolved = alert.status == "resolved"
-        return RenderRequest(
-            raw=pack(alert, group.as_json()),
-            integration=self.integration,
-            alarm_id=coc_alarm_id(alert, per_episode=self.per_episode),
-            time_ms=((alert.ends if resolved else alert.starts) or self.received) // 1000,
-            status="ok" if resolved else "alarm",
-            contract=self.contract,
-        )
-
 
 NONE: Final[Directories] = MappingProxyType({})
 
@@ -75,7 +53,7 @@ async def render_payload(
     requests = [preview.request(alert, webhook.group) for alert in webhook.alerts]
     results, _ = await render_all(directory, requests, applications)
     if output == "json":
-        objects = [as_dict(alert, result) for alert, result in zip(webhook.alerts, results, strict=True)]
+        objects = [as_dict(alert.fingerprint, result) for alert, result in zip(webhook.alerts, results, strict=True)]
         print(to_json(objects, indent=2).decode(), file=out)
         _print_rejects(webhook, errors)
     else:
@@ -136,31 +114,9 @@ async def render_groups(
         await mappings.close()
 
 
-def flat(result: RenderResult) -> dict[str, Any]:
-    """The rule and the body's fields on one level, without the revision."""
-    fields = {"rule": result.rule, "dropped": result.dropped, **_body_fields(result)}
-    fields.pop(f"{ADDITIONAL}.mappingRevision", None)
-    return fields
-
-
-def _body_fields(result: RenderResult) -> dict[str, Any]:
-    fields = result.body or {}
-    additional = fields.pop(ADDITIONAL, {})
-    return fields | {f"{ADDITIONAL}.{key}": text for key, text in additional.items()}
-
-
-def shown(value: object) -> str:
-    """A field's value for a person."""
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def rule_of(result: RenderResult) -> str:
-    return f"rule {result.rule} of {result.mapping}" if result.rule is not None else "no rule"
-
-
 def _differences(before: RenderResult, after: RenderResult) -> list[str]:
     old, new = flat(before), flat(after)
-    names = [name for name in new | old if old.get(name) != new.get(name)]
+    names = changed(before, after)
     return [f"  {name}: {_or_absent(old.get(name))} -> {_or_absent(new.get(name))}" for name in names]
 
 
@@ -175,19 +131,6 @@ def _title(alert: Alert) -> str:
 
 def _on_one_line(text: str) -> str:
     return text.replace("\n", "\\n").replace("\t", "\\t")
-
-
-def as_dict(alert: Alert, result: RenderResult) -> dict[str, Any]:
-    """What `render --output=json` and the admin API show of an alert."""
-    return {
-        "fingerprint": alert.fingerprint,
-        "rule": result.rule,
-        "mapping": result.mapping,
-        "dropped": result.dropped,
-        "fallbacks": [{"field": field, "reason": why.reason} for field, why in result.fallbacks.items()],
-        "clipped": list(result.clipped),
-        "body": result.body,
-    }
 
 
 def _print_all(webhook: Webhook, results: Sequence[RenderResult], out: TextIO) -> None:
@@ -209,7 +152,7 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     print(f"{_title(alert)}: {'dropped by ' if result.dropped else ''}{rule_of(result)}", file=out)
     notes = {field: f"fallback: {why}" for field, why in result.fallbacks.items()}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
-    fields = _body_fields(result)
+    fields = body_fields(result)
     column = max(map(width, fields), default=0)
     for name, value in fields.items():
         text = _on_one_line(str(value))

@@ -15,15 +15,17 @@ from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.intake import key_of
 from adapter.store.records import (
     ALARM_ROW_COLUMNS,
+    RECENT_COLUMNS,
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
     alarm_row,
     past_of,
+    recent_row,
     reject_row,
     report_row,
 )
 from adapter.store.replay import Past, kinds_by_letter, replayed
-from adapter.store.views import AlarmQuery, AlarmRow, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, RecentRow, RejectRow, ReportRow
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
@@ -48,6 +50,12 @@ WHERE report.outcome = 'dead' AND report.handled IS NULL AND report.seq > $1
   AND ($2::text IS NULL OR report.integration = $2)
 ORDER BY report.seq LIMIT $3
 """
+_BY_SEQ: Final = f"{_REPORTS} WHERE report.seq = ANY($1::bigint[]) ORDER BY report.seq"
+_RECENT: Final = f"""
+SELECT {RECENT_COLUMNS} FROM report JOIN alarm ON alarm.id = report.alarm WHERE report.seq IN (
+    SELECT max(seq) FROM (SELECT seq, alarm FROM report ORDER BY seq DESC LIMIT $1) AS last GROUP BY alarm)
+ORDER BY report.seq DESC
+"""  # noqa: S608
 _REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
 _LOCK: Final = """
 SELECT id, integration FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id
@@ -102,6 +110,14 @@ class PostgresQueries:
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         return await self._reports(_DEAD, after, integration, limit)
+
+    async def recent(self, reports: int) -> list[RecentRow]:
+        async with self.database.read() as connection:
+            rows = await connection.fetch(_RECENT, reports)
+        return [recent_row(row) for row in rows]
+
+    async def reports(self, seqs: Sequence[int]) -> list[ReportRow]:
+        return await self._reports(_BY_SEQ, seqs)
 
     async def _reports(self, statement: str, *arguments: object) -> list[ReportRow]:
         async with self.database.read() as connection:

@@ -78,6 +78,7 @@ class PostgresStore:
         self.pauses, self.set_pause = replicas.pauses, replicas.set_pause
         self.counts = counts.refresh
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
+        self.recent, self.reports = queries.recent, queries.reports
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
         moving = PostgresMoving(database, counts)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms

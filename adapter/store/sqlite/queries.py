@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pydantic_core import to_json
+
 from adapter.alarm import Kind, Pause, Status
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreRefused
@@ -18,11 +20,13 @@ from adapter.store.last_seen import SeenLater
 from adapter.store.records import (
     ALARM_ROW_COLUMNS,
     PAUSE_COLUMNS,
+    RECENT_COLUMNS,
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
     alarm_row,
     past_of,
     pause_of,
+    recent_row,
     reject_row,
     report_row,
 )
@@ -31,7 +35,7 @@ from adapter.store.sqlite.database import connect_reader, migrations
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import checksum, companions
 from adapter.store.sqlite.writer import Writer
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RejectRow, ReportRow
+from adapter.store.views import AlarmQuery, AlarmRow, Counts, RecentRow, RejectRow, ReportRow
 
 T = TypeVar("T")
 
@@ -49,6 +53,10 @@ _LETTERS: Final = _REPORTS.format(
     """report.outcome = 'dead' AND report.handled IS NULL AND report.seq > ?
     AND (? IS NULL OR report.integration = ?) ORDER BY report.seq""",
 )
+_BY_SEQ: Final = _REPORTS.format("", "report.seq IN (SELECT value FROM json_each(?)) ORDER BY report.seq")
+_RECENT: Final = f"""SELECT {RECENT_COLUMNS} FROM report JOIN alarm ON alarm.id = report.alarm WHERE report.seq IN (
+    SELECT max(seq) FROM (SELECT seq, alarm FROM report ORDER BY seq DESC LIMIT ?) GROUP BY alarm)
+    ORDER BY report.seq DESC"""  # noqa: S608
 _COUNTS: Final = "SELECT integration, pending, refreshing, open_alarms, dead FROM sums"
 _OLDEST: Final = "SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"
 _REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
@@ -90,6 +98,12 @@ class SqliteQueries:
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         return await self.reader.call(self._reports, _LETTERS, after, integration, integration, limit)
+
+    async def recent(self, reports: int) -> list[RecentRow]:
+        return await self.reader.call(_recent, reports)
+
+    async def reports(self, seqs: Sequence[int]) -> list[ReportRow]:
+        return await self.reader.call(self._reports, _BY_SEQ, to_json(list(seqs)).decode(), len(seqs))
 
     def _reports(self, connection: sqlite3.Connection, statement: str, *parameters: object) -> list[ReportRow]:
         tick = self.tick()
@@ -164,6 +178,10 @@ def _alarms(connection: sqlite3.Connection, query: AlarmQuery, seen: SeenLater) 
     statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
     rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
     return list(islice(filter(query.matches, map(seen.shown, rows)), query.limit))
+
+
+def _recent(connection: sqlite3.Connection, reports: int) -> list[RecentRow]:
+    return [recent_row(row) for row in connection.execute(_RECENT, (reports,))]
 
 
 def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:

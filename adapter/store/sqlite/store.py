@@ -98,6 +98,7 @@ class SqliteStore:
         self.pauses, self.set_pause = queries.pauses, queries.set_pause
         self.counts, self.alarms, self.trail = queries.counts, queries.alarms, queries.trail
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
+        self.recent, self.reports = queries.recent, queries.reports
         self.replay, self.discard = queries.replay, queries.discard
         moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     UNNEEDED = "unneeded"  # COC already has it so
-    SUPERSEDED = "superseded"  # an untried update replaced by a newer one
+    SUPERSEDED = "superseded"  # COC is, or was, sent a newer one instead
     DEAD = "dead"  # COC refused it for good; kept for a person
     DISCARDED = "discarded"  # an ok whose alarm COC never took
     DROPPED = "dropped"  # a rule says it is not to be reported

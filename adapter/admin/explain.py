@@ -109,7 +109,8 @@ def _last(row: ReportRow) -> str:
         return f"{head}dead letter, COC refused it for good: {words}{what}; {then}."
     if row.outcome is Outcome.DISCARDED:
         return f"{head}discarded, COC never took the alarm it would close, or a person discarded it."
-    return f"{head}superseded by a newer update before it was tried."
+    tried = f"after it was tried {_times(row.report.attempts)}" if row.report.attempts else "before it was tried"
+    return f"{head}superseded by a newer report {tried}."
 
 
 def _evidence(reports: Sequence[ReportRow]) -> list[str]:

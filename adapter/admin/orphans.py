@@ -21,7 +21,7 @@ async def discard(
     await _check(store, name, served)
 
     async def step(ids: Sequence[int]) -> Removed:
-        return await store.discard_alarms(ids, now)
+        return await store.discard_alarms(name, ids, now)
 
     return _answer(name, None, await _in_steps(await store.held(name), step, lambda done: count(name, None, done)))
 
@@ -34,7 +34,7 @@ async def move(
         raise Problem(404, UNKNOWN)
 
     async def step(ids: Sequence[int]) -> Removed:
-        return await store.move_alarms(ids, to, now)
+        return await store.move_alarms(name, ids, to, now)
 
     return _answer(name, to, await _in_steps(await store.held(name), step, lambda done: count(name, to, done)))
 
@@ -66,6 +66,7 @@ def _answer(name: str, to: str | None, removed: Removed) -> dict[str, Any]:
         "to": to,
         "alarms": removed.alarms,
         "reports": removed.reports,
-        "superseded": removed.reports - removed.taken_reports if to else 0,
+        "superseded": removed.reports + removed.owed - removed.taken_reports if to else 0,
+        "owed": removed.owed,
         "dead_letters": removed.dead_letters,
     }

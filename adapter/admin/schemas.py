@@ -216,7 +216,10 @@ class RemovedModel(Model):
     to: str | None = Field(description="the integration that has taken over; null where all was discarded")
     alarms: int
     reports: int = Field(description="pending ones")
-    superseded: int = Field(description="of `reports`: left out, as the other one has sent some of the same alarm")
+    superseded: int = Field(
+        description="of `reports`: left out, as the other one has sent newer ones of the same alarm"
+    )
+    owed: int = Field(description="reports more: of open alarms that the other one's COC does not have, or not so")
     dead_letters: int
 
 

@@ -231,14 +231,12 @@ def _discard_integration(options: argparse.Namespace) -> int:
 
 def _move_integration(options: argparse.Namespace) -> int:
     done = _remove(options, "move", {"to": options.to})
+    new = cell(options.to)
     older = (
-        f" ({done['superseded']} superseded by what {cell(options.to)} has sent of the same alarms)"
-        if done["superseded"]
-        else ""
+        f" ({done['superseded']} superseded by what {new} has sent of the same alarms)" if done["superseded"] else ""
     )
-    return print_rows(
-        options, done, f"moved what {cell(options.name)} left to {cell(options.to)}: {_removed(done)}{older}"
-    )
+    more = f", {done['owed']} more owed that {new} does not have as they are" if done["owed"] else ""
+    return print_rows(options, done, f"moved what {cell(options.name)} left to {new}: {_removed(done)}{older}{more}")
 
 
 def _remove(options: argparse.Namespace, verb: str, body: Any = None) -> Any:

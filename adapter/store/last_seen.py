@@ -69,7 +69,7 @@ class SeenLater:
             self._stale[alarm] += stale
 
     def tracked(self, rows: list[TrackedAlarm]) -> list[TrackedAlarm]:
-        return [row._replace(last_seen=self._last[row.id]) if row.id in self._last else row for row in rows]
+        return [row._replace(last_seen=max(row.last_seen, self.last(row.id))) for row in rows]
 
     def shown(self, row: AlarmRow) -> AlarmRow:
         """The row with what is not written yet. From any thread."""
@@ -77,7 +77,7 @@ class SeenLater:
         if last is None:
             return row
         repeats, stale = row.repeats + self._repeats[row.id], row.stale + self._stale[row.id]
-        return replace(row, last_seen=last, repeats=repeats, stale=stale)
+        return replace(row, last_seen=max(row.last_seen, last), repeats=repeats, stale=stale)
 
 
 class UnderWay:

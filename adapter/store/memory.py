@@ -16,7 +16,7 @@ from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreUnavailable
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
-from adapter.store.moving import Side, merged
+from adapter.store.moving import Merged, Side, merged, owed_again
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
 from adapter.store.records import KEPT_ATTEMPTS, labels_to_json, tracked_of
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
@@ -369,13 +369,13 @@ class MemoryStore:
         self._check_open()
         return sorted(alarm.row.id for (name, _), alarm in self._alarms.items() if name == integration)
 
-    async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
+    async def discard_alarms(self, integration: str, ids: Sequence[int], now: Micros) -> Removed:
         self._check_open()
         removed = Removed()
-        for alarm in self._chosen(ids):
+        for alarm in self._chosen(integration, ids):
             known, letters = alarm.row.alarm, [report for report in alarm.trail if report.is_letter]
             is_open, pending = known.status is Status.FIRING, len(alarm.queue)
-            self._leave(alarm, Outcome.DISCARDED, now)
+            self._leave(alarm, alarm.queue, Outcome.DISCARDED, now)
             for letter in letters:
                 letter.discarded = True
             after = known._replace(status=Status.RESOLVED, ends=now if is_open else known.ends, pending=0)
@@ -384,66 +384,91 @@ class MemoryStore:
             removed = removed.plus(Removed(changed, is_open, pending, len(letters)))
         return removed
 
-    async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
+    async def move_alarms(self, integration: str, ids: Sequence[int], to: str, now: Micros) -> Removed:
         self._check_open()
         removed = Removed()
-        for alarm in self._chosen(ids):
-            if alarm.row.integration != to:
-                removed = removed.plus(self._move(alarm, to, now))
+        for alarm in self._chosen(integration, ids):
+            removed = removed.plus(self._move(alarm, to, now))
         return removed
 
     def _move(self, alarm: _Alarm, to: str, now: Micros) -> Removed:
         known, letters = alarm.row.alarm, sum(report.is_letter for report in alarm.trail)
         other = self._alarms.get((to, known.fingerprint))
         before = other.row.alarm if other else known._replace(status=Status.RESOLVED, pending=0)
+        moved, result = self._side(alarm), merged(self._side(alarm), self._side(other) if other else None)
+        newest = moved if result.moved_is_newer or other is None else self._side(other)
+        labels = (alarm if result.moved_is_newer or other is None else other).row.labels
+        last = self._reports[newest.last_owed].row.report.raw if newest.last_owed else None
         del self._alarms[alarm.row.integration, known.fingerprint]
-        if other is None:
-            self._alarms[to, known.fingerprint] = other = alarm
-        else:
-            self._merge(alarm, other, now)
-        other.update(integration=to)
-        for report in other.trail:
+        for report in [report for report in alarm.queue if report.seq == result.told_as_alarm]:
+            report.update(report=replace(report.row.report, kind=Kind.ALARM))
+        taken = self._merge(alarm, other, result, now) if other else alarm
+        self._alarms[to, known.fingerprint] = taken
+        taken.update(integration=to, alarm=result.alarm, accepted=result.state.accepted, labels=labels)
+        for report in taken.trail:
             report.update(report=replace(report.row.report, integration=to))
-        firing, after = known.status is Status.FIRING, other.row.alarm
+        if result.owed is not None:
+            raw, body = owed_again(newest, labels, last)
+            owed = Report(
+                seq=self._next_id("report"), integration=to, fingerprint=known.fingerprint, raw=raw, body=body,
+                episode=result.alarm.episode, kind=result.owed, coc_alarm_id=result.alarm.coc_alarm_id, received=now,
+                webhook=0,
+            )  # fmt: skip
+            self._append(taken, owed)
+        firing, after = known.status is Status.FIRING, result.alarm
         taken_open = (after.status is Status.FIRING) - (before.status is Status.FIRING)
-        return Removed(1, firing, known.pending, letters, taken_open, after.pending - before.pending)
+        more = after.pending - before.pending
+        return Removed(1, firing, known.pending, letters, taken_open, more, result.owed is not None)
 
-    def _merge(self, alarm: _Alarm, other: _Alarm, now: Micros) -> None:
-        result = merged(self._side(alarm), self._side(other))
-        if result.superseded:
-            self._leave(alarm, Outcome.SUPERSEDED, now)
-        for report in other.trail:
-            episode = report.row.report.episode + result.first_episode
-            report.update(report=replace(report.row.report, episode=episode))
+    def _merge(self, alarm: _Alarm, other: _Alarm, result: Merged, now: Micros) -> _Alarm:
+        self._leave(
+            alarm, [report for report in alarm.queue if report.seq in result.superseded], Outcome.SUPERSEDED, now
+        )
+        for report in alarm.queue:
+            if result.one_episode:
+                report.update(report=replace(report.row.report, coc_alarm_id=result.alarm.coc_alarm_id))
+        for one, more in ((alarm, result.moved_episodes), (other, result.other_episodes)):
+            for report in one.trail:
+                report.update(report=replace(report.row.report, episode=report.row.report.episode + more))
         for report in alarm.trail:
             report.alarm = other
         other.due = min((one.due for one in (alarm, other) if one.queue), default=other.due)
         other.trail = sorted(alarm.trail + other.trail, key=lambda report: report.seq)
         other.queue = [report for report in other.trail if report.row.outcome is None]
-        _, accepted, other.earlier_episode, other.earlier_outcome, other.maybe_sent_episode = result.state
-        first_seen, conflicts = min(alarm.row.first_seen, other.row.first_seen), alarm.row.conflicts
+        _, _, other.earlier_episode, other.earlier_outcome, other.maybe_sent_episode = result.state
         other.update(
-            alarm=result.alarm, accepted=accepted, first_seen=first_seen, conflicts=other.row.conflicts + conflicts
+            first_seen=min(alarm.row.first_seen, other.row.first_seen),
+            last_seen=max(alarm.row.last_seen, other.row.last_seen),
+            conflicts=other.row.conflicts + alarm.row.conflicts,
         )
+        return other
 
     def _side(self, alarm: _Alarm) -> Side:
         episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
-        sent = any(
-            report.row.report.attempts or report.seq in self._claimed
-            or report.row.outcome not in (None, Outcome.SUPERSEDED)
+        sent = [
+            report.seq
             for report in alarm.trail
-        )  # fmt: skip
-        return Side(alarm.row.alarm, AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes), sent)
+            if report.row.report.attempts or report.seq in self._claimed
+            or report.row.outcome not in (None, Outcome.SUPERSEDED)
+        ]  # fmt: skip
+        return Side(
+            alarm.row.alarm,
+            AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes),
+            alarm.row.last_seen,
+            last_owed=max((report.seq for report in alarm.trail), default=0),
+            last_sent=max(sent, default=0),
+            waiting=tuple([(report.seq, report.row.report.kind) for report in alarm.queue]),
+        )
 
-    def _chosen(self, ids: Sequence[int]) -> list[_Alarm]:
+    def _chosen(self, integration: str, ids: Sequence[int]) -> list[_Alarm]:
         wanted = set(ids)
-        return sorted((alarm for alarm in self._alarms.values() if alarm.row.id in wanted), key=lambda one: one.row.id)
+        held = [alarm for (name, _), alarm in self._alarms.items() if name == integration and alarm.row.id in wanted]
+        return sorted(held, key=lambda one: one.row.id)
 
-    def _leave(self, alarm: _Alarm, outcome: Outcome, now: Micros) -> None:
-        """All that is pending of an alarm."""
-        for report in alarm.queue:
+    def _leave(self, alarm: _Alarm, reports: Sequence[_Report], outcome: Outcome, now: Micros) -> None:
+        for report in reports:
             report.update(outcome=outcome, done=now)
-        alarm.queue.clear()
+        alarm.queue = [report for report in alarm.queue if report.row.outcome is None]
 
     # reconciling
 

@@ -126,6 +126,7 @@ class Removed(NamedTuple):
     dead_letters: int = 0
     taken_open: int = 0  # open alarms more of the other one
     taken_reports: int = 0  # pending reports more of the other one
+    owed: int = 0  # of `taken_reports`, those that nobody owed before
 
     def plus(self, other: Removed) -> Removed:
         return Removed(*(mine + more for mine, more in zip(self, other, strict=True)))
@@ -199,16 +200,17 @@ class OperatorStore(Protocol):
         """The ids of its alarms, to be discarded or moved in steps of STEP."""
         ...
 
-    async def discard_alarms(self, ids: Sequence[int], now: Micros) -> Removed:
-        """Nothing more is owed about these alarms, of an integration that is not served.
+    async def discard_alarms(self, integration: str, ids: Sequence[int], now: Micros) -> Removed:
+        """Nothing more is owed about these alarms, of an integration that is not served; those it has no more are left.
 
         Pending reports leave as discarded, dead letters are taken off the list, and firing alarms count as resolved.
         """
         ...
 
-    async def move_alarms(self, ids: Sequence[int], to: str, now: Micros) -> Removed:
+    async def move_alarms(self, integration: str, ids: Sequence[int], to: str, now: Micros) -> Removed:
         """Give these alarms, of an integration that is not served, with all their reports to `to`; see `moving`.
 
-        Each keeps its place in the queue and the order of its reports. The bound of the backlog does not matter.
+        Those that it has no more are left where they are: another replica may remove it at the same time. Each keeps
+        its place in the queue and the order of its reports. The bound of the backlog does not matter.
         """
         ...

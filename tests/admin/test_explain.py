@@ -62,3 +62,10 @@ def test_one_is_told_in_the_singular_and_more_in_the_plural() -> None:
 def test_an_alert_without_a_time_fires_since_no_time() -> None:
     assert told(starts=0).startswith("Alertmanager says firing, without a time; COC has")
     assert "never" not in told(starts=0)
+
+
+def test_a_superseded_report_says_whether_it_was_tried() -> None:
+    untried = ReportRow(report=a_report(), outcome=Outcome.SUPERSEDED, done=NOON)
+    assert "superseded by a newer report before it was tried." in told((untried,))
+    tried = ReportRow(report=a_report(attempts=2), outcome=Outcome.SUPERSEDED, done=NOON, attempts=(REFUSED, REFUSED))
+    assert "superseded by a newer report after it was tried 2 times." in told((tried,))

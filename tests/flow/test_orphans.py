@@ -126,6 +126,67 @@ async def test_a_moved_backlog_reaches_coc_in_its_order_and_the_law_holds(tmp_pa
         assert len(await listed(service, "integrations")) == 2
 
 
+async def test_an_open_alarm_is_told_to_a_coc_that_never_heard_of_it(tmp_path: Path, store: str) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["old", "keep"])) as service:
+        assert await send(service, "old", alert("Open"), alert("Ended")) == 200
+        await coc.received(2)
+        assert await send(service, "old", alert("Ended", "resolved")) == 200
+        await coc.received(3)
+        await drained(service.url)
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["new", "keep"])) as service:
+        code, out, _ = await command(service, "integrations", "move", "old", "new")
+        assert (code, "0 pending reports, 0 dead letters, 1 more owed" in out) == (0, True), out
+        (body,) = await coc.received(1)
+        assert (body["alarmName"], body["alarmStatus"]) == ("Open", "alarm")
+        scrape = await drained(service.url)
+        assert values(scrape, f"{PREFIX}reports_enqueued_total", integration="new", kind="carried") == 1
+        assert await send(service, "new", alert("Open", "resolved")) == 200
+        await coc.received(2)
+        assert coc.states(body["alarmId"]) == ["alarm", "ok"]
+
+
+async def test_an_alarm_that_fired_anew_under_the_old_name_is_sent_at_once(tmp_path: Path, store: str) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["dead-old", "new"])) as service:
+        for count, status in enumerate(("firing", "resolved"), start=1):
+            assert await send(service, "new", alert("Back", status)) == 200
+            await coc.received(count)
+        assert await send(service, "dead-old", alert("Back")) == 200
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["new", "keep"])) as service:
+        code, out, _ = await command(service, "integrations", "move", "dead-old", "new")
+        assert (code, "superseded" in out) == (0, False), out
+        (body,) = await coc.received(1)
+        assert (body["alarmName"], body["alarmStatus"]) == ("Back", "alarm")
+        assert values(await drained(service.url), f"{PREFIX}open_alarms", integration="new") == 1
+
+
+async def test_of_two_replicas_that_remove_at_once_each_takes_what_the_other_leaves(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    alarms, names = 4000, ["new", "other", "keep"]
+    store = await server.new_database()
+    async with adapter(config(tmp_path, store, 9, ["dead-old", *names])) as service:
+        for first in range(0, alarms, 1000):
+            assert await send(service, "dead-old", *(alert(f"Left{first + number}") for number in range(1000))) == 200
+    path = config(tmp_path, store, 9, [f"dead-{name}" for name in names])
+    async with adapter(path) as one, adapter(path) as two:
+        asked = [(one, "move", b'{"to": "dead-new"}'), (two, "move", b'{"to": "dead-other"}'), (two, "discard", b"")]
+        answers = await asyncio.gather(
+            *(post(f"{each.admin_url}/api/v1/integrations/dead-old/{verb}", body) for each, verb, body in asked)
+        )
+        done = [json.loads(text)["alarms"] if status == 200 else 0 for status, text in answers]
+        assert {status for status, _ in answers} <= {200, 404}
+        assert sum(done) == alarms
+        left = [(await row(two, name))["pending"] for name in ("dead-new", "dead-other")]
+        assert left == done[:2]
+        assert sum(done[:2]) + done[2] == alarms
+        scrapes = [await fetch(f"{each.url}/metrics") for each in (one, two)]
+        gone = [
+            values(scrape, f"{PREFIX}reports_total", integration="dead-old", outcome=outcome)
+            for scrape in scrapes for outcome in ("superseded", "discarded")
+        ]  # fmt: skip
+        assert sum(gone) == alarms
+
+
 async def test_a_removal_that_is_asked_for_during_another_one_takes_nothing_of_it(tmp_path: Path, store: str) -> None:
     alarms = 5000
     async with adapter(config(tmp_path, store, 9, ["dead-old", "dead-keep"])) as service:

@@ -60,14 +60,14 @@ class Schedule:
     async def move(self) -> None:
         await self._nobody_serves_it()
         pending = await self._pending()
-        removed = await self.store.move_alarms(await self.store.held(OLD), NEW, self.now)
+        removed = await self.store.move_alarms(OLD, await self.store.held(OLD), NEW, self.now)
         assert await self._pending() == pending - removed.reports + removed.taken_reports
         assert await self.store.held(OLD) == []
 
     async def discard(self) -> None:
         await self._nobody_serves_it()
         pending = await self._pending()
-        removed = await self.store.discard_alarms(await self.store.held(OLD), self.now)
+        removed = await self.store.discard_alarms(OLD, await self.store.held(OLD), self.now)
         assert await self._pending() == pending - removed.reports
 
     async def _nobody_serves_it(self) -> None:

@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from dataclasses import replace
 
-from adapter.alarm import Kind, Outcome, Priority, Status
+import pytest
+
+from adapter.alarm import Kind, Outcome, Status
+from adapter.alertmanager import unpack
 from adapter.clock import SECOND
-from adapter.store.contract import Store
+from adapter.lifecycle import Policy
+from adapter.store.contract import Retention, Store
 from adapter.store.moving import Side, merged, orphans
 from adapter.store.settlement import AlarmState
 from adapter.store.views import AlarmQuery, Counts, Removed
-from tests.builders import NOON, accepted, an_alarm, an_alert, an_intake, delivered, firing, resolved, settled_as
+from tests.builders import (
+    DAY,
+    LATER,
+    NOON,
+    accepted,
+    an_alarm,
+    an_alert,
+    an_intake,
+    delivered,
+    firing,
+    resolved,
+    settled_as,
+)
 from tests.store.places import Place
 
 END = NOON + 60 * SECOND
-states = st.builds(
-    AlarmState, st.just(0), st.none() | st.just(accepted()), st.integers(0, 3), st.none() | st.just(Outcome.DELIVERED),
-    st.integers(0, 3),
-)  # fmt: skip
+FIRST, LAST = NOON, NOON + 40 * SECOND
 
 
-@st.composite
-def sides(draw: st.DrawFn) -> Side:
-    pending, state = draw(st.integers(0, 3)), draw(states)
-    alarm = an_alarm(
-        status=draw(st.sampled_from(Status)), episode=draw(st.integers(1, 3)), pending=pending,
-        priority=draw(st.sampled_from(Priority)), last_accepted_at=state.accepted.at if state.accepted else 0,
-    )  # fmt: skip
-    return Side(alarm, state._replace(pending=pending), draw(st.booleans()))
+def side(status: Status, seen: int, *waiting: int, sent: int = 0, **changes: object) -> Side:
+    """An alarm whose alert was last seen then; seqs of what waits."""
+    ends = END if status is Status.RESOLVED else 0
+    state = AlarmState(len(waiting), changes.pop("accepted", None), 1, None, 0)  # type: ignore[arg-type]
+    alarm = an_alarm(status=status, pending=len(waiting), **({"ends": ends} | changes))
+    reports = tuple([(seq, Kind.ALARM) for seq in waiting])
+    return Side(alarm, state, seen, max((sent, *waiting)), sent, reports)
 
 
-@given(sides(), sides())
-def test_of_two_alarms_the_newer_state_stays_and_no_report_is_forgotten(moved: Side, other: Side) -> None:
-    result = merged(moved, other)
-    alarm = result.alarm
-    assert (alarm.status, alarm.content, alarm.starts) == (other.alarm.status, other.alarm.content, other.alarm.starts)
-    assert alarm.pending == other.alarm.pending + (0 if result.superseded else moved.alarm.pending)
-    assert alarm.episode == other.alarm.episode + result.first_episode
-    assert result.superseded is other.sent
-    assert alarm.last_accepted_at == (result.state.accepted.at if result.state.accepted else 0)
-    if not other.sent:
-        assert alarm.episode > moved.alarm.episode
-        assert alarm.refreshing is (
-            alarm.pending > 0 and all(side.alarm.refreshing for side in (moved, other) if side.alarm.pending)
-        )
+def test_the_state_seen_last_stays_unless_it_is_a_resolve_from_before_the_other_start() -> None:
+    firing_late, resolved_early = side(Status.FIRING, LAST, 3), side(Status.RESOLVED, FIRST, sent=2)
+    assert merged(firing_late, resolved_early).alarm.status is Status.FIRING
+    assert merged(resolved_early, firing_late).alarm.status is Status.FIRING
+    resolved_late, firing_early = side(Status.RESOLVED, LAST, 3), side(Status.FIRING, FIRST, sent=2)
+    assert merged(resolved_late, firing_early).alarm.status is Status.RESOLVED
+    newer_episode = side(Status.FIRING, FIRST, sent=2, starts=END + SECOND)
+    assert merged(resolved_late, newer_episode).alarm.status is Status.FIRING
+
+
+def test_only_what_was_owed_before_something_that_was_sent_is_superseded() -> None:
+    assert merged(side(Status.FIRING, LAST, 1, 2, 5, 6), side(Status.RESOLVED, FIRST, sent=4)).superseded == (1, 2)
+    assert merged(side(Status.FIRING, FIRST, 1, 2), side(Status.FIRING, LAST, 3, 4)).superseded == ()
+
+
+def test_what_coc_would_not_have_in_the_end_is_owed() -> None:
+    """The other one ended and says so last; the moved one is firing by a repeat that owed nothing."""
+    ended = side(Status.RESOLVED, FIRST, sent=4)
+    assert merged(side(Status.FIRING, LAST, 1), ended).owed is Kind.ALARM
+    assert merged(side(Status.FIRING, LAST, 5), ended).owed is None
+    open_there = side(Status.FIRING, FIRST, sent=4, accepted=accepted())
+    assert merged(side(Status.RESOLVED, LAST, sent=3), open_there).owed is Kind.OK
+    assert (
+        merged(side(Status.FIRING, LAST, sent=3, accepted=accepted(), content=b"other"), open_there).owed is Kind.UPDATE
+    )
+    assert merged(side(Status.FIRING, LAST, sent=3), ended).owed is None  # a dead letter, or dropped
 
 
 def test_an_orphan_is_what_holds_something_and_stands_in_no_adapter_yml() -> None:
@@ -55,7 +77,7 @@ def test_an_orphan_is_what_holds_something_and_stands_in_no_adapter_yml() -> Non
 
 
 async def move(store: Store, name: str = "old", to: str = "default") -> Removed:
-    return await store.move_alarms(await store.held(name), to, END)
+    return await store.move_alarms(name, await store.held(name), to, END)
 
 
 async def sent(store: Store) -> list[tuple[str, Kind, str]]:
@@ -97,7 +119,99 @@ async def test_a_moved_alarm_is_known_to_its_new_integration(place: Place) -> No
     assert (await store.accept(resolved("a1"))).owed == (("a1", Kind.OK),)
     claim = (await store.claim("default", 1)).claims[0]
     assert claim.accepted is not None
-    assert len(await store.trail("default", "a1")) == 2
+    assert len(await store.trail("default", "a1")) == 3
+
+
+async def test_a_coc_that_never_heard_of_an_open_alarm_is_told_it(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("open", "changed", "ending", "dead", "dropped", integration="old"))
+    for claim in (await store.claim("old", 9)).claims:
+        outcome = {"dead": Outcome.DEAD, "dropped": Outcome.DROPPED}.get(claim.report.fingerprint)
+        await store.settle([settled_as(claim, outcome) if outcome else delivered(claim)])
+    await store.accept(firing("changed", text="worse", integration="old"))
+    await store.accept(resolved("ending", integration="old"))
+    assert await move(store) == Removed(5, 4, 2, 1, 4, 3, 1)
+    assert await counted(store, "default") == (3, 4, 1, 0)
+    claims = {claim.report.fingerprint: claim for claim in (await store.claim("default", 9)).claims}
+    assert {name: claim.report.kind for name, claim in claims.items()} == {
+        "open": Kind.ALARM, "changed": Kind.ALARM, "ending": Kind.OK,
+    }  # fmt: skip
+    assert unpack(claims["open"].report.raw)[0]["labels"]["alertname"] == "open"
+    assert unpack(claims["changed"].report.raw)[0]["annotations"] == {"summary": "worse"}
+
+
+async def test_an_alarm_whose_reports_are_pruned_is_told_as_coc_had_it(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("a1", integration="old"))
+    (claim,) = (await store.claim("old", 1)).claims
+    await store.settle([delivered(claim)])
+    await store.maintain(NOON + 30 * DAY, Retention(delivered=DAY, dead=DAY, resolved=DAY))
+    assert await store.trail("old", "a1") == []
+    await move(store)
+    (claim,) = (await store.claim("default", 1)).claims
+    assert (claim.report.kind, claim.report.body) == (Kind.ALARM, claim.accepted and claim.accepted.body)
+    assert unpack(claim.report.raw)[0]["status"] == "firing"
+
+
+async def test_an_alarm_that_fired_anew_where_it_was_is_sent_where_it_goes(place: Place) -> None:
+    store = await place.open()
+    for intake in (firing("a1"), resolved("a1")):
+        await store.accept(replace(intake, received=NOON + SECOND))
+        await store.settle([delivered((await store.claim("default", 1)).claims[0])])
+    await store.accept(replace(firing("a1", text="anew", integration="old"), received=NOON + 2 * SECOND))
+    assert await move(store) == Removed(1, 1, 1, 0, 1, 1)
+    assert await sent(store) == [("a1", Kind.ALARM, "default")]
+    (row,) = await store.alarms(AlarmQuery())
+    assert (row.alarm.status, row.alarm.episode, row.last_seen) == (Status.FIRING, 2, NOON + 2 * SECOND)
+    assert (await store.accept(firing("a1", text="anew"))).owed == ()
+    assert (await store.accept(resolved("a1"))).owed == (("a1", Kind.OK),)
+
+
+async def test_an_ok_is_not_superseded_by_what_was_sent_before_it(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("a1"))
+    await store.settle([delivered((await store.claim("default", 1)).claims[0])])
+    await store.accept(replace(resolved("a1", integration="old"), received=NOON + SECOND))
+    assert await move(store) == Removed(1, 0, 1, 0, -1, 1)
+    assert await sent(store) == [("a1", Kind.OK, "default")]
+
+
+async def test_a_repeat_of_the_moved_alarm_reopens_what_the_other_one_closed(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("a1", integration="old"))
+    await store.accept(firing("a1"))
+    await store.accept(resolved("a1"))
+    for _ in range(2):
+        await store.settle([delivered((await store.claim("default", 1)).claims[0])])
+    await store.accept(replace(firing("a1", integration="old"), received=NOON + SECOND))
+    assert await move(store) == Removed(1, 1, 1, 0, 1, 1, 1)
+    assert await sent(store) == [("a1", Kind.ALARM, "default")]
+    assert [row.outcome for row in await store.trail("default", "a1")] == [
+        Outcome.DELIVERED, Outcome.DELIVERED, Outcome.DELIVERED, Outcome.SUPERSEDED,
+    ]  # fmt: skip
+
+
+async def test_both_episodes_that_are_open_are_closed_by_one_ok_where_each_has_an_id(place: Place) -> None:
+    store = await place.open()
+    policy = Policy(refresh_interval=0, id_per_episode=True)
+    await store.accept(an_intake(an_alert("a1"), policy=policy))
+    await store.settle([delivered((await store.claim("default", 1)).claims[0])])
+    later = an_alert("a1", startsAt=LATER)
+    await store.accept(an_intake(later, policy=policy, integration="old", received=NOON + SECOND))
+    await move(store)
+    await store.accept(an_intake(an_alert("a1", "resolved"), policy=policy))
+    told = {row.report.coc_alarm_id for row in await store.trail("default", "a1")}
+    assert len(told) == 1
+
+
+async def test_an_alarm_that_left_meanwhile_is_neither_moved_nor_discarded(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("a1", "a2", integration="old"))
+    ids = await store.held("old")
+    assert (await store.move_alarms("old", ids, "default", END)).alarms == 2
+    assert await store.move_alarms("old", ids, "third", END) == Removed()
+    assert await store.discard_alarms("old", ids, END) == Removed()
+    assert await counted(store, "default") == (2, 2, 0, 0)
 
 
 async def test_the_queues_of_two_alarms_become_one_in_the_order_they_were_owed(place: Place) -> None:
@@ -146,7 +260,7 @@ async def test_discarding_ends_all_that_is_owed_and_open(place: Place) -> None:
     claims = (await store.claim("old", 2)).claims
     await store.settle([delivered(claims[0]), settled_as(claims[1], Outcome.DEAD)])
     await store.accept(firing("a1"))
-    removed = await store.discard_alarms(await store.held("old"), END)
+    removed = await store.discard_alarms("old", await store.held("old"), END)
     assert removed == Removed(3, 3, 1, 1)
     assert await counted(store, "old") == (0, 0, 0, 0)
     assert await counted(store, "default") == (1, 1, 0, 0)
@@ -154,7 +268,7 @@ async def test_discarding_ends_all_that_is_owed_and_open(place: Place) -> None:
     assert {(row.alarm.status, row.alarm.ends, row.alarm.pending) for row in rows} == {(Status.RESOLVED, END, 0)}
     assert [row.outcome for row in await store.trail("old", "a3")] == [Outcome.DISCARDED]
     assert await store.dead_letters(None, 0, 9) == []
-    assert await store.discard_alarms(await store.held("old"), END) == Removed()
+    assert await store.discard_alarms("old", await store.held("old"), END) == Removed()
 
 
 async def test_what_was_moved_or_discarded_stays_so_over_a_restart(durable: Place) -> None:
@@ -162,7 +276,7 @@ async def test_what_was_moved_or_discarded_stays_so_over_a_restart(durable: Plac
     await store.accept(firing("a1", "a2", integration="old"))
     await store.accept(firing("b1", integration="older"))
     await move(store)
-    await store.discard_alarms(await store.held("older"), END)
+    await store.discard_alarms("older", await store.held("older"), END)
     store = await durable.restart(store)
     assert await counted(store, "default") == (2, 2, 0, 0)
     assert sorted(await sent(store)) == [(name, Kind.ALARM, "default") for name in ("a1", "a2")]
@@ -174,5 +288,5 @@ async def test_many_alarms_move_in_steps(place: Place, count: int) -> None:
     await store.accept(an_intake(*(an_alert(f"a{n}") for n in range(count)), integration="old"))
     ids = await store.held("old")
     for first in range(0, count, 500):
-        await store.move_alarms(ids[first : first + 500], "default", END)
+        await store.move_alarms("old", ids[first : first + 500], "default", END)
     assert await counted(store, "default") == (count, count, 0, 0)

@@ -80,7 +80,7 @@ class PostgresStore:
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.recent, self.reports = queries.recent, queries.reports
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
-        moving = PostgresMoving(database, counts)
+        moving = PostgresMoving(database, counts, seen)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
         self.replica, self.lead = replicas.name, replicas.lead

@@ -100,7 +100,7 @@ class SqliteStore:
         self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.recent, self.reports = queries.recent, queries.reports
         self.replay, self.discard = queries.replay, queries.discard
-        moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place)
+        moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place, seen, self._tick)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen
         self.maintain, self.probe = upkeep.maintain, upkeep.probe

@@ -515,7 +515,14 @@ def test_the_page_lists_what_the_collectors_of_the_process_add() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [ALERTS, DASHBOARD, *sorted(RUNBOOKS.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"],
+    [
+        ALERTS,
+        DASHBOARD,
+        *sorted(RUNBOOKS.glob("*.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs" / "zh").glob("*.md")),
+        *ROOT.glob("README*.md"),
+    ],
     ids=lambda path: path.name,
 )
 def test_every_metric_a_file_mentions_exists(path: Any) -> None:

@@ -11,7 +11,9 @@ import pytest
 from adapter.cli.main import parser
 from tests.chart.rule_files import METRICS_PAGE, PROOF_OF_LIFE, RUNBOOKS
 
-PAGES = [*sorted(RUNBOOKS.glob("*.md")), METRICS_PAGE, PROOF_OF_LIFE]
+_DOCS = RUNBOOKS.parent
+PAGES = [*sorted(RUNBOOKS.glob("*.md")), METRICS_PAGE, PROOF_OF_LIFE, _DOCS / "troubleshooting.md"]
+PAGES += [_DOCS / "zh" / "runbooks.md", _DOCS / "zh" / "troubleshooting.md"]
 PLACES = {
     "FINGERPRINT": "5b2f0c1a9d3e4f60",
     "TEXT": "Watchdog",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import pytest
 import yaml
 from prometheus_client import generate_latest
 from pydantic import BaseModel
@@ -17,13 +16,11 @@ from adapter.cli.main import parser
 from adapter.config import Config, load_config, seconds, size
 from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
+from tests.docs.pages import PAGES, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 
 
 def block(text: str, language: str, containing: str) -> str:
@@ -103,7 +100,7 @@ def test_every_command_is_in_the_table_of_commands() -> None:
 def test_every_metric_the_documents_name_exists() -> None:
     exposition = generate_latest(Metrics(["default"]).registry).decode()
     exist = set(re.findall(r"^# TYPE (coc_adapter_\w+)", exposition, re.MULTILINE))
-    for document in DOCUMENTS:
+    for document in PAGES:
         for name in re.findall(r"`(coc_adapter_[a-z_]+[a-z])[`{\[]", document.read_text()):
             base = re.sub(r"_(bucket|sum|count)$", "", name)
             assert base in exist, f"{document.name} names {name}"
@@ -112,6 +109,8 @@ def test_every_metric_the_documents_name_exists() -> None:
 def test_the_readmes_config_is_valid_with_the_secrets_it_names(tmp_path: Path) -> None:
     config = tmp_path / "adapter.yml"
     config.write_text(block(README, "yaml", "integration_key_file"))
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "10-shop.yaml").write_text(block(README, "yaml", "lookup:"))
     (tmp_path / "secrets").mkdir()
     for name in ("integration-key", "access-key", "secret-key"):
         (tmp_path / "secrets" / name).write_text("x\n")
@@ -127,9 +126,3 @@ def test_the_readmes_alertmanager_snippet_is_yaml_with_one_receiver() -> None:
     snippet = yaml.safe_load(block(README, "yaml", "receivers:"))
     assert snippet["route"]["receiver"] == snippet["receivers"][0]["name"]
     assert snippet["receivers"][0]["webhook_configs"][0]["max_alerts"] == 0
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
-def test_every_relative_link_leads_to_a_file(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text()):
-        assert (document.parent / target).exists(), f"{document.name} links to {target}"

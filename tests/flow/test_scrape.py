@@ -25,7 +25,7 @@ async def test_a_real_scrape_has_every_metric_that_any_page_rule_or_panel_names_
     promtool(needs("promtool"), "check", "metrics", text=scrape)
     kinds = dict(line.split()[2:4] for line in scrape.splitlines() if line.startswith("# TYPE coc_adapter_"))
     sampled = set().union(*(names_of(name.removesuffix("_total"), kind) for name, kind in kinds.items()))
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    pages = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
     documents = {str(page): page.read_text() for page in pages}
     documents |= {"alerts.yaml": ALERTS.read_text(), "dashboard.json": " ".join(dashboard_expressions())}
     assert {name: mentioned(text) - sampled for name, text in documents.items() if mentioned(text) - sampled} == {}

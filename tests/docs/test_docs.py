@@ -17,6 +17,7 @@ from adapter.config import Config, load_config, seconds, size
 from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
 from tests.docs.pages import PAGES, ROOT
+from tests.docs.transcript import Terminal, blocks
 
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -106,20 +107,21 @@ def test_every_metric_the_documents_name_exists() -> None:
             assert base in exist, f"{document.name} names {name}"
 
 
-def test_the_readmes_config_is_valid_with_the_secrets_it_names(tmp_path: Path) -> None:
-    config = tmp_path / "adapter.yml"
-    config.write_text(block(README, "yaml", "integration_key_file"))
-    (tmp_path / "mappings").mkdir()
-    (tmp_path / "mappings" / "10-shop.yaml").write_text(block(README, "yaml", "lookup:"))
-    (tmp_path / "secrets").mkdir()
-    for name in ("integration-key", "access-key", "secret-key"):
-        (tmp_path / "secrets" / name).write_text("x\n")
-    assert list(load_config(config).integrations) == ["default"]
-
-
-def test_the_readmes_mapping_is_valid(tmp_path: Path) -> None:
-    (tmp_path / "10-shop.yaml").write_text(block(README, "yaml", "lookup:"))
-    assert load(tmp_path).revision
+def test_the_first_configuration_of_the_readme_goes_as_shown(tmp_path: Path) -> None:
+    """Up to `serve`, which needs COC."""
+    shell = Terminal(tmp_path, {})
+    done = []
+    for part in blocks(ROOT / "README.md"):
+        if part.section == "A first configuration" and part.path:
+            shell.write(part)
+        for command in part.commands if part.section == "A first configuration" else ():
+            if command.text != "coc-adapter serve":
+                shell.check(command)
+            done.append(command.text)
+    assert done[-2:] == ["coc-adapter check", "coc-adapter serve"]
+    config = load_config(tmp_path / "mine" / "adapter.yml")
+    assert list(config.integrations) == ["default"]
+    assert load(tmp_path / "mine" / "mappings").revision
 
 
 def test_the_readmes_alertmanager_snippet_is_yaml_with_one_receiver() -> None:

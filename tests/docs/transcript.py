@@ -92,7 +92,7 @@ class Terminal:
 
     def write(self, block: Block) -> None:
         """Write the file of a block."""
-        path = self.folder / block.path
+        path = self.place / block.path
         path.parent.mkdir(parents=True, exist_ok=True)
         text = block.text if block.kind == "yaml" else block.text.split("\n", 1)[1]
         path.write_text(self.used(text), encoding="utf-8")

@@ -14,7 +14,7 @@ from adapter.store.contract import Store
 
 INTEGRATION: Final = "dba"
 SAMPLE: Final = "maxalerts10-of-25"  # what COC refuses
-WAITING: Final = ("kube-shop-two-rules", "kube-node-filesystem")  # for the paused integration
+WAITING: Final = ("kube-kubelet-info", "bare-no-annotations", "no-alertname")  # for the paused integration
 PATIENCE: Final = 30.0  # seconds for each step
 
 CONFIG: Final = """\

@@ -14,12 +14,12 @@ from pydantic_core import to_json
 
 from adapter.admin import orphans
 from adapter.admin.openapi import INTEGRATION, LARGEST_BODY, Call, Operation, Problem
-from adapter.admin.recent import MOST_ALERTS, Wanted, recent_reports
+from adapter.admin.recent import MOST_ALERTS, Wanted, read_reports, recent_reports
 from adapter.admin.schemas import ComparedModel, RenderedModel, TriedDraftModel, TryModel
 from adapter.alertmanager import Webhook, parse_webhook
 from adapter.clock import Clock
 from adapter.errors import PayloadError, RenderError
-from adapter.mapping.draft.comparing import Draft
+from adapter.mapping.draft.comparing import Draft, nothing
 from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.draft.turns import Superseded
 from adapter.mapping.render.live import LiveMappings
@@ -70,26 +70,21 @@ class Drafts:
             raise Problem(413, f"a draft has at most {LARGEST_DRAFT >> 10} KiB of mapping files and tests")
         ids, requests = await self._alerts(asked)
         draft = Draft(asked.files, asked.tests, asked.applications)
-        answer: dict[str, Any] = {"base": asked.base, "seq": asked.seq, "superseded": False}
+        superseded = False
         try:
             compared = await self.process.compare(draft, requests, client=asked.client, seq=asked.seq)
         except Superseded:
-            answer |= {"revision": None, "serving": self.mappings.revision, "superseded": True, "findings": []}
-            answer |= {"results": [], "tests": [], "hits": {}}
+            compared, superseded = nothing(self.mappings.revision), True
         except RenderError as exc:
             raise Problem(503, str(exc)) from exc
-        else:
-            answer |= {"revision": compared.revision, "serving": compared.serving, "findings": compared.findings}
-            rows = zip(ids, requests, compared.rows, strict=True)
-            answer["results"] = []
-            for number, (id_, request, row) in enumerate(rows):
-                model = ComparedModel.model_validate({"id": id_, "integration": request.integration, **row})
-                answer["results"].append(model)
-                if number % 100 == 99:
-                    await asyncio.sleep(0)  # the event loop has more to do
-            answer |= {"tests": compared.tests, "hits": compared.hits}
-        answer["milliseconds"] = round((self.clock.monotonic() - started) * 1000)
-        return TriedDraftModel.model_validate(answer)
+        results: list[ComparedModel] = []
+        for id_, request, row in zip(ids, requests, compared.rows, strict=not superseded):
+            results.append(ComparedModel.model_validate({"id": id_, "integration": request.integration, **row}))
+            if len(results) % 100 == 0:
+                await asyncio.sleep(0)  # the event loop has more to do
+        milliseconds = round((self.clock.monotonic() - started) * 1000)
+        same = {"base": asked.base, "seq": asked.seq, "superseded": superseded, "milliseconds": milliseconds}
+        return TriedDraftModel.model_validate({**compared._asdict(), **same, "results": results}, from_attributes=True)
 
     def _integration(self, name: str | None) -> str:
         if name is None or name not in self.contracts:
@@ -110,8 +105,7 @@ class Drafts:
         only = self._integration(asked.integration) if asked.integration else None
         _check_count(len(ids) if ids is not None else recent or 0)
         if ids is not None:
-            found = {row.report.seq: row for row in await self.store.reports(ids)}
-            rows = [found[seq] for seq in dict.fromkeys(ids) if seq in found]
+            rows = await read_reports(self.store, ids)
         else:
             rows = await recent_reports(self.store, Wanted(limit=recent or 0, integration=only))
         return [row.report.seq for row in rows], [self._request(row) for row in rows]

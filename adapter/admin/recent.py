@@ -16,6 +16,9 @@ from adapter.store.views import OperatorStore, RecentRow, ReportRow
 MOST_ALERTS: Final = 1000  # their answer is put together in the event loop
 LAST_REPORTS: Final = 5000  # of all alarms, among which is looked
 
+MOST_BYTES: Final = 16 * 1024 * 1024  # of alerts, about
+
+_AT_ONCE: Final = 50  # reports
 _NO_RULE: Final = "-"
 
 
@@ -95,8 +98,18 @@ async def recent_reports(store: OperatorStore, wanted: Wanted) -> list[ReportRow
     if wanted.limit == 0:
         return []
     rows = varied(filter(wanted.matches, await store.recent(LAST_REPORTS)))[: wanted.limit]
-    found = {row.report.seq: row for row in await store.reports([row.seq for row in rows])}
-    return [found[row.seq] for row in rows if row.seq in found]
+    return await read_reports(store, [row.seq for row in rows])
+
+
+async def read_reports(store: OperatorStore, seqs: Sequence[int]) -> list[ReportRow]:
+    """Those that there are, in this order; only the first ones of alerts that are huge."""
+    wanted, left, found = list(dict.fromkeys(seqs)), MOST_BYTES, []
+    while wanted and left > 0:
+        rows = {row.report.seq: row for row in await store.reports(wanted[:_AT_ONCE])}
+        found += [rows[seq] for seq in wanted[:_AT_ONCE] if seq in rows]
+        left -= sum(len(row.report.raw) for row in rows.values())
+        del wanted[:_AT_ONCE]
+    return found
 
 
 def varied(rows: Iterable[RecentRow]) -> list[RecentRow]:

@@ -367,6 +367,7 @@ class TriedDraftModel(Model):
     revision: str | None = Field(description="of the draft; null when it was superseded")
     serving: str
     seq: int
+    refused: bool = Field(description="the draft cannot serve, and no alert was rendered by it")
     superseded: bool = Field(description="a later draft of this client has come, and nothing was tried")
     findings: list[PostedFindingModel]
     results: list[ComparedModel]

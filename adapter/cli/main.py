@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from adapter import __version__, logs, mapping
 from adapter.cli.applications import add_applications_command
-from adapter.cli.operator import add_operator_commands
+from adapter.cli.operator import add_adapter_flags, add_operator_commands, admin_url, default_url
 from adapter.cli.printable import printable_streams
+from adapter.cli.recent import MOST_RECENT, diff_recent
 from adapter.errors import AdapterError, ConfigError, Finding, MappingError, PayloadError, StoreError
 from adapter.files import MAX_PAYLOAD_BYTES
 from adapter.secret import Secret
@@ -177,11 +178,18 @@ def _mapping_commands(commands: Any) -> None:
     render.add_argument("--integration", default=None, metavar="NAME", help="default: default, or the only one")
     render.add_argument("--output", choices=["table", "json"], default="table")
     render.add_argument("payload", metavar="PAYLOAD.json", help="a webhook body; - reads standard input")
-    diff = _command(commands, "diff", "what a change of the mappings would change", _diff)
+    text = "what a change of the mappings would change"
+    diff = _command(commands, "diff", text, lambda options: _diff(options, diff.error))
     diff.add_argument("--mappings", type=Path, required=True, metavar="NEW")
-    diff.add_argument("--against", type=Path, required=True, metavar="OLD")
+    diff.add_argument("--against", type=Path, default=None, metavar="OLD", help="with payloads")
+    diff.add_argument(
+        "--recent", type=int, default=None, metavar="N",
+        help=f"against what serves, on the last alerts of N alarms, 1 to {MOST_RECENT}; asks the running adapter",
+    )  # fmt: skip
     _applications_flag(diff)
-    diff.add_argument("payloads", nargs="+", metavar="PAYLOAD.json")
+    add_adapter_flags(diff, url=default_url())
+    diff.set_defaults(password_file=None)
+    diff.add_argument("payloads", nargs="*", metavar="PAYLOAD.json")
     test = _command(commands, "test", "mapping unit tests", _test)
     _mappings_flag(test)
     _applications_flag(test)
@@ -301,7 +309,15 @@ def _preview(options: argparse.Namespace) -> tuple[Path, Preview]:
     return options.mappings or config.mappings, Preview(received, name, contract, per_episode)
 
 
-def _diff(options: argparse.Namespace) -> int:
+def _diff(options: argparse.Namespace, wrong: Callable[[str], NoReturn]) -> int:
+    if options.recent is not None:
+        if options.against is not None or options.payloads:
+            wrong("--recent compares with what serves, on alerts of its own: leave --against and payloads out")
+        if not 1 <= options.recent <= MOST_RECENT:
+            wrong(f"--recent is from 1 to {MOST_RECENT}")
+        return diff_recent(options.mappings, admin_url(options), options.recent, options.applications, sys.stdout)
+    if options.against is None or not options.payloads:
+        wrong("give --against and payloads, or --recent")
     from adapter.clock import SystemClock
     from adapter.mapping.tools.preview import diff_payloads
     from adapter.mapping.tools.request import Preview

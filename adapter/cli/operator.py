@@ -98,7 +98,7 @@ def add_group(
     `defaults`: of the verbs' flags.
     """
     group = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    _flags(group, url=os.environ.get("COC_ADAPTER_URL") or ADMIN_URL, output="table")
+    _flags(group, url=default_url(), output="table")
     group.set_defaults(run=run, password_file=None, integration=None, **defaults)
     return group.add_subparsers(metavar="COMMAND", title="commands", description=f"without one: {alone}")
 
@@ -112,13 +112,22 @@ def add_verb(group: Any, name: str, text: str, run: Callable[[argparse.Namespace
 
 
 def _flags(parser: argparse.ArgumentParser, *, url: str, output: str) -> None:
+    add_adapter_flags(parser, url=url)
+    parser.add_argument("--output", choices=["table", "json"], default=output)
+
+
+def add_adapter_flags(parser: argparse.ArgumentParser, *, url: str) -> None:
+    """Where the adapter is and how to log in; see admin_url. `url`: the default."""
     where = f"the admin listener ($COC_ADAPTER_URL, else {ADMIN_URL}); http://USER:PASSWORD@... where it asks for them"
     parser.add_argument("--adapter.url", dest="url", default=url, metavar="URL", help=where)
     parser.add_argument(
         "--adapter.password-file", dest="password_file", type=Path, default=argparse.SUPPRESS, metavar="FILE",
         help="holds the password; the user's name stands in the URL: http://USER@...",
     )  # fmt: skip
-    parser.add_argument("--output", choices=["table", "json"], default=output)
+
+
+def default_url() -> str:
+    return os.environ.get("COC_ADAPTER_URL") or ADMIN_URL
 
 
 def admin_url(options: argparse.Namespace) -> str:

@@ -45,12 +45,18 @@ class Draft(NamedTuple):
 class Compared(NamedTuple):
     """`rows`: one of each alert, {fingerprint, serving, draft, changed, tried} and `late` where it was not reached."""
 
-    revision: str  # of the draft
+    revision: str | None  # of the draft
     serving: str
+    refused: bool  # the draft cannot serve
     findings: Sequence[DraftFinding]
     rows: Sequence[dict[str, Any]]
     tests: Sequence[TestResult]
     hits: Mapping[str, int]  # by rule
+
+
+def nothing(serving: str) -> Compared:
+    """Of a draft that was not tried."""
+    return Compared(None, serving, refused=False, findings=(), rows=(), tests=(), hits={})
 
 
 class Comparing:
@@ -129,7 +135,9 @@ class Comparing:
         hits = dict.fromkeys(rules, 0)
         hits |= Counter(row["draft"]["rule"] for row in self._rows if row["draft"] and row["draft"]["rule"] is not None)
         findings = sorted({*self._findings, *self._failures()})
-        return Compared(self._revision, self._serving.revision, findings, [*self._rows, *late], self._tests, hits)
+        return Compared(
+            self._revision, self._serving.revision, self._refused, findings, [*self._rows, *late], self._tests, hits
+        )
 
     async def _prepare(self, ask: Ask) -> None:
         if self._refused and self._read is None:

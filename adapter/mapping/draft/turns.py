@@ -27,6 +27,7 @@ class Turn:
     def __init__(self, client: str, seq: int) -> None:
         self.client, self.seq = client, seq
         self.superseded = False
+        # Done when the turn begins, and when it never will.
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def check(self) -> None:
@@ -89,7 +90,8 @@ class Turns:
             elif self._current is turn:
                 self._end()
             raise
-        turn.check()
+        if self._current is not turn:
+            raise Superseded
 
     def _end(self) -> None:
         self._current = None

@@ -26,7 +26,7 @@ from adapter.mapping.render.request import FailureReason, Reason, RenderResult
 from adapter.mapping.render.worker import PLAIN, Worker, main
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.tools.case_file import Case
-from adapter.mapping.tools.result import as_dict, changed, shown
+from adapter.mapping.tools.result import as_dict, changed, flat, shown
 
 MOST_TRIED: Final = 20_000  # rules that are explained about one draft; the alerts after that have none
 TURN_SECONDS: Final = 0.1  # then an answer is sent, so that a newer draft need not wait for all of this one
@@ -111,7 +111,7 @@ class DraftWorker(Worker):
                 passed_over: PassedOver = []
                 draft.passed_over = passed_over
                 result = draft.render(request)
-                row |= {"draft": as_dict(fingerprint, result), "changed": changed(serving, result)}
+                row |= {"draft": as_dict(fingerprint, result), "changed": changed(flat(serving), flat(result))}
                 row["tried"] = self._explained(draft, subject, result, passed_over)
                 self._note_failures(compared.failed, result, passed_over)
             compared.rows.append(row)

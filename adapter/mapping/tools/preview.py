@@ -15,13 +15,12 @@ from pydantic_core import to_json
 
 from adapter.alertmanager import Alert, Webhook, parse_webhook
 from adapter.application import Directories, Index
-from adapter.coc.fields import tidy
 from adapter.errors import Finding, MappingError
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import RenderRequest, RenderResult
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.tools.request import Preview
-from adapter.mapping.tools.result import as_dict, body_fields, changed, flat, rule_of, shown
+from adapter.mapping.tools.result import as_dict, body_fields, differences, flat, on_one_line, rule_of, title
 from adapter.table import fit, width
 
 NONE: Final[Directories] = MappingProxyType({})
@@ -80,7 +79,7 @@ async def diff_payloads(
     before, _ = await render_all(old, requests, applications)
     alarms, fields = 0, 0
     for (name, alert, _), old_result, new_result in zip(alerts, before, after, strict=True):
-        lines = _differences(old_result, new_result)
+        lines = differences(flat(old_result), flat(new_result))
         if lines:
             print(f"{name}: {_title(alert)}", *lines, "", sep="\n", file=out)
             alarms += 1
@@ -114,23 +113,8 @@ async def render_groups(
         await mappings.close()
 
 
-def _differences(before: RenderResult, after: RenderResult) -> list[str]:
-    old, new = flat(before), flat(after)
-    names = changed(before, after)
-    return [f"  {name}: {_or_absent(old.get(name))} -> {_or_absent(new.get(name))}" for name in names]
-
-
-def _or_absent(value: object) -> str:
-    return "(absent)" if value is None else shown(value)
-
-
 def _title(alert: Alert) -> str:
-    name = tidy(alert.labels.get("alertname", "(no alertname)"), lines=False)
-    return f"{name} {_on_one_line(alert.fingerprint)} {alert.status}"
-
-
-def _on_one_line(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\t", "\\t")
+    return title(alert.labels.get("alertname", "(no alertname)"), alert.fingerprint, alert.status)
 
 
 def _print_all(webhook: Webhook, results: Sequence[RenderResult], out: TextIO) -> None:
@@ -152,10 +136,10 @@ def _print_one(alert: Alert, result: RenderResult, out: TextIO) -> None:
     print(f"{_title(alert)}: {'dropped by ' if result.dropped else ''}{rule_of(result)}", file=out)
     notes = {field: f"fallback: {why}" for field, why in result.fallbacks.items()}
     notes |= dict.fromkeys(result.clipped, "clipped; the full text is in additional")
-    fields = body_fields(result)
+    fields = body_fields(result.body)
     column = max(map(width, fields), default=0)
     for name, value in fields.items():
-        text = _on_one_line(str(value))
+        text = on_one_line(str(value))
         note = notes.pop(name, "")
         print(f"  {fit(name, column)}  {text}" + (f"   <- {note}" if note else ""), file=out)
     for name, note in notes.items():

@@ -71,6 +71,7 @@ class Alarm(NamedTuple):
     origin: str = ""  # externalURL of the last webhook with news about it
     receiver: str = ""  # of that webhook, as it came: quoted as a regular expression
     reconciled: Micros = 0  # when reconciling closed this episode
+    changed: Micros = 0  # when news about it last came, apart from new mappings
 
     @property
     def refreshing(self) -> bool:
@@ -103,6 +104,7 @@ class Accepted:
     body: bytes  # JSON, as sent
     status: str  # "alarm" or "ok"
     at: Micros
+    episode: int  # 0: one that is not the alarm's own any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +127,13 @@ class Pause:
     reason: str  # operator | credentials | endpoint | refusals
     since: Micros
     by: str  # who asked for it: "adapter" or a name given to the admin API
-    detail: str = ""
+    detail: str = ""  # what COC answered, or why the operator asked for it
 
     @property
     def automatic(self) -> bool:
         return self.reason != "operator"
+
+    @property
+    def because(self) -> str:
+        """Why the operator asked for it, in words of the operator's."""
+        return "" if self.automatic else self.detail

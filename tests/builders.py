@@ -113,7 +113,7 @@ def a_claim(kind: Kind = Kind.ALARM, *, accepted: Accepted | None = None, **chan
 
 
 def accepted(status: str = "alarm", body: bytes = BODY) -> Accepted:
-    return Accepted(body=body, status=status, at=NOON)
+    return Accepted(body=body, status=status, at=NOON, episode=1)
 
 
 def an_attempt(**changes: Any) -> Attempt:
@@ -138,7 +138,7 @@ def delivered(claim: Claim, at: Micros = NOON) -> Settlement:
         claim=claim,
         at=at,
         outcome=Outcome.DELIVERED,
-        accepted=Accepted(body=claim.report.raw, status=status, at=at),
+        accepted=Accepted(body=claim.report.raw, status=status, at=at, episode=claim.report.episode),
         attempts=(an_attempt(reason="accepted", status=200),),
         provenance=a_provenance(),
     )

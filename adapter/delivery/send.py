@@ -70,13 +70,15 @@ class Sender:
             attempts = (*attempts, attempt)
         at = self._clock.now()
         outcome, delay = await self._judge(report, verdict, version)
-        delivered = outcome is Outcome.DELIVERED
+        accepted = None
+        if outcome is Outcome.DELIVERED:
+            accepted = Accepted(body=ready.body, status=ready.request.status, at=at, episode=report.episode)
         return Settlement(
             claim=claim,
             at=at,
             outcome=outcome,
             delay=delay,
-            accepted=Accepted(body=ready.body, status=ready.request.status, at=at) if delivered else None,
+            accepted=accepted,
             attempts=attempts,
             refused=refused if outcome or verdict.action is Action.RETRY else report.refused,
             provenance=provenance(ready.rendered, ready.body) if ready.rendered else None,

@@ -35,8 +35,8 @@ _COLUMNS: Final = {
     "webhook": ("id", "integration", "received", "receiver", "group_key", "external_url", "alerts", "owed", "truncated",
                 "size"),
     "alarm": ("id", "integration", *Alarm._fields, "labels", "first_seen", "last_seen", "repeats", "stale",
-              "accepted_body", "accepted_status", "accepted_at", "earlier_episode", "earlier_outcome",
-              "maybe_sent_episode", "conflicts"),
+              "accepted_body", "accepted_status", "accepted_at", "accepted_episode", "earlier_episode",
+              "earlier_outcome", "maybe_sent_episode", "fell_back", "conflicts"),
     "report": ("seq", "integration", "alarm", "episode", "kind", "coc_alarm_id", "raw", "received", "webhook",
                "attempts", "refused", "body", "outcome", "handled", "done", "attempt_log", "provenance",
                "provenance_body"),
@@ -274,7 +274,8 @@ class _PostgresEnd:
 
         own = {name: row[name].encode(errors="replace") for name in _ALERT_TEXT & row.keys()}
         if table == "alarm":
-            own |= {"key": key_of(row["fingerprint"]), "due": self._now if row["pending"] else None}
+            due = self._now if row["pending"] else None
+            own |= {"key": key_of(row["fingerprint"]), "due": due, "fell_back": bool(row["fell_back"])}
         if table == "report":
             own["refused"] = bool(row["refused"])
         return row | own

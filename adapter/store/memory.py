@@ -18,10 +18,25 @@ from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Claim, Claims, Intake, Pruned, Receipt, Retention, Settled, Settlement
 from adapter.store.moving import Merged, Side, merged, owed_again
 from adapter.store.plan import OwedReport, accept_result, check_backlog, plan_of
-from adapter.store.records import KEPT_ATTEMPTS, labels_to_json, tracked_of
+from adapter.store.recent import TALLIES, page_of
+from adapter.store.records import KEPT_ATTEMPTS, labels_to_json, refusal, tracked_of
 from adapter.store.replay import Owed, Past, kinds_by_letter, replayed
 from adapter.store.settlement import AlarmState, ReportState, apply
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RecentRow, RejectRow, Removed, ReportRow, TrackedAlarm
+from adapter.store.views import (
+    BOUNDS,
+    AlarmQuery,
+    AlarmRow,
+    Bounds,
+    Counts,
+    Page,
+    RecentRow,
+    Refusal,
+    RejectRow,
+    Removed,
+    ReportRow,
+    Tally,
+    TrackedAlarm,
+)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,6 +51,21 @@ class _Alarm:
 
     def update(self, **changes: Any) -> None:
         self.row = replace(self.row, **changes)
+
+    @property
+    def state(self) -> AlarmState:
+        episodes = self.earlier_episode, self.earlier_outcome, self.maybe_sent_episode
+        return AlarmState(self.row.alarm.pending, self.row.accepted, *episodes, self.row.fell_back)
+
+    def take(self, state: AlarmState) -> None:
+        """All but `pending`."""
+        _, accepted, self.earlier_episode, self.earlier_outcome, self.maybe_sent_episode, fell_back = state
+        self.update(accepted=accepted, fell_back=fell_back)
+
+    @property
+    def shown(self) -> AlarmRow:
+        of_now = self.earlier_episode == self.row.alarm.episode
+        return replace(self.row, dropped=of_now and self.earlier_outcome is Outcome.DROPPED)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -223,13 +253,13 @@ class MemoryStore:
 
     def _apply(self, report: _Report, settlement: Settlement) -> bool:
         alarm, row = report.alarm, report.row
-        episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
-        before = AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes)
+        before = alarm.state
         state = ReportState(row.outcome, row.done, row.report.attempts, row.report.refused)
         applied = apply(before, state, settlement, lease_held=True)
-        pending, accepted, alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode = applied.alarm
-        after = alarm.row.alarm._replace(pending=pending, last_accepted_at=accepted.at if accepted else 0)
-        alarm.update(alarm=after, accepted=accepted)
+        accepted = applied.alarm.accepted
+        alarm.take(applied.alarm)
+        after = alarm.row.alarm._replace(pending=applied.alarm.pending, last_accepted_at=accepted.at if accepted else 0)
+        alarm.update(alarm=after)
         report.update(
             report=replace(row.report, attempts=applied.report.attempts, refused=applied.report.refused),
             outcome=applied.report.outcome,
@@ -283,13 +313,27 @@ class MemoryStore:
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
         self._check_open()
-        rows = sorted((alarm.row for alarm in self._alarms.values()), key=lambda row: row.id)
+        rows = sorted((alarm.shown for alarm in self._alarms.values()), key=lambda row: row.id)
         return list(filter(query.matches, rows))[: query.limit]
 
-    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
+    async def recent_alarms(self, query: AlarmQuery, bounds: Bounds = BOUNDS) -> Page:
+        """All that match, whatever `bounds`."""
+        self._check_open()
+        rows = sorted((alarm.shown for alarm in self._alarms.values()), key=lambda row: row.place, reverse=True)
+        return page_of(list(filter(query.matches, rows))[: query.limit + 1], query, None)
+
+    async def tallies(self, integration: str | None, bounds: Bounds = BOUNDS) -> dict[str, Tally]:
+        self._check_open()
+        rows = [alarm.shown for (name, _), alarm in self._alarms.items() if integration in (None, name)]
+        return {name: Tally(sum(map(query.matches, rows)), False) for name, query in TALLIES.items()}
+
+    async def trail(
+        self, integration: str, fingerprint: str, limit: int = 50, before: int | None = None
+    ) -> list[ReportRow]:
         self._check_open()
         alarm = self._alarms.get((integration, fingerprint))
-        return [self._shown(report) for report in reversed(alarm.trail)][:limit] if alarm else []
+        reports = [report for report in reversed(alarm.trail) if before is None or report.seq < before] if alarm else []
+        return [self._shown(report) for report in reports[:limit]]
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         self._check_open()
@@ -347,9 +391,22 @@ class MemoryStore:
         found = [self._reports[seq] for seq in sorted(set(seqs)) if seq in self._reports]
         return [report for report in found if report.is_letter]
 
-    async def rejects(self, after: int, limit: int) -> list[RejectRow]:
+    async def refusals(self, integration: str | None, after: int, limit: int) -> list[Refusal]:
+        rows = await self.dead_letters(integration, after, limit)
+        alarms = [self._reports[row.report.seq].alarm.row for row in rows]
+        return [
+            refusal(row.report.seq, alarm.integration, alarm.id, row.done, row.attempts)
+            for row, alarm in zip(rows, alarms, strict=True)
+        ]
+
+    async def rejects(
+        self, after: int, limit: int, *, integration: str | None = None, before: int | None = None
+    ) -> list[RejectRow]:
         self._check_open()
-        return [row for row in self._rejects if row.id > after][:limit]
+        rows = [row for row in self._rejects if row.id > after and integration in (None, row.integration)]
+        if before is not None:
+            rows = [row for row in reversed(rows) if row.id < before]
+        return rows[:limit]
 
     # directories of applications
 
@@ -435,7 +492,7 @@ class MemoryStore:
         other.due = min((one.due for one in (alarm, other) if one.queue), default=other.due)
         other.trail = sorted(alarm.trail + other.trail, key=lambda report: report.seq)
         other.queue = [report for report in other.trail if report.row.outcome is None]
-        _, _, other.earlier_episode, other.earlier_outcome, other.maybe_sent_episode = result.state
+        other.take(result.state)
         other.update(
             first_seen=min(alarm.row.first_seen, other.row.first_seen),
             last_seen=max(alarm.row.last_seen, other.row.last_seen),
@@ -444,7 +501,6 @@ class MemoryStore:
         return other
 
     def _side(self, alarm: _Alarm) -> Side:
-        episodes = alarm.earlier_episode, alarm.earlier_outcome, alarm.maybe_sent_episode
         sent = [
             report.seq
             for report in alarm.trail
@@ -453,7 +509,7 @@ class MemoryStore:
         ]  # fmt: skip
         return Side(
             alarm.row.alarm,
-            AlarmState(alarm.row.alarm.pending, alarm.row.accepted, *episodes),
+            alarm.state,
             alarm.row.last_seen,
             last_owed=max((report.seq for report in alarm.trail), default=0),
             last_sent=max(sent, default=0),

@@ -17,11 +17,12 @@ is owed nothing: its dead letter moves along.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from adapter.alarm import Alarm, Kind, Priority, Status
+from adapter.alarm import Accepted, Alarm, Kind, Priority, Status
 from adapter.alertmanager import unpack
 from adapter.clock import Micros, moment
 from adapter.store.settlement import AlarmState
@@ -79,7 +80,9 @@ def merged(moved: Side, other: Side | None) -> Merged:
         last = other
     owed = _owed(newest, last)
     told = 0 if sent else _told_as_alarm(moved)
-    accepted = (other.state.accepted or moved.state.accepted) if sent else moved.state.accepted
+    accepted = _accepted(
+        other if sent and other.state.accepted else moved, newest, moved.alarm.episode + other.alarm.episode
+    )
     pending = len(queue) + (owed is not None)
     sides = [side for side, waiting in ((moved, kept), (other, other.waiting)) if waiting]
     one_episode = (other if newest is moved else moved).firing
@@ -102,6 +105,15 @@ def merged(moved: Side, other: Side | None) -> Merged:
         told_as_alarm=told,
         owed=owed,
     )
+
+
+def _accepted(side: Side, newest: Side, episode: int) -> Accepted | None:
+    """What COC accepted of a side; of `episode`, that of the merged alarm, where it is of the open or newest one."""
+    accepted = side.state.accepted
+    if accepted is None:
+        return None
+    last = accepted.episode == side.alarm.episode and (side is newest or (side.firing and newest.firing))
+    return replace(accepted, episode=episode if last else 0)
 
 
 def _alone(moved: Side) -> Merged:

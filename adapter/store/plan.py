@@ -138,7 +138,10 @@ def plan_of(
             plan.stale.append(name)
         if news is News.NEWS or (origin and not alarm.origin):  # an alarm older than the column learns it by a repeat
             closed = now if expected is not None and kind is Kind.OK else 0
-            alarm = alarm._replace(origin=origin, receiver=receiver, reconciled=closed or alarm.reconciled)
+            changed = now if news is News.NEWS and alarm.priority == Priority.NEWS else alarm.changed
+            alarm = alarm._replace(
+                origin=origin, receiver=receiver, reconciled=closed or alarm.reconciled, changed=changed
+            )
         if kind is None and alarm is before:
             continue
         if name in plan.alarms:

@@ -13,17 +13,18 @@ from typing import Any, Final, Protocol
 from pydantic_core import from_json, to_json
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Pause, Report, Status
+from adapter.clock import Micros
 from adapter.store.contract import Claim
 from adapter.store.replay import Past
-from adapter.store.views import AlarmRow, Provenance, RecentRow, RejectRow, ReportRow, TrackedAlarm
+from adapter.store.views import AlarmRow, Provenance, RecentRow, Refusal, RejectRow, ReportRow, TrackedAlarm
 
 KEPT_ATTEMPTS: Final = 10
 
 ALARM_COLUMNS: Final = ", ".join(f"alarm.{name}" for name in Alarm._fields)
-ACCEPTED_COLUMNS: Final = "alarm.accepted_body, alarm.accepted_status, alarm.accepted_at"
+ACCEPTED_COLUMNS: Final = "alarm.accepted_body, alarm.accepted_status, alarm.accepted_at, alarm.accepted_episode"
 ALARM_ROW_COLUMNS: Final = (
     f"alarm.id, alarm.integration, {ALARM_COLUMNS}, alarm.labels, alarm.first_seen, alarm.last_seen, alarm.repeats,"
-    f" alarm.stale, alarm.conflicts, {ACCEPTED_COLUMNS}"
+    f" alarm.stale, alarm.conflicts, {ACCEPTED_COLUMNS}, alarm.fell_back, alarm.earlier_episode, alarm.earlier_outcome"
 )
 TRACKED_COLUMNS: Final = ", ".join(TrackedAlarm._fields)
 REPORT_COLUMNS: Final = (
@@ -42,6 +43,7 @@ RECENT_COLUMNS: Final = (
 )
 PAUSE_COLUMNS: Final = "integration, reason, since, asked_by, detail"
 DIRECTORY_COLUMNS: Final = "integration, fetched, nodes"
+REFUSAL_COLUMNS: Final = "seq, integration, alarm, done, attempt_log"
 REJECT_COLUMNS: Final = "id, integration, received, reason, head"
 
 
@@ -69,12 +71,22 @@ def alarm_of(row: Row) -> Alarm:
         origin=_text(row["origin"]),
         receiver=_text(row["receiver"]),
         reconciled=row["reconciled"],
+        changed=row["changed"],
     )
 
 
 def accepted_of(row: Row) -> Accepted | None:
     body = row["accepted_body"]
-    return None if body is None else Accepted(body=body, status=row["accepted_status"], at=row["accepted_at"])
+    if body is None:
+        return None
+    return Accepted(body=body, status=row["accepted_status"], at=row["accepted_at"], episode=row["accepted_episode"])
+
+
+def accepted_columns(accepted: Accepted | None) -> tuple[bytes | None, str | None, Micros | None, int]:
+    """In the order of ACCEPTED_COLUMNS."""
+    if accepted is None:
+        return None, None, None, 0
+    return accepted.body, accepted.status, accepted.at, accepted.episode
 
 
 def alarm_row(row: Row) -> AlarmRow:
@@ -89,6 +101,8 @@ def alarm_row(row: Row) -> AlarmRow:
         stale=row["stale"],
         conflicts=row["conflicts"],
         accepted=accepted_of(row),
+        fell_back=bool(row["fell_back"]),
+        dropped=row["earlier_outcome"] == Outcome.DROPPED and row["earlier_episode"] == row["episode"],
     )
 
 
@@ -166,6 +180,16 @@ def pause_of(row: Row) -> Pause:
 
 def past_of(row: Row) -> Past:
     return Past(row["seq"], Kind(row["kind"]), row["coc_alarm_id"], outcome_of(row["outcome"]))
+
+
+def refusal_of(row: Row) -> Refusal:
+    """Of the columns REFUSAL_COLUMNS."""
+    return refusal(row["seq"], row["integration"], row["alarm"], row["done"], attempts_from_json(row["attempt_log"]))
+
+
+def refusal(seq: int, integration: str, alarm: int, at: Micros, attempts: Sequence[Attempt]) -> Refusal:
+    status, code, message = (attempts[-1].status, attempts[-1].code, attempts[-1].message) if attempts else (0, "", "")
+    return Refusal(seq, integration, alarm, at, status, code, message)
 
 
 def reject_row(row: Row) -> RejectRow:

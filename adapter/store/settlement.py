@@ -34,6 +34,7 @@ class AlarmState(NamedTuple):
     earlier_episode: int  # of the last settled report
     earlier_outcome: Outcome | None
     maybe_sent_episode: int  # the last one of which COC may have taken a report since it last accepted one
+    fell_back: bool  # a field of what was rendered last
 
 
 class ReportState(NamedTuple):
@@ -69,6 +70,7 @@ def apply(alarm: AlarmState, report: ReportState, settlement: Settlement, *, lea
         earlier_episode=settlement.claim.report.episode if left else alarm.earlier_episode,
         earlier_outcome=settlement.outcome if left else alarm.earlier_outcome,
         maybe_sent_episode=_maybe_sent_episode(alarm, settlement, counted=counted, late=sent and not lease_held),
+        fell_back=bool(settlement.provenance.fallbacks) if settlement.provenance else alarm.fell_back,
     )
     written = ReportState(
         outcome=settlement.outcome if left else report.outcome,

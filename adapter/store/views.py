@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol
 
 from adapter.alarm import Accepted, Alarm, Attempt, Kind, Outcome, Report, Status
 from adapter.clock import Micros
@@ -34,6 +35,14 @@ class Counts:
     refreshing: int = 0  # alarms of which nothing but a refresh is pending
 
 
+class Coc(StrEnum):
+    """What COC accepted last in the episode of an alarm."""
+
+    ALARM = "alarm"
+    OK = "ok"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmRow:
     """One alarm."""
@@ -48,9 +57,59 @@ class AlarmRow:
     stale: int = 0
     conflicts: int = 0  # alerts that came under the fingerprint with other labels than the one before
     accepted: Accepted | None = None
+    fell_back: bool = False  # a field of what was rendered last
+    dropped: bool = False  # the last report of the episode, by a rule
+
+    @property
+    def coc(self) -> Coc:
+        accepted = self.accepted
+        return Coc(accepted.status) if accepted and accepted.episode == self.alarm.episode else Coc.NONE
+
+    @property
+    def mismatch(self) -> bool:
+        """It is open and not at COC, or COC has it open and it is not; what a rule drops apart."""
+        if self.alarm.status is Status.FIRING:
+            return self.coc is not Coc.ALARM and not self.dropped
+        return self.accepted is not None and self.accepted.status == Coc.ALARM and not self.dropped
+
+    @property
+    def place(self) -> Place:
+        return Place(self.alarm.changed, self.id)
 
     def is_unseen(self, since: Micros) -> bool:
         return self.alarm.status is Status.FIRING and self.last_seen < since
+
+
+class Place(NamedTuple):
+    """Of an alarm among those ordered by when news about them last came."""
+
+    changed: Micros
+    id: int
+
+
+class Page(NamedTuple):
+    """Alarms, what changed last first. `following`: the place to go on from, None at the end."""
+
+    rows: list[AlarmRow]
+    following: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    count: int
+    at_least: bool  # counting ended there
+
+
+class Bounds(NamedTuple):
+    """How many rows one page or tally may look at."""
+
+    few: int = 5_000  # rows that are read whole and sorted
+    walked: int = 20_000  # rows of an index
+    searched: int = 2_500  # rows whose labels are looked into
+    counted: int = 10_000
+
+
+BOUNDS: Final = Bounds()
 
 
 class TrackedAlarm(NamedTuple):
@@ -108,6 +167,18 @@ class RecentRow(NamedTuple):
     fell_back: bool
 
 
+class Refusal(NamedTuple):
+    """A dead letter and COC's last answer."""
+
+    seq: int
+    integration: str
+    alarm: int
+    at: Micros  # when it was refused for good
+    status: int  # 0 without an answer
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectRow:
     id: int
@@ -134,7 +205,7 @@ class Removed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmQuery:
-    """A page of alarms, ordered by id. An alarm must meet every criterion given."""
+    """A page of alarms. An alarm must meet every criterion given."""
 
     integration: str | None = None
     status: Status | None = None
@@ -142,7 +213,12 @@ class AlarmQuery:
     text: str = ""  # case-insensitive, in any label value or the fingerprint
     matchers: tuple[Matcher, ...] = ()
     unseen_since: Micros | None = None  # only open alarms that no alert has named since
-    after: int = 0  # id of the last row of the previous page
+    coc: Coc | None = None
+    mismatch: bool | None = None
+    pending: bool | None = None
+    fell_back: bool | None = None
+    after: int = 0  # id of the last row of the previous page, by id
+    before: Place | None = None  # where the previous page ended, by when they changed
     limit: int = 100
 
     def matches(self, row: AlarmRow) -> bool:
@@ -154,6 +230,11 @@ class AlarmQuery:
             and self.fingerprint in (None, row.alarm.fingerprint)
             and (not wanted or any(wanted in text.casefold() for text in texts))
             and (self.unseen_since is None or row.is_unseen(self.unseen_since))
+            and self.coc in (None, row.coc)
+            and self.mismatch in (None, row.mismatch)
+            and self.pending in (None, row.alarm.pending > 0)
+            and self.fell_back in (None, row.fell_back)
+            and (self.before is None or row.place < self.before)
             and all(matcher.matches(row.labels) for matcher in self.matchers)
         )
 
@@ -163,10 +244,22 @@ class OperatorStore(Protocol):
 
     async def counts(self) -> dict[str, Counts]: ...
 
-    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]: ...
+    async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
+        """By id."""
+        ...
 
-    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
-        """The reports of one alarm, newest first."""
+    async def recent_alarms(self, query: AlarmQuery, bounds: Bounds = BOUNDS) -> Page:
+        """Those that changed last first. A page may hold fewer than there are, and says where to go on."""
+        ...
+
+    async def tallies(self, integration: str | None, bounds: Bounds = BOUNDS) -> dict[str, Tally]:
+        """How many alarms each filter finds, by the names of `recent.TALLIES`."""
+        ...
+
+    async def trail(
+        self, integration: str, fingerprint: str, limit: int = 50, before: int | None = None
+    ) -> list[ReportRow]:
+        """The reports of one alarm, newest first; those with a seq below `before`."""
         ...
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
@@ -194,7 +287,15 @@ class OperatorStore(Protocol):
         """Those of these that there are, by seq."""
         ...
 
-    async def rejects(self, after: int, limit: int) -> list[RejectRow]: ...
+    async def refusals(self, integration: str | None, after: int, limit: int) -> list[Refusal]:
+        """Of dead letters that were neither replayed nor discarded, by seq."""
+        ...
+
+    async def rejects(
+        self, after: int, limit: int, *, integration: str | None = None, before: int | None = None
+    ) -> list[RejectRow]:
+        """By id, those above `after`; with `before` the newest first, those below it."""
+        ...
 
     async def held(self, integration: str) -> list[int]:
         """The ids of its alarms, to be discarded or moved in steps of STEP."""

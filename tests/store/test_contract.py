@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -947,3 +948,40 @@ async def test_a_store_can_say_how_it_is(store: Store) -> None:
     await store.probe()
     assert await store.size() >= 0
     assert {"backend", "place", "warnings"} <= set(store.describe())
+
+
+async def test_rejects_are_read_newest_first_and_by_integration(store: Store) -> None:
+    for number in range(5):
+        await store.reject("dba" if number % 2 else "default", NOON, [Reject(reason=str(number), head=b"x")])
+    newest = await store.rejects(0, 2, before=2**62)
+    assert [row.reason for row in newest] == ["4", "3"]
+    assert [row.reason for row in await store.rejects(0, 10, before=newest[-1].id)] == ["2", "1", "0"]
+    assert [row.reason for row in await store.rejects(0, 10, integration="dba")] == ["1", "3"]
+    assert [row.reason for row in await store.rejects(0, 10, integration="dba", before=2**62)] == ["3", "1"]
+
+
+async def test_refusals_are_the_last_answers_about_dead_letters(store: Store) -> None:
+    attempts = [an_attempt(reason="refused", status=400, code=f"COC.{number}", message="no") for number in (1, 2)]
+    await store.accept(firing("a1", "a2", "a3"))
+    claims = {claim.report.fingerprint: claim for claim in (await store.claim("default", 3)).claims}
+    for name, some in (("a1", attempts), ("a2", attempts[:1]), ("a3", ())):
+        await store.settle([replace(settled_as(claims[name], Outcome.DEAD, NOON + 1), attempts=tuple(some))])
+    refusals = await store.refusals("default", 0, 10)
+    assert [(one.status, one.code, one.message, one.at) for one in refusals] == [
+        (400, "COC.2", "no", NOON + 1), (400, "COC.1", "no", NOON + 1), (0, "", "", NOON + 1),
+    ]  # fmt: skip
+    assert len({one.alarm for one in refusals}) == 3
+    assert await store.refusals(None, refusals[0].seq, 1) == refusals[1:2]
+    assert await store.refusals("dba", 0, 10) == []
+    await store.discard([refusals[0].seq])
+    assert await store.refusals(None, 0, 10) == refusals[1:]
+
+
+async def test_a_trail_goes_on_before_the_last_report_of_a_page(store: Store) -> None:
+    for number in range(3):
+        await store.accept(firing("a1", text=str(number)))
+        await store.settle([delivered(await claim_one(store))])
+    seqs = [row.report.seq for row in await store.trail("default", "a1")]
+    assert len(seqs) == 3
+    assert [row.report.seq for row in await store.trail("default", "a1", 2)] == seqs[:2]
+    assert [row.report.seq for row in await store.trail("default", "a1", 2, seqs[1])] == seqs[2:]

@@ -53,7 +53,7 @@ async def test_an_update_whose_answer_was_lost_is_never_unneeded_until_one_is_ac
             claim = await claimed(store)
         body = decided(claim)
         assert isinstance(body, dict), kind
-        accepted = Accepted(body=to_json(body), status="alarm", at=NOON)
+        accepted = Accepted(body=to_json(body), status="alarm", at=NOON, episode=claim.report.episode)
         await store.settle([Settlement(claim=claim, at=NOON, outcome=Outcome.DELIVERED, accepted=accepted)])
     await store.accept(firing("a1", text="2"))
     assert decided(await claimed(store)) is Outcome.UNNEEDED

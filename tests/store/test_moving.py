@@ -36,7 +36,7 @@ FIRST, LAST = NOON, NOON + 40 * SECOND
 def side(status: Status, seen: int, *waiting: int, sent: int = 0, **changes: object) -> Side:
     """An alarm whose alert was last seen then; seqs of what waits."""
     ends = END if status is Status.RESOLVED else 0
-    state = AlarmState(len(waiting), changes.pop("accepted", None), 1, None, 0)  # type: ignore[arg-type]
+    state = AlarmState(len(waiting), changes.pop("accepted", None), 1, None, 0, fell_back=False)  # type: ignore[arg-type]
     alarm = an_alarm(status=status, pending=len(waiting), **({"ends": ends} | changes))
     reports = tuple([(seq, Kind.ALARM) for seq in waiting])
     return Side(alarm, state, seen, max((sent, *waiting)), sent, reports)

@@ -14,7 +14,9 @@ EPISODE = 3  # of the report that is settled
 
 episodes = st.integers(0, EPISODE + 1)
 outcomes = st.sampled_from([None, *Outcome])
-bodies = st.sampled_from([None, *(Accepted(body=body, status="alarm", at=NOON) for body in (b"1", b"2"))])
+bodies = st.sampled_from(
+    [None, *(Accepted(body=body, status="alarm", at=NOON, episode=EPISODE) for body in (b"1", b"2"))]
+)
 alarms = st.builds(
     AlarmState,
     pending=st.integers(1, 3),
@@ -22,6 +24,7 @@ alarms = st.builds(
     earlier_episode=episodes,
     earlier_outcome=outcomes,
     maybe_sent_episode=episodes,
+    fell_back=st.booleans(),
 )
 pending_reports = st.builds(
     ReportState, outcome=st.none(), done=st.just(0), attempts=st.integers(0, 20), refused=st.booleans()

@@ -103,9 +103,10 @@ class Connection:
         self.statement = statement
         return await self.proxy.fetchval(statement, *arguments)
 
-    async def execute(self, statement: str, *arguments: object) -> str:
+    async def execute(self, statement: str, *arguments: object, seconds: float | None = None) -> str:
+        """`seconds`: until it counts as unanswered, where not as for others."""
         self.statement = statement
-        return await self.proxy.execute(statement, *arguments)
+        return await self.proxy.execute(statement, *arguments, timeout=seconds)
 
     async def copy_records(self, table: str, columns: Sequence[str], records: Sequence[Sequence[object]]) -> None:
         self.statement = f"COPY INTO {table}"

@@ -50,13 +50,14 @@ WHERE a.id = ANY($1::bigint[]) AND r.kind = 'update' AND r.attempts = 0
 """
 _NEW: Final = """
 INSERT INTO alarm (integration, first_seen, last_seen, due, key, fingerprint, labels, status, episode, coc_alarm_id,
-                   starts, ends, content, revision, last_accepted_at, pending, priority, origin, receiver, reconciled)
+                   starts, ends, content, revision, last_accepted_at, pending, priority, origin, receiver, reconciled,
+                   changed)
 SELECT $1::text, $2::bigint, $2::bigint, CASE WHEN u.pending > 0 THEN now() END, u.*
 FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
             $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::smallint[], $16::bytea[], $17::bytea[],
-            $18::bigint[])
+            $18::bigint[], $19::bigint[])
   AS u(key, fingerprint, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at,
-       pending, priority, origin, receiver, reconciled)
+       pending, priority, origin, receiver, reconciled, changed)
 ORDER BY u.key
 ON CONFLICT (integration, key) DO NOTHING
 RETURNING id, fingerprint
@@ -66,14 +67,15 @@ WITH superseded AS (UPDATE report SET outcome = 'superseded', done = $1 WHERE se
 UPDATE alarm a
 SET last_seen = greatest(a.last_seen, $1), labels = u.labels, status = u.status, episode = u.episode,
     coc_alarm_id = u.coc_alarm_id, starts = u.starts, ends = u.ends, content = u.content, revision = u.revision,
-    origin = u.origin, receiver = u.receiver, reconciled = u.reconciled,
+    origin = u.origin, receiver = u.receiver, reconciled = u.reconciled, changed = u.changed,
     pending = u.pending, priority = u.priority,
     due = CASE WHEN u.pending = 0 THEN NULL
                WHEN a.priority > u.priority THEN greatest(a.due, now()) ELSE coalesce(a.due, now()) END
 FROM unnest($3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
-            $11::text[], $12::bigint[], $13::bigint[], $14::smallint[], $15::bytea[], $16::bytea[], $17::bigint[])
+            $11::text[], $12::bigint[], $13::bigint[], $14::smallint[], $15::bytea[], $16::bytea[], $17::bigint[],
+            $18::bigint[])
   AS u(id, labels, status, episode, coc_alarm_id, starts, ends, content, revision, last_accepted_at, pending, priority,
-       origin, receiver, reconciled)
+       origin, receiver, reconciled, changed)
 WHERE a.id = u.id
 """
 _LABELS: Final = "SELECT fingerprint, labels FROM alarm WHERE id = ANY($1::bigint[])"
@@ -248,10 +250,11 @@ def _alarm_columns(changes: Iterable[ChangedAlarm]) -> list[list[object]]:
     return columns(
         (
             labels_to_json(labels).encode(),
-            *alarm[1:-3],
+            *alarm[1:-4],
             alarm.origin.encode(),
             alarm.receiver.encode(),
             alarm.reconciled,
+            alarm.changed,
         )
         for alarm, labels in changes
     )

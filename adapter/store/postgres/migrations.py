@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LOCK: Final = 0x434F43_0001  # any constant that no other program locks in this database
 _FOLDER: Final = Path(__file__).parent / "schema"
+_STEP_SECONDS: Final = 3600.0  # some rewrite every alarm: half a minute for a million
 OLDEST_SERVER: Final = 130000
 
 
@@ -43,7 +44,7 @@ async def migrate(database: Database, steps: dict[int, str]) -> None:
         if version == 0:
             await _create(connection)
         for number in range(version + 1, newest + 1):
-            await connection.execute(steps[number])
+            await connection.execute(steps[number], seconds=_STEP_SECONDS)
         await connection.execute("UPDATE meta SET value = $1 WHERE name = 'schema'", str(newest))
 
 

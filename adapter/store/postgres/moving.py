@@ -12,7 +12,15 @@ from adapter.store.last_seen import SeenLater
 from adapter.store.moving import Merged, Side, merged, owed_again
 from adapter.store.postgres.connection import Database, retried
 from adapter.store.postgres.counts import RunningCounts
-from adapter.store.records import ACCEPTED_COLUMNS, ALARM_COLUMNS, accepted_of, alarm_of, labels_from_json, outcome_of
+from adapter.store.records import (
+    ACCEPTED_COLUMNS,
+    ALARM_COLUMNS,
+    accepted_columns,
+    accepted_of,
+    alarm_of,
+    labels_from_json,
+    outcome_of,
+)
 from adapter.store.settlement import AlarmState
 from adapter.store.views import Removed
 
@@ -26,7 +34,8 @@ _HELD: Final = "SELECT id FROM alarm WHERE integration = $1 ORDER BY id"
 _KEYS: Final = "SELECT key FROM alarm WHERE id = ANY($2::bigint[]) AND integration = $1"
 _LOCK: Final = f"""
 SELECT alarm.id, alarm.integration, {ALARM_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
-       alarm.maybe_sent_episode, alarm.labels, alarm.last_seen, alarm.lease_until IS NOT NULL AS leased
+       alarm.maybe_sent_episode, alarm.fell_back, alarm.labels, alarm.last_seen,
+       alarm.lease_until IS NOT NULL AS leased
 FROM alarm
 WHERE (id = ANY($2::bigint[]) AND integration = $1) OR (integration = $3 AND key = ANY($4::bytea[]))
 ORDER BY id FOR UPDATE
@@ -64,8 +73,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)
 # Of the newer and of the moved row, either of which may be the one that is written.
 _WRITE: Final = """
 UPDATE alarm a SET integration = $4, episode = $5, coc_alarm_id = $6, starts = $7, pending = $8::bigint, priority = $9,
-    last_accepted_at = $10, earlier_episode = $11, earlier_outcome = $12, maybe_sent_episode = $13, accepted_body = $14,
-    accepted_status = $15, accepted_at = $16, status = n.status, ends = n.ends, content = n.content,
+    last_accepted_at = $10, earlier_episode = $11, earlier_outcome = $12, maybe_sent_episode = $13, fell_back = $14,
+    accepted_body = $15, accepted_status = $16, accepted_at = $17, accepted_episode = $18, changed = n.changed,
+    status = n.status, ends = n.ends, content = n.content,
     revision = n.revision, origin = n.origin, receiver = n.receiver, reconciled = n.reconciled, labels = n.labels,
     first_seen = least(a.first_seen, m.first_seen), last_seen = greatest(a.last_seen, m.last_seen),
     conflicts = a.conflicts + CASE WHEN m.id = a.id THEN 0 ELSE m.conflicts END,
@@ -150,7 +160,7 @@ class PostgresMoving:
 
     def _held_of(self, row: Row, reports: Row | None) -> _Held:
         earlier = row["earlier_episode"], outcome_of(row["earlier_outcome"])
-        state = AlarmState(row["pending"], accepted_of(row), *earlier, row["maybe_sent_episode"])
+        state = AlarmState(row["pending"], accepted_of(row), *earlier, row["maybe_sent_episode"], row["fell_back"])
         last_seen = max(row["last_seen"], self.seen.last(row["id"]))
         if reports is None:
             return _Held(row, Side(alarm_of(row), state, last_seen), 0)
@@ -205,8 +215,7 @@ async def _write(
 
 
 def _columns(result: Merged) -> tuple[object, ...]:
-    """episode to accepted_at."""
+    """episode to accepted_episode."""
     alarm, (_, accepted, *others) = result.alarm, result.state
-    body = (accepted.body, accepted.status, accepted.at) if accepted else (None, None, None)
     state = alarm.episode, alarm.coc_alarm_id, alarm.starts, alarm.pending, alarm.priority, alarm.last_accepted_at
-    return (*state, *others, *body)
+    return (*state, *others, *accepted_columns(accepted))

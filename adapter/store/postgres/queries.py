@@ -10,41 +10,49 @@ from typing import TYPE_CHECKING, Final
 from adapter.alarm import Kind
 from adapter.clock import Clock
 from adapter.store.last_seen import SeenLater
+from adapter.store.postgres.alarms import alarms, recent_alarms, tallies
 from adapter.store.postgres.connection import Database, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.postgres.intake import key_of
 from adapter.store.records import (
-    ALARM_ROW_COLUMNS,
     RECENT_COLUMNS,
+    REFUSAL_COLUMNS,
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
-    alarm_row,
     past_of,
     recent_row,
+    refusal_of,
     reject_row,
     report_row,
 )
 from adapter.store.replay import Past, kinds_by_letter, replayed
-from adapter.store.views import AlarmQuery, AlarmRow, RecentRow, RejectRow, ReportRow
+from adapter.store.views import (
+    BOUNDS,
+    AlarmQuery,
+    AlarmRow,
+    Bounds,
+    Page,
+    RecentRow,
+    Refusal,
+    RejectRow,
+    ReportRow,
+    Tally,
+)
 
 if TYPE_CHECKING:
     from adapter.store.postgres.connection import Connection
 
-_PAGE: Final = 1000  # rows read at a time where Python has to look into the labels
 # Statements are put together from constants alone, which is why S608 is off for them.
-_ALARMS: Final = f"""
-SELECT {ALARM_ROW_COLUMNS} FROM alarm
-WHERE id > $1 AND ($2::text IS NULL OR integration = $2) AND ($3::text IS NULL OR status = $3)
-  AND ($4::bytea IS NULL OR key = $4) AND ($6::bigint IS NULL OR (status = 'firing' AND last_seen < $6))
-ORDER BY id LIMIT $5
-"""  # noqa: S608
 _REPORTS: Final = f"""
 SELECT {REPORT_ROW_COLUMNS}, CASE WHEN report.seq = (
            SELECT seq FROM report r WHERE r.alarm = alarm.id AND r.outcome IS NULL ORDER BY r.seq LIMIT 1)
        THEN extract(epoch FROM alarm.due - clock_timestamp())::float8 END AS due_in
 FROM report JOIN alarm ON alarm.id = report.alarm LEFT JOIN webhook ON webhook.id = report.webhook
 """  # noqa: S608
-_TRAIL: Final = f"{_REPORTS} WHERE alarm.integration = $1 AND alarm.key = $2 ORDER BY report.seq DESC LIMIT $3"
+_TRAIL: Final = f"""{_REPORTS}
+WHERE alarm.integration = $1 AND alarm.key = $2 AND ($4::bigint IS NULL OR report.seq < $4)
+ORDER BY report.seq DESC LIMIT $3
+"""
 _DEAD: Final = f"""{_REPORTS}
 WHERE report.outcome = 'dead' AND report.handled IS NULL AND report.seq > $1
   AND ($2::text IS NULL OR report.integration = $2)
@@ -56,7 +64,15 @@ SELECT {RECENT_COLUMNS} FROM report JOIN alarm ON alarm.id = report.alarm WHERE 
     SELECT max(seq) FROM (SELECT seq, alarm FROM report ORDER BY seq DESC LIMIT $1) AS last GROUP BY alarm)
 ORDER BY report.seq DESC
 """  # noqa: S608
-_REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
+_REFUSALS: Final = f"""
+SELECT {REFUSAL_COLUMNS} FROM report
+WHERE outcome = 'dead' AND handled IS NULL AND seq > $1 AND ($2::text IS NULL OR integration = $2)
+ORDER BY seq LIMIT $3
+"""  # noqa: S608
+_REJECTS: Final = f"""
+SELECT {REJECT_COLUMNS} FROM reject
+WHERE id > $1 AND ($2::bigint IS NULL OR id < $2) AND ($3::text IS NULL OR integration = $3) ORDER BY id {{}} LIMIT $4
+"""  # noqa: S608
 _LOCK: Final = """
 SELECT id, integration FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id
 FOR UPDATE
@@ -90,23 +106,18 @@ class PostgresQueries:
     clock: Clock
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        """Text and labels are looked for in Python: PostgreSQL's text cannot hold a label with NUL in it."""
-        page = _PAGE if query.text or query.matchers or query.unseen_since is not None else query.limit
-        key = None if query.fingerprint is None else key_of(query.fingerprint)
-        found: list[AlarmRow] = []
-        after = query.after
-        while True:
-            async with self.database.read() as connection:
-                rows = await connection.fetch(
-                    _ALARMS, after, query.integration, query.status, key, page, query.unseen_since
-                )
-            found += filter(query.matches, map(self.seen.shown, map(alarm_row, rows)))
-            if len(rows) < page or len(found) >= query.limit:
-                return found[: query.limit]
-            after = rows[-1]["id"]
+        return await alarms(self.database, query, self.seen)
 
-    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
-        return await self._reports(_TRAIL, integration, key_of(fingerprint), limit)
+    async def recent_alarms(self, query: AlarmQuery, bounds: Bounds = BOUNDS) -> Page:
+        return await recent_alarms(self.database, query, self.seen, bounds)
+
+    async def tallies(self, integration: str | None, bounds: Bounds = BOUNDS) -> dict[str, Tally]:
+        return await tallies(self.database, integration, bounds)
+
+    async def trail(
+        self, integration: str, fingerprint: str, limit: int = 50, before: int | None = None
+    ) -> list[ReportRow]:
+        return await self._reports(_TRAIL, integration, key_of(fingerprint), limit, before)
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         return await self._reports(_DEAD, after, integration, limit)
@@ -124,9 +135,17 @@ class PostgresQueries:
             rows = await connection.fetch(statement, *arguments)
         return [report_row(row, due_in=row["due_in"]) for row in rows]
 
-    async def rejects(self, after: int, limit: int) -> list[RejectRow]:
+    async def refusals(self, integration: str | None, after: int, limit: int) -> list[Refusal]:
         async with self.database.read() as connection:
-            rows = await connection.fetch(_REJECTS, after, limit)
+            rows = await connection.fetch(_REFUSALS, after, integration, limit)
+        return [refusal_of(row) for row in rows]
+
+    async def rejects(
+        self, after: int, limit: int, *, integration: str | None = None, before: int | None = None
+    ) -> list[RejectRow]:
+        statement = _REJECTS.format("" if before is None else "DESC")
+        async with self.database.read() as connection:
+            rows = await connection.fetch(statement, after, before, integration, limit)
         return [reject_row(row) for row in rows]
 
     @retried

@@ -11,7 +11,14 @@ from adapter.clock import Micros
 from adapter.store.contract import Settled, Settlement
 from adapter.store.postgres.connection import CommitUnknown, Database, columns, retried
 from adapter.store.postgres.counts import RunningCounts
-from adapter.store.records import ACCEPTED_COLUMNS, accepted_of, attempts_to_json, outcome_of, provenance_to_json
+from adapter.store.records import (
+    ACCEPTED_COLUMNS,
+    accepted_columns,
+    accepted_of,
+    attempts_to_json,
+    outcome_of,
+    provenance_to_json,
+)
 from adapter.store.settlement import AlarmState, ReportState, apply
 
 if TYPE_CHECKING:
@@ -21,7 +28,8 @@ if TYPE_CHECKING:
 
 _ALARMS: Final = f"""
 SELECT alarm.id, alarm.pending, {ACCEPTED_COLUMNS}, alarm.earlier_episode, alarm.earlier_outcome,
-       alarm.maybe_sent_episode, alarm.priority, alarm.lease_token, alarm.lease_until IS NOT NULL AS leased
+       alarm.maybe_sent_episode, alarm.fell_back, alarm.priority, alarm.lease_token,
+       alarm.lease_until IS NOT NULL AS leased
 FROM alarm WHERE id IN (SELECT alarm FROM report WHERE seq = ANY($1::bigint[])) ORDER BY id FOR UPDATE
 """  # noqa: S608
 # Read after the alarms are locked; a report is only ever changed under that lock.
@@ -49,14 +57,15 @@ WITH settled AS (
 UPDATE alarm a SET pending = u.pending, accepted_body = u.accepted_body, accepted_status = u.accepted_status,
                    accepted_at = u.accepted_at, last_accepted_at = coalesce(u.accepted_at, a.last_accepted_at),
                    earlier_episode = u.earlier_episode, earlier_outcome = u.earlier_outcome,
-                   maybe_sent_episode = u.maybe_sent_episode,
+                   maybe_sent_episode = u.maybe_sent_episode, fell_back = u.fell_back,
+                   accepted_episode = u.accepted_episode,
                    due = CASE WHEN u.pending > 0 THEN coalesce(now() + u.delay * interval '1 s', a.due, now()) END,
                    lease_until = CASE WHEN u.delay IS NULL THEN a.lease_until END,
                    lease_owner = CASE WHEN u.delay IS NULL THEN a.lease_owner END
-FROM unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bytea[], $15::text[],
-            $16::bigint[], $17::float8[])
-  AS u(id, pending, earlier_episode, earlier_outcome, maybe_sent_episode, accepted_body, accepted_status, accepted_at,
-       delay)
+FROM unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::boolean[], $15::bytea[],
+            $16::text[], $17::bigint[], $18::bigint[], $19::float8[])
+  AS u(id, pending, earlier_episode, earlier_outcome, maybe_sent_episode, fell_back, accepted_body, accepted_status,
+       accepted_at, accepted_episode, delay)
 WHERE a.id = u.id
 """
 
@@ -74,8 +83,7 @@ class _Alarm:
 
     def row(self) -> tuple[object, ...]:
         pending, accepted, *others = self.state
-        body, status, at = (accepted.body, accepted.status, accepted.at) if accepted else (None, None, None)
-        return self.id, pending, *others, body, status, at, self.delay
+        return self.id, pending, *others, *accepted_columns(accepted), self.delay
 
 
 @dataclass(slots=True)
@@ -173,6 +181,7 @@ def _alarm(row: Row) -> _Alarm:
         earlier_episode=row["earlier_episode"],
         earlier_outcome=outcome_of(row["earlier_outcome"]),
         maybe_sent_episode=row["maybe_sent_episode"],
+        fell_back=row["fell_back"],
     )
     return _Alarm(row["id"], state, row["lease_token"], row["leased"], row["priority"])
 

@@ -79,7 +79,9 @@ class PostgresStore:
         self.counts = counts.refresh
         self.alarms, self.trail, self.rejects = queries.alarms, queries.trail, queries.rejects
         self.recent, self.reports = queries.recent, queries.reports
+        self.recent_alarms, self.tallies = queries.recent_alarms, queries.tallies
         self.dead_letters, self.replay, self.discard = queries.dead_letters, queries.replay, queries.discard
+        self.refusals = queries.refusals
         moving = PostgresMoving(database, counts, seen)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms
         self.tracked, self.known, self.unseen = tracking.tracked, tracking.known, tracking.unseen

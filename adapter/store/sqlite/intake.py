@@ -35,13 +35,13 @@ _LAST_PENDING: Final = """SELECT seq, kind, attempts FROM report WHERE alarm = ?
 _SUPERSEDE: Final = "UPDATE report SET outcome = 'superseded', done = ? WHERE seq = ?"
 _MAYBE_SENT: Final = "UPDATE alarm SET maybe_sent_episode = episode WHERE id = (SELECT alarm FROM report WHERE seq = ?)"
 _ALARM: Final = """INSERT INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts, ends,
-    content, revision, pending, priority, origin, receiver, reconciled, head, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    content, revision, pending, priority, origin, receiver, reconciled, changed, head, due_at, labels, first_seen,
+    last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, episode = excluded.episode,
     coc_alarm_id = excluded.coc_alarm_id, starts = excluded.starts, ends = excluded.ends, content = excluded.content,
     revision = excluded.revision, pending = excluded.pending, priority = excluded.priority, head = excluded.head,
     due_at = excluded.due_at, labels = excluded.labels, last_seen = excluded.last_seen, origin = excluded.origin,
-    receiver = excluded.receiver, reconciled = excluded.reconciled"""
+    receiver = excluded.receiver, reconciled = excluded.reconciled, changed = excluded.changed"""
 _REPORT: Final = """INSERT INTO report (seq, integration, alarm, episode, kind, coc_alarm_id, received, webhook, crc,
     outcome, done, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _WEBHOOK: Final = "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -214,7 +214,7 @@ def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Itera
         yield (
             id_, intake.integration, name, alarm.status.value, alarm.episode, alarm.coc_alarm_id, alarm.starts,
             alarm.ends, alarm.content, alarm.revision, alarm.pending, alarm.priority, alarm.origin, alarm.receiver,
-            alarm.reconciled, head, due_at, labels_to_json(labels), at, at,
+            alarm.reconciled, alarm.changed, head, due_at, labels_to_json(labels), at, at,
         )  # fmt: skip
 
 

@@ -13,7 +13,15 @@ from adapter.alarm import Alarm, Kind, Status
 from adapter.clock import Micros
 from adapter.store.last_seen import SeenLater
 from adapter.store.moving import Merged, Side, merged, owed_again
-from adapter.store.records import ACCEPTED_COLUMNS, ALARM_COLUMNS, accepted_of, alarm_of, labels_from_json, outcome_of
+from adapter.store.records import (
+    ACCEPTED_COLUMNS,
+    ALARM_COLUMNS,
+    accepted_columns,
+    accepted_of,
+    alarm_of,
+    labels_from_json,
+    outcome_of,
+)
 from adapter.store.settlement import AlarmState
 from adapter.store.sqlite.claims import SqliteClaims
 from adapter.store.sqlite.reader import Reader
@@ -24,7 +32,8 @@ from adapter.store.views import Removed
 # Statements are put together from constants alone, which is why S608 is off for them.
 _HELD: Final = "SELECT id FROM alarm WHERE integration = ? ORDER BY id"
 _ALARM: Final = f"""SELECT alarm.id, alarm.integration, {ALARM_COLUMNS}, {ACCEPTED_COLUMNS}, alarm.earlier_episode,
-    alarm.earlier_outcome, alarm.maybe_sent_episode, alarm.labels, alarm.last_seen FROM alarm WHERE {{}}"""  # noqa: S608
+    alarm.earlier_outcome, alarm.maybe_sent_episode, alarm.fell_back, alarm.labels, alarm.last_seen
+    FROM alarm WHERE {{}}"""  # noqa: S608
 _BY_ID: Final = _ALARM.format("alarm.id = ? AND alarm.integration = ?")
 _BY_NAME: Final = _ALARM.format("alarm.integration = ? AND alarm.fingerprint = ?")
 _WAITING: Final = "SELECT seq, kind FROM report WHERE alarm = ? AND outcome IS NULL ORDER BY seq"
@@ -49,7 +58,8 @@ _QUEUE: Final = """SELECT min(due_at) FROM alarm WHERE id IN (?, ?)
 # Of the newer and of the moved row, either of which may be the one that is written.
 _WRITE: Final = """UPDATE alarm SET integration = ?, episode = ?, coc_alarm_id = ?, starts = ?, pending = ?,
     priority = ?, last_accepted_at = ?, earlier_episode = ?, earlier_outcome = ?, maybe_sent_episode = ?,
-    accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_crc = ?, due_at = ifnull(?, ?),
+    fell_back = ?, accepted_body = ?, accepted_status = ?, accepted_at = ?, accepted_episode = ?, accepted_crc = ?,
+    changed = newer.changed, due_at = ifnull(?, ?),
     head = (SELECT min(seq) FROM report WHERE alarm = alarm.id AND outcome IS NULL),
     status = newer.status, ends = newer.ends, content = newer.content, revision = newer.revision,
     origin = newer.origin, receiver = newer.receiver, reconciled = newer.reconciled, labels = newer.labels,
@@ -161,7 +171,7 @@ class SqliteMoving:
         earlier = row["earlier_episode"], outcome_of(row["earlier_outcome"])
         return Side(
             alarm_of(row),
-            AlarmState(row["pending"], accepted_of(row), *earlier, row["maybe_sent_episode"]),
+            AlarmState(row["pending"], accepted_of(row), *earlier, row["maybe_sent_episode"], bool(row["fell_back"])),
             self._last_seen(row),
             last_owed=connection.execute(_LAST_OWED, (id_,)).fetchone()[0] or 0,
             last_sent=max(*claimed, connection.execute(_LAST_SENT, (id_,)).fetchone()[0] or 0, 0),
@@ -195,9 +205,8 @@ def _owe(
 def _columns(result: Merged) -> tuple[object, ...]:
     """episode to accepted_crc."""
     alarm, (_, accepted, *others) = result.alarm, result.state
-    body = (accepted.body, accepted.status, accepted.at, crc32(accepted.body)) if accepted else (None,) * 4
     state = alarm.episode, alarm.coc_alarm_id, alarm.starts, alarm.pending, alarm.priority, alarm.last_accepted_at
-    return (*state, *others, *body)
+    return (*state, *others, *accepted_columns(accepted), crc32(accepted.body) if accepted else None)
 
 
 def _discard(connection: sqlite3.Connection, row: sqlite3.Row, now: Micros) -> Removed:

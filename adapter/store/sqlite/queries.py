@@ -7,35 +7,47 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pydantic_core import to_json
 
-from adapter.alarm import Kind, Pause, Status
+from adapter.alarm import Kind, Pause
 from adapter.clock import SECOND, Clock, Micros
 from adapter.errors import StoreRefused
 from adapter.store.last_seen import SeenLater
 from adapter.store.records import (
-    ALARM_ROW_COLUMNS,
     PAUSE_COLUMNS,
     RECENT_COLUMNS,
+    REFUSAL_COLUMNS,
     REJECT_COLUMNS,
     REPORT_ROW_COLUMNS,
-    alarm_row,
     past_of,
     pause_of,
     recent_row,
+    refusal_of,
     reject_row,
     report_row,
 )
 from adapter.store.replay import Owed, kinds_by_letter, replayed
+from adapter.store.sqlite.alarms import alarms, recent_alarms, tallies
 from adapter.store.sqlite.database import connect_reader, migrations
 from adapter.store.sqlite.reader import Reader
 from adapter.store.sqlite.recovery import checksum, companions
 from adapter.store.sqlite.writer import Writer
-from adapter.store.views import AlarmQuery, AlarmRow, Counts, RecentRow, RejectRow, ReportRow
+from adapter.store.views import (
+    BOUNDS,
+    AlarmQuery,
+    AlarmRow,
+    Bounds,
+    Counts,
+    Page,
+    RecentRow,
+    Refusal,
+    RejectRow,
+    ReportRow,
+    Tally,
+)
 
 T = TypeVar("T")
 
@@ -46,7 +58,7 @@ _REPORTS: Final = f"""SELECT {REPORT_ROW_COLUMNS}, CASE WHEN alarm.head = report
 _TRAIL: Final = _REPORTS.format(
     "",
     """report.alarm = (SELECT id FROM alarm WHERE integration = ? AND fingerprint = ?)
-    ORDER BY report.seq DESC""",
+    AND report.seq < ? ORDER BY report.seq DESC""",
 )
 _LETTERS: Final = _REPORTS.format(
     "INDEXED BY report_letter",
@@ -57,9 +69,14 @@ _BY_SEQ: Final = _REPORTS.format("", "report.seq IN (SELECT value FROM json_each
 _RECENT: Final = f"""SELECT {RECENT_COLUMNS} FROM report JOIN alarm ON alarm.id = report.alarm WHERE report.seq IN (
     SELECT max(seq) FROM (SELECT seq, alarm FROM report ORDER BY seq DESC LIMIT ?) GROUP BY alarm)
     ORDER BY report.seq DESC"""  # noqa: S608
+_LAST: Final = 2**63 - 1
 _COUNTS: Final = "SELECT integration, pending, refreshing, open_alarms, dead FROM sums"
 _OLDEST: Final = "SELECT received FROM report WHERE outcome IS NULL AND integration = ? ORDER BY seq LIMIT 1"
-_REJECTS: Final = f"SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+_REFUSALS: Final = f"""SELECT {REFUSAL_COLUMNS} FROM report INDEXED BY report_letter
+    WHERE outcome = 'dead' AND handled IS NULL AND seq > ? AND (? IS NULL OR integration = ?)
+    ORDER BY seq LIMIT ?"""  # noqa: S608
+_REJECTS: Final = f"""SELECT {REJECT_COLUMNS} FROM reject WHERE id > ? AND id < ?
+    AND (? IS NULL OR integration = ?) ORDER BY id {{}} LIMIT ?"""  # noqa: S608
 _PAUSES: Final = f"SELECT {PAUSE_COLUMNS} FROM pause"  # noqa: S608
 _RESUME: Final = "DELETE FROM pause WHERE integration = ? AND NOT (? AND reason = 'operator')"
 _PAUSE: Final = f"INSERT INTO pause ({PAUSE_COLUMNS}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
@@ -91,10 +108,18 @@ class SqliteQueries:
         return await self.reader.call(_counts)
 
     async def alarms(self, query: AlarmQuery) -> list[AlarmRow]:
-        return await self.reader.call(_alarms, query, self.seen)
+        return await self.reader.call(alarms, query, self.seen)
 
-    async def trail(self, integration: str, fingerprint: str, limit: int = 50) -> list[ReportRow]:
-        return await self.reader.call(self._reports, _TRAIL, integration, fingerprint, limit)
+    async def recent_alarms(self, query: AlarmQuery, bounds: Bounds = BOUNDS) -> Page:
+        return await self.reader.call(recent_alarms, query, self.seen, bounds)
+
+    async def tallies(self, integration: str | None, bounds: Bounds = BOUNDS) -> dict[str, Tally]:
+        return await self.reader.call(tallies, integration, bounds)
+
+    async def trail(
+        self, integration: str, fingerprint: str, limit: int = 50, before: int | None = None
+    ) -> list[ReportRow]:
+        return await self.reader.call(self._reports, _TRAIL, integration, fingerprint, before or _LAST, limit)
 
     async def dead_letters(self, integration: str | None, after: int, limit: int) -> list[ReportRow]:
         return await self.reader.call(self._reports, _LETTERS, after, integration, integration, limit)
@@ -112,8 +137,13 @@ class SqliteQueries:
             for row in connection.execute(statement, parameters)
         ]
 
-    async def rejects(self, after: int, limit: int) -> list[RejectRow]:
-        return await self.reader.call(_rejects, after, limit)
+    async def refusals(self, integration: str | None, after: int, limit: int) -> list[Refusal]:
+        return await self.reader.call(_refusals, integration, after, limit)
+
+    async def rejects(
+        self, after: int, limit: int, *, integration: str | None = None, before: int | None = None
+    ) -> list[RejectRow]:
+        return await self.reader.call(_rejects, after, limit, integration, before)
 
     async def pauses(self) -> dict[str, Pause]:
         return await self.reader.call(_pauses)
@@ -162,30 +192,20 @@ def _counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     return counts
 
 
-def _alarms(connection: sqlite3.Connection, query: AlarmQuery, seen: SeenLater) -> list[AlarmRow]:
-    """Text and labels are looked for in Python while the rows stream by: SQLite folds the case of ASCII only."""
-    wanted: list[tuple[str, object]] = [("id > ?", query.after)]
-    scan = "+" if query.fingerprint is None else ""  # keeps SQLite from sorting all alarms of an integration by id
-    if query.integration is not None:
-        wanted.append((f"{scan}integration = ?", query.integration))
-    if query.status is not None:
-        wanted.append(("+status = ?", query.status.value))
-    if query.fingerprint is not None:
-        wanted.append(("fingerprint = ?", query.fingerprint))
-    if query.unseen_since is not None:
-        wanted += [("+status = ?", Status.FIRING.value), ("+last_seen < ?", query.unseen_since)]
-    where = " AND ".join(condition for condition, _ in wanted)
-    statement = f"SELECT {ALARM_ROW_COLUMNS} FROM alarm WHERE {where} ORDER BY id"  # noqa: S608
-    rows = map(alarm_row, connection.execute(statement, [value for _, value in wanted]))
-    return list(islice(filter(query.matches, map(seen.shown, rows)), query.limit))
-
-
 def _recent(connection: sqlite3.Connection, reports: int) -> list[RecentRow]:
     return [recent_row(row) for row in connection.execute(_RECENT, (reports,))]
 
 
-def _rejects(connection: sqlite3.Connection, after: int, limit: int) -> list[RejectRow]:
-    return [reject_row(row) for row in connection.execute(_REJECTS, (after, limit))]
+def _refusals(connection: sqlite3.Connection, integration: str | None, after: int, limit: int) -> list[Refusal]:
+    return [refusal_of(row) for row in connection.execute(_REFUSALS, (after, integration, integration, limit))]
+
+
+def _rejects(
+    connection: sqlite3.Connection, after: int, limit: int, integration: str | None, before: int | None
+) -> list[RejectRow]:
+    values = (after, _LAST if before is None else before, integration, integration, limit)
+    statement = _REJECTS.format("" if before is None else "DESC")
+    return [reject_row(row) for row in connection.execute(statement, values)]
 
 
 def _pauses(connection: sqlite3.Connection) -> dict[str, Pause]:

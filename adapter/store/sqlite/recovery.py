@@ -51,8 +51,8 @@ _VALUES: Final[Mapping[str, frozenset[str]]] = {
 _ORPHANS: Final = """SELECT alarm, integration, episode, coc_alarm_id, received, raw FROM report
     WHERE alarm NOT IN (SELECT id FROM alarm) ORDER BY seq DESC"""
 _ADOPT: Final = """INSERT OR IGNORE INTO alarm (id, integration, fingerprint, status, episode, coc_alarm_id, starts,
-    ends, content, revision, pending, due_at, labels, first_seen, last_seen)
-    VALUES (?, ?, ?, ?, ?, ?, 0, 0, x'', '', 0, 0, ?, ?, ?)"""
+    ends, content, revision, pending, due_at, labels, first_seen, last_seen, changed)
+    VALUES (?, ?, ?, ?, ?, ?, 0, 0, x'', '', 0, 0, ?, ?, ?, ?)"""
 # Seen as firing under an unknown revision, so that the next webhook about the alarm owes a report again.
 _OWE_AGAIN: Final = """UPDATE alarm SET status = 'firing', ends = 0, revision = ''
     WHERE pending > (SELECT count(*) FROM report WHERE alarm = alarm.id AND outcome IS NULL)
@@ -241,7 +241,7 @@ def _complete(new: sqlite3.Connection) -> None:
             alert, _ = unpack(raw)
             labels = labels_to_json(alert["labels"])
             values = (alarm, integration, alert["fingerprint"], alert["status"], episode, coc_alarm_id, labels)
-            new.execute(_ADOPT, (*values, received, received))
+            new.execute(_ADOPT, (*values, received, received, received))
     new.execute("DELETE FROM report WHERE alarm NOT IN (SELECT id FROM alarm)")
     new.execute(_OWE_AGAIN)
     recount(new)

@@ -22,14 +22,15 @@ from adapter.store.sqlite.writer import Writer
 from adapter.store.views import Provenance
 
 _LOAD: Final = """SELECT seq, outcome, done, attempts, refused, attempt_log, alarm.id AS alarm, pending, head, due_at,
-    earlier_episode, earlier_outcome, maybe_sent_episode, priority FROM report JOIN alarm ON alarm.id = report.alarm
-    WHERE seq IN ({})"""
+    earlier_episode, earlier_outcome, maybe_sent_episode, fell_back, priority
+    FROM report JOIN alarm ON alarm.id = report.alarm WHERE seq IN ({})"""
 _NEXT: Final = "SELECT min(seq) FROM report WHERE alarm = ? AND seq > ? AND outcome IS NULL"
 _REPORT: Final = """UPDATE report SET outcome = ?, done = ?, attempts = ?, refused = ?, attempt_log = ?,
     provenance_body = iif(? IS NULL, provenance_body, ?), provenance = coalesce(?, provenance) WHERE seq = ?"""
 _ALARM: Final = """UPDATE alarm SET pending = ?, head = ?, due_at = ?, earlier_episode = ?, earlier_outcome = ?,
-    maybe_sent_episode = ?, accepted_body = coalesce(?, accepted_body), accepted_status = coalesce(?, accepted_status),
-    accepted_at = coalesce(?, accepted_at), accepted_crc = coalesce(?, accepted_crc),
+    maybe_sent_episode = ?, fell_back = ?, accepted_body = coalesce(?, accepted_body),
+    accepted_status = coalesce(?, accepted_status), accepted_at = coalesce(?, accepted_at),
+    accepted_episode = coalesce(?, accepted_episode), accepted_crc = coalesce(?, accepted_crc),
     last_accepted_at = coalesce(?, last_accepted_at) WHERE id = ?"""
 _SUMS: Final = "SELECT pending, refreshing, open_alarms, dead FROM sums WHERE integration = ?"
 _WRITE_SUMS: Final = "UPDATE sums SET pending = ?, refreshing = ?, dead = ? WHERE integration = ?"
@@ -128,10 +129,11 @@ def _load(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> 
             episode,
             earlier,
             maybe,
+            fell_back,
             *others,
         ) = row
         if id_ not in alarms:
-            state = AlarmState(pending, None, episode, outcome_of(earlier), maybe)
+            state = AlarmState(pending, None, episode, outcome_of(earlier), maybe, bool(fell_back))
             alarms[id_] = _Alarm(id_, state, head, due_at, *others)
         report = ReportState(outcome_of(outcome), done or 0, attempts, bool(refused))
         reports[seq] = _Report(seq, alarms[id_], report, attempt_log)
@@ -168,5 +170,10 @@ def _alarm_columns(connection: sqlite3.Connection, alarm: _Alarm) -> tuple[objec
     if alarm.head_left:
         alarm.head = connection.execute(_NEXT, (alarm.id, alarm.head)).fetchone()[0] if state.pending else None
     earlier = (state.earlier_episode, state.earlier_outcome)
-    body = (accepted.body, accepted.status, accepted.at, crc32(accepted.body), accepted.at) if accepted else (None,) * 5
-    return (state.pending, alarm.head, alarm.due_at, *earlier, state.maybe_sent_episode, *body, alarm.id)
+    taken = (
+        (accepted.body, accepted.status, accepted.at, accepted.episode, crc32(accepted.body), accepted.at)
+        if accepted
+        else (None,) * 6
+    )
+    others = (state.maybe_sent_episode, state.fell_back)
+    return (state.pending, alarm.head, alarm.due_at, *earlier, *others, *taken, alarm.id)

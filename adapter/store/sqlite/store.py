@@ -97,8 +97,9 @@ class SqliteStore:
         self.settle = SqliteSettlements(writer, self._claims, database.reserve, self._tick).settle
         self.pauses, self.set_pause = queries.pauses, queries.set_pause
         self.counts, self.alarms, self.trail = queries.counts, queries.alarms, queries.trail
-        self.rejects, self.dead_letters = queries.rejects, queries.dead_letters
         self.recent, self.reports = queries.recent, queries.reports
+        self.recent_alarms, self.tallies = queries.recent_alarms, queries.tallies
+        self.rejects, self.dead_letters, self.refusals = queries.rejects, queries.dead_letters, queries.refusals
         self.replay, self.discard = queries.replay, queries.discard
         moving = SqliteMoving(writer, self._audit_reader, self._claims, database.check_place, seen, self._tick)
         self.held, self.discard_alarms, self.move_alarms = moving.held, moving.discard_alarms, moving.move_alarms

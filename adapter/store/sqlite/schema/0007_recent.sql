@@ -1,0 +1,12 @@
+-- What lists of alarms are ordered and filtered by. Which alarms fell back is known from their next report on.
+ALTER TABLE alarm ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;          -- when news about it last came
+ALTER TABLE alarm ADD COLUMN accepted_episode INTEGER NOT NULL DEFAULT 0; -- of what COC accepted last; 0: of none
+ALTER TABLE alarm ADD COLUMN fell_back INTEGER NOT NULL DEFAULT 0;        -- a field of what was rendered last did
+UPDATE alarm SET changed = last_seen, accepted_episode = CASE
+    WHEN accepted_status IS NULL THEN 0
+    WHEN earlier_outcome IN ('delivered', 'unneeded') THEN earlier_episode
+    ELSE ifnull((SELECT max(episode) FROM report WHERE alarm = alarm.id AND outcome = 'delivered'), 0) END;
+CREATE INDEX alarm_changed ON alarm (changed);
+-- What is not as it is with most alarms: what somebody may look for. The text of the condition is records.NOTABLE.
+CREATE INDEX alarm_notable ON alarm (changed) WHERE pending > 0 OR fell_back OR accepted_status IS NULL
+    OR accepted_episode <> episode OR (accepted_status = 'alarm') <> (status = 'firing');

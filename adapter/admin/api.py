@@ -73,16 +73,20 @@ class AdminApi:
             restart_needed=self.restart_needed, not_ready=self.not_ready,
         )  # fmt: skip
         alarms = Alarms(
-            store=self.store, clock=self.clock, integrations=self.integrations, reconciling=self.reconciling
-        )
+            store=self.store, clock=self.clock, integrations=self.integrations, reconciling=self.reconciling,
+            rules=lambda: self.mappings.rules,
+        )  # fmt: skip
         drafts = Drafts(
             store=self.store, clock=self.clock, contracts=self.contracts, per_episode=self.per_episode,
             default_integration=self.default_integration, mappings=self.mappings, process=self.drafts,
         )  # fmt: skip
+        letters = Letters(
+            store=self.store, replayed=self.replayed, contracts=self.contracts, render=self.drafts.render,
+        )  # fmt: skip
         return [
             *state.operations(),
             *alarms.operations(),
-            *Letters(store=self.store, replayed=self.replayed).operations(),
+            *letters.operations(),
             *integrations.operations(),
             *KnownApplications(applications=self.applications).operations(),
             *Disagreements(reconciling=self.reconciling).operations(),

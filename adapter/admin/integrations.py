@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from adapter.admin import orphans
 from adapter.admin.applications import Applications
 from adapter.admin.openapi import Call, Operation, Problem
-from adapter.admin.schemas import IntegrationModel, MoveModel, RemovedModel
+from adapter.admin.schemas import IntegrationModel, MoveModel, PauseBodyModel, RemovedModel
 from adapter.alarm import Pause
 from adapter.clock import Clock
 from adapter.reconcile.reconciling import Reconciling
@@ -45,7 +45,7 @@ class Integrations:
             Operation("GET", "/api/v1/integrations", "integrations with state and backlog",
                       self._integrations, list[IntegrationModel]),
             Operation("POST", "/api/v1/integrations/{name}/pause", "report nothing until resumed",
-                      self._pause, IntegrationModel, errors=(404,)),
+                      self._pause, IntegrationModel, takes=PauseBodyModel, errors=(404,)),
             Operation("POST", "/api/v1/integrations/{name}/resume", "lifts an automatic pause too",
                       self._resume, IntegrationModel, errors=(404,)),
             Operation("POST", "/api/v1/integrations/{name}/discard",
@@ -84,7 +84,8 @@ class Integrations:
         return await self.rows()
 
     async def _pause(self, call: Call) -> dict[str, Any]:
-        return await self._set_pause(call, Pause(reason="operator", since=self.clock.now(), by="admin API"))
+        by, because = call.user or "admin API", " ".join(call.body.because.split())
+        return await self._set_pause(call, Pause(reason="operator", since=self.clock.now(), by=by, detail=because))
 
     async def _resume(self, call: Call) -> dict[str, Any]:
         return await self._set_pause(call, None)

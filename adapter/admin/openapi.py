@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,6 +18,8 @@ from adapter.admin.schemas import ErrorModel
 from adapter.errors import StoreUnavailable
 from adapter.server.access import USER
 from adapter.server.body import BodyRefused, read_body
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 BODY_SECONDS = 30.0
 LARGEST_BODY = 4 * 1024 * 1024
@@ -38,6 +41,16 @@ PAGING: Final = (
 
 
 INTEGRATION: Final = Query("integration", "only this integration")
+
+
+class Order(StrEnum):
+    """Of a list."""
+
+    ID = "id"
+    RECENT = "recent"
+
+
+BEFORE: Final = Query("before", "where the page before ended, as the header X-Next-Before tells it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +84,11 @@ class Operation:
             result = await self.run(call)
         except StoreUnavailable as exc:
             raise Problem(503, f"the store is unavailable: {exc}".splitlines()[0]) from exc
-        content = _models(self.answer).validate_python(result, from_attributes=True)
-        more = self.paged and len(content) == call.paging()[1]
-        return Answer(content, {"after": content[-1].id} if more else {})
+        rows, following = result if isinstance(result, Paged) else (result, {})
+        content = _models(self.answer).validate_python(rows, from_attributes=True)
+        if self.paged and rows is result and len(content) == call.paging()[1]:
+            following = {"after": str(content[-1].id)}
+        return Answer(content, following)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +112,21 @@ class Call:
 
     def paging(self) -> tuple[int, int]:
         """`after` and `limit`."""
-        return self._whole("after", 0, 0, 2**62), self._whole("limit", 100, 1, 1000)
+        return self.whole("after", 0, 0, 2**62), self.whole("limit", 100, 1, 1000)
 
-    def _whole(self, name: str, default: int, least: int, most: int) -> int:
+    def choice(self, name: str, choices: type[Choice]) -> Choice | None:
+        value = self.one(name)
+        if value is not None and value not in tuple(choices):
+            raise Problem(400, f"{name} is {' or '.join(choices)}")
+        return choices(value) if value is not None else None
+
+    def flag(self, name: str) -> bool | None:
+        value = self.one(name)
+        if value not in (None, "true", "false"):
+            raise Problem(400, f"{name} is true or false")
+        return None if value is None else value == "true"
+
+    def whole(self, name: str, default: int, least: int, most: int) -> int:
         text = next(iter(self.every(name)), str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
             raise Problem(400, f"{name} must be a whole number from {least} to {most}")
@@ -110,7 +137,14 @@ class Answer(NamedTuple):
     """`content`: the operation's model, or a list of it. `following`: the query value that asks for the next page."""
 
     content: Any
-    following: Mapping[str, int] = {}
+    following: Mapping[str, str] = {}
+
+
+class Paged(NamedTuple):
+    """What `run` answers where it says itself which query value asks for the next page."""
+
+    content: Any
+    following: Mapping[str, str]
 
 
 @cache
@@ -140,7 +174,7 @@ def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         except Problem as exc:
             error = ErrorModel(error=str(exc)).model_dump_json()
             return web.Response(status=exc.status, text=error, content_type="application/json")
-        headers = {f"X-Next-{name.title()}": str(value) for name, value in answer.following.items()}
+        headers = {f"X-Next-{name.title()}": value for name, value in answer.following.items()}
         body = _models(operation.answer).dump_json(answer.content)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
@@ -157,6 +191,8 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     try:
         largest = operation.largest or (LARGEST_JSON if issubclass(takes, BaseModel) else LARGEST_BODY)
         body = await read_body(request, limit=min(request.client_max_size, largest), seconds=BODY_SECONDS)
+        if not body and not _is_required(takes):
+            return takes()
         return takes.model_validate_json(body) if issubclass(takes, BaseModel) else body
     except BodyRefused as exc:
         raise Problem(exc.status, str(exc)) from exc
@@ -164,6 +200,11 @@ async def _body(operation: Operation, request: web.Request) -> Any:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise Problem(400, f"{where}: {first['msg']}") from exc
+
+
+def _is_required(takes: type[BaseModel] | type[bytes]) -> bool:
+    """Whether there must be a body: one with nothing that must be said may be left out."""
+    return not issubclass(takes, BaseModel) or any(one.is_required() for one in takes.model_fields.values())
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -209,5 +250,5 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
         described["parameters"] = parameters
     if takes:
         body = schemas.get(takes, {"type": "object"})
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        described["requestBody"] = {"required": _is_required(takes), "content": {"application/json": {"schema": body}}}
     return described

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
+from adapter.alertmanager import unpack
 from adapter.clock import Micros, moment
+from adapter.store.views import Coc
 
 
 def _stamp(micros: Micros | None) -> str | None:
@@ -23,6 +25,14 @@ def _stamp(micros: Micros | None) -> str | None:
 def _at(*path: str, default: Any = None, description: str | None = None) -> Any:
     """A field found at this path of the row's attributes; the default where the path ends early."""
     return Field(default_factory=lambda: default, validation_alias=AliasPath(*path), description=description)
+
+
+def _alert(raw: bytes) -> Any:
+    """As it came; null when a disk has changed its bytes."""
+    try:
+        return unpack(raw)[0]
+    except (ValueError, KeyError):
+        return None
 
 
 def _json(body: bytes | None) -> Any:
@@ -61,8 +71,11 @@ class FindingModel(Model):
 class PauseModel(Model):
     reason: str = Field(description="operator, credentials, endpoint or refusals")
     since: Annotated[str, BeforeValidator(_stamp)]
-    by: str
-    detail: str
+    by: str = Field(
+        description="who asked for it: the user who was let in, `admin API` where none is asked; or adapter"
+    )
+    because: str = Field(description="why, in that user's words; empty when none were given")
+    detail: str = Field(description="what COC answered, or why the user asked for it")
 
 
 class DirectoryModel(Model):
@@ -140,6 +153,28 @@ class AlarmModel(Model):
         "accepted", "status", description="what COC last accepted: alarm or ok; null when nothing yet"
     )
     coc_accepted_at: Time = _at("accepted", "at")
+    coc: Coc = Field(description="what COC last accepted in this episode")
+    mismatch: bool = Field(
+        description="firing and not at COC, or resolved and still open there; what a rule drops counts as neither"
+    )
+    fell_back: bool = Field(description="a field of what was rendered last fell back")
+    changed_at: Time = _at("alarm", "changed", description="when news about it last came, which orders recent ones")
+
+
+class TallyModel(Model):
+    count: int
+    at_least: bool = Field(description="counting ended there, there may be more")
+
+
+class TalliesModel(Model):
+    all: TallyModel
+    firing: TallyModel = Field(description="status=firing")
+    resolved: TallyModel = Field(description="status=resolved")
+    coc_none: TallyModel = Field(description="coc=none: COC has accepted nothing in this episode")
+    not_at_coc: TallyModel = Field(description="status=firing and mismatch=true")
+    open_at_coc: TallyModel = Field(description="status=resolved and mismatch=true: open at COC though resolved")
+    pending: TallyModel = Field(description="pending=true: reports wait")
+    fell_back: TallyModel = Field(description="fell_back=true")
 
 
 class AttemptModel(Model):
@@ -171,6 +206,9 @@ class ReportModel(Model):
     webhook: dict[str, Any] = Field(description="which webhook brought it: id, receiver, externalURL ...")
     mapping: str | None = _at("provenance", "mapping")
     rule: str | None = _at("provenance", "rule")
+    rule_line: int | None = Field(
+        default=None, description="where that rule begins in its file; null unless its revision is in force"
+    )
     mapping_revision: str | None = _at("provenance", "revision")
     fallbacks: list[Annotated[FallbackModel, BeforeValidator(_named)]] = _at("provenance", "fallbacks", default=[])
     clipped: list[str] = _at("provenance", "clipped", default=[])
@@ -178,10 +216,20 @@ class ReportModel(Model):
         description="as sent last, or as it would have been"
     )
     last_attempts: list[AttemptModel] = _at("attempts")
+    alert: Annotated[dict[str, Any] | None, BeforeValidator(_alert)] = _at(
+        "report", "raw", description="as Alertmanager sent it"
+    )
+
+
+class SentenceModel(Model):
+    code: str = Field(description="of its wording")
+    args: dict[str, str | int | SentenceModel] = Field(description="what stands in it; sentences are parts of it")
+    text: str
 
 
 class TrailModel(Model):
-    explanation: list[str] = Field(description="why COC has heard what it has heard, newest first")
+    explanation: list[str] = Field(description="why COC has heard what it has heard, the most important first")
+    sentences: list[SentenceModel] = Field(description="the explanation, taken apart for other languages")
     alarm: AlarmModel | None
     reports: list[ReportModel]
 
@@ -200,8 +248,31 @@ class IdsModel(Model):
     ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(min_length=1, max_length=10_000)
 
 
+class PreviewModel(Model):
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(min_length=1, max_length=1000)
+
+
+class RefusalsModel(Model):
+    integration: str
+    status: int = Field(description="of COC's last answer; 0 without one")
+    code: str
+    message: str
+    reports: int
+    alarms: int
+    since: Time
+    ids: list[int] = Field(description="the first 1000")
+
+
 class ReplayModel(IdsModel):
     as_sent: bool = Field(default=False, description="send the very body COC refused instead of rendering it anew")
+
+
+class PauseBodyModel(Model):
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    because: str = Field(default="", max_length=500, description="why, for those who ask later")
 
 
 class MoveModel(Model):
@@ -374,6 +445,13 @@ class TriedDraftModel(Model):
     tests: list[TestModel]
     hits: dict[str, int] = Field(description="alerts by rule of the draft")
     milliseconds: int
+
+
+class WouldSendModel(Model):
+    id: int
+    sent: dict[str, Any] | None = Field(description="the body COC refused last")
+    now: RenderedModel = Field(description="by the mappings in force")
+    changed: list[str] = Field(description="rule, dropped, fields and additional.KEY that differ")
 
 
 class ReconcileMemberModel(Model):

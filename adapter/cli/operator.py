@@ -62,6 +62,9 @@ def add_operator_commands(commands: Any) -> None:
     for name, text in (("pause", "report nothing until resumed"), ("resume", "report again")):
         verb = add_verb(integrations, name, text, functools.partial(_set_state, name))
         verb.add_argument("name", metavar="NAME")
+        verb.set_defaults(because="")
+        if name == "pause":
+            verb.add_argument("--because", metavar="TEXT", help="why, for those who ask later")
     text = "end what an integration left that is no longer in adapter.yml"
     add_verb(integrations, "discard", text, _discard_integration).add_argument("name", metavar="NAME")
     move = add_verb(integrations, "move", "give that to another integration, in its order", _move_integration)
@@ -227,10 +230,15 @@ def _because(row: Mapping[str, Any]) -> str:
     if row["state"] == "orphan":
         return "not in adapter.yml: move or discard it"
     pause, applications = row["pause"], row["applications"]
-    reasons = [f"{pause['reason']}: {pause['detail']}"] if pause else []
+    reasons = [_paused(pause)] if pause else []
     if applications and applications["problem"]:
         reasons.append(f"applications: {applications['problem']}")
     return "; ".join(reasons)
+
+
+def _paused(pause: Mapping[str, Any]) -> str:
+    by = f" {pause['by']}" if pause["reason"] == "operator" and pause["by"] != "admin API" else ""
+    return f"{pause['reason']}{by}: {pause['detail']}"
 
 
 def _discard_integration(options: argparse.Namespace) -> int:
@@ -258,7 +266,8 @@ def _removed(done: Mapping[str, Any]) -> str:
 
 
 def _set_state(verb: str, options: argparse.Namespace) -> int:
-    row = ask(admin_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}")
+    body = {"because": options.because} if options.because else None
+    row = ask(admin_url(options), "POST", f"/api/v1/integrations/{quote(options.name, safe='')}/{verb}", body)
     return print_rows(options, row, f"{row['integration']} is {row['state']}, {row['pending']} reports pending")
 
 

@@ -14,7 +14,7 @@ def told(reports: tuple[ReportRow, ...] = (), starts: int = NOON, **row: int) ->
     alarm = AlarmRow(
         id=1, integration="default", alarm=an_alarm(starts=starts), labels={}, first_seen=NOON, last_seen=NOON, **row
     )
-    return " ".join(explain(alarm, reports, pause=None, breaker="closed", now=NOON))
+    return " ".join(one.text for one in explain(alarm, reports, pause=None, breaker="closed", now=NOON))
 
 
 def settled(outcome: Outcome, rule: str | None, reason: str = "refused") -> ReportRow:

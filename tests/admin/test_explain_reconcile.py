@@ -17,7 +17,8 @@ GROUP = ReconciledGroup(
 
 def sentences(raw: bytes, *standing: str) -> list[str]:
     report = ReportRow(report=a_report(Kind.OK, raw=raw), outcome=Outcome.DELIVERED, done=NOON)
-    return explain(ROW, [report], pause=None, breaker="closed", now=NOON, standing=standing)
+    told = explain(ROW, [report], pause=None, breaker="closed", now=NOON, standing=standing)
+    return [sentence.text for sentence in told]
 
 
 def test_it_says_who_closed_an_alarm_and_by_what_evidence() -> None:

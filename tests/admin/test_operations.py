@@ -32,7 +32,7 @@ async def test_an_operation_runs_without_a_request() -> None:
     answer = await ROWS.perform(Call({"name": "a"}, {"limit": ["2"], "word": ["x", "y"]}, user="li"))
     assert [row.id for row in answer.content] == [1, 2]
     assert answer.content[0].words == "a ['x', 'y'] x li"
-    assert answer.following == {"after": 2}
+    assert answer.following == {"after": "2"}
     assert (await ROWS.perform(Call(query={"after": ["2"]}))).following == {}
 
 

@@ -74,6 +74,12 @@ class RuleSet:
     warnings: tuple[Finding, ...]
     texts: Mapping[str, bytes]  # of the files, as they were read, by name
 
+    def line_of(self, mapping: str, rule: str) -> int | None:
+        """Where a rule begins in its file; None when there is no such rule."""
+        places = [(file.source, one.loc) for file in self.files for one in file.rules
+                  if (file.name, one.name) == (mapping, rule)]  # fmt: skip
+        return places[0][0].finding(places[0][1], "").line if places else None
+
     def as_data(self) -> dict[str, Any]:
         """The plain data that the worker process gets."""
         files = [{"name": file.name, "lookup": file.lookup, "rules": [*map(_plain, file.rules)]} for file in self.files]

@@ -48,7 +48,8 @@ async def alarms(database: Database, query: AlarmQuery, seen: SeenLater) -> list
     async with database.read() as connection:
         walk = None if query.fingerprint is not None else await _narrow(connection, query, BOUNDS)
     text, values = where(walk.conditions if walk else ())
-    source = f"(SELECT * FROM alarm WHERE {text} OFFSET 0) AS alarm" if walk else "alarm"  # noqa: S608
+    order = f"{_IN_ORDER} LIMIT {BOUNDS.few + 1}" if walk and walk.ordered else "OFFSET 0"
+    source = f"(SELECT * FROM alarm WHERE {text} {order}) AS alarm" if walk else "alarm"  # noqa: S608
     key = [] if query.fingerprint is None else [Condition("key = ?", (key_of(query.fingerprint),))]
     found: list[AlarmRow] = []
     after = query.after

@@ -60,7 +60,7 @@ class Applied(NamedTuple):
 
 def apply(alarm: AlarmState, report: ReportState, settlement: Settlement, *, lease_held: bool) -> Applied:
     """What is to be written for one settlement."""
-    accepted = settlement.accepted
+    accepted, made = settlement.accepted, settlement.provenance
     counted = lease_held and report.outcome is None
     left = counted and settlement.outcome is not None
     sent = bool(settlement.attempts) or accepted is not None
@@ -70,7 +70,7 @@ def apply(alarm: AlarmState, report: ReportState, settlement: Settlement, *, lea
         earlier_episode=settlement.claim.report.episode if left else alarm.earlier_episode,
         earlier_outcome=settlement.outcome if left else alarm.earlier_outcome,
         maybe_sent_episode=_maybe_sent_episode(alarm, settlement, counted=counted, late=sent and not lease_held),
-        fell_back=bool(settlement.provenance.fallbacks) if settlement.provenance else alarm.fell_back,
+        fell_back=bool(made.fallbacks) if made and lease_held else alarm.fell_back,
     )
     written = ReportState(
         outcome=settlement.outcome if left else report.outcome,

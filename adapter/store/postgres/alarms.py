@@ -7,9 +7,7 @@ it takes their index only where it is asked for their order.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from adapter.store.last_seen import SeenLater
@@ -112,5 +110,6 @@ async def _narrow(connection: Connection, query: AlarmQuery, bounds: Bounds) -> 
 
 async def _fetch(connection: Connection, statement: str, values: Sequence[object]) -> list[Row]:
     """The values stand for the question marks."""
-    numbers = count(1)
-    return await connection.fetch(re.sub(r"\?", lambda found: f"${next(numbers)}", statement), *values)
+    first, *others = statement.split("?")
+    numbered = [f"${number}{part}" for number, part in enumerate(others, start=1)]
+    return await connection.fetch(first + "".join(numbered), *values)

@@ -26,7 +26,7 @@ from adapter.coc.fields import closing
 from adapter.errors import RenderError
 from adapter.mapping.render.request import Contract, RenderRequest, RenderResult
 from adapter.mapping.tools.request import request_of
-from adapter.mapping.tools.result import as_dict, changed
+from adapter.mapping.tools.result import as_dict, changed, flat
 from adapter.store.views import AlarmQuery, OperatorStore, RejectRow, ReportRow
 
 Replayed = Callable[[str, Sequence[Kind]], None]
@@ -86,7 +86,7 @@ class Letters:
             result = result._replace(json=to_json(await self._closing(row, result.body)))
         sent = result._replace(rule=row.provenance.rule if row.provenance else None, dropped=False, json=row.body)
         now = as_dict(row.report.fingerprint, result)
-        return {"id": row.report.seq, "sent": sent.body, "now": now, "changed": changed(sent, result)}
+        return {"id": row.report.seq, "sent": sent.body, "now": now, "changed": changed(flat(sent), flat(result))}
 
     async def _closing(self, row: ReportRow, body: dict[str, Any]) -> dict[str, Any]:
         """An `ok` names the alarm as COC has it."""

@@ -23,7 +23,7 @@ class Heading(NamedTuple):
     anchor: str
 
 
-def name(page: Path) -> str:
+def place_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 

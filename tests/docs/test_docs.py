@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import pytest
 import yaml
 from prometheus_client import generate_latest
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from adapter.cli.main import parser
 from adapter.config import Config, load_config, seconds, size
 from adapter.mapping.rules.files import load
 from adapter.metrics import Metrics
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT, place_of, prose
 from tests.docs.transcript import Terminal, blocks
 
 README = (ROOT / "README.md").read_text()
@@ -128,3 +129,24 @@ def test_the_readmes_alertmanager_snippet_is_yaml_with_one_receiver() -> None:
     snippet = yaml.safe_load(block(README, "yaml", "receivers:"))
     assert snippet["route"]["receiver"] == snippet["receivers"][0]["name"]
     assert snippet["receivers"][0]["webhook_configs"][0]["max_alerts"] == 0
+
+
+def values_of(tree: object, prefix: str = "") -> Iterator[str]:
+    """Every path of the chart's values."""
+    if isinstance(tree, dict):
+        for name, inner in tree.items():
+            yield f"{prefix}{name}"
+            yield from values_of(inner, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in ("CHANGELOG.md", "CONTRIBUTING.md")], ids=place_of
+)
+def test_every_key_that_a_page_names_exists(page: Path) -> None:
+    """Keys of adapter.yml, whole or as a section, and of the chart's values."""
+    exist = {key[: at.start()] for key, _ in keys(Config) for at in re.finditer(r"\.|$", key)}
+    exist |= set(values_of(yaml.safe_load((ROOT / "helm" / "coc-adapter" / "values.yaml").read_text())))
+    named = re.findall(
+        r"`((?:relay|webhook|limits|retention|reconcile|applications|log)\.[a-zA-Z_.]+[a-z])`", prose(page)
+    )
+    assert set(named) <= exist

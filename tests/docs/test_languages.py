@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, code, headings, links, name, pictures, prose, spans, tables
+from tests.docs.pages import ROOT, code, headings, links, pictures, place_of, prose, spans, tables
 
 PAIRS = {
     ROOT / "README.md": ROOT / "README.zh-CN.md",
     ROOT / "docs/runbooks/README.md": ROOT / "docs/zh/runbooks.md",
 } | {
     ROOT / "docs" / f"{page}.md": ROOT / "docs" / "zh" / f"{page}.md"
-    for page in ("install", "kubernetes", "mapping", "troubleshooting", "tutorial")
+    for page in ("install", "kubernetes", "mapping", "mapping-language", "troubleshooting", "tutorial")
 }
 ENGLISH = {chinese: english for english, chinese in PAIRS.items()}
 RUNBOOKS = ROOT / "docs/zh/runbooks.md"
-each = pytest.mark.parametrize(("english", "chinese"), PAIRS.items(), ids=[name(page) for page in PAIRS.values()])
+each = pytest.mark.parametrize(("english", "chinese"), PAIRS.items(), ids=[place_of(page) for page in PAIRS.values()])
 
 
 def without_comments(text: str) -> str:
@@ -88,7 +88,7 @@ def places(page: Path) -> list[tuple[str, int]]:
         number = [heading.anchor for heading in headings(target)].index(anchor) if anchor else -1
         place = ENGLISH.get(target, target)
         if place != ENGLISH.get(page, page) or anchor:
-            found.append((name(place), number))
+            found.append((place_of(place), number))
     return found
 
 
@@ -107,7 +107,7 @@ def test_the_chinese_list_of_runbooks_has_each_alert_with_its_severity_and_a_fir
     assert all(len(row) == 4 and row[3] for row in theirs)
 
 
-@pytest.mark.parametrize("chinese", ENGLISH, ids=name)
+@pytest.mark.parametrize("chinese", ENGLISH, ids=place_of)
 def test_chinese_prose_uses_chinese_punctuation_and_the_words_of_coc(chinese: Path) -> None:
     text = re.sub(r"`[^`]*`", "", prose(chinese))
     assert not re.findall(r"[\u4e00-\u9fff][,;?!]", text)

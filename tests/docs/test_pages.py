@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, headings, links, name, pictures
+from tests.docs.pages import PAGES, ROOT, headings, links, pictures, place_of
 
 LONG = {"CHANGELOG.md"}
 DRAWN = sorted((ROOT / "docs" / "images").glob("*.svg"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=place_of)
 def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     for path, anchor in links(page):
         target = (page.parent / path).resolve() if path else page
@@ -24,19 +24,19 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in [heading.anchor for heading in headings(target)], f"{path}#{anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=place_of)
 def test_every_picture_exists_and_says_in_words_what_it_shows(page: Path) -> None:
     for text, path in pictures(page):
         assert (page.parent / path).exists(), path
         assert len(text) >= 20, path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in LONG], ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in LONG], ids=place_of)
 def test_a_page_has_at_most_300_lines(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 300
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=place_of)
 def test_no_two_headings_of_a_page_have_one_anchor(page: Path) -> None:
     anchors = [heading.anchor for heading in headings(page)]
     repeated = {anchor for anchor in anchors if anchors.count(anchor) > 1}
@@ -60,7 +60,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("picture", DRAWN, ids=name)
+@pytest.mark.parametrize("picture", DRAWN, ids=place_of)
 def test_a_drawn_picture_is_readable_in_light_and_dark_and_loads_nothing(picture: Path) -> None:
     root = ElementTree.parse(picture).getroot()
     assert root.findtext(f"{SVG}title")

@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
+from tests.docs.pages import ROOT, tables
 from tests.docs.transcript import Command, Terminal, blocks, same
 from tests.stage import REPOSITORY, free_port
 
@@ -117,6 +120,30 @@ def test_the_tutorial_goes_as_shown(tmp_path: Path) -> None:
                 one.do(command)
         assert len(one.commands) >= 20
         assert set(SERVERS) <= set(one.commands)
+        the_console_shows_what_the_page_says(one)
+
+
+def the_console_shows_what_the_page_says(one: Reader) -> None:
+    """By its form without JavaScript, which shows the same; the words in bold are on the page in both languages."""
+    section = PAGE.read_text(encoding="utf-8").split("\n## 9. ")[1]
+    rule = re.findall(r"`(alarm: .*?)`", section)[0]
+    draft = (one.shell.place / "mappings" / "shop.yaml").read_text(encoding="utf-8")
+    before = 'alarm: {resourceName: "{{ labels.pod }}"}'
+    assert before in draft
+    url = one.shell.used("http://127.0.0.1:9877/ui/mappings")
+    form = urlencode({"path": "shop.yaml", "draft": draft.replace(before, rule)}).encode()
+    with urlopen(f"{url}?lang=en", form, timeout=30) as answer:
+        html = answer.read().decode()
+    (row,) = tables(PAGE)[-1][1:]
+    cells = re.findall(r"<tr><th scope=\"row\">(.*?)</th><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td></tr>", html)
+    assert tuple(row) in cells
+    assert "a crash-looping pod" in re.sub(r"<[^>]*>", "", html)
+    for page, language in ((PAGE, "en"), (ROOT / "docs" / "zh" / "tutorial.md", "zh")):
+        with urlopen(f"{url}?lang={language}", timeout=30) as answer:
+            html = answer.read().decode()
+        words = re.findall(r"\*\*(.+?)\*\*", page.read_text(encoding="utf-8").split("\n## 9. ")[1])
+        assert len(words) == 6
+        assert [word for word in words if f">{word}<" not in html] == []
 
 
 def test_the_demo_is_what_make_run_runs() -> None:

@@ -9,12 +9,10 @@ import pytest
 
 from tests.docs.pages import ROOT, code, headings, links, pictures, place_of, prose, spans, tables
 
-PAIRS = {
+NAMES = ["glossary", "install", "kubernetes", "mapping", "mapping-language", "troubleshooting", "tutorial", "upgrade"]
+PAIRS = {ROOT / "docs" / f"{each}.md": ROOT / "docs" / "zh" / f"{each}.md" for each in NAMES} | {
     ROOT / "README.md": ROOT / "README.zh-CN.md",
-    ROOT / "docs/runbooks/README.md": ROOT / "docs/zh/runbooks.md",
-} | {
-    ROOT / "docs" / f"{page}.md": ROOT / "docs" / "zh" / f"{page}.md"
-    for page in ("install", "kubernetes", "mapping", "mapping-language", "troubleshooting", "tutorial")
+    ROOT / "docs" / "runbooks" / "README.md": ROOT / "docs" / "zh" / "runbooks.md",
 }
 ENGLISH = {chinese: english for english, chinese in PAIRS.items()}
 RUNBOOKS = ROOT / "docs/zh/runbooks.md"

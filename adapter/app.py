@@ -37,7 +37,7 @@ from adapter.intake.webhook import WebhookHandler, is_webhook
 from adapter.logs import event
 from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.render.live import MEMORY, LiveMappings, LookedUp
-from adapter.mapping.render.process import own_limit
+from adapter.memory import Room, own_limit
 from adapter.metrics import Metrics
 from adapter.reconcile.reconciling import Reconciling
 from adapter.reload import Reloader
@@ -105,17 +105,18 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
             config, store=store, mappings=mappings, access=access, deliveries=reporting, metrics=metrics,
             log_level=options.log_level,
         )  # fmt: skip
+        room = Room()
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: _revision(store, mappings), owed=lambda name: deliveries[name].wake(),
             reporting=lambda name: deliveries[name].reporting,
-            max_alerts=config.webhook.max_alerts, trouble=trouble,
+            max_alerts=config.webhook.max_alerts, trouble=trouble, room=room,
         )  # fmt: skip
         limits, readiness = config.webhook, Readiness(store.probe, clock)
+        in_flight = InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes, check=room.check)
         handler = WebhookHandler(
             acceptor, clock=clock, metrics=metrics, integration=config.integration,
-            in_flight=InFlight(max_requests=limits.max_in_flight, max_bytes=limits.max_in_flight_bytes),
-            max_body=limits.max_body, body_seconds=limits.body_timeout, met=readiness.intake_met,
+            in_flight=in_flight, max_body=limits.max_body, body_seconds=limits.body_timeout, met=readiness.intake_met,
             trouble=trouble,
         )  # fmt: skip
         tasks = Tasks(clock)

@@ -132,7 +132,8 @@ async def sandbox(port: int = 0, key: str = KEY) -> AsyncIterator[Coc]:
 class Adapter:
     """`coc-adapter serve` as a subprocess. The system chooses the ports; they are read from the log."""
 
-    def __init__(self, config_file: Path, flags: Iterable[str] = ()) -> None:
+    def __init__(self, config_file: Path, flags: Iterable[str] = (), *, under: Iterable[str] = ()) -> None:
+        """`under`: a command that runs the one that follows it."""
         self.folder = config_file.parent
         self.log = self.folder / f"adapter-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "adapter", "serve", f"--config.file={config_file}"]
@@ -143,7 +144,7 @@ class Adapter:
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, *arguments], cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT
+                [*under, *command, *arguments], cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT
             )
         self.port = self.admin = 0
 

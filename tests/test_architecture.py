@@ -23,7 +23,7 @@ LAYERS = (
     {"logs", "lifecycle", "nodes"},
     {"alertmanager", "alarm", "application", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
-    {"errors", "clock", "files", "table", "units", "yamltraps"},
+    {"errors", "clock", "files", "memory", "table", "units", "yamltraps"},
 )
 """From the top down; a package imports only from the layers below its own."""
 

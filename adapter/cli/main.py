@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from adapter import __version__, logs, mapping
+from adapter import __version__, logs, mapping, memory
 from adapter.cli.applications import add_applications_command
 from adapter.cli.operator import add_adapter_flags, add_operator_commands, admin_url, default_url
 from adapter.cli.printable import printable_streams
@@ -137,11 +137,10 @@ def _key(text: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from adapter.mapping.render.process import LEAST_MEMORY, own_limit
-
-    limit, least = own_limit(), LEAST_MEMORY
+    limit, least = memory.own_limit(), memory.LEAST
     if limit is not None and limit < least:  # before the other imports, which may fail for want of memory
         raise AdapterError(f"{limit >> 20} MiB of memory are allowed here (ulimit -v); serve needs {least >> 20} MiB")
+    memory.spend_little()
     from adapter.app import Options, serve
 
     logs.setup(options.log_level, options.log_format)

@@ -22,6 +22,7 @@ from adapter.delivery.throttle import Throttle
 from adapter.errors import StoreUnavailable
 from adapter.logs import RepeatFilter
 from adapter.mapping.render.request import Contract
+from adapter.memory import bounded
 from adapter.store.contract import Claim, Claims, DeliveryStore, Settlement
 
 HELD_BYTES: Final = 32 * 1024 * 1024  # of claimed alerts; bounds the memory for alerts of many MiB
@@ -122,7 +123,7 @@ class Delivery:
 
     def _wanted(self) -> int:
         """How many reports to claim now; 0 until they make a batch worth rendering."""
-        if self._held and self._held_bytes >= HELD_BYTES:
+        if self._held and self._held_bytes >= bounded(HELD_BYTES):
             return 0
         most = self._throttle.worth_holding()
         wanted = most - self._held

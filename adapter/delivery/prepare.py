@@ -49,6 +49,8 @@ async def prepare(
     for claim in claims:
         try:
             requests.append((claim, request_for(claim, contract)))
+        except MemoryError:  # no fault of the report
+            raise
         except Exception as exc:
             prepared.append(_dead_letter(claim, clock.now(), exc, repeats))
     results = await renderer.render([request for _, request in requests])
@@ -59,6 +61,8 @@ async def prepare(
             repeats.warn(logger, "a condition failed", key=fields["integration"], **fields, error=failed)
         try:
             prepared.append(_ready_or_settled(claim, request, result, clock.now()))
+        except MemoryError:  # no fault of the report
+            raise
         except Exception as exc:
             prepared.append(_dead_letter(claim, clock.now(), exc, repeats))
     return prepared

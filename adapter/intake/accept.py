@@ -20,6 +20,7 @@ from adapter.errors import PayloadError
 from adapter.intake.trouble import Trouble
 from adapter.lifecycle import Policy
 from adapter.logs import RepeatFilter, event
+from adapter.memory import Room
 from adapter.metrics import Metrics
 from adapter.server.body import Overloaded
 from adapter.store.contract import Intake, IntakeStore, Receipt
@@ -30,6 +31,9 @@ OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
 
 TURN_SECONDS: Final = 10.0  # a body waits no longer than this until others are committed
 PARSED_BYTES: Final = 4 * 1024 * 1024  # of small bodies, and of large ones, that are parsed and not committed
+
+_PER_BYTE: Final = 4
+_PER_VALUE: Final = 200
 
 # The parser holds the interpreter's lock, so a second thread would gain nothing and make the event loop wait longer.
 _parser: Final = ThreadPoolExecutor(1, "webhook-parser")
@@ -52,6 +56,7 @@ class Acceptor:
         max_alerts: int = MAX_ALERTS,
         turn_seconds: float = TURN_SECONDS,
         trouble: Trouble | None = None,
+        room: Room | None = None,
     ) -> None:
         """`revision`: of the mappings in force. `owed` is called with the integration when reports were enqueued.
 
@@ -59,17 +64,21 @@ class Acceptor:
         """
         self._store, self._clock, self._policy, self._metrics = store, clock, policy, metrics
         self._revision, self._owed, self._max_alerts = revision, owed, max_alerts
-        self._reporting, self._trouble = reporting, trouble or Trouble()
+        self._reporting, self._trouble, self._room = reporting, trouble or Trouble(), room or Room()
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
         self._parsing = asyncio.Lock()
         _parser.submit(len, ())  # starts its thread, which cannot be started when memory is short
 
     async def accept(self, integration: str, body: bytes) -> tuple[Webhook, Receipt]:
-        """Commit a webhook. PayloadError when the body is none (its head is kept); StoreUnavailable; Overloaded."""
+        """Commit a webhook.
+
+        PayloadError when the body is none (its head is kept); StoreUnavailable; Overloaded; MemoryError.
+        """
         received = self._clock.now()
         async with (self._small if len(body) <= LARGE_BYTES else self._large).take(len(body)):
-            return await self._accept(integration, body, received)
+            with self._room.reserve(_memory_for(body)):
+                return await self._accept(integration, body, received)
 
     async def _accept(self, integration: str, body: bytes, received: Micros) -> tuple[Webhook, Receipt]:
         try:
@@ -130,6 +139,11 @@ class Acceptor:
             _logger, logging.DEBUG, "webhook", integration=integration, receiver=webhook.group.receiver,
             alerts=len(webhook.alerts), owed=len(owed), bytes=webhook.size,
         )  # fmt: skip
+
+
+def _memory_for(body: bytes) -> int:
+    """Bytes that parsing and committing it take at most, as measured: of text, and of small values."""
+    return _PER_BYTE * len(body) + _PER_VALUE * (body.count(b",") + body.count(b"{"))
 
 
 class _Turns:

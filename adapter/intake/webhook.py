@@ -135,8 +135,9 @@ class WebhookHandler:
             key = (integration, type(exc))
             self._repeats.warn(_logger, "webhook refused", key=key, integration=integration, error=str(exc))
             return _refusal(503, "the backlog is full" if isinstance(exc, BacklogFull) else "the store cannot commit")
-        except MemoryError:
-            self._repeats.warn(_logger, "webhook refused", key=integration, integration=integration, error=_NO_MEMORY)
+        except MemoryError as exc:
+            error = f"{_NO_MEMORY}: {exc}" if str(exc) else _NO_MEMORY
+            self._repeats.warn(_logger, "webhook refused", key=integration, integration=integration, error=error)
             return _refusal(503, _NO_MEMORY, close=True)
 
     async def _answer(self, request: web.Request, integration: str) -> web.Response:

@@ -15,6 +15,7 @@ from adapter.errors import AdapterError
 from adapter.server.encoding import NotAccepted, Unpacker, charset_of, is_plain, is_utf_8, to_utf_8
 
 HEAD_BYTES: Final = 64 * 1024
+_COPIES: Final = 2  # of a body, while its buffer grows
 _PIECES: Final = 16  # chunks, or blocks of unpacked data, that are read in one go
 _REST_SECONDS: Final = 0.003  # until the next pieces are read
 _DROP_SECONDS: Final = 2.0
@@ -43,9 +44,11 @@ class Overloaded(AdapterError):
 class InFlight:
     """A budget of requests and bytes. `requests` and `bytes` are those in flight now."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(self, *, max_requests: int, max_bytes: int, check: Callable[[int], None] = lambda size: None) -> None:
+        """`check`: raises MemoryError when so many bytes of memory are not left."""
         self.requests = 0
         self.bytes = 0
+        self._check = check
         self._max_requests, self._max_bytes = max_requests, max_bytes
 
     @contextmanager
@@ -60,6 +63,7 @@ class InFlight:
             nonlocal reserved
             if self.bytes + size > self._max_bytes:
                 raise Overloaded
+            self._check(_COPIES * (reserved + size))
             self.bytes += size
             reserved += size
 

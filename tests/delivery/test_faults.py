@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from adapter.alarm import Outcome
+from adapter.alarm import Outcome, Report
 from adapter.clock import Clock
 from adapter.coc.verdict import Verdict
 from adapter.errors import RenderError, StoreUnavailable
@@ -34,6 +35,39 @@ def damaged(claim: Claim) -> Claim:
     if b'"Damaged"' not in claim.report.raw:
         return claim
     return replace(claim, report=replace(claim.report, raw=b"\x00"))
+
+
+class Scarce:
+    """A report; memory is short when its alert is read for the first time, after its size was asked for."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._reads = report, 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "raw":
+            self._reads += 1
+            if self._reads == 2:
+                raise MemoryError
+        return getattr(self._report, name)
+
+
+class ScarceOnce(MemoryStore):
+    scarce = True
+
+    async def claim(self, integration: str, limit: int, *, ignore_delay: bool = False) -> Claims:
+        given = await super().claim(integration, limit, ignore_delay=ignore_delay)
+        if not self.scarce or not given.claims:
+            return given
+        self.scarce = False
+        first, *others = given.claims
+        return replace(given, claims=(replace(first, report=Scarce(first.report)), *others))
+
+
+async def test_a_report_that_memory_is_short_for_is_no_dead_letter_and_is_sent_later() -> None:
+    async with rig(store=ScarceOnce) as it:
+        await it.accept(*some(3))
+        await it.clock.advance(10.0)
+        assert [await it.outcomes(name) for name in ("A0", "A1", "A2")] == [DELIVERED] * 3
 
 
 async def test_a_report_that_cannot_be_prepared_becomes_a_dead_letter_and_delays_no_other() -> None:

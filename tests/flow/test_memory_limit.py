@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stage import Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.stage import Adapter, adapter, alert, drained, post, sandbox, until, webhook, write_config
 
 MIB = 1 << 20
 FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -73,6 +75,51 @@ async def test_a_body_that_memory_is_short_for_is_answered_503_and_accepted_late
         assert (await post(url, body))[0] == 200
         await coc.received(102)
         assert "a bug in the adapter" not in service.log_text
+
+
+def bodies(name: str) -> Iterator[tuple[list[str], bytes]]:
+    """Webhooks of many kinds, with the names of their alerts."""
+    for kind, (count, text, labels) in {
+        "small": (1, 10, 2),
+        "all": (40_000, 100, 2),
+        "dense": (2000, 1, 60),
+        "text": (20, 200_000, 2),
+        "some": (500, 100, 5),
+    }.items():
+        names = [f"{name}{kind}{number}" for number in range(count)]
+        more = {"labels": {f"l{number}": "v" for number in range(labels)}, "annotations": {"summary": "x" * text}}
+        yield names, webhook(*(alert(one, **more) for one in names))
+
+
+@pytest.mark.parametrize("mib", [128, 200, 300])
+async def test_under_a_limit_every_body_is_taken_or_answered_503_and_nothing_taken_is_lost(
+    tmp_path: Path, mib: int
+) -> None:
+    answers: list[tuple[int, str]] = []
+    taken: set[str] = set()
+
+    async def send(service: Adapter, sender: str) -> None:
+        for names, body in bodies(sender):
+            answers.append(await post(f"{service.url}/webhook", body))
+            taken.update(names if answers[-1][0] == 200 else ())
+
+    async with sandbox() as coc:
+        limit = ("bash", "-c", f'ulimit -v {mib * 1024}; exec "$@"', "limited")
+        service = Adapter(write_config(tmp_path, coc.port), under=limit)
+        try:
+            await service.ready()
+            await asyncio.gather(*(send(service, f"s{number}") for number in range(2)))
+            assert set(answers) >= {(503, "out of memory\n")} or mib == 300
+            assert {status for status, _ in answers} <= {200, 503}
+            assert {f"s{number}small0" for number in range(2)} <= taken
+            assert service.process.poll() is None
+            assert "level=error" not in service.log_text
+            service.kill()
+        finally:
+            service.end()
+        async with adapter(write_config(tmp_path, coc.port)) as service:
+            await drained(service.url, 300.0)
+            assert {body["alarmName"] for body in coc.bodies} == taken
 
 
 def size(pid: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from adapter.mapping.render.engine import CannotCompile
 from adapter.mapping.render.request import FailureReason, Reason, RenderRequest, RenderResult
 from adapter.mapping.render.worker import InProgress, ProgressMark
 from adapter.mapping.rules.model import RuleSet
+from adapter.memory import own_limit
 
 LOAD_SECONDS: Final = 30.0  # to start and compile; hundreds of rules take a few
 WALL: Final = 10  # deadlines, by the wall clock: for a worker that is starved or stopped rather than busy
@@ -40,15 +40,6 @@ class Limits(NamedTuple):
 
     deadline: float  # CPU seconds a template may take
     memory: int  # bytes of address space
-
-
-LEAST_MEMORY: Final = 128 * 1024 * 1024  # of address space for a service without load and its worker process
-
-
-def own_limit() -> int | None:
-    """Bytes of address space that this process may have, and so every child of it; None without a limit."""
-    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
-    return min(limits, default=None)
 
 
 class WorkerDied(RenderError):

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from adapter.alarm import Priority
 from adapter.clock import SECOND
 from adapter.errors import StoreError
+from adapter.memory import bounded
 from adapter.store.contract import Claim, Claims, Settlement
 from adapter.store.records import CLAIM_COLUMNS, claim_of
 from adapter.store.sqlite.reader import Reader
@@ -90,10 +91,10 @@ def _due(connection: sqlite3.Connection, integration: str, limit: int, *, tick: 
     """The alarms due by `tick`, those of news first, then longest first, without the `claimed`."""
     upto = connection.execute("SELECT maybe_sent_upto FROM counter").fetchone()[0]
     claims: list[tuple[int, Claim]] = []
-    size, taken = 0, json.dumps(list(claimed))
+    size, most, taken = 0, bounded(CLAIM_BYTES), json.dumps(list(claimed))
     for priority in Priority:
         for row in connection.execute(_DUE, (integration, priority, tick, taken, limit - len(claims))):
-            if size >= CLAIM_BYTES:
+            if size >= most:
                 return _Due(claims, next_due=0)
             claim = _claim(row, upto)
             claims.append((row["id"], claim))

@@ -31,6 +31,7 @@ from adapter.config import Config, load_config
 from adapter.console.console import Around, Console
 from adapter.delivery.pipeline import Delivery
 from adapter.errors import AdapterError, ConfigError
+from adapter.history import STEP_SECONDS
 from adapter.intake.accept import Acceptor
 from adapter.intake.trouble import Trouble
 from adapter.intake.webhook import WebhookHandler, is_webhook
@@ -103,7 +104,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         deliveries = {delivery.name: delivery for delivery, _ in reporting}
         reloader = Reloader(
             config, store=store, mappings=mappings, access=access, deliveries=reporting, metrics=metrics,
-            log_level=options.log_level,
+            log_level=options.log_level, clock=clock,
         )  # fmt: skip
         room = Room()
         acceptor = Acceptor(
@@ -129,7 +130,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         )  # fmt: skip
         service = Service(
             config, clock, metrics, store, mappings, drafts, deliveries, applications, reloader, handler, readiness,
-            PruningTime(clock), reconciling, tasks,
+            PruningTime(clock), reconciling, trouble, tasks,
         )  # fmt: skip
         await service.refresh()
         stack.push_async_callback(service.stop_deliveries)
@@ -143,6 +144,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         tasks.repeat(REFRESH_SECONDS, service.refresh)
         tasks.repeat(MAINTAIN_SECONDS, service.maintain)
         tasks.repeat(LAG_SECONDS, service.measure_lag)
+        tasks.repeat(STEP_SECONDS, service.sample)
         service.ports = await _listen(service, options, access, stack)
         try:
             yield service
@@ -167,6 +169,7 @@ class Service:
     readiness: Readiness
     pruning_time: PruningTime
     reconciling: Reconciling
+    trouble: Trouble
     tasks: Tasks
     orphans: Mapping[str, Counts] = field(default_factory=dict)  # by integration
     ports: tuple[int, ...] = ()  # of the main and the admin listener
@@ -220,6 +223,9 @@ class Service:
         self.metrics.unseen(await self.store.unseen(self.clock.now() - UNSEEN))
         if any(pruned):
             event(logger, logging.INFO, "pruned", **pruned._asdict())
+
+    async def sample(self) -> None:
+        self.metrics.history.sample(self.clock.now())
 
     async def measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -419,10 +425,13 @@ def _admin_api(service: Service) -> AdminApi:
         config=config.source.shown,
         findings=lambda: service.reloader.findings,
         restart_needed=lambda: service.reloader.restart_needed,
+        serving_since=lambda: service.reloader.serving_since,
         not_ready=service.readiness.problem,
         replayed=service.replayed,
         removed=service.removed,
         reconciling=service.reconciling,
+        webhooks=service.trouble.met,
+        history=service.metrics.history,
     )
 
 

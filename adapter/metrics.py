@@ -34,6 +34,7 @@ from adapter.application import Lookup
 from adapter.clock import SECOND, Clock, Micros, SystemClock
 from adapter.coc.fields import ADDITIONAL, MAPPED
 from adapter.coc.verdict import Reason
+from adapter.history import History
 from adapter.mapping.render.request import Reason as FallbackReason
 from adapter.reconcile.judge import Act, State
 from adapter.reconcile.snapshot import Result
@@ -68,6 +69,8 @@ _RENDER: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _COMMIT: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
+_REFUSED: Final = (Reason.CONTENT, Reason.CREDENTIALS, Reason.ENDPOINT)
+
 Metric = TypeVar("Metric", Counter, Gauge)
 
 _NOTHING: Final = Counts(pending=0, open_alarms=0, oldest=None)
@@ -86,6 +89,8 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._clock = clock or SystemClock()
+        integrations = tuple(integrations)
+        self.history = History(integrations)
         series = self._series = _Series(self.registry)
         self._refused = _children(series.refused, REFUSALS)
         self._backend = _children(series.backend, BACKENDS)
@@ -123,6 +128,7 @@ class Metrics:
         for news, count in {**receipt.news, News.REJECTED: unusable}.items():
             series.alerts[news].inc(count)
         series.conflicts.inc(receipt.conflicts)
+        self.history.count(integration, "received", len(webhook.alerts))
         self.receipt(integration, receipt)
         self._series.truncated.inc(webhook.truncated)
 
@@ -157,10 +163,12 @@ class Metrics:
             if outcome is Outcome.DEAD:
                 series.dead.inc()
             if outcome is Outcome.DELIVERED:
+                self.history.count(report.integration, "delivered")
                 alarm_id = report.coc_alarm_id
                 exemplar = {"alarm_id": alarm_id} if len(alarm_id) <= _EXEMPLAR_CHARACTERS else None
                 self._series.latency.observe(max(0, settlement.at - report.received) / SECOND, exemplar)
             if settlement.provenance is not None:
+                self.history.count(report.integration, "fell_back", bool(settlement.provenance.fallbacks))
                 for field, reason in settlement.provenance.fallbacks:
                     self._fallbacks[_label(field)][reason].inc()
                 for field in settlement.provenance.clipped:
@@ -199,6 +207,9 @@ class Metrics:
         requests = self._integration(integration).requests
         requests.get(reason, requests[Reason.UNEXPECTED]).inc()
         self._series.request_duration.observe(seconds)
+        self.history.answered(integration, seconds)
+        if reason != Reason.ACCEPTED:
+            self.history.count(integration, "refused" if reason in _REFUSED else "failed")
 
     def paused(self, integration: str, reason: str | None) -> None:
         """Paused for this reason, or resumed with None."""
@@ -283,6 +294,7 @@ class Metrics:
         With `shared` (several replicas) also what is pending and open, which others change too. For a store of one
         process these gauges move only together with their counters, else a scrape in between breaks the law.
         """
+        self.history.waiting({name: count.pending for name, count in counts.items()})
         for name in {*self._integrations, *counts}:
             series, count = self._integration(name), counts.get(name, _NOTHING)
             if share is not None:

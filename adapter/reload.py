@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter import logs
+from adapter.clock import Clock
 from adapter.coc.client import CocClient
 from adapter.config import Config, load_config
 from adapter.delivery.pipeline import Delivery
@@ -40,8 +41,11 @@ class Reloader:
         deliveries: Sequence[tuple[Delivery, CocClient]],
         metrics: Metrics,
         log_level: str,
+        clock: Clock,
     ) -> None:
         self.restart_needed = False
+        self.serving_since = clock.now()  # the mappings in force
+        self._clock = clock
         self._config_findings: tuple[Finding, ...] = ()  # of adapter.yml, which a poll reads again while there are any
         self._access_findings: tuple[Finding, ...] = ()
         self._config, self._mappings, self._access, self._deliveries = config, mappings, access, deliveries
@@ -108,7 +112,10 @@ class Reloader:
             changed |= await asyncio.to_thread(self._access.refresh)
         except ConfigError as exc:
             self._access_findings = exc.findings
-        return await self._mappings.reload() or changed
+        if await self._mappings.reload():
+            self.serving_since = self._clock.now()
+            return True
+        return changed
 
     @property
     def _refused(self) -> bool:

@@ -20,7 +20,7 @@ LAYERS = (
     {"reconcile"},
     {"mapping", "store", "sandbox", "server"},
     {"coc"},
-    {"logs", "lifecycle", "nodes"},
+    {"logs", "lifecycle", "nodes", "history"},
     {"alertmanager", "alarm", "application", "matchers", "secret", "validation"},
     {"yamlfile", "pieces"},
     {"errors", "clock", "files", "memory", "table", "units", "yamltraps"},
@@ -28,7 +28,8 @@ LAYERS = (
 """From the top down; a package imports only from the layers below its own."""
 
 PURE = (
-    "alarm", "alertmanager", "application", "matchers", "nodes", "lifecycle", "delivery/backoff", "delivery/decide",
+    "alarm", "alertmanager", "application", "matchers", "nodes", "lifecycle", "history",
+    "delivery/backoff", "delivery/decide",
     "admin/explain", "admin/sentences", "admin/refusals", "coc/fields", "coc/verdict", "pieces", "units",
     "mapping/render/request", "mapping/render/body", "mapping/render/uncarried", "mapping/render/engine",
     "mapping/render/protocol", "mapping/draft/frames", "mapping/draft/reading", "mapping/draft/tried",

@@ -12,7 +12,8 @@ from adapter.admin import orphans
 from adapter.admin.alarms import Alarms
 from adapter.admin.applications import Applications, KnownApplications
 from adapter.admin.drafts import Drafts
-from adapter.admin.integrations import Integrations, Reporting
+from adapter.admin.history import Charts
+from adapter.admin.integrations import Integrations, Met, Reporting
 from adapter.admin.letters import Letters, Replayed
 from adapter.admin.mappings import Mappings
 from adapter.admin.openapi import Operation, document, serve
@@ -21,6 +22,7 @@ from adapter.admin.reconcile import Disagreements
 from adapter.admin.status import State
 from adapter.clock import Clock, Micros
 from adapter.errors import Finding
+from adapter.history import History
 from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.render.live import LiveMappings
 from adapter.mapping.render.request import Contract
@@ -56,21 +58,24 @@ class AdminApi:
     config: Mapping[str, Any]  # with secrets masked
     findings: Callable[[], Sequence[Finding]]  # of the last reload
     restart_needed: Callable[[], bool]
+    serving_since: Callable[[], Micros]  # of the mappings in force
     not_ready: Callable[[], Awaitable[str | None]]  # None or the reason
     replayed: Replayed
     removed: orphans.Count
     reconciling: Reconciling
+    webhooks: Callable[[str], Met | None]
+    history: History
 
     def operations(self) -> list[Operation]:
         """Those of every subject; pages run them too, so that a page and the API cannot disagree."""
         integrations = Integrations(
             store=self.store, clock=self.clock, integrations=self.integrations, applications=self.applications,
-            removed=self.removed, reconciling=self.reconciling,
+            removed=self.removed, reconciling=self.reconciling, webhooks=self.webhooks,
         )  # fmt: skip
         state = State(
             store=self.store, started=self.started, integrations=integrations, mappings=self.mappings,
             mappings_folder=self.mappings_folder, config=self.config, findings=self.findings,
-            restart_needed=self.restart_needed, not_ready=self.not_ready,
+            restart_needed=self.restart_needed, serving_since=self.serving_since, not_ready=self.not_ready,
         )  # fmt: skip
         alarms = Alarms(
             store=self.store, clock=self.clock, integrations=self.integrations, reconciling=self.reconciling,
@@ -92,5 +97,6 @@ class AdminApi:
             *Disagreements(reconciling=self.reconciling).operations(),
             *Mappings(mappings=self.mappings, folder=self.mappings_folder).operations(),
             *drafts.operations(),
+            *Charts(history=self.history, clock=self.clock).operations(),
             *RecentAlerts(store=self.store).operations(),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,7 @@ from adapter.admin.applications import Applications
 from adapter.admin.openapi import Call, Operation, Problem
 from adapter.admin.schemas import IntegrationModel, MoveModel, PauseBodyModel, RemovedModel
 from adapter.alarm import Pause
-from adapter.clock import Clock
+from adapter.clock import Clock, Micros
 from adapter.reconcile.reconciling import Reconciling
 from adapter.store.moving import orphans as left_over
 from adapter.store.views import Counts, OperatorStore
@@ -27,7 +27,22 @@ class Reporting(Protocol):
     def pause(self) -> Pause | None: ...
     @property
     def breaker_state(self) -> str: ...
+    @property
+    def next_probe(self) -> float | None: ...
     async def set_pause(self, pause: Pause | None) -> None: ...
+
+
+class Met(Protocol):
+    """What webhooks of an integration were since the start."""
+
+    @property
+    def last_at(self) -> Micros: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def truncated(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +53,7 @@ class Integrations:
     applications: Mapping[str, Applications]
     removed: orphans.Count
     reconciling: Reconciling
+    webhooks: Callable[[str], Met | None]  # by integration
     removing: asyncio.Lock = field(default_factory=asyncio.Lock)  # a second removal would take what the first one moved
 
     def operations(self) -> Sequence[Operation]:
@@ -71,6 +87,8 @@ class Integrations:
             "state": ("paused" if pause else "running") if delivery else "orphan",
             "breaker": delivery.breaker_state if delivery else None,
             "pause": pause,
+            "next_probe_in_seconds": delivery.next_probe if delivery else None,
+            "webhooks": self.webhooks(name),
             "pending": counts.pending,
             "open_alarms": counts.open_alarms,
             "dead_letters": counts.dead,

@@ -39,6 +39,10 @@ def _json(body: bytes | None) -> Any:
     return from_json(body) if body else None
 
 
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
 def _text(head: bytes) -> str:
     return head.decode(errors="replace")
 
@@ -95,6 +99,13 @@ class ApplicationModel(Model):
     way: str = Field(description="names from the application on, as a mapping may write them: Shop / Frontend")
 
 
+class MetModel(Model):
+    last_at: Time
+    origin: str = Field(description="external URL of the Alertmanager that sent the last one")
+    truncated: int = Field(description="alerts that Alertmanager cut off, since the start")
+    rejected: int = Field(description="alerts that could not be used, since the start")
+
+
 class IntegrationModel(Model):
     id: str
     integration: str
@@ -105,6 +116,10 @@ class IntegrationModel(Model):
         description="closed, open (COC does not answer) or half_open (slow start); null for an orphan"
     )
     pause: PauseModel | None
+    next_probe_in_seconds: Annotated[float | None, BeforeValidator(_tenths)] = Field(
+        description="until COC is tried again where it does not answer or has refused the integration; else null"
+    )
+    webhooks: MetModel | None = Field(description="that this process has taken; null before the first one")
     pending: int
     open_alarms: int
     dead_letters: int
@@ -114,6 +129,7 @@ class IntegrationModel(Model):
 
 class MappingModel(Model):
     revision: str
+    serving_since: Time
     directory: str
     findings: list[FindingModel] = Field(
         description="what the last reload refused, and warnings about the mapping files in force"

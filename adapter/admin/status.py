@@ -27,6 +27,7 @@ class State:
     config: Mapping[str, Any]
     findings: Callable[[], Sequence[Finding]]
     restart_needed: Callable[[], bool]
+    serving_since: Callable[[], Micros]
     not_ready: Callable[[], Awaitable[str | None]]
 
     def operations(self) -> Sequence[Operation]:
@@ -37,7 +38,12 @@ class State:
 
     async def _status(self, call: Call) -> dict[str, Any]:
         reason = await self.not_ready()
-        mapping = {"revision": self.mappings.revision, "directory": self.mappings_folder, "findings": self.findings()}
+        mapping = {
+            "revision": self.mappings.revision,
+            "serving_since": self.serving_since(),
+            "directory": self.mappings_folder,
+            "findings": self.findings(),
+        }
         return {
             "version": __version__,
             "python": platform.python_version(),

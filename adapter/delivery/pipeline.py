@@ -234,6 +234,14 @@ class Delivery:
         return self._throttle.pause is None and not self._throttle.breaker.lasting
 
     @property
+    def next_probe(self) -> float | None:
+        """Seconds until COC is tried again; None unless single probes are all that is sent."""
+        pause = self._throttle.pause
+        if not self._throttle.probing or (pause is not None and not pause.automatic):
+            return None
+        return self._throttle.hold()
+
+    @property
     def breaker_state(self) -> Literal["closed", "open", "half_open"]:
         return self._throttle.breaker.state
 

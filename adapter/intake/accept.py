@@ -98,7 +98,7 @@ class Acceptor:
             )
         )
         self._metrics.webhook_accepted(integration, webhook, receipt)
-        self._trouble.accepted(integration, webhook)
+        self._trouble.accepted(integration, webhook, received)
         if receipt.owed:
             self._owed(integration)
         if receipt.conflicts:

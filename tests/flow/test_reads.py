@@ -138,3 +138,36 @@ async def _all(url: str, name: str) -> list[Any]:
         more, before = await read(f"{url}&before={quote(before)}")
         rows += more
     return [row[name] for row in rows]
+
+
+async def test_an_integration_tells_its_last_webhook_its_next_probe_and_what_it_did(tmp_path: Path) -> None:
+    async with sandbox() as coc, serving(write_config(tmp_path, coc.port)) as service:
+        api = f"{service.admin_url}/api/v1"
+        (row,) = json.loads(await fetch(f"{api}/integrations"))
+        assert (row["webhooks"], row["next_probe_in_seconds"]) == (None, None)
+        await coc.fail({"status": 401})
+        await post(f"{service.url}/webhook", webhook(FIRING, {"labels": 1}, truncatedAlerts=2))
+
+        async def probed() -> Any:
+            (row,) = json.loads(await fetch(f"{api}/integrations"))
+            return row if row["next_probe_in_seconds"] is not None else None
+
+        row = await until(probed, "COC refused the credentials")
+        assert 0 < row["next_probe_in_seconds"] <= 60
+        met = row["webhooks"]
+        assert (met["origin"], met["truncated"], met["rejected"]) == ("http://alertmanager.example:9093", 2, 1)
+
+        status = json.loads(await fetch(f"{api}/status"))
+        assert status["started_at"][:16] <= status["mapping"]["serving_since"]
+
+        async def charted() -> Any:
+            history = json.loads(await fetch(f"{api}/history"))
+            return history if any(history["series"]["default"]["refused"]) else None
+
+        history = await until(charted, "the first step", 40)
+        default = history["series"]["default"]
+        assert (history["step_seconds"], sum(default["received"]), default["waiting"][-1]) == (10, 1, 1)
+        assert default["p95"][-1] is not None
+        assert json.loads(await fetch(f"{api}/history?step=300"))["series"]["default"]["received"] == []
+        async with aiohttp.ClientSession() as session, session.get(f"{api}/history?step=60") as answer:
+            assert answer.status == 400

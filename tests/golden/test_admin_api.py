@@ -12,7 +12,7 @@ from tests.golden.normal import MOMENT, MOMENT_IN_WORDS, PORTS, REVISION, SOURCE
 from tests.golden.recording import same
 
 # The duration of an attempt, and the time until the next.
-SECONDS = rule(r'("(?:seconds|due_in_seconds)": )[\d.e-]+', r"\1N")
+SECONDS = rule(r'("(?:seconds|due_in_seconds|next_probe_in_seconds)": )[\d.e-]+', r"\1N")
 # Versions of the interpreter and of SQLite, and the free space of the file system.
 MACHINE = rule(r'("(?:python|version|free_bytes)": )(?:"[\d.]+"|\d+)', r"\1X")
 ASKED = (

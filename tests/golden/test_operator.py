@@ -12,7 +12,7 @@ from tests.golden.waiting import settled
 from tests.stage import Adapter
 
 # The duration of an attempt, and the time until the next.
-SECONDS = rule(r'("(?:seconds|due_in_seconds)": )[\d.e-]+', r"\1N")
+SECONDS = rule(r'("(?:seconds|due_in_seconds|next_probe_in_seconds)": )[\d.e-]+', r"\1N")
 # After a resume the number of pending reports depends on how quickly they are delivered.
 STILL_PENDING = rule(r"(is running, )\d+( reports pending)", r"\1N\2")
 ASKED = (

@@ -20,6 +20,7 @@ from adapter.alertmanager import Webhook, parse_webhook
 from adapter.clock import Clock
 from adapter.errors import PayloadError, RenderError
 from adapter.mapping.draft.comparing import Draft, nothing
+from adapter.mapping.draft.frames import DraftFinding
 from adapter.mapping.draft.process import DraftProcess
 from adapter.mapping.draft.turns import Superseded
 from adapter.mapping.render.live import LiveMappings
@@ -29,6 +30,8 @@ from adapter.mapping.tools.result import as_dict
 from adapter.store.views import OperatorStore, ReportRow
 
 LARGEST_DRAFT: Final = 512 * 1024  # bytes of mapping files and tests
+
+_MOST_REASONS: Final = 10  # why alerts of a body are unusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Drafts:
         )
         if size > LARGEST_DRAFT:
             raise Problem(413, f"a draft has at most {LARGEST_DRAFT >> 10} KiB of mapping files and tests")
-        ids, requests = await self._alerts(asked)
+        ids, requests, unusable = await self._alerts(asked)
         draft = Draft(asked.files, asked.tests, asked.applications)
         superseded = False
         try:
@@ -83,16 +86,24 @@ class Drafts:
             if len(results) % 100 == 0:
                 await asyncio.sleep(0)  # the event loop has more to do
         milliseconds = round((self.clock.monotonic() - started) * 1000)
-        same = {"base": asked.base, "seq": asked.seq, "superseded": superseded, "milliseconds": milliseconds}
-        return TriedDraftModel.model_validate({**compared._asdict(), **same, "results": results}, from_attributes=True)
+        same: dict[str, Any] = {
+            "base": asked.base,
+            "seq": asked.seq,
+            "superseded": superseded,
+            "milliseconds": milliseconds,
+        }
+        same |= {"results": results, "findings": [*compared.findings, *unusable]}
+        return TriedDraftModel.model_validate({**compared._asdict(), **same}, from_attributes=True)
 
     def _integration(self, name: str | None) -> str:
         if name is None or name not in self.contracts:
             raise Problem(404, orphans.UNKNOWN)
         return name
 
-    async def _alerts(self, asked: TryModel) -> tuple[Sequence[int | None], list[RenderRequest]]:
-        """The id of the report that carries each alert, None for those of a body; and what to render."""
+    async def _alerts(
+        self, asked: TryModel
+    ) -> tuple[Sequence[int | None], list[RenderRequest], Sequence[DraftFinding]]:
+        """The id of the report that carries each alert, None for those of a body; what to render; what is unusable."""
         recent, ids, body = asked.alerts.recent, asked.alerts.ids, asked.alerts.body
         if sum(one is not None for one in (recent, ids, body)) > 1:
             raise Problem(400, "alerts: name one of recent, ids and body")
@@ -101,14 +112,14 @@ class Drafts:
             text = body.encode() if isinstance(body, str) else await asyncio.to_thread(to_json, body)
             webhook = await _webhook(text)
             _check_count(len(webhook.alerts))
-            return [None] * len(webhook.alerts), self._requests(webhook, name)
+            return [None] * len(webhook.alerts), self._requests(webhook, name), _unusable(webhook)
         only = self._integration(asked.integration) if asked.integration else None
         _check_count(len(ids) if ids is not None else recent or 0)
         if ids is not None:
             rows = await read_reports(self.store, ids)
         else:
             rows = await recent_reports(self.store, Wanted(limit=recent or 0, integration=only))
-        return [row.report.seq for row in rows], [self._request(row) for row in rows]
+        return [row.report.seq for row in rows], [self._request(row) for row in rows], ()
 
     def _request(self, row: ReportRow) -> RenderRequest:
         return request_of(row.report, self.contracts.get(row.report.integration, Contract()))
@@ -123,6 +134,14 @@ class Drafts:
 def _check_count(alerts: int) -> None:
     if alerts > MOST_ALERTS:
         raise Problem(400, f"a draft is tried on at most {MOST_ALERTS} alerts, not {alerts}")
+
+
+def _unusable(webhook: Webhook) -> list[DraftFinding]:
+    reasons = dict.fromkeys(reject.reason for reject in webhook.rejects[:_MOST_REASONS])
+    return [
+        DraftFinding("", 0, 0, "warning", f"an alert of the body cannot be used: {reason}", "", test=False)
+        for reason in reasons
+    ]
 
 
 async def _webhook(body: bytes) -> Webhook:

@@ -106,10 +106,19 @@ async def read_reports(store: OperatorStore, seqs: Sequence[int]) -> list[Report
     wanted, left, found = list(dict.fromkeys(seqs)), MOST_BYTES, []
     while wanted and left > 0:
         rows = {row.report.seq: row for row in await store.reports(wanted[:_AT_ONCE])}
-        found += [rows[seq] for seq in wanted[:_AT_ONCE] if seq in rows]
+        found += [rows[seq] for seq in wanted[:_AT_ONCE] if seq in rows and _is_readable(rows[seq])]
         left -= sum(len(row.report.raw) for row in rows.values())
         del wanted[:_AT_ONCE]
     return found
+
+
+def _is_readable(row: ReportRow) -> bool:
+    """Whether no disk has changed its bytes."""
+    try:
+        unpack(row.report.raw)
+    except (ValueError, KeyError):
+        return False
+    return True
 
 
 def varied(rows: Iterable[RecentRow]) -> list[RecentRow]:

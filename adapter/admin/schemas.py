@@ -67,6 +67,7 @@ class FindingModel(Model):
     file: str
     line: int
     col: int
+    column: int = _at("col", default=0, description="the same as `col`")
     message: str
     hint: str
     severity: Literal["error", "warning"] = Field(description="a warning refuses nothing")
@@ -413,7 +414,7 @@ class TryModel(Model):
     alerts: AlertsModel = AlertsModel()
     integration: str | None = Field(default=None, description="whose settings count; of recent alerts only its own")
     seq: int = Field(default=0, description="of one client the draft with the highest wins")
-    client: str = ""
+    client: str = Field(default="", max_length=1000)
 
 
 class BecauseModel(Model):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adapter.application import Directories
 
 MOST_RECENT: Final = 1000
+TRY_SECONDS: Final = 60.0  # four others may wait before, with 7 s for each
 
 
 def diff_recent(new: Path, url: str, count: int, applications: Directories, out: TextIO) -> int:
@@ -34,7 +35,7 @@ def diff_recent(new: Path, url: str, count: int, applications: Directories, out:
         }
         if applications:
             order["applications"] = _listed(applications)
-        answer = ask(url, "POST", "/api/v1/mappings/try", order)
+        answer = ask(url, "POST", "/api/v1/mappings/try", order, seconds=TRY_SECONDS)
     except AdapterError as exc:
         print(f"coc-adapter: {exc}", file=sys.stderr)
         return 2

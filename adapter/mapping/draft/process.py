@@ -52,7 +52,8 @@ class DraftProcess:
         self._loaded = ""  # the revision of the rules that it has
         self._given: dict[str, bytes] = {}  # the directories of applications that it has
         self._too_large: dict[str, bytes] = {}  # those during which it ended
-        self._quarantined: dict[int, FailureReason] = {}  # of the serving rules' templates, since they were loaded
+        self._tried = ""  # the revision that the next is about
+        self._quarantined: dict[int, FailureReason] = {}  # of the serving rules' templates
         self._idle: asyncio.Task[None] | None = None
 
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
@@ -131,6 +132,8 @@ class DraftProcess:
 
     async def _prepare(self, rules: RuleSet) -> None:
         """A process with these rules and the directories that alerts are rendered by."""
+        if self._tried != rules.revision:
+            self._tried, self._quarantined = rules.revision, {}
         try:
             if self._worker is None:
                 self._worker, self._loaded = await WorkerProcess.spawn(self._limits, _MODULE), ""

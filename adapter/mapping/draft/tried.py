@@ -1,7 +1,7 @@
 """PURE: says of each rule that was tried on an alert whether it took it, and why not.
 
-A condition is true or false as a whole. Of several parts that are joined by `and`, those that are false are named, with
-the values of what they read; of any other condition everything that it reads.
+Of a condition whose parts are joined by `and`, the first that is false is named, with the values of what it reads; of
+any other condition everything that it reads. No part is run that the condition did not run.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def because_not(condition: str | None, context: Context, result: str | FailureRe
     if isinstance(result, FailureReason):
         return Because("failed", {"reason": result.reason, "detail": result.detail}, f"the condition failed: {result}")
     parts = _parts(condition)
-    blamed = [part for part in parts if _is_false(part, context)] if len(parts) > 1 else parts
-    reads = (read for part in blamed or parts for read in part.reads)
+    first = next((part for part in parts if part.run is None or _is_false(part.run, context)), None)
+    reads = (read for part in ([first] if first else parts) for read in part.reads)
     return _read("false", reads, context, "the condition is false")
 
 
@@ -71,11 +71,10 @@ def _read(code: str, reads: Iterable[nodes.Expr], context: Context, otherwise: s
     return Because(code, {"names": [{"name": name, "value": names[name]} for name in names]}, said or otherwise)
 
 
-def _is_false(part: _Part, context: Context) -> bool:
-    assert part.run is not None
+def _is_false(run: Callable[[Context], Iterable[str]], context: Context) -> bool:
     try:
-        return not "".join(part.run(context))
-    except Exception:  # a part that fails alone did not come to its turn
+        return not "".join(run(context))
+    except Exception:  # the filter `application` knows no directory here
         return False
 
 

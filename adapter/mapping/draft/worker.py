@@ -117,6 +117,8 @@ class DraftWorker(Worker):
             compared.rows.append(row)
             if time.monotonic() - started > TURN_SECONDS:
                 break
+        if draft is not None:
+            draft.passed_over = None
         return compared
 
     def _explained(

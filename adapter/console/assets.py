@@ -8,15 +8,17 @@ from typing import Final
 
 from aiohttp import web
 
+from adapter.console.modules import joined
+
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 class Assets:
     def __init__(self) -> None:
         folder = files("adapter.console").joinpath("static")
-        self._files = {
-            item.name: item.read_bytes() for item in folder.iterdir() if item.name.rpartition(".")[2] in _TYPES
-        }
+        read = {item.name: item.read_bytes() for item in folder.iterdir() if item.name.rpartition(".")[2] in _TYPES}
+        scripts = {name: content.decode() for name, content in read.items() if name.endswith(".js")}
+        self._files = read | {name: joined(name, scripts).encode() for name in scripts}
         digest = hashlib.sha256()
         for name, content in sorted(self._files.items()):
             digest.update(name.encode() + b"\0" + content)

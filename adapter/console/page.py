@@ -18,4 +18,4 @@ class Page(NamedTuple):
 
     in_menu: bool = True
     under: str = ""  # the page of the menu that it belongs to
-    scripts: tuple[str, ...] = ()  # modules beside app.js
+    script: str = "app.js"

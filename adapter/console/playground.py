@@ -162,4 +162,4 @@ def _samples() -> dict[str, Any]:
     return {**bodies[0], "alerts": [alert for body in bodies for alert in body["alerts"]]}
 
 
-PAGE: Final = Page("mappings", _("Mappings"), "/ui/mappings", "mappings.html", load, scripts=("playground.js",))
+PAGE: Final = Page("mappings", _("Mappings"), "/ui/mappings", "mappings.html", load, script="playground.js")

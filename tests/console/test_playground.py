@@ -77,8 +77,11 @@ async def test_a_reject_is_opened_as_a_pasted_body(tmp_path: Path) -> None:
         assert (await console.get("/ui/mappings?reject=-1")).status == 200
 
 
-async def test_the_page_keeps_its_weight(tmp_path: Path) -> None:
+async def test_the_page_and_what_it_loads_keep_their_weight(tmp_path: Path) -> None:
     async with site(tmp_path) as console:
         for language in ("en", "zh"):
             page = await console.get(f"/ui/mappings?file=20-hosts.yaml&lang={language}")
             assert len(page.text.encode()) <= 40 * 1024
+            script, style = re.findall(r'"(/ui/static/[^"]+[.](?:js|css))"', page.text)[::-1]
+            assert len((await console.get(script)).text.encode()) <= 45 * 1024
+            assert len((await console.get(style)).text.encode()) <= 12 * 1024

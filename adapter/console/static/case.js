@@ -1,14 +1,14 @@
 // Writes an alert and what the draft makes of it as a case of a file of mapping tests.
+import { HIDDEN } from "./dom.js";
 
-// Fields that the adapter adds by itself, or that differ from one alert to the next.
+// Fields and notes that the adapter adds by itself.
 const OWN = ["alarmId", "alarmStatus", "time", "alarmSource"];
 const NOTES = ["rule", "mapping", "mappingRevision", "fingerprint", "generatorURL", "externalURL", "fallback", "reconciled", "application"];
 const PLAIN = /^(?!(?:y|n|yes|no|on|off|true|false|null|nan|inf)$)[a-z_](?:[\w ./-]*[\w./-])?$/i;
-const ESCAPED = /[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]/g;
 
 function scalar(value) {
   if (PLAIN.test(value)) return value;
-  return JSON.stringify(value).replace(ESCAPED, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return JSON.stringify(value).replace(HIDDEN, (sign) => `\\U${sign.codePointAt(0).toString(16).padStart(8, "0")}`);
 }
 
 function lines(value, indent) {
@@ -20,9 +20,7 @@ function lines(value, indent) {
   });
 }
 
-function without(value, keys) {
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !keys.includes(key)));
-}
+const without = (value, keys) => Object.fromEntries(Object.entries(value).filter(([key]) => !keys.includes(key)));
 
 function expected({ rule, dropped, body, fallbacks, clipped }) {
   if (dropped) return { rule, dropped };
@@ -33,10 +31,10 @@ function expected({ rule, dropped, body, fallbacks, clipped }) {
 
 // The text of a file of cases with one more, and the line of its name. reads(name): whether any template reads it.
 export function withCase(text, name, { alert, group, integration }, draft, reads) {
-  const { labels, annotations, status } = alert;
-  const given = { labels, annotations, ...(status !== "firing" && { status }) };
-  for (const key of ["startsAt", "endsAt", "generatorURL", "fingerprint"]) if (reads(key)) given[key] = alert[key];
-  const test = { alert: given, ...(group && reads("group") && { group }), ...(integration && { integration }), expect: expected(draft) };
+  const { labels, annotations, status, ...rest } = alert;
+  const read = without(rest, Object.keys(rest).filter((key) => !reads(key)));
+  const given = { labels, annotations, ...(status !== "firing" && { status }), ...read };
+  const test = { alert: given, ...(reads("group") && { group }), ...(integration && { integration }), expect: expected(draft) };
   const before = text?.trim() ? text.replace(/\n*$/, "\n\n") : "tests:\n";
   const indent = /^( *)- /m.exec(before)?.[1] ?? "  ";
   return { text: `${before}${indent}- name: ${scalar(name)}\n${lines(test, `${indent}  `).join("\n")}\n`, line: before.split("\n").length };

@@ -1,15 +1,15 @@
-// Builds the page from texts. Nothing here takes markup, so that what an alert says stays text.
+// Builds the page from texts. Nothing takes markup, so that what an alert says stays text.
 
 export const ui = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (one) => [one.id, one]));
 
 const texts = JSON.parse(ui.texts.textContent);
 
-// A text in the page's language. English is the key; the page brings the others as JSON.
+// A text in the page's language; English is the key.
 export function _(english, values = {}) {
   return (texts[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
-// A new element. Attributes: texts and listeners; what is false or undefined is left out, of the children too.
+// A new element. What is false or undefined is left out, of attributes and children.
 export function h(name, attributes, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -24,7 +24,7 @@ export function button(text, click, attributes = {}) {
   return h("button", { type: "button", click, ...attributes }, text);
 }
 
-// Puts new children into a region; focus stays on what has the same data-key, and what was open stays open.
+// New children for a region; what has the same data-key stays open and focused.
 export function swap(region, ...children) {
   const { activeElement } = document;
   const focused = region.contains(activeElement) && activeElement.dataset.key;
@@ -36,7 +36,7 @@ export function swap(region, ...children) {
   }
 }
 
-const HIDDEN = new RegExp(
+export const HIDDEN = RegExp(
   String.raw`[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff` +
     String.raw`\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]`,
   "gu",

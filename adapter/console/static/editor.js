@@ -1,32 +1,26 @@
 // A text area over a coloured copy of its visible lines: the browser keeps caret, selection, undo and input methods.
-// Another editor can take its place with the same value, show(findings, hits), goto(line, column), insert(text), caret.
 import { h } from "./dom.js";
 
-const TOKENS = new RegExp(
-  [
-    String.raw`(?<comment>(?:^|(?<=\s))#.*$)`,
-    String.raw`(?<text>"(?:[^"\\{}]|\\.)*"|'[^'{}]*')`,
-    String.raw`(?<brace>\{[{%#]-?|-?[}%#]\})`,
-    String.raw`(?<name>\|\s*[a-z_]\w*|\b(?:labels|annotations|alert|group|lookup|integration)\b)`,
-    String.raw`(?<word>\b(?:and|or|not|if|else|elif|endif|for|endfor|in|is|set)\b)`,
-  ].join("|"),
+const TOKENS = RegExp(
+  String.raw`(?<comment>(?:^|(?<=\s))#.*$)|(?<text>"(?:[^"\\{}]|\\.)*"|'[^'{}]*')|(?<brace>\{[{%#]-?|-?[}%#]\}` +
+    String.raw`|\b(?:and|or|not|if|else|endif|for|in|set)\b)|(?<name>\|\s*\w+|\b(?:labels|annotations|alert|group|lookup)\b)`,
   "g",
 );
 const KEY = /^(\s*(?:- )?)([\w.-]+|"[^"]*"):(?=\s|$)/;
-const LONGEST = 2000; // characters of a line that is coloured
-const SPARE = 8; // lines painted above and below what is visible
+const LONGEST = 2000; // characters of a coloured line
+const SPARE = 8; // lines above and below what is visible
 
 function spansOf(line) {
   if (line.length > LONGEST) return [];
   const [, before, key] = KEY.exec(line) ?? [];
   const start = key ? before.length + key.length : 0;
-  const tokens = [...line.slice(start).matchAll(TOKENS)].map(({ 0: text, index, groups }) => {
-    return [start + index, start + index + text.length, Object.keys(groups).find((kind) => groups[kind] !== undefined)];
-  });
+  const tokens = Array.from(line.slice(start).matchAll(TOKENS), ({ 0: text, index, groups }) => [
+    start + index, start + index + text.length, Object.keys(groups).find((kind) => groups[kind]),
+  ]);
   return key ? [[before.length, start, "key"], ...tokens] : tokens;
 }
 
-// The UTF-16 offset of a column, which counts characters from 1.
+// Columns count characters from 1.
 function offsetOf(line, column) {
   return Array.from(line).slice(0, column - 1).join("").length;
 }
@@ -62,11 +56,9 @@ export class Editor {
     this.area.value = text;
     this.area.setSelectionRange(0, 0);
     this.area.scrollTop = this.area.scrollLeft = 0;
-    this.marks = this.hits = new Map();
     this.read();
   }
 
-  // findings of this text: {line, column, severity, message, hint}; hits: line -> number
   show(findings, hits) {
     this.marks = Map.groupBy(findings, ({ line }) => Math.max(1, line));
     this.hits = hits;
@@ -75,14 +67,12 @@ export class Editor {
 
   goto(line, column = 1) {
     const at = Math.min(Math.max(1, line), this.lines.length) - 1;
-    const before = this.lines.slice(0, at).join("\n").length + (at > 0);
-    const place = before + offsetOf(this.lines[at], column);
+    const place = this.lines.slice(0, at).join("\n").length + (at > 0) + offsetOf(this.lines[at], column);
     this.area.focus();
     this.area.setSelectionRange(place, place);
     this.area.scrollTop = at * this.height() - this.area.clientHeight / 3;
   }
 
-  // {line, column}, from 1, in characters
   get caret() {
     const before = this.value.slice(0, this.area.selectionEnd).split("\n");
     return { line: before.length, column: Array.from(before.at(-1)).length + 1 };
@@ -109,13 +99,13 @@ export class Editor {
     const first = Math.max(0, Math.floor(scrollTop / this.height()) - SPARE);
     const visible = this.lines.slice(first, first + Math.ceil(clientHeight / this.height()) + 2 * SPARE);
     const down = first * this.height() - scrollTop;
-    this.copy.replaceChildren(...visible.map((text, at) => this.line(text, this.marks.get(first + at + 1) ?? [])));
+    this.copy.replaceChildren(...visible.map((text, at) => this.line(text, this.marks.get(first + at + 1))));
     this.copy.style.transform = `translate(${-scrollLeft}px, ${down}px)`;
     this.gutter.replaceChildren(...visible.map((text, at) => this.number(first + at + 1)));
     this.gutter.style.transform = `translateY(${down}px)`;
   }
 
-  line(text, findings) {
+  line(text, findings = []) {
     const spans = [...spansOf(text), ...findings.map((finding) => markOf(text, finding))];
     const cuts = [...new Set([0, text.length, ...spans.flatMap(([from, to]) => [from, to])])].sort((a, b) => a - b);
     const parts = cuts.slice(1).map((to, at) => {
@@ -147,7 +137,6 @@ export class Editor {
     this.insert(`\n${/^ */.exec(line)[0]}${/:(\s+[>|][+-]?)?\s*$/.test(line) ? "  " : ""}`);
   }
 
-  // All lines that are selected, or two blanks at the caret.
   indent(less) {
     const { value, selectionStart: start, selectionEnd: end } = this.area;
     if (start === end && !less) return this.insert("  ");
@@ -155,10 +144,9 @@ export class Editor {
     const to = end + value.slice(end).search(/\n|$/);
     const text = value.slice(from, to);
     const moved = less ? text.replace(/^ {1,2}/gm, "") : text.replace(/^(?=.)/gm, "  ");
-    if (moved === text) return;
+    const caret = Math.max(from, start + moved.length - text.length);
     this.area.setSelectionRange(from, to);
     this.insert(moved);
-    this.area.setSelectionRange(start === end ? Math.max(from, start + moved.length - text.length) : from, from + moved.length);
-    if (start === end) this.area.selectionEnd = this.area.selectionStart;
+    this.area.setSelectionRange(...(start === end ? [caret, caret] : [from, from + moved.length]));
   }
 }

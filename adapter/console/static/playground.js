@@ -1,16 +1,16 @@
-// The playground: a draft of the mappings, tried on alerts at each pause in typing. It never writes a mapping.
+// A draft of the mappings, tried on alerts at each pause in typing. No mapping is written.
 import { withCase } from "./case.js";
 import { kindsOf, patch } from "./diff.js";
 import { _, button, h, shown, swap, ui } from "./dom.js";
-import { Draft, isName, isTest } from "./draft.js";
+import { Draft, isTest } from "./draft.js";
 import { Editor } from "./editor.js";
-import { allView, alertView, flags, testsView, titleOf, whereOf } from "./result.js";
+import {} from "./frame.js";
+import { allView, alertView, flags, nameOf, testsView, titleOf, whereOf } from "./result.js";
 import { sheet } from "./sheet.js";
 
-const PAUSE = 250, BUSY = 400, AGAIN = 3000, LOOK = 10_000; // milliseconds
-const TABS = ["alert", "all", "tests"];
-const FILTERS = ["limit", "rule", "text", "status", "fell_back"];
-const client = crypto.getRandomValues(new Uint32Array(2)).join("-"); // tells this page from others
+const PAUSE = 250, AGAIN = 3000, LOOK = 10_000; // milliseconds
+const NAME = /^(tests\/)?[^/\s.][^/\\]*\.ya?ml$/i;
+const client = crypto.getRandomValues(new Uint32Array(2)).join("-");
 const form = ui.playground;
 const draft = new Draft();
 const editor = new Editor(ui.editor, typed);
@@ -18,24 +18,25 @@ const editor = new Editor(ui.editor, typed);
 let path = ui.path.textContent; // of the file in the editor
 let items = []; // the alerts: {id, alert, integration}, and the group of a pasted one
 let body = null; // a webhook body in place of recent alerts
-let chosen = 0, tab = "alert"; // which alert, which view of the result
-let answer = null, results = [], hits = {}; // of the last try; in the order of the items; alerts by rule
+let chosen = 0; // which alert
+let answer = null, results = [], hits = {}; // of the last try; as the items; alerts by rule
 let seq = 0, asking, timer;
-
-// Asking
 
 async function ask(url, posted, signal) {
   const headers = { Accept: "application/json", ...(posted && { "Content-Type": "application/json" }) };
   const response = await fetch(url, { method: posted ? "POST" : "GET", headers, body: posted, signal });
   if (response.ok) return response.json();
   const { error } = await response.json().catch(() => ({}));
-  const signIn = response.status === 401 && _("Sign in again: reload this page. The draft is kept.");
-  throw Object.assign(new Error(signIn || error || response.statusText), { status: response.status });
+  const text = response.status === 401 ? _("Sign in again: reload this page. The draft is kept.") : error ?? response.statusText;
+  throw Object.assign(Error(text), { status: response.status });
 }
 
 async function readMappings() {
+  const before = draft.revision;
   draft.serve(await ask("/api/v1/mappings"));
+  if (draft.revision === before) return;
   showMoved();
+  if (answer) later(0);
 }
 
 async function readAlerts() {
@@ -48,20 +49,22 @@ async function readAlerts() {
   try {
     if (source !== "recent") await useBody(source === "body" ? ui.body.value : ui.samples.textContent);
     else {
-      const wanted = [...new FormData(form)].filter(([name, value]) => FILTERS.includes(name) && value);
-      items = await ask(`/api/v1/alerts/recent?${new URLSearchParams(wanted)}`);
-      if (!items.length && wanted.length === 1) return form.querySelector("[value=samples]").click();
+      const wanted = new URLSearchParams();
+      for (const { name, value } of ui.filters.querySelectorAll("select, [type=search], :checked")) if (value) wanted.set(name, value);
+      items = await ask(`/api/v1/alerts/recent?${wanted}`);
+      if (!items.length && wanted.size === 1) return form.querySelector("[value=samples]").click();
+      const report = Number(new URLSearchParams(location.search).get("report"));
+      chosen = Math.max(0, items.findIndex(({ id }) => id === report));
     }
   } catch (error) {
     ui.problem.textContent = shown(error.message);
   }
-  const texts = items.map(({ alert }) => [titleOf(alert), " ", h("small", {}, whereOf(alert)), h("span", { class: "flags" })]);
-  ui.alerts.replaceChildren(...texts.map((text, at) => h("li", {}, button(text, () => pick(at)))));
+  ui.alerts.replaceChildren(...items.map((item, at) => h("li", {}, button(nameOf(item), () => pick(at)))));
   showResult();
   return tryNow();
 }
 
-// The adapter's own parser says where a body is broken.
+// The adapter says where a body is broken.
 async function useBody(text) {
   let data = {};
   try {
@@ -72,12 +75,9 @@ async function useBody(text) {
   items = alerts.map((alert) => ({ group, alert: { labels: {}, annotations: {}, status: "firing", ...alert } }));
 }
 
-// Trying
-
 function typed() {
-  const kept = draft.set(path, editor.value);
+  if (!draft.set(path, editor.value)) ui.problem.textContent = _("This browser keeps nothing: take the draft out before you leave.");
   showFiles();
-  if (!kept) say(_("This browser keeps nothing: take the draft out before you leave."), "bad");
   later(PAUSE);
 }
 
@@ -90,7 +90,7 @@ async function tryNow() {
   clearTimeout(timer);
   asking?.abort();
   const mine = (asking = new AbortController());
-  const busy = setTimeout(() => (form.ariaBusy = true), BUSY);
+  form.ariaBusy = true;
   const alerts = body ? { body } : { ids: items.map(({ id }) => id) };
   try {
     const posted = { ...draft.request(), alerts, integration: body ? ui.integration.value : undefined, seq: ++seq, client };
@@ -99,51 +99,35 @@ async function tryNow() {
   } catch (error) {
     if (mine === asking) failed(error);
   }
-  clearTimeout(busy);
   if (mine === asking) form.ariaBusy = false;
 }
 
 function failed(error) {
   const lost = error instanceof TypeError; // nobody answers
-  say(lost ? _("No answer at {time}. The draft is kept.", { time: new Date().toLocaleTimeString() }) : error.message, "bad");
+  say(lost ? _("No answer at {time}. The draft is kept.", { time: new Date().toLocaleTimeString() }) : shown(error.message), "bad");
   if (lost || error.status === 503) later(AGAIN, answer ? tryNow : begin);
 }
 
 async function take(got) {
   answer = got;
   const byId = new Map(got.results.map((result) => [result.id, result]));
-  // A draft that is refused for the moment leaves what the one before it made.
-  const refused = got.results.some((one) => !one.draft && !one.late);
-  if (!refused || !results.length) {
+  // A refused draft leaves what the one before it made.
+  if (!results.length || got.results.every((one) => one.draft || one.late)) {
     hits = got.hits;
     results = items.map(({ id }, at) => (body ? got.results[at] : byId.get(id)));
   }
-  if (got.serving !== draft.serving.revision) await readMappings();
+  if (got.serving !== draft.revision) await readMappings();
   show();
 }
 
-// Serving may have moved.
-async function look() {
-  if (document.hidden || !answer) return;
-  try {
-    const { mapping } = await ask("/api/v1/status");
-    if (mapping.revision !== draft.serving.revision) await tryNow();
-  } catch (error) {
-    failed(error);
-  }
-}
-
-// Showing
-
-function say(text, kind) {
-  ui.summary.textContent = shown(text);
-  ui.summary.className = kind;
+function say(textContent, className) {
+  Object.assign(ui.summary, { textContent, className });
 }
 
 function show() {
   const { findings, tests, milliseconds } = answer;
   const errors = findings.filter(({ severity }) => severity === "error").length;
-  const differ = results.filter((one) => one?.changed?.length || one?.late).length;
+  const differ = results.filter((one) => one?.changed.length || one?.late).length;
   const broken = tests.filter(({ passed }) => !passed).length;
   const dropped = kindsOf(results).filter(({ kind }) => kind === "dropped").flatMap(({ at }) => at).length;
   const parts = [
@@ -153,38 +137,31 @@ function show() {
     broken ? _("tests failed: {n}", { n: broken }) : _("tests ok: {n}", { n: tests.length }),
   ];
   say(parts.filter(Boolean).join(" · "), errors || broken || dropped ? "bad" : "good");
-  ui.took.textContent = `${Math.round(milliseconds)} ms`;
-  ui.all.textContent = `${_("all")} ${items.length}: ${_("{n} differ", { n: differ })}`;
-  ui.tests.textContent = `${_("tests")}: ${broken ? _("{n} failed", { n: broken }) : `${tests.length} ok`}`;
-  for (const [at, one] of ui.alerts.querySelectorAll(".flags").entries()) one.replaceChildren(...flags(results[at]));
+  ui.took.textContent = `${milliseconds} ms`;
+  ui.alerts.querySelectorAll(".flags").forEach((one, at) => one.replaceChildren(...flags(results[at])));
   showFindings();
   showResult();
 }
 
 function showFindings() {
-  const names = editor.lines.map((line) => /^\s*-?\s*name:\s*["']?(.*?)["']?\s*$/.exec(line)?.[1]);
-  const counts = names.map((name, at) => [at + 1, name && answer && !isTest(path) ? hits[name] ?? 0 : undefined]);
-  editor.show(findings().filter(({ file }) => file === path), new Map(counts));
-  swap(ui.findings, findings().map(({ file, line, column, severity, message, hint }) => {
+  const all = findings();
+  const names = isTest(path) || !answer ? [] : editor.lines.map((line) => /^\s*-?\s*name:\s*["']?(.*?)["']?\s*$/.exec(line)?.[1]);
+  editor.show(all.filter(({ file }) => file === path), new Map(names.map((name, at) => [at + 1, name && (hits[name] ?? 0)])));
+  swap(ui.findings, all.map(({ file, line, column, severity, message, hint }) => {
     const word = severity === "error" ? `x ${_("error")}` : `! ${_("warning")}`;
     const text = shown(`${word}: ${file}:${line}:${column} ${message}${hint && ` (${hint})`}`, 400);
-    return h("li", { class: severity === "error" ? "bad" : "warn" }, button(text, () => goto(file, line, column), { "data-key": text }));
+    return h("li", { class: word[0] === "x" ? "bad" : "warn" }, button(text, () => goto(file, line, column), { "data-key": text }));
   }));
 }
 
 function showResult() {
-  const item = items[chosen];
-  for (const name of TABS) {
-    ui[name].ariaSelected = name === tab;
-    ui[name].tabIndex = name === tab ? 0 : -1;
-  }
-  ui.view.setAttribute("aria-labelledby", tab);
+  const item = items[chosen], tab = form.elements.view.value;
   ui.chosen.hidden = ui.below.hidden = tab !== "alert" || !item;
-  for (const [at, one] of ui.alerts.querySelectorAll("button").entries()) one.ariaCurrent = at === chosen;
+  ui.alerts.querySelectorAll("button").forEach((one, at) => (one.ariaCurrent = at === chosen));
   if (tab === "tests") swap(ui.view, testsView(answer?.tests ?? [], goto));
-  else if (!item) swap(ui.view, h("p", {}, _("There are no alerts here. Paste a webhook body, or take the samples.")));
   else if (tab === "all") swap(ui.view, allView(results, items, pick));
-  else showOne(item.alert, results[chosen]);
+  else if (item) showOne(item.alert, results[chosen]);
+  ui.none.hidden = items.length > 0;
 }
 
 function showOne(alert, result) {
@@ -194,13 +171,13 @@ function showOne(alert, result) {
   ui.make.disabled = !result?.draft;
   ui.came.textContent = shown(JSON.stringify(alert, null, 2));
   ui.sent.textContent = shown(JSON.stringify(result?.draft?.body, null, 2));
-  const step = result?.tried?.find(({ taken, file }) => taken && file);
-  swap(ui.view, result && alertView(result, goto, (field) => step && lineOf(field, step)));
+  const rule = result?.tried.find(({ taken, file }) => taken && file);
+  swap(ui.view, result && alertView(result, goto, (field) => rule && lineOf(field, rule)));
 }
 
 function pick(at) {
-  [chosen, tab] = [at, "alert"];
-  showResult();
+  chosen = at;
+  turn("alert");
   ui.alerts.children[at].scrollIntoView({ block: "nearest" });
 }
 
@@ -208,35 +185,32 @@ function step(by) {
   if (items.length) pick((chosen + by + items.length) % items.length);
 }
 
-// Where the draft sets a field: in the rule that takes the alert, else in the defaults of its file.
+// Where the draft sets a field: in the rule that takes the alert, else in its file's defaults.
 function lineOf(field, { file, line: rule }) {
   const lines = (draft.text(file) ?? "").split("\n");
   const key = RegExp(`^[^#]*(?:^|[\\s{,])["']?${field.replace("additional.", "").replace(/\W/g, "\\$&")}["']?:(?:\\s|$)`);
   const within = (from, end) => {
-    for (let at = from; at < lines.length && !(at > from && end.test(lines[at])); at++) if (key.test(lines[at])) return { file, line: at + 1 };
+    const at = lines.findIndex((line, number) => number >= from && (key.test(line) || (number > from && end.test(line))));
+    return key.test(lines[at]) && { file, line: at + 1 };
   };
-  const defaults = lines.findIndex((line) => line.startsWith("defaults:"));
-  return within(rule - 1, /^\s*- |^\S/) ?? (defaults < 0 ? undefined : within(defaults, /^[^\s#]/));
+  return within(rule - 1, /^\s*- |^\S/) || within(Math.max(0, lines.findIndex((line) => line.startsWith("defaults:"))), /^[^\s#]/);
 }
 
 function showMoved() {
-  ui.serving.textContent = draft.serving.revision;
+  ui.serving.textContent = draft.revision;
   ui.base.textContent = draft.base;
-  ui.moved.hidden = !draft.moved;
-  const text = draft.text(path)?.replaceAll("\r\n", "\n");
-  if (text !== editor.value) open(path);
+  ui.moved.hidden = draft.base === draft.revision;
+  if (draft.text(path)?.replaceAll("\r\n", "\n") !== editor.value) open(path);
   showFiles();
 }
 
-// Files
-
+// Names of tests in findings are relative to tests/.
 function findings() {
   return (answer?.findings ?? []).map((one) => ({ ...one, file: one.test ? `tests/${one.file}` : one.file }));
 }
 
 function showFiles() {
-  const paths = draft.paths();
-  const n = draft.entries.size;
+  const paths = draft.paths(), n = draft.entries.size;
   swap(ui.files, paths.map((one) => {
     const changed = draft.entries.has(one) && h("span", { class: "flag" }, draft.text(one) === null ? _("removed") : _("changed"));
     return h("li", {}, button([shown(one), changed], () => open(one), { "data-key": one, "aria-current": one === path }));
@@ -244,7 +218,6 @@ function showFiles() {
   ui.kept.textContent = n ? _("draft: {n} of {all} files changed, kept in this browser", { n, all: paths.length }) : _("no draft");
   ui.out.disabled = ui.drop.disabled = !n;
   ui.revert.disabled = !draft.entries.has(path);
-  ui.remove.disabled = draft.text(path) === null;
 }
 
 function open(wanted) {
@@ -263,15 +236,19 @@ function goto(file, line, column) {
 
 function create() {
   const wanted = ui.name.value.trim();
-  const fine = isName(wanted) && draft.text(wanted) === null;
+  const fine = NAME.test(wanted) && draft.text(wanted) === null;
   ui.unnamed.textContent = fine ? "" : _("A new name ends in .yaml; a test's begins with tests/.");
-  if (!fine) return;
-  draft.set(wanted, isTest(wanted) ? "tests:\n" : "rules:\n");
-  goto(wanted, 2);
-  later(PAUSE);
+  if (fine) change(wanted, isTest(wanted) ? "tests:\n" : "rules:\n", 2);
 }
 
-// Into the test file that is open, else into that of the rule's file: 30-kubernetes.yaml has tests/kubernetes.yaml.
+function change(file, text, line) {
+  draft.set(file, text);
+  open(file);
+  goto(file, line);
+  tryNow();
+}
+
+// Into the test file that is open, else tests/kubernetes.yaml for 30-kubernetes.yaml.
 function makeTest() {
   const item = items[chosen], made = results[chosen].draft;
   const into = isTest(path) ? path : `tests/${(made.mapping ?? "rest.yaml").replace(/^\d+-/, "")}`;
@@ -279,42 +256,23 @@ function makeTest() {
   const reads = (name) => RegExp(`\\b${name}\\b`).test(sources);
   const name = `${titleOf(item.alert)} ${whereOf(item.alert)}`.trim();
   const { text, line } = withCase(draft.text(into)?.replaceAll("\r\n", "\n"), name, item, made, reads);
-  draft.set(into, text);
-  open(into);
-  goto(into, line);
   turn("tests");
-  tryNow();
+  change(into, text, line);
 }
-
-// Taking out
 
 function takeOut() {
   const folder = ui.folder.value.replace(/^\/+|\/+$/g, "");
   const within = (one) => (folder ? `${folder}/${one}` : one);
-  const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const quoted = /[^\w./-]/.test(folder) ? `'${folder.replaceAll("'", "'\\''")}'` : folder || ".";
   const entries = [...draft.entries];
   ui.changed.replaceChildren(...entries.map(([one, { text }]) =>
     h("li", {}, shown(one), " ", text === null ? _("removed") : button(_("Download"), () => download(one.split("/").at(-1), text)))));
   ui.patch.value = entries.map(([one, { text, was }]) => patch(within(one), was, text)).join("");
-  const files = draft.paths().filter((one) => !isTest(one) && draft.text(one) !== null);
-  ui.commands.value = [
-    "git apply mappings.patch",
-    ...["check", "test", "diff --recent=200"].map((verb) => `coc-adapter ${verb} --mappings=${quoted(folder || ".")}`),
-    "kubectl create configmap coc-adapter-mappings \\",
-    ...files.map((one) => `  --from-file=${quoted(within(one))} \\`),
-    "  --dry-run=client -o yaml | kubectl apply -f -", "",
-  ].join("\n");
+  ui.commands.value = ui.commands.defaultValue.replaceAll("FOLDER", quoted);
 }
 
 function download(name, text) {
-  const url = URL.createObjectURL(new Blob([text]));
-  h("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), AGAIN);
-}
-
-function copy(area) {
-  area.select();
-  document.execCommand("copy"); // the clipboard's own interface is there with https only
+  h("a", { href: URL.createObjectURL(new Blob([text])), download: name }).click();
 }
 
 function drop(one) {
@@ -324,20 +282,17 @@ function drop(one) {
   tryNow();
 }
 
-// Keys, buttons
-
+// On a narrow page.
 function toPane(name, focus) {
-  form.dataset.pane = name;
-  for (const one of form.querySelectorAll(".switch button")) one.ariaPressed = one.dataset.pane === name;
-  if (focus) (name === "editor" ? ui.draft : form.querySelector(`.${name}`)).focus();
+  form.elements.pane.value = name;
+  focus?.focus();
 }
 
-function turn(to) {
-  tab = to;
+function turn(view) {
+  form.elements.view.value = view;
   showResult();
 }
 
-// The next finding after the caret, or the one before it, over all files.
 function toFinding(by) {
   const order = (a, b) => by * (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line || a.column - b.column);
   const all = findings().sort(order);
@@ -351,39 +306,33 @@ const KEYS = {
   "Shift+F8": () => toFinding(-1),
   "Alt+KeyJ": () => step(1),
   "Alt+KeyK": () => step(-1),
-  "Alt+KeyI": () => toPane("left", true),
-  "Alt+KeyO": () => toPane("editor", true),
-  "Alt+KeyP": () => toPane("result", true),
+  "Alt+KeyI": () => toPane("left", ui.left),
+  "Alt+KeyO": () => toPane("editor", ui.draft),
+  "Alt+KeyP": () => toPane("result", ui.result),
   "Alt+KeyC": sheet(editor, ask),
 };
 
 const BUTTONS = {
   again: readAlerts, new: create, make: makeTest, revert: () => drop(path), drop: () => drop(), restart: () => drop(),
-  compare: () => (draft.rebase(), showMoved(), tryNow()), remove: () => (draft.set(path, null), open(path), tryNow()),
-  previous: () => step(-1), next: () => step(1), alert: () => turn("alert"), all: () => turn("all"), tests: () => turn("tests"),
+  compare: () => (draft.rebase(), showMoved(), tryNow()), remove: () => change(path, null, 1),
+  previous: () => step(-1), next: () => step(1),
   out: () => (takeOut(), ui.dialog.showModal()), save: () => download("mappings.patch", ui.patch.value),
-  "copy-patch": () => copy(ui.patch), "copy-commands": () => copy(ui.commands),
+  copy: () => (ui.patch.select(), document.execCommand("copy")), // without https there is no other way
 };
 
 function onKey(event) {
   const held = [(event.ctrlKey || event.metaKey) && "Ctrl+", event.altKey && "Alt+", event.shiftKey && "Shift+"];
-  const arrow = event.target.role === "tab" && { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const action = KEYS[`${held.filter(Boolean).join("")}${event.code}`];
-  if (event.isComposing || document.querySelector("dialog[open]")) return;
-  if (arrow) {
-    turn(TABS.at((TABS.indexOf(tab) + arrow) % TABS.length));
-    ui[tab].focus();
-  } else if (action) {
-    event.preventDefault();
-    action();
-  }
+  if (!action || event.isComposing || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  action();
 }
 
 function listen() {
-  form.addEventListener("submit", (event) => (event.preventDefault(), event.submitter && tryNow()));
+  form.addEventListener("submit", (event) => (event.preventDefault(), tryNow()));
   for (const one of form.querySelectorAll("[name=source], #filters [name]")) one.addEventListener("change", readAlerts);
   for (const [id, action] of Object.entries(BUTTONS)) ui[id].addEventListener("click", action);
-  for (const one of form.querySelectorAll(".switch button")) one.addEventListener("click", () => toPane(one.dataset.pane));
+  for (const one of form.elements.view) one.addEventListener("change", showResult);
   ui.body.addEventListener("input", () => later(PAUSE, readAlerts));
   ui.folder.addEventListener("input", takeOut);
   document.addEventListener("selectionchange", () => (ui.caret.textContent = _("Ln {line} Col {column} · Esc Tab leaves", editor.caret)));
@@ -405,6 +354,5 @@ form.classList.add("live");
 for (const one of form.querySelectorAll("[data-live]")) one.hidden = false;
 ui.plain.remove();
 listen();
-toPane("editor");
 begin();
-setInterval(look, LOOK);
+setInterval(() => document.hidden || !answer || readMappings().catch(failed), LOOK); // serving may move

@@ -1,9 +1,9 @@
-// What a mapping may name: looked up by its text, inserted at the caret.
+// What a mapping may name: looked up, and inserted at the caret.
 import { _, button, h, shown, ui } from "./dom.js";
 
-const MOST = 40, PAUSE = 200; // rows, milliseconds
+const MOST = 40; // rows
 
-// ask(url) asks the adapter. Returns what opens the sheet with the word before the caret.
+// Returns what opens the sheet with the word before the caret.
 export function sheet(editor, ask) {
   let language, timer;
   let back = 0; // characters before the caret that the chosen word replaces
@@ -21,22 +21,17 @@ export function sheet(editor, ask) {
   }
 
   function row([kind, word, help, inserts = word]) {
-    const text = [h("code", {}, shown(word, 80)), " ", h("small", {}, `${kind}: ${shown(help, 160)}`)];
+    const text = [h("code", {}, shown(word)), " ", h("small", {}, `${kind}: ${shown(help, 160)}`)];
     return h("li", {}, button(text, () => (editor.insert(inserts, back), (back = 0))));
   }
 
-  ui.wanted.addEventListener("input", () => (clearTimeout(timer), (timer = setTimeout(search, PAUSE))));
+  ui.wanted.addEventListener("input", () => (clearTimeout(timer), (timer = setTimeout(search, 200))));
   ui.sheet.addEventListener("toggle", () => ui.sheet.open && search());
   ui.sheet.addEventListener("keydown", (event) => {
-    const all = [ui.wanted, ...ui.words.querySelectorAll("button")];
-    const here = all.indexOf(document.activeElement);
-    if (event.isComposing || here < 0) return;
-    if (event.key === "Enter" && !here) all[1]?.click();
-    else if (event.key === "ArrowDown") all[Math.min(here + 1, all.length - 1)].focus();
-    else if (event.key === "ArrowUp") all[Math.max(here - 1, 0)].focus();
-    else if (event.key === "Escape") editor.area.focus();
-    else return;
+    if (event.isComposing || (event.key !== "Escape" && !(event.key === "Enter" && event.target === ui.wanted))) return;
     event.preventDefault();
+    if (event.key === "Enter") ui.words.querySelector("button")?.click();
+    else editor.area.focus();
   });
   return () => {
     const word = /[\p{L}\p{N}_.]*$/u.exec(editor.value.slice(0, editor.area.selectionStart))[0];
@@ -49,7 +44,7 @@ export function sheet(editor, ask) {
 }
 
 function words({ names, filters, fields }) {
-  const limits = ({ required, max, values }) => [required && _("required"), max && _("at most {max} characters", { max }), values?.join(", ")];
+  const limits = ({ required, max, values }) => [required && _("required"), max && _("at most {max} characters", { max }), ...values];
   return [
     ...names.map(({ name, help }) => [_("name"), name, help]),
     ...filters.map(({ name, signature, help }) => [_("filter"), name, `${signature} ${help}`]),

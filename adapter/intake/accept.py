@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -27,6 +29,7 @@ from adapter.store.contract import Intake, IntakeStore, Receipt
 
 LARGE_BYTES: Final = 64 * 1024  # a larger body is parsed in a thread, so that the event loop goes on
 LARGE_COMMAS: Final = 6000  # one with more too: as many unusable alerts take 20 ms
+SLICE_SECONDS: Final = 0.002  # of parsing small bodies, after which the event loop serves others
 OWED_PER_LINE: Final = 16  # a field of a log line is clipped at 500 characters
 
 TURN_SECONDS: Final = 10.0  # a body waits no longer than this until others are committed
@@ -67,7 +70,7 @@ class Acceptor:
         self._reporting, self._trouble, self._room = reporting, trouble or Trouble(), room or Room()
         self._repeats = RepeatFilter(clock)
         self._small, self._large = _Turns(turn_seconds), _Turns(turn_seconds)
-        self._parsing = asyncio.Lock()
+        self._slices = _Slices(max_alerts)
         _parser.submit(len, ())  # starts its thread, which cannot be started when memory is short
 
     async def accept(self, integration: str, body: bytes) -> tuple[Webhook, Receipt]:
@@ -112,11 +115,7 @@ class Acceptor:
     async def _parse(self, body: bytes) -> Webhook:
         if len(body) > LARGE_BYTES or body.count(b",") > LARGE_COMMAS:
             return await asyncio.get_running_loop().run_in_executor(_parser, parse_webhook, body, self._max_alerts)
-        async with self._parsing:
-            try:
-                return parse_webhook(body, self._max_alerts)
-            finally:
-                await asyncio.sleep(0)  # one body in a turn of the event loop, however many have arrived
+        return await self._slices.parse(body)
 
     async def reject(self, integration: str, reason: str, body: bytes) -> None:
         """Keep the first 64 KiB of a body that cannot be used, for a person. StoreError when it cannot be kept."""
@@ -144,6 +143,46 @@ class Acceptor:
 def _memory_for(body: bytes) -> int:
     """Bytes that parsing and committing it take at most, as measured: of text, and of small values."""
     return _PER_BYTE * len(body) + _PER_VALUE * (body.count(b",") + body.count(b"{"))
+
+
+class _Slices:
+    """Parses small bodies in the event loop, in the order in which they come: as many in a turn as take a slice."""
+
+    def __init__(self, max_alerts: int) -> None:
+        self._max_alerts, self._parsed = max_alerts, 0.0  # seconds since others were served
+        self._waiting: deque[tuple[bytes, asyncio.Future[Webhook]]] = deque()
+
+    async def parse(self, body: bytes) -> Webhook:
+        if self._parsed < SLICE_SECONDS:
+            return self._parse(body)
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._go_on)
+        future: asyncio.Future[Webhook] = loop.create_future()
+        self._waiting.append((body, future))
+        return await future
+
+    def _parse(self, body: bytes) -> Webhook:
+        began = time.perf_counter()
+        try:
+            return parse_webhook(body, self._max_alerts)
+        finally:
+            self._parsed += time.perf_counter() - began
+
+    def _go_on(self) -> None:
+        self._parsed = 0.0
+        while self._waiting and self._parsed < SLICE_SECONDS:
+            body, future = self._waiting.popleft()
+            if future.done():  # nobody waits for it any more
+                continue
+            try:
+                webhook = self._parse(body)
+            except Exception as exc:
+                future.set_exception(exc)
+            else:
+                future.set_result(webhook)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
 
 class _Turns:

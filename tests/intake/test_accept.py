@@ -102,15 +102,47 @@ async def test_a_small_body_of_many_values_is_parsed_beside_the_event_loop() -> 
     assert sent.result()[0].rejected == 30_001
 
 
-async def test_many_small_bodies_that_arrive_at_once_are_parsed_in_turns_of_the_event_loop() -> None:
+async def turns_of(bodies: list[bytes]) -> int:
+    """Turns of the event loop until all of them, which arrive at once, are accepted."""
     intake = Intake()
-    body = webhook(*(alert("Same") for _ in range(100)))
-    sent = [asyncio.ensure_future(intake.acceptor.accept("default", body)) for _ in range(50)]
+    sent = [asyncio.ensure_future(intake.acceptor.accept("default", body)) for body in bodies]
     turns = 0
     while not all(each.done() for each in sent):
         turns += 1
         await asyncio.sleep(0)
-    assert turns >= len(sent)
+    return turns
+
+
+async def test_many_small_bodies_that_arrive_at_once_are_parsed_in_turns_of_the_event_loop() -> None:
+    body = webhook(*(alert("Same") for _ in range(200)))
+    assert len(body) <= LARGE_BYTES
+    assert await turns_of([body] * 50) > 10
+
+
+async def test_behind_many_bodies_of_one_alert_nobody_waits_a_turn_for_each() -> None:
+    assert await turns_of([webhook(alert("One"))] * 200) < 100
+
+
+async def test_a_body_that_nobody_waits_for_any_more_is_not_parsed_and_those_behind_it_are() -> None:
+    intake = Intake()
+    sent = [
+        asyncio.ensure_future(intake.acceptor.accept("default", webhook(*(alert(f"A{n}-{i}") for i in range(200)))))
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    for each in sent[10:19]:
+        each.cancel()
+    await asyncio.wait(sent)
+    assert [each.cancelled() for each in sent] == [False] * 10 + [True] * 9 + [False]
+
+
+async def test_bodies_that_are_no_webhook_do_not_keep_those_behind_them_from_being_parsed() -> None:
+    intake, good = Intake(), webhook(*(alert("Same") for _ in range(200)))
+    bodies = [good, b"no JSON"] * 20
+    results = await asyncio.gather(
+        *(intake.acceptor.accept("default", body) for body in bodies), return_exceptions=True
+    )
+    assert [isinstance(result, PayloadError) for result in results] == [False, True] * 20
 
 
 @pytest.mark.parametrize("alerts", [100, 8_000], ids=["small", "large"])

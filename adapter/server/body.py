@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
 from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,11 +15,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 from adapter.errors import AdapterError
 from adapter.server.encoding import NotAccepted, Unpacker, charset_of, is_plain, is_utf_8, to_utf_8
 
+T = TypeVar("T")
+
 HEAD_BYTES: Final = 64 * 1024
 _COPIES: Final = 2  # of a body, while its buffer grows
 _PIECES: Final = 16  # chunks, or blocks of unpacked data, that are read in one go
 _REST_SECONDS: Final = 0.003  # until the next pieces are read
 _DROP_SECONDS: Final = 2.0
+_SMALL: Final = 1024  # bytes below which a piece is joined with the next one at once
+_LARGE: Final = 1024 * 1024  # bytes from which a body is joined in the thread
+
+_unpacker: Final = ThreadPoolExecutor(1, "unpacker")  # of what is large: zlib lets the event loop go on meanwhile
 
 
 class BodyRefused(AdapterError):
@@ -50,6 +57,7 @@ class InFlight:
         self.bytes = 0
         self._check = check
         self._max_requests, self._max_bytes = max_requests, max_bytes
+        _unpacker.submit(len, ())  # starts its thread, which cannot be started when memory is short
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
@@ -79,18 +87,23 @@ async def read_body(
 ) -> bytes:
     """The whole body, decompressed and in UTF-8 where it declares another charset.
 
-    `limit` counts decompressed bytes; at most one network read more is ever held. `reserve` is called before bytes are
+    `limit` counts decompressed bytes; at most a MiB more is ever held. `reserve` is called before bytes are
     kept, and may refuse them with Overloaded. A client that disconnects before the end is refused too.
     """
-    kept = io.BytesIO()
+    kept: list[bytes] = []
+    size = 0
     try:
         unpacker = Unpacker(_encoding(request), unpacked=not getattr(request.protocol, "packed", False))
         async with asyncio.timeout(seconds):
             async for piece in _pieces(request.content, unpacker):
-                if kept.tell() + len(piece) > limit:
-                    raise BodyTooLarge(limit, (kept.getvalue()[:HEAD_BYTES] + piece)[:HEAD_BYTES])
+                if size + len(piece) > limit:
+                    raise BodyTooLarge(limit, _head([*kept, piece]))
                 reserve(len(piece))
-                kept.write(piece)
+                size += len(piece)
+                if kept and len(kept[-1]) < _SMALL:
+                    kept[-1] += piece
+                else:
+                    kept.append(piece)
             unpacker.end()
     except NotAccepted as exc:
         raise BodyRefused(400, str(exc)) from exc
@@ -102,7 +115,17 @@ async def read_body(
         if request.transport is not None:
             raise
         raise BodyRefused(400, "the client has gone") from exc  # before the first read: aiohttp has no class for that
-    return await _in_utf_8(request, kept.getvalue(), limit)
+    body = b"".join(kept) if size < _LARGE else await _in_thread(b"".join, kept)
+    return await _in_utf_8(request, body, limit)
+
+
+def _head(pieces: Iterable[bytes]) -> bytes:
+    head = b""
+    for piece in pieces:
+        head += piece[: HEAD_BYTES - len(head)]
+        if len(head) == HEAD_BYTES:
+            break
+    return head
 
 
 async def _in_utf_8(request: web.Request, body: bytes, limit: int) -> bytes:
@@ -142,12 +165,34 @@ async def _pieces(content: StreamReader, unpacker: Unpacker) -> AsyncIterator[by
     count = 0
     while not content.at_eof():
         chunk, _ = await content.readchunk()
-        for piece in unpacker.unpack(chunk) if chunk else (chunk,):
-            if piece:
+        if chunk:
+            async for piece in _unpacked(unpacker.unpack(chunk)):
                 yield piece
-            count += 1
-            if count % _PIECES == 0:
-                await asyncio.sleep(_REST_SECONDS)
+        count += 1
+        if count % _PIECES == 0:
+            await asyncio.sleep(_REST_SECONDS)
+
+
+async def _unpacked(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What is in one chunk; beyond two blocks it is unpacked in the thread, as much as a MiB at a time."""
+    for _ in range(2):
+        if (block := next(blocks, None)) is None:
+            return
+        yield block
+    while piece := await _in_thread(_next_piece, blocks):
+        yield piece
+
+
+def _next_piece(blocks: Iterator[bytes]) -> bytes:
+    """Empty at the end alone."""
+    for first in blocks:
+        if first:
+            return first + b"".join(islice(blocks, _PIECES - 1))
+    return b""
+
+
+async def _in_thread(function: Callable[[T], bytes], argument: T) -> bytes:
+    return await asyncio.get_running_loop().run_in_executor(_unpacker, function, argument)
 
 
 def _encoding(request: web.Request) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import random
 import re
+import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -216,6 +217,26 @@ async def test_a_bomb_is_refused_without_being_unpacked() -> None:
             tracemalloc.stop()
         assert peak < 48 * MIB  # the body as far as it was read, and once more while it grows
         assert server.heads == [bytes(HEAD_BYTES)]
+
+
+async def test_a_large_packed_body_is_unpacked_beside_the_event_loop() -> None:
+    packed = gzip.compress(bytes(200 * MIB))
+    async with reading(limit=256 * MIB) as server:
+        loop, process = time.thread_time(), time.process_time()
+        assert await server.post(packed, "Content-Encoding: gzip") == 200
+        loop, process = time.thread_time() - loop, time.process_time() - process
+        assert [len(body) for body in server.bodies] == [200 * MIB]
+        assert loop < process / 2
+
+
+async def test_many_small_packed_streams_in_a_row_are_unpacked_beside_the_event_loop_too() -> None:
+    packed = gzip.compress(b"x" * 10) * 20_000
+    async with reading() as server:
+        loop, process = time.thread_time(), time.process_time()
+        assert await server.post(packed, "Content-Encoding: gzip") == 200
+        loop, process = time.thread_time() - loop, time.process_time() - process
+        assert server.bodies == [b"x" * 200_000]
+        assert loop < process / 2
 
 
 async def test_the_rest_of_a_bomb_is_not_unpacked_either() -> None:

@@ -7,10 +7,12 @@ OPEN_PATHS. An answer never says which part of the credentials was wrong.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,9 @@ site, or under a host name that is not ours; too many passwords waiting to be ve
 
 USER: Final = web.RequestKey("user", str)
 """The user whose password was right, of a request that was let in."""
+
+QUICK_REFUSALS: Final = 20  # of one source in a second; more are answered after SLOW_SECONDS
+SLOW_SECONDS: Final = 1.0
 
 _OTHER_HOST: Final = "asked for under a name that is neither localhost, an address, nor that of --web.external-url"
 _logger: Final = logging.getLogger("adapter.server.access")
@@ -62,6 +67,8 @@ class Access:
         self._config = load_web_config(web_config) if web_config else WebConfig()
         self._broken = False  # the files have changed since, and what they say now cannot be used
         self._passwords = Passwords(self._config.users)
+        self._clock, self._second = clock, 0
+        self._refused: Counter[str] = Counter()  # by source, in this second
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The context for a new connection; None without TLS."""
@@ -105,6 +112,8 @@ class Access:
             try:
                 if response is None:
                     response = await self._answer(request, handler)
+                else:
+                    await self._rest(source_of(request.remote))
             except web.HTTPException as exc:
                 browser.harden(request, exc, self._config.headers, admin=admin)
                 raise
@@ -182,6 +191,15 @@ class Access:
         source = source_of(request.remote)
         self._repeats.warn(_logger, "refused", key=(source, status), reason=reason, status=status, source=source)
         return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+    async def _rest(self, source: str) -> None:
+        """Before a refusal is answered: a source that comes again at once, as guessers do, comes less often then."""
+        if self._second != (second := int(self._clock.monotonic())):
+            self._second = second
+            self._refused.clear()
+        self._refused[source] += 1
+        if self._refused[source] > QUICK_REFUSALS:
+            await asyncio.sleep(SLOW_SECONDS)
 
     def _needs_restart(self, message: str) -> ConfigError:
         return ConfigError([Finding(str(self._path), 0, 0, message, "restart to do that")])

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from adapter.clock import SystemClock
 from adapter.errors import ConfigError
 from adapter.secret import Secret
-from adapter.server.access import REFUSALS, Access
+from adapter.server.access import QUICK_REFUSALS, REFUSALS, SLOW_SECONDS, Access
 from tests.server.servers import an_access, an_app, hashed, serving, write_users
 from tests.tls import Authority
 
@@ -249,6 +249,28 @@ async def test_a_flood_of_guesses_is_answered_503_while_a_known_user_is_served(t
         assert known == 200
         assert set(guessed) == {401, 503}
         assert refusals.count("busy") == guessed.count(503)
+
+
+async def test_a_source_that_is_refused_again_and_again_is_answered_slowly_while_its_known_user_is_not(
+    tmp_path: Path,
+) -> None:
+    access = an_access(write_users(tmp_path / "web.yml", shop="right"))
+    connector = aiohttp.TCPConnector(limit=0)
+    async with serving(access) as listener, aiohttp.ClientSession(connector=connector) as client:
+        url = f"http://127.0.0.1:{listener.port}/metrics"
+
+        async def seconds(password: str | None) -> float:
+            headers = {"Authorization": encode_basic_auth("shop", password)} if password else {}
+            began = time.monotonic()
+            async with client.get(url, headers=headers) as answer:
+                assert answer.status == (200 if password == "right" else 401)
+            return time.monotonic() - began
+
+        assert max([await seconds(password) for password in (None, "right", "wrong")]) < SLOW_SECONDS
+        refused = asyncio.gather(*(seconds(None) for _ in range(3 * QUICK_REFUSALS)))
+        assert await seconds("right") < SLOW_SECONDS
+        slow = [taken for taken in await refused if taken >= SLOW_SECONDS]
+        assert len(slow) >= QUICK_REFUSALS  # two seconds of the clock may have begun meanwhile
 
 
 async def test_refusals_are_counted_each_and_logged_once_a_minute_without_what_was_sent(

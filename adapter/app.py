@@ -61,7 +61,7 @@ MAINTAIN_SECONDS = 60.0
 LAG_SECONDS = 1.0
 UNSEEN = 86_400 * SECOND
 DRAIN_SECONDS = 20.0
-SWITCH_SECONDS = 0.001  # how long a thread that computes keeps the event loop from the interpreter
+SWITCH_SECONDS = 0.0002  # how long a thread that computes keeps the event loop from the interpreter
 
 logger = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ class WebhookHandler:
         self._metrics, self._clock, self._met = metrics, clock, met
         self._repeats, self._trouble = RepeatFilter(clock), trouble or Trouble()
         self._told: set[tuple[str, str]] = set()
-        self._late: dict[asyncio.Task[web.Response], ExitStack] = {}
+        self._late: dict[asyncio.Task[None], ExitStack] = {}
         self._closed = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -175,15 +175,19 @@ class WebhookHandler:
         committed, what the sender repeats meanwhile is no news.
         """
         seconds = self._commit_seconds + size / BYTES_PER_SECOND
-        task = asyncio.ensure_future(work)
-        await asyncio.wait((task,), timeout=seconds)
-        if task.done():
-            return task.result()
-        self._late[task] = held.pop_all()
-        task.add_done_callback(self._ended_late)
-        raise StoreUnavailable(f"the store did not answer within {seconds:.0f} s")
+        answer: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(_answering(work, answer))
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            if answer.done() and not answer.cancelled():
+                return answer.result()
+            self._late[task] = held.pop_all()
+            task.add_done_callback(self._ended_late)
+            raise StoreUnavailable(f"the store did not answer within {seconds:.0f} s") from None
 
-    def _ended_late(self, task: asyncio.Task[web.Response]) -> None:
+    def _ended_late(self, task: asyncio.Task[None]) -> None:
         self._late.pop(task).close()
         if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, StoreUnavailable | MemoryError):
             self._repeats.bug(_logger, "a webhook cannot be handled (a bug in the adapter)", exc)
@@ -215,6 +219,19 @@ class WebhookHandler:
         except StoreError as exc:
             self._repeats.warn(_logger, "reject not kept", key=integration, integration=integration, error=str(exc))
         return _refusal(refused.status, reason, close=True)
+
+
+async def _answering(work: Coroutine[None, None, web.Response], answer: asyncio.Future[web.Response]) -> None:
+    """Hand over what comes of the work a turn of the loop sooner than the end of its task would; raise it if late."""
+    try:
+        response = await work
+    except Exception as exc:
+        if answer.done():
+            raise
+        answer.set_exception(exc)
+    else:
+        if not answer.done():
+            answer.set_result(response)
 
 
 async def _nowhere(request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
@@ -38,6 +39,7 @@ def ip_of(host: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
+@lru_cache(1024)
 def source_of(remote: str | None) -> str:
     """What clients are counted by: an IPv4 address, or an IPv6 /64, within which a host may choose its address."""
     address = ip_of(remote or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -88,11 +89,7 @@ async def nothing(life: float) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    # An attacker has a machine of its own: here it takes the time that the attacked leave.
-    command, pipe = (
-        ("nice", "-n", "19", sys.executable, "-m", "tests.flow.attackers", *arguments),
-        asyncio.subprocess.PIPE,
-    )
+    command, pipe = (sys.executable, "-m", "tests.flow.attackers", *arguments), asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe)
     try:
         yield process
@@ -128,6 +125,8 @@ async def _serve_nothing(life: float) -> None:
 
 
 if __name__ == "__main__":
+    # An attacker has a machine of its own: here it takes the time that the attacked leave.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if sys.argv[1] == "nothing":
         asyncio.run(_serve_nothing(float(sys.argv[2])))
     else:

@@ -20,6 +20,7 @@ from tests.faults.oracle import Ledger, arrivals, examine
 from tests.faults.result import CaseResult, case_result, quantile, unless
 from tests.flow.attackers import ON_ADMIN_LISTENER, attacker
 from tests.flow.attacks import ALLOWED, PASSWORD, USER, Statuses, peak_memory
+from tests.flow.bare import bare_server
 from tests.flow.honest import honest_traffic
 from tests.stage import Adapter, adapter, drained, post, sandbox, webhook, write_config
 
@@ -71,7 +72,8 @@ async def attacks(folder: Path, *, sizes: Mapping[str, int], rounds: int, second
 async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float, ratio: float) -> CaseResult:
     """Every attack of `sizes` at the same time, beside an honest sender and one whose reports are counted.
 
-    Attackers know a password, but for those that guess one.
+    Both send for a quarter of `seconds` before the attacks too. Attackers know a password, but for those that guess
+    one. Beside the honest sender another asks a server that does next to nothing: what that waits is the machine's.
     """
     more = f"webhook: {{header_timeout: {_TIMEOUT}s, body_timeout: {_TIMEOUT}s}}\n"
     ledger, broken = Ledger(), []
@@ -82,15 +84,15 @@ async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float,
         service = await stack.enter_async_context(adapter(config, f"--web.config.file={web}"))
         url = service.url.replace("//", f"//{USER}:{PASSWORD}@")
         attackers = [(name, await stack.enter_async_context(attacker(name, size))) for name, size in sizes.items()]
-        async with honest_traffic(service.port, pause=0.02) as honest:
+        bare = await stack.enter_async_context(bare_server())
+        async with honest_traffic(service.port, pause=0.02) as honest, honest_traffic(bare, pause=0.02) as other:
             began = time.monotonic()
+            reports = asyncio.create_task(_report(url, ledger, 1.25 * seconds))
             await asyncio.sleep(seconds / 4)
             middle = time.monotonic()
-            answered, *_ = await asyncio.gather(
-                _sum(one.attack(_port(service, name), seconds) for name, one in attackers),
-                _report(url, ledger, seconds),
-            )
+            answered = await _sum(one.attack(_port(service, name), seconds) for name, one in attackers)
             ended = time.monotonic()
+            await reports
         await drained(url, seconds=120)
         counted = [body for body in coc.bodies if body["alarmName"].startswith("Counted")]
         broken += examine(ledger, arrivals(counted)).violations()
@@ -103,6 +105,7 @@ async def all_at_once(folder: Path, *, sizes: Mapping[str, int], seconds: float,
         "steps acknowledged": ledger.steps,
         "ms p99 quiet": round(quiet * 1000),
         "ms p99 meanwhile": round(loud * 1000),
+        "ms p99 meanwhile of a server that only answers": round(quantile(other.between(middle, ended), 0.99) * 1000),
         "MiB of memory at most": round(memory),
     }
     return case_result(

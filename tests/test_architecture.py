@@ -35,7 +35,7 @@ PURE = (
     "mapping/render/protocol", "mapping/draft/frames", "mapping/draft/reading", "mapping/draft/tried",
     "mapping/tools/case_file", "mapping/tools/request", "mapping/tools/result", "mapping/tools/reference",
     "store/contract", "store/views", "store/plan", "store/backlog", "store/moving", "store/settlement",
-    "store/records", "store/replay", "store/recent", "store/pruning", "store/url",
+    "store/records", "store/replay", "store/recent", "store/pruning", "store/tables", "store/url",
     "mapping/rules/applications", "mapping/rules/filters", "mapping/rules/language", "mapping/rules/lint",
     "mapping/rules/model", "mapping/rules/pasted", "mapping/rules/schema",
     "mapping/template/syntax", "mapping/template/habits", "mapping/template/words", "mapping/template/golang",

@@ -98,6 +98,13 @@ async def takes_again(service: Adapter) -> None:
     assert (await ready(service))[0] == 200
 
 
+def trigger(does: str) -> str:
+    return (
+        f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; END$$;"
+        "CREATE TRIGGER refusing BEFORE INSERT ON report FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+
+
 async def test_readiness_follows_what_intake_meets_on_postgresql(tmp_path: Path, server: PostgresServer) -> None:
     dsn = await server.new_database()
     async with server.admin(dsn) as admin, sandbox() as coc:
@@ -115,6 +122,18 @@ async def test_readiness_follows_what_intake_meets_on_postgresql(tmp_path: Path,
                     "ALTER TABLE webhook DROP x",
                     "webhook",
                 ),
+                (
+                    "ALTER TABLE report ADD CONSTRAINT few CHECK (episode > 5) NOT VALID",
+                    "ALTER TABLE report DROP CONSTRAINT few",
+                    "report",
+                ),
+                (
+                    "ALTER TABLE alarm ALTER coc_alarm_id TYPE varchar(8) USING 'short'",
+                    "ALTER TABLE alarm ALTER coc_alarm_id TYPE text",
+                    "alarm",
+                ),
+                (trigger("RAISE EXCEPTION 'no'"), "DROP TRIGGER refusing ON report", "report"),
+                (trigger("RETURN NULL"), "DROP TRIGGER refusing ON report", "the table report"),
             ):
                 await admin.execute(fault)
                 await refused_until_mended(service, named)
@@ -130,20 +149,43 @@ async def test_readiness_follows_what_intake_meets_on_postgresql(tmp_path: Path,
             assert "permission denied for table report (in a statement on webhook, report)" in line
 
 
+def renamed(table: str, column: str) -> tuple[str, str, str]:
+    return f"ALTER TABLE {table} RENAME {column} TO gone", f"ALTER TABLE {table} RENAME gone TO {column}", table
+
+
+def refusing(table: str, how: str) -> tuple[str, str, str]:
+    made = f"CREATE TRIGGER refusing BEFORE INSERT ON {table} BEGIN SELECT RAISE({how}); END"
+    return made, "DROP TRIGGER refusing", table
+
+
+def viewed(table: str) -> tuple[str, str, str]:
+    made = f"ALTER TABLE {table} RENAME TO gone; CREATE VIEW {table} AS SELECT * FROM gone"
+    return made, f"DROP VIEW {table}; ALTER TABLE gone RENAME TO {table}", table
+
+
+SQLITE_FAULTS = (
+    ("ALTER TABLE webhook RENAME TO gone", "ALTER TABLE gone RENAME TO webhook", "webhook"),
+    renamed("report", "raw"),
+    renamed("alarm", "receiver"),
+    renamed("sums", "open_alarms"),
+    refusing("report", "ABORT, 'no'"),
+    refusing("alarm", "FAIL, 'no'"),
+    refusing("webhook", "ROLLBACK, 'no'"),
+    refusing("report", "IGNORE"),
+    refusing("alarm", "IGNORE"),
+    viewed("report"),
+    viewed("sums"),
+    ("UPDATE counter SET seq = 1", "UPDATE counter SET seq = (SELECT max(seq) FROM report)", "report"),
+)
+
+
 async def test_readiness_follows_what_intake_meets_on_sqlite(tmp_path: Path) -> None:
     async with sandbox() as coc, adapter(write_config(tmp_path, coc.port)) as service:
         await takes_again(service)
         with closing(sqlite3.connect(tmp_path / "data" / "adapter.db", isolation_level=None)) as shell:
-            for fault, mended, named in (
-                ("ALTER TABLE report RENAME raw TO gone", "ALTER TABLE report RENAME gone TO raw", "report"),
-                ("ALTER TABLE webhook RENAME TO gone", "ALTER TABLE gone RENAME TO webhook", "webhook"),
-                (
-                    "ALTER TABLE sums RENAME open_alarms TO gone",
-                    "ALTER TABLE sums RENAME gone TO open_alarms",
-                    "open_al",
-                ),
-            ):
-                shell.execute(fault)
+            for fault, mended, named in SQLITE_FAULTS:
+                shell.executescript(fault)
                 await refused_until_mended(service, named)
-                shell.execute(mended)
+                shell.executescript(mended)
                 await takes_again(service)
+        assert len(await coc.received(5 + 5 * len(SQLITE_FAULTS))) == 5 + 5 * len(SQLITE_FAULTS)

@@ -11,7 +11,6 @@ Rules for changes here, all of them for transaction poolers and for failovers:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import wraps
@@ -23,6 +22,7 @@ from asyncpg.connect_utils import SessionAttribute
 from adapter.clock import Clock
 from adapter.errors import AdapterError, StoreRefused, StoreUnavailable
 from adapter.store.postgres.login import TROUBLE, Login, hosts_of, reason
+from adapter.store.tables import place_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -43,10 +43,7 @@ CLOSE_SECONDS: Final = 10.0
 CANCEL_SECONDS: Final = 2.0
 TRIES: Final = 3  # of a transaction that met another one
 
-_TABLES: Final = re.compile(
-    r"\b(?:FROM|INTO|UPDATE|JOIN) (alarm|report|webhook|reject|pause|directory|replica|revision|leader|meta)\b"
-)
-_NOT_NULL: Final = "23502"  # of a column that this adapter does not know
+_SCHEMA_CHANGED: Final = ("42", "23", "22001", "22003")  # also by a constraint or a narrower type of another program
 _LIMITS: Final = (
     f"SET LOCAL search_path = {SCHEMA}; SET LOCAL synchronous_commit = on;"
     f" SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f}; SET LOCAL lock_timeout = 4000;"
@@ -255,8 +252,7 @@ class Database:
     async def _meaning(self, exc: Exception, statement: str) -> Exception:
         """The error to raise instead; what only a mistake of ours can cause stays as it is."""
         state = (exc.sqlstate or "") if isinstance(exc, asyncpg.PostgresError) else ""
-        tables = ", ".join(dict.fromkeys(_TABLES.findall(statement))) if state else ""
-        message = f"PostgreSQL: {reason(exc)}" + (f" (in a statement on {tables})" if tables else "")
+        message = f"PostgreSQL: {reason(exc)}" + (place_of(statement) if state else "")
         # A key is not unique where an alarm came while one of its fingerprint was moved to its integration.
         if isinstance(exc, asyncpg.DeadlockDetectedError | asyncpg.SerializationError | asyncpg.UniqueViolationError):
             return TryAgain(message)
@@ -264,9 +260,9 @@ class Database:
             # A failover made this server a standby: connect anew, to the one that takes writes.
             await self._pool.expire_connections()
             return StoreUnavailable("the PostgreSQL server takes no writes; looking for the one that does")
-        if state.startswith("42") or state == _NOT_NULL:
+        if state.startswith(_SCHEMA_CHANGED):
             return SchemaChanged(message)
-        return exc if state[:2] in ("22", "23") else StoreUnavailable(message)
+        return exc if state.startswith("22") else StoreUnavailable(message)
 
     async def close(self, *, cancel: bool = False) -> None:
         """Wait for the transactions under way; those that take longer than CLOSE_SECONDS are cut off.

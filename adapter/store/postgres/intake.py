@@ -25,6 +25,7 @@ from adapter.store.plan import ChangedAlarm, Plan, accept_result, check_backlog,
 from adapter.store.postgres.connection import Database, TryAgain, columns, retried
 from adapter.store.postgres.counts import RunningCounts
 from adapter.store.records import ALARM_COLUMNS, alarm_of, labels_to_json
+from adapter.store.tables import check_kept
 
 if TYPE_CHECKING:
     from asyncpg import Record as Row
@@ -93,9 +94,9 @@ WITH sender AS (
     FROM sender, unnest($10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::bytea[], $15::text[],
                         $16::bigint[])
       WITH ORDINALITY AS u(alarm, episode, kind, coc_alarm_id, raw, outcome, done, place)
-    ORDER BY u.place
+    ORDER BY u.place RETURNING 1
 )
-SELECT id FROM sender
+SELECT id, (SELECT count(*) FROM owed) AS kept FROM sender
 """
 _REJECT: Final = """
 INSERT INTO reject (integration, received, reason, head)
@@ -233,9 +234,11 @@ async def _write(
     texts = [text.encode() for text in (group.receiver, group.groupKey, group.externalURL)]
     numbers = len(webhook.alerts), len(plan.owed), webhook.truncated, webhook.size
     reports = await _in_thread_if_many(plan.owed, lambda: _report_columns(intake, plan, ids))
-    id_ = await connection.fetchval(_WEBHOOK, intake.integration, intake.received, *texts, *numbers, *reports)
+    rows = await connection.fetch(_WEBHOOK, intake.integration, intake.received, *texts, *numbers, *reports)
+    check_kept("report", sum(row["kept"] for row in rows), len(plan.owed))
+    check_kept("webhook", len(rows), 1)
     await _write_rejects(connection, intake.integration, intake.received, webhook.rejects)
-    return int(id_)
+    return int(rows[0]["id"])
 
 
 async def _write_rejects(connection: Connection, integration: str, received: Micros, rejects: Sequence[Reject]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from adapter.alarm import Priority
 from adapter.errors import StoreRefused, StoreUnavailable
 from adapter.store.sqlite import recovery
+from adapter.store.sqlite.connection import connect
 from adapter.store.sqlite.disk import (
     MIB,
     PAGE_SIZE,
@@ -35,7 +36,7 @@ from adapter.store.sqlite.disk import (
 from adapter.store.sqlite.recovery import DamagedRow, companions, is_damage, result_code
 
 Connect = Callable[..., sqlite3.Connection]
-"""sqlite3.connect, or a function that fails on purpose."""
+"""`connect`, or a function that fails on purpose."""
 
 APPLICATION_ID: Final = 0x434F4341  # "COCA"
 CHECKED_BYTES: Final = 64 * MIB  # a larger file would delay the start; its damage is noticed when it is read
@@ -52,7 +53,7 @@ _LATEST_DUE: Final = "SELECT max(due_at) FROM alarm WHERE integration = ? AND pr
 class Options:
     """What a test makes smaller, or makes fail."""
 
-    connect: Connect = sqlite3.connect
+    connect: Connect = connect
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
     log_bound: int = 64 * MIB
@@ -228,7 +229,7 @@ def _check(connection: sqlite3.Connection) -> None:
         raise DamagedRow(f"quick_check: {found}")
 
 
-def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: int | None = None) -> sqlite3.Connection:
+def connect_writer(path: Path, connect: Connect = connect, max_pages: int | None = None) -> sqlite3.Connection:
     """The one connection that writes and checkpoints."""
     if not path.exists():
         create(path)
@@ -248,7 +249,7 @@ def connect_writer(path: Path, connect: Connect = sqlite3.connect, max_pages: in
     return connection
 
 
-def connect_reader(path: Path, connect: Connect = sqlite3.connect, mode: str = "mode=ro") -> sqlite3.Connection:
+def connect_reader(path: Path, connect: Connect = connect, mode: str = "mode=ro") -> sqlite3.Connection:
     """A connection that can neither write nor checkpoint."""
     uri = f"{path.resolve().as_uri()}?{mode}"
     connection: sqlite3.Connection = connect(uri, uri=True, isolation_level=None, timeout=0.25, check_same_thread=False)

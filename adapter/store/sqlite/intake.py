@@ -12,6 +12,7 @@ from zlib import crc32
 from adapter.alarm import Alarm, Kind, Outcome, Status
 from adapter.alertmanager import REJECTS_KEPT, Reject, pack
 from adapter.clock import Micros
+from adapter.errors import StoreUnavailable
 from adapter.store.backlog import Backlog, Waiting
 from adapter.store.contract import Intake, Receipt
 from adapter.store.last_seen import SeenLater, UnderWay
@@ -22,6 +23,7 @@ from adapter.store.sqlite.database import rows_in, write_many
 from adapter.store.sqlite.disk import DiskReserve
 from adapter.store.sqlite.recovery import DamagedRow
 from adapter.store.sqlite.writer import Writer
+from adapter.store.tables import check_kept
 
 # Statements are put together from constants alone, which is why S608 is off for them.
 _KNOWN: Final = f"""SELECT alarm.id, alarm.head, alarm.due_at, alarm.last_seen, {ALARM_COLUMNS} FROM alarm
@@ -176,6 +178,8 @@ class SqliteIntake:
 
 def _load(connection: sqlite3.Connection, intake: Intake) -> _Before:
     counts = connection.execute(_COUNTS).fetchall()
+    if not counts:
+        raise StoreUnavailable("the store's table counter has lost its row")
     waiting = {name: Waiting(pending, refreshing) for *_, name, pending, refreshing, _ in counts if name is not None}
     open_alarms = next((row["open_alarms"] for row in counts if row["integration"] == intake.integration), 0)
     before = _Before({}, {}, counts[0], waiting, open_alarms)
@@ -196,7 +200,8 @@ def _write_alarms(connection: sqlite3.Connection, intake: Intake, plan: Plan, be
     places = before.places
     new = [name for name in plan.alarms if name not in places]
     places.update((name, _Place(id_, None, tick, 0)) for id_, name in enumerate(new, start=before.counts["alarm"] + 1))
-    connection.executemany(_ALARM, _alarm_rows(intake, plan, before, tick))
+    written = connection.executemany(_ALARM, _alarm_rows(intake, plan, before, tick))
+    check_kept("alarm", written.rowcount, len(plan.alarms))
 
 
 def _alarm_rows(intake: Intake, plan: Plan, before: _Before, tick: int) -> Iterator[tuple[object, ...]]:
@@ -222,7 +227,8 @@ def _write_reports(connection: sqlite3.Connection, intake: Intake, plan: Plan, b
     """Also the webhook itself, and the last ids given out."""
     at, sender, group = intake.received, intake.webhook, intake.webhook.group
     if plan.owed:
-        connection.executemany(_REPORT, _report_rows(intake, plan, before, webhook))
+        written = connection.executemany(_REPORT, _report_rows(intake, plan, before, webhook))
+        check_kept("report", written.rowcount, len(plan.owed))
     last_alarm = max((place.id for place in before.places.values()), default=0)
     connection.execute(_LAST_IDS, (before.counts["seq"] + len(plan.owed), last_alarm, webhook))
     connection.execute(

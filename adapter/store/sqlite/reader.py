@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from adapter.errors import StoreUnavailable
+from adapter.store.sqlite.connection import in_words
 
 if TYPE_CHECKING:
     from adapter.store.sqlite.database import Database
@@ -44,9 +45,10 @@ class Reader:
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            words = in_words(error, self._connection)
             self._drop()
             self._on_failure(error, self._opened)
-            raise StoreUnavailable(f"the store cannot be read: {error}") from error
+            raise StoreUnavailable(f"the store cannot be read: {words}") from error
 
     def _ready(self) -> sqlite3.Connection:
         if self._opened != self._database.generation:

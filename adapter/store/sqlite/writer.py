@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from adapter.errors import StoreError, StoreUnavailable
+from adapter.store.sqlite.connection import in_words
 from adapter.store.sqlite.recovery import result_code
 
 T = TypeVar("T")
@@ -26,7 +27,6 @@ R = TypeVar("R")
 
 Connect = Callable[[], sqlite3.Connection]
 
-_NOT_NULL: Final = sqlite3.SQLITE_CONSTRAINT_NOTNULL
 BATCH_SECONDS: Final = 0.01  # how long operations are gathered into one commit
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -50,8 +50,8 @@ def is_outage(error: Exception) -> bool:
 
 
 def _schema_changed(error: sqlite3.Error) -> bool:
-    """Whether a table lacks what a statement names, or has a column that it does not know: another program's work."""
-    return isinstance(error, sqlite3.OperationalError) or getattr(error, "sqlite_errorcode", 0) == _NOT_NULL
+    """Whether a table lacks what a statement names, or refuses a row by what another program gave it."""
+    return isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError)
 
 
 class Writer:
@@ -165,7 +165,9 @@ class Writer:
             operation.error = error
             if isinstance(error, sqlite3.Error):
                 kind = StoreUnavailable if _schema_changed(error) else StoreError
-                operation.error = kind(f"the store refused it: {error}")
+                operation.error = kind(f"the store refused it: {in_words(error, connection)}")
+            if not connection.in_transaction:  # a trigger has rolled all of it back
+                raise operation.error from error
             connection.execute("ROLLBACK TO operation")
         connection.execute("RELEASE operation")
 

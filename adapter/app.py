@@ -110,7 +110,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         acceptor = Acceptor(
             store, clock=clock, metrics=metrics, policy=config.relay.policy(),
             revision=lambda: _revision(store, mappings), owed=lambda name: deliveries[name].wake(),
-            reporting=lambda name: deliveries[name].reporting,
+            reporting=lambda name: _reporting(store, deliveries[name]),
             max_alerts=config.webhook.max_alerts, trouble=trouble, room=room,
         )  # fmt: skip
         limits, readiness = config.webhook, Readiness(store.probe, clock)
@@ -125,7 +125,7 @@ async def running(config: Config, options: Options, clock: Clock | None = None) 
         reconciling = Reconciling(
             clusters, metrics.reconcile_states, store=store, clock=clock, observer=metrics, trouble=trouble,
             policy=config.relay.policy(), revision=lambda: _revision(store, mappings),
-            owed=lambda name: deliveries[name].wake(), reporting=lambda name: deliveries[name].reporting,
+            owed=lambda name: deliveries[name].wake(), reporting=lambda name: _reporting(store, deliveries[name]),
             not_ready=readiness.problem,
         )  # fmt: skip
         service = Service(
@@ -186,10 +186,10 @@ class Service:
 
     async def refresh(self) -> None:
         """Write this replica's heartbeat; bring gauges, rate shares and pauses set by other replicas up to date."""
+        silent = [name for name, delivery in self.deliveries.items() if not delivery.reporting]
         # A replica for which a COC is silent decides nothing: those with other mappings would wait for it in vain.
-        reports = all(delivery.reporting for delivery in self.deliveries.values())
-        revision = self.mappings.revision if reports else ""
-        replicas = await self.store.heartbeat(revision) if isinstance(self.store, SharedStore) else 1
+        revision = "" if silent else self.mappings.revision
+        replicas = await self.store.heartbeat(revision, silent) if isinstance(self.store, SharedStore) else 1
         for name, delivery in self.deliveries.items():
             delivery.set_rate(self.config.integrations[name].rate_limit / replicas)
         counts, size = await self.store.counts(), await self.store.size()
@@ -249,6 +249,11 @@ class Service:
 def _revision(store: Store, mappings: LiveMappings) -> str:
     """By which an alert is news: that of the mappings in force, or a newer one of another replica."""
     return store.deciding(mappings.revision) if isinstance(store, SharedStore) else mappings.revision
+
+
+def _reporting(store: Store, delivery: Delivery) -> bool:
+    """Whether refreshes may be owed: reporting is not paused, and COC answers this replica, or the others."""
+    return delivery.reporting and not (isinstance(store, SharedStore) and store.silent(delivery.name))
 
 
 def _held(counts: Counts) -> dict[str, int]:

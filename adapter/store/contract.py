@@ -33,7 +33,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -198,10 +198,19 @@ class SharedStore(Protocol):
         """The name of this one."""
         ...
 
-    async def heartbeat(self, revision: str) -> int:
-        """Record that this replica lives and its mapping revision. Returns how many replicas live, this one included.
+    async def heartbeat(self, revision: str, silent: Collection[str] = ()) -> int:
+        """Record that this replica lives, its mapping revision, and the integrations whose COC does not answer it.
+
+        Returns how many replicas live, this one included.
 
         The caller repeats it every few seconds. A replica that stays silent for longer counts as dead.
+        """
+        ...
+
+    def silent(self, integration: str) -> bool:
+        """Whether its COC answers no other replica and reports wait: then no refresh is owed here either.
+
+        Where none wait, one is owed, by which this replica finds out.
         """
         ...
 

@@ -120,6 +120,29 @@ async def test_a_heartbeat_counts_the_replicas_that_live(postgres: PostgresServe
     assert await pair[1].heartbeat("r1") == 2
 
 
+async def test_no_refresh_is_owed_where_coc_answers_no_other_replica_and_reports_wait(dsn: str) -> None:
+    async with replicas(dsn, 3) as (one, two, three):
+        await one.accept(firing("a1", integration="down"))
+
+        async def told(*silent: list[str]) -> list[bool]:
+            for store, names in zip((one, two, three), silent, strict=True):
+                await store.heartbeat("r1", names)
+            for store, names in zip((one, two, three), silent, strict=True):
+                await store.heartbeat("r1", names)
+                await store.counts()
+            return [store.silent("down") for store in (one, two, three)]
+
+        assert await told([], ["down", "quiet"], ["down"]) == [True, False, False]
+        assert not one.silent("quiet")  # nothing waits: a refresh will tell
+        assert await told([], ["down"], []) == [False, False, False]
+        await three.close()
+        await one.heartbeat("r1")
+        assert one.silent("down")
+        await two.close()
+        await one.heartbeat("r1")
+        assert not one.silent("down")  # alone it goes by what it meets itself
+
+
 async def test_an_alarm_that_another_replica_pruned_does_not_hold_back_when_others_were_last_seen(
     postgres: PostgresServer, dsn: str, pair: Pair
 ) -> None:

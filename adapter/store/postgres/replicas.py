@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from adapter.alarm import Pause
@@ -18,8 +18,8 @@ LEFT_SECONDS: Final = 30  # that a report waits until a replica with older mappi
 ALIVE_SECONDS: Final = 35  # several heartbeats of 5 s, and a server that is away for a while
 
 _BEAT: Final = """
-INSERT INTO replica (name, revision, started, seen) VALUES ($1, $2, now(), now()) ON CONFLICT (name) DO UPDATE
-SET revision = excluded.revision, seen = excluded.seen
+INSERT INTO replica (name, revision, unanswered, started, seen) VALUES ($1, $2, $3, now(), now())
+ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, unanswered = excluded.unanswered, seen = excluded.seen
 """
 _FIRST_SEEN: Final = "INSERT INTO revision VALUES ($1, now()) ON CONFLICT (name) DO NOTHING"
 _FORGET: Final = "DELETE FROM replica WHERE seen < now() - interval '1 day'"
@@ -32,7 +32,7 @@ WHERE leader.replica = excluded.replica OR leader.until < now()
 _LEADER: Final = "SELECT replica FROM leader WHERE task = $1"
 _RESIGN: Final = "DELETE FROM leader WHERE replica = $1"
 _LIST: Final = f"""
-SELECT replica.name, revision, first_seen, extract(epoch FROM now() - seen)::float8 AS silent,
+SELECT replica.name, revision, unanswered, first_seen, extract(epoch FROM now() - seen)::float8 AS silent,
        extract(epoch FROM now() - started)::float8 AS age, seen > now() - interval '{ALIVE_SECONDS} s' AS alive
 FROM replica LEFT JOIN revision ON revision.name = replica.revision ORDER BY replica.name
 """  # noqa: S608
@@ -61,20 +61,25 @@ class Replicas:
         """For `describe`; as of the last heartbeat."""
         self._database = database
         self._revision = ""
+        self._silent: Collection[str] = ()
+        self._silent_elsewhere: frozenset[str] = frozenset()
         self._newest = ""  # of the living replicas, as of the last heartbeat
 
-    async def heartbeat(self, revision: str) -> int:
+    async def heartbeat(self, revision: str, silent: Collection[str] = ()) -> int:
         """Durable: it is also the proof that a commit is possible now."""
-        self._revision = revision
+        self._revision, self._silent = revision, silent
         async with self._database.write() as connection:
-            await connection.execute(_BEAT, self.name, revision)
+            await connection.execute(_BEAT, self.name, revision, list(silent))
             await connection.execute(_FORGET)
             if revision:
                 await connection.execute(_FIRST_SEEN, revision)
             rows = [dict(row) for row in await connection.fetch(_LIST)]
             settings = dict((await connection.fetch(_SETTINGS))[0])
         self._newest = newest(rows)
-        replicas = [{name: value for name, value in row.items() if name != "first_seen"} for row in rows]
+        others = [set(row["unanswered"]) for row in rows if row["alive"] and row["name"] != self.name]
+        self._silent_elsewhere = frozenset(set.intersection(*others) if others else ())
+        hidden = ("first_seen", "unanswered")
+        replicas = [{name: value for name, value in row.items() if name not in hidden} for row in rows]
         before, found, waits = self.surroundings, warnings(settings), self._waiting()
         self.surroundings = {"replicas": replicas, "settings": settings, "warnings": found, "waits": waits}
         for warning in found:
@@ -102,7 +107,11 @@ class Replicas:
         return self._newest if self._newest and revision == self._revision else revision
 
     async def probe(self) -> None:
-        await self.heartbeat(self._revision)
+        await self.heartbeat(self._revision, self._silent)
+
+    def silent(self, integration: str) -> bool:
+        """Whether its COC answers none of the other living replicas, of which there is one, at the last heartbeat."""
+        return integration in self._silent_elsewhere
 
     async def lead(self, task: str, seconds: float) -> str:
         async with self._database.write() as connection:

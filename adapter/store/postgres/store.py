@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter.clock import Clock
 from adapter.errors import StoreUnavailable
-from adapter.store.backlog import Backlog
+from adapter.store.backlog import Backlog, Waiting
 from adapter.store.last_seen import SeenLater
 from adapter.store.postgres.claims import PostgresClaims
 from adapter.store.postgres.connection import Database
@@ -65,7 +65,7 @@ class PostgresStore:
         self._database = database
         self._place = place_of(dsn)
         seen = SeenLater()
-        counts = RunningCounts(database)
+        counts = self._counts = RunningCounts(database)
         replicas = self._replicas = Replicas(database, replica or f"{socket.gethostname()}-{os.getpid()}")
         upkeep = self._upkeep = PostgresUpkeep(database, seen)
         intake = PostgresIntake(database, counts, seen, backlog)
@@ -92,6 +92,9 @@ class PostgresStore:
         self.keep_directory = directories.keep_directory
         self.heartbeat, self.probe, self.deciding = replicas.heartbeat, replicas.probe, replicas.deciding
         self.log_in_by = database.want
+
+    def silent(self, integration: str) -> bool:
+        return self._replicas.silent(integration) and self._counts.waiting.get(integration, Waiting()).pending > 0
 
     def describe(self) -> dict[str, Any]:
         place = {"backend": "postgresql", "place": self._place, "replica": self._replicas.name, "shared": True}

@@ -21,7 +21,6 @@ from adapter.errors import ConfigError, Finding
 from adapter.logs import event
 from adapter.mapping.render.live import LiveMappings
 from adapter.metrics import Metrics
-from adapter.secret import Secret
 from adapter.server.access import Access
 from adapter.store.contract import SharedStore, Store
 
@@ -89,15 +88,24 @@ class Reloader:
             return
         self._config_findings = ()
         logs.set_level(new.log.level or self._log_level)
-        same_store = self._log_in_by(new.store_url)
+        same_store = await self._log_in_by(new)
         self.restart_needed = not same_store or {**new.source.compared, "log": None} != {**now.compared, "log": None}
 
-    def _log_in_by(self, url: Secret) -> bool:
-        """Whether this is the URL of the store that is open, but for a user and password of PostgreSQL."""
+    async def _log_in_by(self, new: Config) -> bool:
+        """Whether its URL is that of the store that is open, but for a user and password of PostgreSQL.
+
+        A login that is refused is a warning until it is accepted: connections are opened by the one that worked last.
+        """
+        url = new.store_url
         if not isinstance(self._store, SharedStore):
             return url.get() == self._opened_by
         logs.register_secret(url)
-        return self._store.log_in_by(url.get())
+        same = self._store.log_in_by(url.get())
+        if same and (why := await self._store.login_refused(url.get())):
+            file = str(url.path or new.source.path)
+            message = f"PostgreSQL refuses the login of the store's URL, the one before stays in use: {why}"
+            self._config_findings = (Finding(file, 1, 1, message, severity="warning"),)
+        return same
 
     async def _take_over(self) -> bool:
         """Everything is tried, so that one broken file does not hold up a rotated key."""
@@ -135,5 +143,8 @@ class Reloader:
             place = f"{Path(finding.file).name}:{finding.line}:{finding.col}"
             level, what = logging.ERROR, "reload refused, the old one goes on"
             if finding.severity == "warning":
-                level, what = logging.WARNING, "mapping warning"
+                level, what = (
+                    logging.WARNING,
+                    "store warning" if finding in self._config_findings else "mapping warning",
+                )
             event(logger, level, what, file=place, finding=finding.text)

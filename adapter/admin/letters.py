@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
+from adapter.admin import orphans
 from adapter.admin.openapi import BEFORE, INTEGRATION, Call, Operation, Order, Paged, Problem, Query
 from adapter.admin.refusals import Group, Groups
 from adapter.admin.schemas import (
@@ -54,7 +55,7 @@ class Letters:
             Operation("POST", "/api/v1/dead-letters/preview", "what a replay would send now, beside what was sent",
                       self._preview, list[WouldSendModel], takes=PreviewModel),
             Operation("POST", "/api/v1/dead-letters/replay", "owe them again",
-                      self._replay, list[ReplayedModel], takes=ReplayModel),
+                      self._replay, list[ReplayedModel], takes=ReplayModel, errors=(409,)),
             Operation("POST", "/api/v1/dead-letters/discard", "take them off",
                       self._discard, list[DiscardedModel], takes=IdsModel),
             Operation("GET", "/api/v1/rejects", "what could not be used",
@@ -96,6 +97,7 @@ class Letters:
         return closing(from_json(accepted[0].body), body) if accepted and accepted[0].status == "alarm" else body
 
     async def _replay(self, call: Call) -> list[dict[str, Any]]:
+        orphans.refuse_replay([row.report for row in await _letters(self.store, call.body.ids)], self.contracts)
         replayed = await replay(self.store, call.body.ids, as_sent=call.body.as_sent, count=self.replayed)
         return [{"id": seq, "kinds": kinds} for seq, kinds in replayed.items()]
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from adapter.admin.openapi import Problem
+from adapter.alarm import Report
 from adapter.clock import Micros
 from adapter.store.moving import STEP, orphans
 from adapter.store.views import OperatorStore, Removed
@@ -37,6 +38,18 @@ async def move(
         return await store.move_alarms(name, ids, to, now)
 
     return _answer(name, to, await _in_steps(await store.held(name), step, lambda done: count(name, to, done)))
+
+
+def refuse_replay(letters: Sequence[Report], served: Mapping[str, object]) -> None:
+    """Nothing would ever send what a replay owes to an integration that is not in adapter.yml."""
+    left = sorted((one.seq, one.integration) for one in letters if one.integration not in served)
+    if left:
+        ids, names = ", ".join(str(seq) for seq, _ in left), sorted({name for _, name in left})
+        raise Problem(
+            409,
+            f"nothing was replayed, as nothing is sent of what is not in adapter.yml ({', '.join(names)}): dead letters"
+            f" {ids}; first give them to another one, `integrations move {names[0]} NEW`",
+        )
 
 
 async def _check(store: OperatorStore, name: str, served: Mapping[str, object]) -> None:

@@ -227,6 +227,10 @@ class SharedStore(Protocol):
         """Open new connections by this URL. False, and nothing changes, when more than user and password differ."""
         ...
 
+    async def login_refused(self, url: str) -> str | None:
+        """Why the server refuses a login by this URL; None where it accepts it, or cannot be asked now."""
+        ...
+
 
 class ReconcileStore(IntakeStore, Protocol):
     """What reconciling needs."""

@@ -221,6 +221,27 @@ async def test_a_discarded_backlog_is_gone_and_nothing_of_it_is_sent(tmp_path: P
         assert "dead-old" not in service.log_text
 
 
+async def test_a_dead_letter_of_an_orphan_is_not_replayed_in_vain(tmp_path: Path, store: str) -> None:
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["old", "keep"])) as service:
+        await coc.fail({"status": 400, "times": 4})
+        assert await send(service, "old", alert("Refused")) == 200
+        assert await send(service, "keep", alert("Kept")) == 200
+        await until(lambda: letters(service, 2), "two dead letters")
+    async with sandbox() as coc, adapter(config(tmp_path, store, coc.port, ["new", "keep"])) as service:
+        rows = {one["integration"]: str(one["id"]) for one in await listed(service, "dead-letters")}
+        code, out, errors = await command(service, "dead-letters", "replay", rows["keep"], rows["old"])
+        assert (code, out) == (1, "")
+        assert f"dead letters {rows['old']}; first give them to another one, `integrations move old NEW`" in errors
+        assert await letters(service, 2)
+        assert (await command(service, "integrations", "move", "old", "new"))[0] == 0
+        assert (await command(service, "dead-letters", "replay", *rows.values()))[0] == 0
+        assert {body["alarmName"] for body in await coc.received(2)} == {"Refused", "Kept"}
+
+
+async def letters(service: Adapter, count: int) -> bool:
+    return len(await listed(service, "dead-letters")) == count
+
+
 async def orphaned(service: Adapter, count: int) -> bool:
     return values(await fetch(f"{service.url}/metrics"), f"{PREFIX}integration_orphaned") == count
 

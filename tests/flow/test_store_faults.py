@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.postgres import PostgresServer, postgres_server
-from tests.stage import Adapter, adapter, alert, post, sandbox, until, webhook, write_config
+from tests.stage import Adapter, adapter, alert, fetch, post, sandbox, until, webhook, write_config
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,21 @@ async def test_a_new_password_in_the_file_of_the_store_is_used_without_a_restart
                     return await answer.text()
 
             file.write_text(dsn.replace("app@", "rotated:third-s3cret@"))
-            assert "restart" not in await reload()
+            assert "restart" not in (answer := await reload())
+            assert f"{file}:1:1: warning: PostgreSQL refuses the login of the store's URL" in answer
+            assert (await post(f"{service.url}/webhook", webhook(alert("Meanwhile"))))[0] == 200
+            await require("third-s3cret")
+
+            async def accepted() -> bool:
+                return json.loads(await fetch(f"{service.admin_url}/api/v1/status"))["mapping"]["findings"] == []
+
+            await until(accepted, "the login to be accepted")
+            assert "refuses" not in await reload()
             for _ in range(2):
                 file.write_text("postgresql://rotated:third-s3cret@127.0.0.1:1/other")
                 assert "restart to apply it" in await reload()
             assert (await post(f"{service.url}/webhook", webhook(alert("Later"))))[0] == 200
+            assert service.log_text.count('msg="store warning"') == 1
             assert "s3cret" not in service.log_text
 
 

@@ -29,6 +29,15 @@ async def test_three_failures_of_the_last_five_commits_turn_readiness_off_and_su
     assert await readiness.problem() is None
 
 
+async def test_after_five_failures_in_a_row_the_third_commit_turns_readiness_on_again() -> None:
+    readiness = Readiness(Store().probe, FakeClock())
+    for met in ["locked"] * 5 + [None] * 2:
+        readiness.intake_met(met)
+    assert await readiness.problem() == TOLD
+    readiness.intake_met(None)
+    assert await readiness.problem() is None
+
+
 async def test_failures_are_forgotten_where_no_webhook_comes_that_could_succeed() -> None:
     clock = FakeClock()
     readiness = Readiness(Store().probe, clock)

@@ -21,7 +21,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from adapter.clock import Clock
 from adapter.errors import AdapterError, StoreRefused, StoreUnavailable
-from adapter.store.postgres.login import TROUBLE, Login, hosts_of, reason
+from adapter.store.postgres.login import TROUBLE, Login, hosts_of, reason, refusal
 from adapter.store.tables import place_of
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Database:
     """A pool of connections. Reconnects by itself; after `close` every transaction is StoreUnavailable."""
 
     def __init__(self, pool: asyncpg.Pool[Any], login: Login, clock: Clock, on_commit: Callable[[float], None]) -> None:
-        self.want = login.want
+        self.log_in_by = login.want
         self._pool = pool
         self._clock = clock
         self._on_commit = on_commit
@@ -163,6 +163,9 @@ class Database:
             if pool is not None:
                 pool.terminate()
             raise StoreUnavailable(f"PostgreSQL at {hosts} cannot be used: {reason(exc)}") from exc
+
+    async def login_refused(self, dsn: str) -> str | None:
+        return await refusal(dsn, CONNECT_SECONDS)
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """A durable transaction: rolled back by any exception in the block, else committed at its end.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,6 +19,7 @@ from adapter.errors import one_line
 from adapter.logs import event
 
 TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_REFUSED: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError)  # a pooler's too
 # A commit waits for its standby without limit, so the kernel must ask whether the server's machine is still there.
 _KEEPALIVE: Final = {
     "SO_KEEPALIVE": (socket.SOL_SOCKET, 1),
@@ -79,6 +81,19 @@ class Login:
             return False
         self._wanted = dsn
         return True
+
+
+async def refusal(dsn: str, seconds: float) -> str | None:
+    """Why the server refuses this login; None where it accepts it, or cannot be asked now."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=seconds, statement_cache_size=0)
+    except _REFUSED as exc:
+        return reason(exc)
+    except TROUBLE:
+        return None
+    with suppress(*TROUBLE):
+        await connection.close(timeout=seconds)
+    return None
 
 
 def place_of(dsn: str) -> str:

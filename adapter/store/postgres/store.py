@@ -91,7 +91,7 @@ class PostgresStore:
         self.directories_fetched, self.directory = directories.directories_fetched, directories.directory
         self.keep_directory = directories.keep_directory
         self.heartbeat, self.probe, self.deciding = replicas.heartbeat, replicas.probe, replicas.deciding
-        self.log_in_by = database.want
+        self.log_in_by, self.login_refused = database.log_in_by, database.login_refused
 
     def silent(self, integration: str) -> bool:
         return self._replicas.silent(integration) and self._counts.waiting.get(integration, Waiting()).pending > 0

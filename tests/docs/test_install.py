@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from adapter import __version__
 from adapter.app import DRAIN_SECONDS
 from adapter.cli.main import main, parser
 from adapter.config import load_config
@@ -82,6 +83,12 @@ def test_the_receiver_names_the_service_and_the_secret_of_the_chart() -> None:
     assert webhook["url"] == f"http://{service['name']}.{service['namespace']}.svc:9876/webhook"
     token = webhook["http_config"]["authorization"]["credentials_file"]
     assert token == f"/etc/alertmanager/secrets/{secret['name']}/token"
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    tags = re.findall(r"/coc-adapter:([\d.]+\d)", _TEXT)
+    assert len(tags) == 3
+    assert set(tags) == {__version__}
 
 
 @pytest.mark.parametrize("text", _snippets("coc-values.yaml"), ids=["one replica", "several"])

@@ -5,16 +5,19 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --univ
 	--generate-hashes --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock faults bench audit sbom clean
+.PHONY: help run test e2e check format lock faults bench audit sbom clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: .venv/run.stamp ## the demo: a sandbox COC, the adapter, sample webhooks, a table of what arrived
 	$(BIN)/coc-adapter demo
 
 test: .venv/test.stamp ## all tests; those that need Debian parts skip with a reason unless REQUIRE_ALL=1
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/e2e $(PYTEST_ARGS)
+
+e2e: .venv/e2e.stamp ## the console in Chromium (Debian's): stories, accessibility, widths, themes
+	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 check: .venv/test.stamp ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -29,6 +32,7 @@ lock: .venv/build.stamp ## resolve requirements/*.in again, locked by hash, with
 	$(COMPILE) $(LOCK_ARGS) requirements/build.in -o requirements/build.txt
 	$(COMPILE) $(LOCK_ARGS) requirements/run.in -o requirements/run.txt
 	$(COMPILE) $(LOCK_ARGS) requirements/test.in -o requirements/test.txt
+	$(COMPILE) $(LOCK_ARGS) requirements/e2e.in -o requirements/e2e.txt
 
 faults: .venv/test.stamp ## the fault catalogue in full counts: ONLY=7 for one row
 	$(BIN)/python -m tests.faults
@@ -54,6 +58,10 @@ clean: ## remove the environment
 	$(BIN)/uv pip install -q --compile-bytecode --require-hashes -r requirements/run.txt
 	$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q adapter
+	touch $@
+
+.venv/e2e.stamp: .venv/test.stamp requirements/e2e.txt
+	$(BIN)/uv pip install -q --require-hashes -r requirements/e2e.txt
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements/test.txt

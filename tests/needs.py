@@ -20,6 +20,7 @@ _DEBIAN = {
     "tinyproxy": "tinyproxy",
     "buildah": "buildah",
     "debootstrap": "debootstrap",
+    "chromium": "chromium",
 }
 
 

@@ -52,7 +52,7 @@ class Console:
         self._operations, self._around = {f"{item.method} {item.path}": item for item in operations}, around
         self._assets = Assets()
         chinese = tomllib.loads(files("adapter.console").joinpath("zh.toml").read_text(encoding="utf-8"))
-        self._languages = {"en": Language("en", {}), "zh": Language("zh", chinese)}
+        self._languages = {"en": Language("en", {}, {}), "zh": Language("zh", chinese["texts"], chinese["sentences"])}
         self._templates = _templates(self._assets)
 
     def routes(self) -> list[web.RouteDef]:
@@ -177,8 +177,9 @@ def _templates(assets: Assets) -> Environment:
     )
     environment.filters |= {
         "age": shown.age, "clip": shown.clip, "duration": shown.duration, "pretty": shown.pretty, "time": shown.time,
-        "is_link": shown.is_link,
+        "field": shown.field, "query": shown.query, "quoted": shown.quoted,
     }  # fmt: skip
+    environment.tests |= {"link": shown.is_link, "in_additional": shown.is_in_additional}
     environment.globals |= {
         "asset": assets.url, "script_text": assets.text, "chart": charts.line, "version": __version__,
         "LANGUAGES": {"en": "EN", "zh": "中文"}, "THEMES": THEMES,

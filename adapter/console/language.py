@@ -40,10 +40,14 @@ def preferred(accepted: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Translates; called `_` where it is used. `texts`: English to this language, empty for English itself."""
+    """Translates; called `_` where it is used. For English itself both tables are empty.
+
+    `texts`: English to this language.
+    """
 
     name: str
     texts: Mapping[str, str]
+    sentences: Mapping[str, str]  # of the admin API, by their code
 
     @property
     def html(self) -> str:
@@ -52,6 +56,15 @@ class Language:
     def __call__(self, text: str, /, **values: Any) -> str:
         """`values` take the places of their names in braces. Only `text` is a format, so they may hold anything."""
         return self.texts.get(text, text).format(**values)
+
+    def sentence(self, item: Any) -> str:
+        """A sentence of the admin API: by its code and args where this language has it, else its English text."""
+        if item.code not in self.sentences:
+            return str(item.text)
+        args = {
+            name: value if isinstance(value, str | int) else self.sentence(value) for name, value in item.args.items()
+        }
+        return self.sentences[item.code].format(**args)
 
     def of_script(self, source: str) -> dict[str, str]:
         """What a script needs of the catalogue."""

@@ -46,7 +46,7 @@ def worst(status: Any, now: datetime, _: Language) -> Iterator[Trouble]:
     rows = status.integrations
     for row in rows:
         if row.pause:
-            yield Trouble(_paused(row, now, _), f"#{row.integration}", row.pause.detail)
+            yield Trouble(_paused(row, now, _), f"#{row.integration}")
     for row in rows:
         if row.breaker == "open" and not row.pause:
             yield Trouble(_("COC does not answer {name}", name=row.integration), f"#{row.integration}")

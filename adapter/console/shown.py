@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
@@ -54,6 +56,28 @@ def duration(seconds: float) -> str:
 
 def pretty(value: Any, most: int = 16_000) -> str:
     return clip(json.dumps(value, ensure_ascii=False, indent=2), most)
+
+
+def query(values: Mapping[str, str]) -> str:
+    """The query of a link to one of our pages; empty without values."""
+    return f"?{urlencode(values)}" if values else ""
+
+
+def quoted(part: str) -> str:
+    """A segment of a path."""
+    return quote(part, safe="")
+
+
+def is_in_additional(name: str) -> bool:
+    return name.startswith("additional.")
+
+
+def field(body: Any, name: str) -> str:
+    """A field of a body that was sent to COC; `additional.x` is one of `additional`."""
+    value: Any = body
+    for part in name.split(".", 1) if is_in_additional(name) else (name,):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else "-" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def is_link(url: Any) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from adapter.admin.sentences import TEXTS
 from adapter.console.language import messages, preferred
 
 CONSOLE = Path(__file__).resolve().parents[2] / "adapter" / "console"
-CHINESE = tomllib.loads((CONSOLE / "zh.toml").read_text(encoding="utf-8"))
+_CATALOGUE = tomllib.loads((CONSOLE / "zh.toml").read_text(encoding="utf-8"))
+CHINESE, SENTENCES = _CATALOGUE["texts"], _CATALOGUE["sentences"]
 
 
 def test_the_catalogue_has_what_pages_say_and_nothing_else() -> None:
@@ -25,6 +27,12 @@ def test_the_catalogue_has_what_pages_say_and_nothing_else() -> None:
 def test_both_languages_name_the_same_values(english: str) -> None:
     assert CHINESE[english]
     assert set(re.findall(r"{\w*}", english)) == set(re.findall(r"{\w*}", CHINESE[english]))
+
+
+def test_every_sentence_of_an_explanation_has_its_chinese() -> None:
+    assert SENTENCES.keys() == TEXTS.keys()
+    for code, text in TEXTS.items():
+        assert set(re.findall(r"{\w+", text)) == set(re.findall(r"{\w+", SENTENCES[code])), code
 
 
 @pytest.mark.parametrize(

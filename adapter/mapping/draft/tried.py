@@ -39,18 +39,21 @@ BUILT_IN: Final = Because("built_in", {}, "no rule takes it: the built-in mappin
 _BARRED: Final = Because("barred", {}, "it would drop the alert, which no rule may after a condition has failed")
 
 
+Value = Callable[[Context], Any]
+
+
 class _Part(NamedTuple):
     """A part of a condition, and what it reads."""
 
     run: Callable[[Context], Iterable[str]] | None  # gives some text when the part is true; None when it is the whole
-    reads: tuple[nodes.Expr, ...]
+    reads: Mapping[str, Value]  # as a person writes them
 
 
 def because_true(condition: str | None, context: Context) -> Because:
     """Why a rule with that condition took the alert."""
     if condition is None:
         return ALWAYS
-    return _read("true", (read for part in _parts(condition) for read in part.reads), context, "the condition is true")
+    return _read("true", _parts(condition), context, "the condition is true")
 
 
 def because_not(condition: str | None, context: Context, result: str | FailureReason | None) -> Because:
@@ -61,12 +64,12 @@ def because_not(condition: str | None, context: Context, result: str | FailureRe
         return Because("failed", {"reason": result.reason, "detail": result.detail}, f"the condition failed: {result}")
     parts = _parts(condition)
     first = next((part for part in parts if part.run is None or _is_false(part.run, context)), None)
-    reads = (read for part in ([first] if first else parts) for read in part.reads)
-    return _read("false", reads, context, "the condition is false")
+    return _read("false", [first] if first else parts, context, "the condition is false")
 
 
-def _read(code: str, reads: Iterable[nodes.Expr], context: Context, otherwise: str) -> Because:
-    names = {written(read): _shown(read, context) for read in islice(reads, MOST)}
+def _read(code: str, parts: Iterable[_Part], context: Context, otherwise: str) -> Because:
+    reads = (read for part in parts for read in part.reads.items())
+    names = {name: _shown(value, context) for name, value in islice(reads, MOST)}
     said = ", ".join(f'{name} is "{value}"' if value else f"{name} is empty" for name, value in names.items())
     return Because(code, {"names": [{"name": name, "value": names[name]} for name in names]}, said or otherwise)
 
@@ -85,8 +88,8 @@ def _parts(condition: str) -> tuple[_Part, ...]:
     assert isinstance(output, nodes.Output)
     parts = list(_joined(output.nodes[0]))
     if len(parts) == 1:
-        return (_Part(None, tuple(_reads(parts[0]))),)
-    return tuple(_Part(_compiled(part), tuple(_reads(part))) for part in parts)
+        return (_Part(None, _values(parts[0])),)
+    return tuple(_Part(_compiled(part), _values(part)) for part in parts)
 
 
 def _joined(node: nodes.Node) -> Iterator[nodes.Expr]:
@@ -104,6 +107,10 @@ def _compiled(part: nodes.Expr) -> Callable[[Context], Iterable[str]]:
     run: Callable[[Context], Iterable[str]]
     run = _ENV.template_class.from_code(_ENV, _ENV.compile(whole), {}, None).root_render_func
     return run
+
+
+def _values(node: nodes.Node) -> dict[str, Value]:
+    return {written(read): _value(read) for read in _reads(node)}
 
 
 def _reads(node: nodes.Node) -> Iterator[nodes.Expr]:
@@ -125,22 +132,24 @@ def _owner(node: nodes.Node) -> str:
     return node.name if isinstance(node, nodes.Name) else ""
 
 
-def _value(node: nodes.Node, context: Context) -> Any:
+def _value(node: nodes.Node) -> Value:
     """What an expression of names, members and constants comes to; empty for any other."""
     match node:
         case nodes.Name(name=name):
-            return context.resolve(name)
-        case nodes.Const(value=value):
-            return value
+            return lambda context: context.resolve(name)
+        case nodes.Const(value=constant):
+            return lambda context: constant
         case nodes.Getattr(node=owner, attr=attribute):
-            return _ENV.getattr(_value(owner, context), attribute)
+            of = _value(owner)
+            return lambda context: _ENV.getattr(of(context), attribute)
         case nodes.Getitem(node=owner, arg=arg):
-            return _ENV.getitem(_value(owner, context), _value(arg, context))
-    return ""
+            of, key = _value(owner), _value(arg)
+            return lambda context: _ENV.getitem(of(context), key(context))
+    return lambda context: ""
 
 
-def _shown(node: nodes.Expr, context: Context) -> str:
+def _shown(value: Value, context: Context) -> str:
     try:
-        return one_line(str(_value(node, context)), LONGEST)
+        return one_line(str(value(context)), LONGEST)
     except Exception:  # what has no value is as good as empty
         return ""

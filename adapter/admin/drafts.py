@@ -80,11 +80,7 @@ class Drafts:
             compared, superseded = nothing(self.mappings.revision), True
         except RenderError as exc:
             raise Problem(503, str(exc)) from exc
-        results: list[ComparedModel] = []
-        for id_, request, row in zip(ids, requests, compared.rows, strict=not superseded):
-            results.append(ComparedModel.model_validate({"id": id_, "integration": request.integration, **row}))
-            if len(results) % 100 == 0:
-                await asyncio.sleep(0)  # the event loop has more to do
+        results = await asyncio.to_thread(_results, ids, requests, compared.rows)
         milliseconds = round((self.clock.monotonic() - started) * 1000)
         same: dict[str, Any] = {
             "base": asked.base,
@@ -112,17 +108,19 @@ class Drafts:
             text = body.encode() if isinstance(body, str) else await asyncio.to_thread(to_json, body)
             webhook = await _webhook(text)
             _check_count(len(webhook.alerts))
-            return [None] * len(webhook.alerts), self._requests(webhook, name), _unusable(webhook)
+            requests = await asyncio.to_thread(self._requests, webhook, name)
+            return [None] * len(webhook.alerts), requests, _unusable(webhook)
         only = self._integration(asked.integration) if asked.integration else None
         _check_count(len(ids) if ids is not None else recent or 0)
         if ids is not None:
             rows = await read_reports(self.store, ids)
         else:
             rows = await recent_reports(self.store, Wanted(limit=recent or 0, integration=only))
-        return [row.report.seq for row in rows], [self._request(row) for row in rows], ()
+        return [row.report.seq for row in rows], await asyncio.to_thread(self._of_reports, rows), ()
 
-    def _request(self, row: ReportRow) -> RenderRequest:
-        return request_of(row.report, self.contracts.get(row.report.integration, Contract()))
+    def _of_reports(self, rows: Sequence[ReportRow]) -> list[RenderRequest]:
+        contracts = {name: self.contracts.get(name, Contract()) for name in {row.report.integration for row in rows}}
+        return [request_of(row.report, contracts[row.report.integration]) for row in rows]
 
     def _requests(self, webhook: Webhook, name: str) -> list[RenderRequest]:
         preview = Preview(
@@ -134,6 +132,16 @@ class Drafts:
 def _check_count(alerts: int) -> None:
     if alerts > MOST_ALERTS:
         raise Problem(400, f"a draft is tried on at most {MOST_ALERTS} alerts, not {alerts}")
+
+
+def _results(
+    ids: Sequence[int | None], requests: Sequence[RenderRequest], rows: Sequence[Mapping[str, Any]]
+) -> list[ComparedModel]:
+    """In a thread, because a thousand of them would hold the event loop. No rows where nothing was tried."""
+    return [
+        ComparedModel.model_validate({"id": id_, "integration": request.integration, **row})
+        for id_, request, row in zip(ids, requests, rows, strict=False)
+    ]
 
 
 def _unusable(webhook: Webhook) -> list[DraftFinding]:

@@ -30,7 +30,7 @@ SLOW = "(range(3000) | map('string') | join | length) < {}"  # below what puts a
 @asynccontextmanager
 async def tried_over(folder: Path, text: str = "", **options: Any) -> AsyncIterator[DraftProcess]:
     async with opened(write(folder, a=text or one_rule())) as mappings:
-        process = DraftProcess(mappings, **options)
+        process = DraftProcess(mappings, **{"seconds": 60.0, **options})  # more than a busy machine needs
         try:
             yield process
         finally:

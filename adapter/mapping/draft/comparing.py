@@ -23,7 +23,7 @@ from adapter.mapping.rules.files import overlaid
 from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import RuleSet
 
-CHUNK_ALERTS: Final = 64
+CHUNK_ALERTS: Final = 32  # their answer is read in the event loop
 MOST_DEATHS: Final = 8
 
 Ask = Callable[[bytes, bytes], Awaitable[bytes]]

@@ -30,7 +30,7 @@ from adapter.mapping.tools.result import as_dict, changed, flat, shown
 
 MOST_TRIED: Final = 20_000  # rules that are explained about one draft; the alerts after that have none
 TURN_SECONDS: Final = 0.1  # then an answer is sent, so that a newer draft need not wait for all of this one
-NICE: Final = 10  # what a person tries waits for what production does
+NICE: Final = 5  # what a person tries waits for what production does
 
 _FAILED: Final = (Reason.ERROR, Reason.TIMEOUT, Reason.MEMORY, Reason.CRASH)
 

@@ -72,7 +72,7 @@ async def _rounds(store: DeliveryStore, rounds: int) -> int:
 
 def _delivered(claim: Claim) -> Settlement:
     now = SystemClock().now()
-    accepted = Accepted(body=BODY, status="alarm", at=now)
+    accepted = Accepted(body=BODY, status="alarm", at=now, episode=claim.report.episode)
     return Settlement(claim=claim, at=now, outcome=Outcome.DELIVERED, accepted=accepted)
 
 

@@ -353,7 +353,8 @@ class SqliteBesideMemory(Pipeline):
     def both_answer_the_same(self) -> None:
         pair = self.world.store.store
         assert isinstance(pair, Pair)
-        for call in (pair.counts(), pair.alarms(AlarmQuery()), pair.dead_letters(None, 0, 100), pair.rejects(0, 100)):
+        lists = pair.alarms(AlarmQuery()), pair.recent_alarms(AlarmQuery()), pair.dead_letters(None, 0, 100)
+        for call in (*lists, pair.counts(), pair.tallies(None), pair.refusals(None, 0, 100), pair.rejects(0, 100)):
             self.do(call)
         assert not pair.differences, "\n".join(pair.differences)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from adapter.alarm import Accepted, Outcome
 from adapter.alertmanager import parse_webhook
-from adapter.clock import SECOND, SystemClock
+from adapter.clock import SECOND, Micros, SystemClock
 from adapter.lifecycle import Policy
-from adapter.store.contract import Intake, Settlement
+from adapter.store.contract import Claim, Intake, Settlement
 from adapter.store.sqlite.store import SqliteStore
 from tests.faults.chaos import process
 from tests.faults.result import CaseResult, case_result, unless
@@ -68,11 +68,13 @@ async def _at_coc(path: Path, webhooks: list[list[dict[str, Any]]], revisions: l
             Intake(integration="default", webhook=parsed, received=then, revision=revision, policy=policy)
         )
         while claims := (await store.claim("default", BATCH)).claims:
-            accepted = Accepted(body=BODY, status="alarm", at=then)
-            await store.settle(
-                [Settlement(claim=one, at=then, outcome=Outcome.DELIVERED, accepted=accepted) for one in claims]
-            )
+            await store.settle([_accepted(one, then) for one in claims])
     await store.close()
+
+
+def _accepted(claim: Claim, at: Micros) -> Settlement:
+    accepted = Accepted(body=BODY, status="alarm", at=at, episode=claim.report.episode)
+    return Settlement(claim=claim, at=at, outcome=Outcome.DELIVERED, accepted=accepted)
 
 
 async def _arrival(url: str, coc: Coc, number: int, most: float) -> float:

@@ -7,8 +7,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-WIDTH: Final = 120
-HEIGHT: Final = 28
+WIDTH: Final = 90
+HEIGHT: Final = 24
 _INSET: Final = 1.5  # so that the line is not cut off at its extremes
 
 
@@ -19,6 +19,14 @@ def line(values: Sequence[float], label: str) -> Markup:
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" height="{}">'
         '<polyline points="{}" fill="none" vector-effect="non-scaling-stroke"></polyline></svg>'
     ).format(label, WIDTH, HEIGHT, WIDTH, HEIGHT, points)
+
+
+def by_minute(values: Sequence[float | None], step_seconds: int, *, highest: bool = False) -> list[float]:
+    """Sums of the steps of each minute, the last one whole; with `highest` the highest value instead."""
+    size = max(60 // step_seconds, 1)
+    known = [value or 0.0 for value in values]
+    starts = range(len(known) % size, len(known), size)
+    return [(max if highest else sum)(known[at : at + size]) for at in starts]
 
 
 def _points(values: Sequence[float]) -> list[tuple[float, float]]:

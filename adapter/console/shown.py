@@ -40,10 +40,10 @@ def time(stamp: str | None) -> Markup:
 
 
 def age(stamp: str | None, now: datetime) -> str:
-    """How long ago, in one unit: `4 s`, `14 min`, `3 h`, `12 d`."""
+    """How long ago, in one unit: `40 ms`, `4 s`, `14 min`, `3 h`, `12 d`."""
     if not stamp:
         return "-"
-    return duration((now - datetime.fromisoformat(stamp)).total_seconds())
+    return duration(int((now - datetime.fromisoformat(stamp)).total_seconds()))
 
 
 def duration(seconds: float) -> str:
@@ -51,6 +51,8 @@ def duration(seconds: float) -> str:
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
+    if seconds and seconds < 1:
+        return f"{max(seconds * 1000, 1):.0f} ms"
     return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
 
 

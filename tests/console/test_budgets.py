@@ -11,7 +11,7 @@ from tests.stage import drained, post, sample
 KIB = 1024
 SAMPLES = (
     "single-firing", "group3-firing", "group3-mixed", "kube-shop-two-rules", "kube-node-filesystem", "kube-watchdog",
-    "unicode", "long-annotations", "ha-duplicate-a",
+    "unicode", "long-annotations", "ha-duplicate-a", "no-alertname", "bare-no-annotations",
 )  # fmt: skip
 
 

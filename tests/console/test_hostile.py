@@ -89,3 +89,16 @@ async def test_a_hostile_cookie_or_parameter_is_not_shown_as_it_is(tmp_path: Pat
             answer = await console.get(path, Cookie='ui="<b>.<b>"; said="<b>.<b>"')
             assert answer.status == 200, path
             assert "<b>" not in answer.text, path
+
+
+async def test_an_alarm_without_any_usual_label_has_its_row_and_its_trail(tmp_path: Path) -> None:
+    labels = {"items": "1", "get": "2", "": ""}
+    async with site(tmp_path) as console:
+        await console.coc.fail({"status": 503, "delay": 30})
+        bare = {"status": "firing", "labels": labels, "startsAt": "2026-11-23T15:00:00Z"}
+        await post(f"{console.service.url}/webhook", webhook(bare, {**bare, "labels": {"x": "y"}}))
+        page = (await console.get("/ui/alarms")).text
+        trails = re.findall(r"/ui/alarms/default/[0-9a-f]+", page)
+        assert len(trails) == 2
+        for trail in trails:
+            assert (await console.get(trail)).status == 200

@@ -17,6 +17,7 @@ from adapter.application import Directory, Node
 from adapter.mapping import shipped
 from adapter.mapping.draft.comparing import Compared, Draft
 from adapter.mapping.draft.process import DraftProcess
+from adapter.mapping.render.live import MEMORY
 from adapter.mapping.render.process import Limits
 from tests.mapping.builders import SOUND, a_request, drafts, one_rule, opened, reasons, rules, write
 from tests.mapping.hostile import trap
@@ -263,13 +264,13 @@ async def test_when_the_time_is_over_the_rest_is_late_and_what_ran_is_named(tmp_
 
 
 async def test_a_loop_that_outlasts_the_time_is_named_by_file_line_and_field(tmp_path: Path) -> None:
-    async with tried_over(tmp_path, seconds=0.5) as process:
+    async with tried_over(tmp_path, seconds=2.0, limits=Limits(60.0, MEMORY)) as process:
         compared = await process.compare(Draft({"a.yaml": lines(resourceName=ENDLESS)}), [a_request()])
         assert errors(compared) == [
             (
                 "a.yaml",
                 4,
-                "resourceName of rule 'all': it ran when the 0.5 s for a draft were over after 0 of 1 alerts",
+                "resourceName of rule 'all': it ran when the 2 s for a draft were over after 0 of 1 alerts",
             ),
         ]
         assert [(row["draft"], row["late"], row["serving"]["rule"]) for row in compared.rows] == [(None, True, "all")]
@@ -336,7 +337,8 @@ async def test_a_draft_too_large_for_the_memory_is_refused_and_the_next_one_is_t
             f"k{n}: 1" for n in range(60_000)
         )
         compared = await process.compare(Draft({"a.yaml": huge + "}\n"}), [a_request()])
-        assert errors(compared) == [("a.yaml", 0, "the file cannot be read: MemoryError: ")]
+        assert compared.refused
+        assert "MemoryError" in errors(compared)[0][2]
         assert [row["serving"]["rule"] for row in compared.rows] == ["all"]
         assert (await process.compare(Draft(), [a_request()])).findings == []
 

@@ -59,7 +59,8 @@ class DraftProcess:
     async def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """All, in order, by the serving rules. Busy; RenderError when it takes too long."""
         async with self._turn() as turn:
-            rules, deadline = self._mappings.rules, self._now() + self._seconds
+            rules = self._mappings.rules
+            deadline = await self._begin(rules)
             call = Call(requests, rules.revision)
             while chunk := call.chunk():
                 payload = protocol.pack_requests([requests[number] for number in chunk])
@@ -80,7 +81,8 @@ class DraftProcess:
     ) -> Compared:
         """What the draft makes of the alerts, beside what the serving rules do. Busy; Superseded; RenderError."""
         async with self._turn(client, seq) as turn:
-            rules, deadline = self._mappings.rules, self._now() + self._seconds
+            rules = self._mappings.rules
+            deadline = await self._begin(rules)
             comparing = await asyncio.to_thread(Comparing, rules, draft, requests)
             going_on = True
             while going_on:
@@ -129,6 +131,12 @@ class DraftProcess:
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()
+
+    async def _begin(self, rules: RuleSet) -> float:
+        """The deadline, which does not count how long a process takes to start."""
+        with suppress(WorkerDied):  # the next question starts another
+            await self._prepare(rules)
+        return self._now() + self._seconds
 
     async def _prepare(self, rules: RuleSet) -> None:
         """A process with these rules and the directories that alerts are rendered by."""

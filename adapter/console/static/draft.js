@@ -1,4 +1,4 @@
-// What an author has changed, kept in this browser: mapping files and tests, and what they were. Never alerts.
+// What an author has changed, kept in this browser: mapping files and tests, never alerts.
 // Paths are as in a repository, such as tests/kubernetes.yaml. A text is null where there is no file.
 
 const KEY = "coc-adapter.draft";
@@ -17,7 +17,7 @@ export class Draft {
     let kept = {};
     try {
       kept = JSON.parse(localStorage.getItem(KEY)) ?? {};
-    } catch {} // what is kept cannot be used
+    } catch {}
     this.base = kept.base ?? null; // the revision that the author began with
     this.entries = new Map(Object.entries(kept.entries ?? {})); // path -> {text, was}
   }

@@ -57,14 +57,16 @@ async function readAlerts() {
       chosen = Math.max(0, items.findIndex(({ id }) => id === report));
     }
   } catch (error) {
-    ui.problem.textContent = shown(error.message);
+    const [, byte] = /byte (\d+)/.exec(error.message) ?? [];
+    const before = new TextDecoder().decode(new TextEncoder().encode(ui.body.value).slice(0, byte));
+    ui.problem.textContent = `${byte ? `${_("line")} ${before.split("\n").length}: ` : ""}${shown(error.message)}`;
   }
   ui.alerts.replaceChildren(...items.map((item, at) => h("li", {}, button(nameOf(item), () => pick(at)))));
   showResult();
   return tryNow();
 }
 
-// The adapter says where a body is broken.
+// The adapter says what is broken.
 async function useBody(text) {
   let data = {};
   try {
@@ -93,7 +95,8 @@ async function tryNow() {
   form.ariaBusy = true;
   const alerts = body ? { body } : { ids: items.map(({ id }) => id) };
   try {
-    const posted = { ...draft.request(), alerts, integration: body ? ui.integration.value : undefined, seq: ++seq, client };
+    const integration = body ? ui.integration.value : null;
+    const posted = { ...draft.request(), alerts, integration, seq: ++seq, client };
     const got = await ask("/api/v1/mappings/try", JSON.stringify(posted), mine.signal);
     if (mine === asking && !got.superseded) await take(got);
   } catch (error) {
@@ -111,8 +114,8 @@ function failed(error) {
 async function take(got) {
   answer = got;
   const byId = new Map(got.results.map((result) => [result.id, result]));
-  // A refused draft leaves what the one before it made.
-  if (!results.length || got.results.every((one) => one.draft || one.late)) {
+  // A refused draft leaves the last results.
+  if (!results.length || !got.refused) {
     hits = got.hits;
     results = items.map(({ id }, at) => (body ? got.results[at] : byId.get(id)));
   }
@@ -204,7 +207,7 @@ function showMoved() {
   showFiles();
 }
 
-// Names of tests in findings are relative to tests/.
+// Names of tests are relative to tests/.
 function findings() {
   return (answer?.findings ?? []).map((one) => ({ ...one, file: one.test ? `tests/${one.file}` : one.file }));
 }
@@ -337,7 +340,7 @@ function listen() {
   ui.folder.addEventListener("input", takeOut);
   document.addEventListener("selectionchange", () => (ui.caret.textContent = _("Ln {line} Col {column} · Esc Tab leaves", editor.caret)));
   document.addEventListener("keydown", onKey);
-  window.addEventListener("storage", () => (draft.read(), showMoved(), later(PAUSE))); // another tab
+  window.addEventListener("storage", () => (draft.read(), showMoved(), later(PAUSE)));
 }
 
 async function begin() {

@@ -69,7 +69,7 @@ function value(text, name) {
   return String(text).length <= LONGEST ? whole : h("details", {}, h("summary", {}, shown(text, LONGEST)), whole);
 }
 
-// All alerts: one row per kind of difference. pick(place) shows that alert.
+// All alerts: one row per kind of difference.
 export function allView(results, items, pick) {
   const kinds = kindsOf(results);
   if (!kinds.length) return h("p", {}, _("Serving and draft make the same of all alerts."));
@@ -88,7 +88,6 @@ function sentence({ kind, field, from, to, rule, various }) {
   return various ? _("{field}: various values (rule {rule})", values) : _("{field}: {from} → {to} (rule {rule})", values);
 }
 
-// The tests, failed ones first.
 export function testsView(tests, goto) {
   if (!tests.length) return h("p", {}, _("No test has run. Choose an alert and make a test of it."));
   return h("ul", {}, [...tests].sort((a, b) => a.passed - b.passed).map(({ file, line, name, passed, message }) =>

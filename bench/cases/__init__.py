@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from bench.cases import backlog, delivery, growth, latency, memory, reconcile, replicas, resends, throughput
+from bench.cases import backlog, delivery, drafts, growth, latency, memory, reconcile, replicas, resends, throughput
 from bench.figures import Row
 from bench.setting import Bench
 
@@ -24,6 +24,7 @@ CASES: Final[dict[str, Case]] = {
     "B10": memory.idle_and_burst,
     "B11": growth.size_of_a_webhook,
     "B12": reconcile.fifty_thousand_alerts,
+    "B13": drafts.keystrokes,
     "M1": throughput.against_compiled_code,
     "P1": replicas.alarms_per_second,
     "P2": replicas.claim_and_settle,

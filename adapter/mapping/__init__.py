@@ -1,4 +1,7 @@
-"""Mapping files: `rules` reads them, `template` checks a template, `render` runs them, `tools` previews and tests."""
+"""Mapping files: `rules` reads them, `template` checks a template, `render` runs them, `tools` previews and tests.
+
+`draft` tries what a person typed over them, in a process of its own.
+"""
 
 from __future__ import annotations
 

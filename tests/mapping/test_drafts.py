@@ -343,6 +343,18 @@ async def test_a_draft_too_large_for_the_memory_is_refused_and_the_next_one_is_t
         assert (await process.compare(Draft(), [a_request()])).findings == []
 
 
+async def test_an_answer_has_a_bound_whatever_a_draft_makes_of_an_alert(tmp_path: Path) -> None:
+    async with tried_over(tmp_path) as process:
+        large = {"additional": {f"k{n}": "{{ 'x' * 16000 }}" for n in range(14)}}
+        compared = await process.compare(Draft({"a.yaml": one_rule(**large)}), [a_request()] * 400)
+        assert len(compared.rows) == 400
+        late = [row for row in compared.rows if row.get("late")]
+        assert 100 < len(late) < 300
+        assert errors(compared) == [
+            ("", 0, f"the answer is larger than 32 MiB after {400 - len(late)} alerts; try fewer"),
+        ]
+
+
 async def test_nothing_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with tried_over(tmp_path) as process:
         await process.compare(Draft({"a.yaml": one_rule(resourceName=ENDLESS)}), [a_request()])

@@ -24,6 +24,8 @@ from adapter.mapping.rules.language import WHEN
 from adapter.mapping.rules.model import RuleSet
 
 CHUNK_ALERTS: Final = 32  # their answer is read in the event loop
+CHUNK_BYTES: Final = 1024 * 1024
+LARGEST_ANSWER: Final = 32 * 1024 * 1024  # bytes of rows
 MOST_DEATHS: Final = 8
 
 Ask = Callable[[bytes, bytes], Awaitable[bytes]]
@@ -75,13 +77,14 @@ class Comparing:
         self._failed: Counter[int] = Counter()
         self._why: dict[int, FailureReason] = {}
         self._rows: list[dict[str, Any]] = []
+        self._size = 0  # of the rows
         self._tests: list[TestResult] = []
         self._cases_run = self._rehearsed = False
         self._deaths = 0
 
     async def run(self, ask: Ask) -> None:
         await self._prepare(ask)
-        while len(self._rows) < len(self._requests):
+        while self._goes_on():
             await self._compare(ask, frames.SERVING if self._refused else frames.COMPARE)
         if self._refused:
             return
@@ -99,7 +102,7 @@ class Comparing:
     async def finish(self, ask: Ask) -> None:
         """The alerts that the draft did not come to, by the serving rules."""
         first = len(self._rows)
-        while len(self._rows) < len(self._requests):
+        while self._goes_on():
             await self._compare(ask, frames.SERVING)
         for row in self._rows[first:]:
             row["late"] = True
@@ -134,6 +137,9 @@ class Comparing:
         rules = self._read.rules if self._read and not self._refused else ()
         hits = dict.fromkeys(rules, 0)
         hits |= Counter(row["draft"]["rule"] for row in self._rows if row["draft"] and row["draft"]["rule"] is not None)
+        if late and self._size > LARGEST_ANSWER:
+            message = f"the answer is larger than {LARGEST_ANSWER >> 20} MiB after {len(self._rows)} alerts; try fewer"
+            self._findings.append(DraftFinding("", 0, 0, "error", message, "", test=False))
         findings = sorted({*self._findings, *self._failures()})
         return Compared(
             self._revision, self._serving.revision, self._refused, findings, [*self._rows, *late], self._tests, hits
@@ -160,11 +166,25 @@ class Comparing:
             place, message = broken
             self._refuse(self._at(place, "error", f"the template cannot be compiled: {message}"))
 
+    def _goes_on(self) -> bool:
+        """Whether alerts are left, and there is room for what becomes of them."""
+        return len(self._rows) < len(self._requests) and self._size <= LARGEST_ANSWER
+
+    def _chunk(self) -> list[RenderRequest]:
+        chunk: list[RenderRequest] = []
+        size, first = 0, len(self._rows)
+        for request in self._requests[first : first + CHUNK_ALERTS]:
+            size += len(request.raw)
+            if chunk and size > CHUNK_BYTES:
+                break
+            chunk.append(request)
+        return chunk
+
     async def _compare(self, ask: Ask, kind: bytes) -> None:
         self._doing = kind
-        first = len(self._rows)
-        chunk = self._requests[first : first + CHUNK_ALERTS]
-        rows, failed = from_json(await ask(kind, protocol.pack_requests(chunk)))
+        answer = await ask(kind, protocol.pack_requests(self._chunk()))
+        rows, failed = from_json(answer)
+        self._size += len(answer)
         self._rows += rows
         for place, (reason, detail, alerts) in failed.items():
             self._why.setdefault(int(place), FailureReason(Reason(reason), detail))

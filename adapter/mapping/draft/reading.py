@@ -41,13 +41,7 @@ class Draft(NamedTuple):
     order: Sequence[TriedRule]
     cases: Sequence[Case]
     applications: Mapping[str, Index] | None  # in place of the directories
-
-    def place(self, mapping: str | None, rule: str | None, field: str) -> int | None:
-        """The number of a template; None for a field without one."""
-        wanted = (mapping, rule, field)
-        return next(
-            (at for at, one in enumerate(self.answer.places) if (one.file, one.rule, one.field) == wanted), None
-        )
+    numbers: Mapping[tuple[str | None, str | None, str], int]  # of the templates, by file, rule and field
 
 
 def read(posted: Posted) -> Draft:
@@ -63,8 +57,11 @@ def read(posted: Posted) -> Draft:
     cases, wrong = _cases(posted.tests)
     applications, unread = _applications(posted.applications)
     names = [rule.name for file in (rules.files if rules else ()) for rule in file.rules]
-    answer = Read(rules is None, [*findings, *wrong, *unread], _places(rules) if rules else [], names)
-    return Draft(answer, rules, _order(rules), cases, applications)
+    places = _places(rules) if rules else []
+    answer = Read(rules is None, [*findings, *wrong, *unread], places, names)
+    numbers: dict[tuple[str | None, str | None, str], int]
+    numbers = {(place.file, place.rule, place.field): number for number, place in enumerate(places)}
+    return Draft(answer, rules, _order(rules), cases, applications, numbers)
 
 
 def _yaml(name: str, text: bytes) -> YamlFile:

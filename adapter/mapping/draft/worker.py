@@ -29,6 +29,8 @@ from adapter.mapping.tools.case_file import Case
 from adapter.mapping.tools.result import as_dict, changed, flat, shown
 
 MOST_TRIED: Final = 20_000  # rules that are explained about one draft; the alerts after that have none
+MAX_ANSWER: Final = 512 * 1024  # bytes of bodies after which an answer is sent
+LONGEST_MESSAGE: Final = 2000  # characters about one test
 TURN_SECONDS: Final = 0.1  # then an answer is sent, so that a newer draft need not wait for all of this one
 NICE: Final = 5  # what a person tries waits for what production does
 
@@ -98,7 +100,7 @@ class DraftWorker(Worker):
     def _compare(self, payload: bytes, draft: Program | None) -> Compared:
         assert self._program is not None, "LOAD comes first"
         self._use(self._applications)
-        started = time.monotonic()
+        started, size = time.monotonic(), 0
         compared = Compared([], {})
         for number, request in enumerate(protocol.unpack_requests(payload)):
             self._begin(number)
@@ -111,11 +113,13 @@ class DraftWorker(Worker):
                 passed_over: PassedOver = []
                 draft.passed_over = passed_over
                 result = draft.render(request)
+                size += len(result.json or b"")
                 row |= {"draft": as_dict(fingerprint, result), "changed": changed(flat(serving), flat(result))}
                 row["tried"] = self._explained(draft, subject, result, passed_over)
                 self._note_failures(compared.failed, result, passed_over)
             compared.rows.append(row)
-            if time.monotonic() - started > TURN_SECONDS:
+            size += len(serving.json or b"")
+            if size > MAX_ANSWER or time.monotonic() - started > TURN_SECONDS:
                 break
         if draft is not None:
             draft.passed_over = None
@@ -156,7 +160,7 @@ class DraftWorker(Worker):
         }
         for field, reason in result.fallbacks.items():
             if field != WHEN and reason.reason in _FAILED and (reason.detail or reason.reason is Reason.MEMORY):
-                place = self._draft.place(result.mapping, result.rule, field)
+                place = self._draft.numbers.get((result.mapping, result.rule, field))
                 found |= {} if place is None else {place: reason}
         for place, why in found.items():
             _, _, alerts = failed.get(place, ("", "", 0))
@@ -195,7 +199,7 @@ def _test_result(case: Case, rendered: RenderResult) -> TestResult:
     wrong = [
         f"{field}: expected {shown(expected)}, got {shown(got)}" for field, expected, got in case.differences(rendered)
     ]
-    return TestResult(case.file, case.line, case.name, not wrong, "; ".join(wrong))
+    return TestResult(case.file, case.line, case.name, not wrong, "; ".join(wrong)[:LONGEST_MESSAGE])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Console:
 
     async def _problem(self, request: web.Request, visit: Visit, problem: Problem) -> web.Response:
         _ = visit.language
-        title = f"{problem.status} {_('Not done')}"
+        title = f"{problem.status} {_('Cannot be shown') if request.method == 'GET' else _('Not done')}"
         error = Page("error", "", "", "error.html", _nothing)
         answer = await self._page(request, visit, error, {"title": title, "message": str(problem)})
         answer.set_status(problem.status)

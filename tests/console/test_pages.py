@@ -108,3 +108,16 @@ async def test_a_first_run_shows_how_to_send_an_alert_here(tmp_path: Path) -> No
         assert f"- url: http://127.0.0.1:{console.service.port}/webhook" in page
         await post(f"{console.service.url}/webhook", webhook(alert("First")))
         assert "alertmanager.yml" not in (await console.get("/ui/")).text
+
+
+async def test_a_search_among_many_alarms_offers_the_older_ones(tmp_path: Path) -> None:
+    async with site(tmp_path) as console:
+        many = webhook(*(alert("Many", labels={"n": str(n)}) for n in range(100)))
+        await post(f"{console.service.url}/webhook", many)
+        page = (await console.get("/ui/alarms")).text
+        (older,) = re.findall(r'href="([^"]+)" rel="next"', page)
+        seen = set(re.findall(r"/ui/alarms/default/\w+", page))
+        assert len(seen) == 40
+        next_page = (await console.get(html.unescape(older))).text
+        assert not seen & set(re.findall(r"/ui/alarms/default/\w+", next_page))
+        assert "No alarm is like that." in (await console.get("/ui/alarms?q=nowhere")).text

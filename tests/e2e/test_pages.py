@@ -11,7 +11,7 @@ from tests.stage import fetch
 PAGES = (
     "/ui/", "/ui/alarms", "/ui/alarms?status=firing&mismatch=true", "/ui/alarms?q=severity%3D~%5B", "TRAIL",
     "/ui/alarms/default/ffffffffffffffff", "/ui/dead-letters", "REPLAY", "DISCARD", "/ui/rejects", "/ui/status",
-    "/ui/nowhere",
+    "/ui/mappings", "/ui/nowhere",
 )  # fmt: skip
 LOOKS = (
     (360, "light", "en-US"), (360, "dark", "zh-CN"), (768, "light", "zh-CN"), (768, "dark", "en-US"),

@@ -164,6 +164,32 @@ async def test_one_turns_a_failing_real_alert_into_a_test(browser: Any, bench: B
     assert "1 passed, 0 failed" in subprocess.run(test, check=True, capture_output=True, text=True).stdout
 
 
+async def test_the_patch_makes_and_removes_files_and_keeps_line_ends(browser: Any, bench: Bench) -> None:
+    mappings = bench.folder / "mappings"
+    (mappings / "20 old.yaml").write_bytes(MAPPINGS.replace("\n", "\r\n").encode())
+    (mappings / "30-gone.yaml").write_text(MAPPINGS)
+    await post(f"{bench.service.url}/-/reload", b"")
+    async with bench.tab(browser) as shown:
+        page = shown.page
+        await page.get_by_role("button", name="30-gone.yaml", exact=True).click()
+        await page.get_by_role("button", name="Remove").click()
+        await page.get_by_text("New file").click()
+        await page.get_by_role("textbox", name="Name, such as").fill("tests/new.yaml")
+        await page.get_by_role("button", name="Create").click()
+        await page.get_by_role("textbox", name="tests/new.yaml").fill("tests: []")
+        await page.get_by_role("button", name="20 old.yaml", exact=True).click()
+        text = await page.get_by_role("textbox", name="20 old.yaml").input_value()
+        await page.get_by_role("textbox", name="20 old.yaml").fill(text.replace("| level", "| upper"))
+        await page.get_by_role("button", name="Take out…").click()
+        async with page.expect_download() as download:
+            await page.get_by_role("button", name="Download mappings.patch").click()
+        await (await download.value).save_as(bench.folder / "mappings.patch")
+    subprocess.run(["git", "apply", "-p1", "mappings.patch"], cwd=bench.folder, check=True)
+    assert not (mappings / "30-gone.yaml").exists()
+    assert (mappings / "tests" / "new.yaml").read_bytes() == b"tests: []"
+    assert (mappings / "20 old.yaml").read_bytes() == text.replace("| level", "| upper").replace("\n", "\r\n").encode()
+
+
 async def test_marks_stand_at_line_and_column_and_newly_dropped_alarms_first(browser: Any, bench: Bench) -> None:
     async with bench.tab(browser) as shown:
         page = shown.page
@@ -304,6 +330,8 @@ async def test_a_pasted_body_is_tried_and_a_broken_one_shown_at_its_line(browser
         await expect(page.locator("#title")).to_have_text("<img src=x onerror=alert(1)><U+202E>")
         await expect(page.get_by_role("list", name="Rules tried")).to_contain_text("✓ pod")
         await shown.check()
+        await page.get_by_role("button", name="Make a test of this").click()
+        await expect(summary(page)).to_contain_text("tests ok: 1")
 
 
 async def test_the_same_in_chinese_on_a_narrow_dark_screen(browser: Any, bench: Bench) -> None:

@@ -16,7 +16,7 @@ function lines(value, indent) {
     const head = `${indent}${scalar(key)}:`;
     if (Array.isArray(item)) return `${head} [${item.map(scalar).join(", ")}]`;
     if (typeof item !== "object") return `${head} ${scalar(item)}`;
-    return Object.keys(item).length ? [head, ...lines(item, `${indent}  `)] : `${head} {}`;
+    return Object.keys(item).length ? [head, ...lines(item, `${indent}  `)] : [];
   });
 }
 
@@ -26,7 +26,7 @@ function expected({ rule, dropped, body, fallbacks, clipped }) {
   if (dropped) return { rule, dropped };
   const { additional, ...fields } = body;
   const alarm = { ...without(fields, OWN), additional: without(additional, [...NOTES, ...Object.keys(fields)]) };
-  return { ...(rule && { rule }), alarm, fallbacks: fallbacks.map(({ field }) => field), clipped };
+  return { ...(rule && { rule }), alarm, fallbacks: fallbacks.map(({ field }) => field), ...(clipped.length && { clipped }) };
 }
 
 // The text of a file of cases with one more, and the line of its name. reads(name): whether any template reads it.
@@ -34,7 +34,7 @@ export function withCase(text, name, { alert, group, integration }, draft, reads
   const { labels, annotations, status, ...rest } = alert;
   const read = without(rest, Object.keys(rest).filter((key) => !reads(key)));
   const given = { labels, annotations, ...(status !== "firing" && { status }), ...read };
-  const test = { alert: given, ...(reads("group") && { group }), ...(integration && { integration }), expect: expected(draft) };
+  const test = { alert: given, ...(reads("group") && { group }), ...(integration !== "default" && { integration }), expect: expected(draft) };
   const before = text?.trim() ? text.replace(/\n*$/, "\n\n") : "tests:\n";
   const indent = /^( *)- /m.exec(before)?.[1] ?? "  ";
   return { text: `${before}${indent}- name: ${scalar(name)}\n${lines(test, `${indent}  `).join("\n")}\n`, line: before.split("\n").length };

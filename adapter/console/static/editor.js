@@ -8,7 +8,7 @@ const TOKENS = RegExp(
 );
 const KEY = /^(\s*(?:- )?)([\w.-]+|"[^"]*"):(?=\s|$)/;
 const LONGEST = 2000; // characters of a coloured line
-const SPARE = 8; // lines above and below what is visible
+const SPARE = 8; // lines beyond what is visible
 
 function spansOf(line) {
   if (line.length > LONGEST) return [];

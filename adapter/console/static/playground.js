@@ -8,17 +8,17 @@ import {} from "./frame.js";
 import { allView, alertView, flags, nameOf, testsView, titleOf, whereOf } from "./result.js";
 import { sheet } from "./sheet.js";
 
-const PAUSE = 250, AGAIN = 3000, LOOK = 10_000; // milliseconds
+const PAUSE = 250, AGAIN = 3000, LOOK = 10_000; // ms
 const NAME = /^(tests\/)?[^/\s.][^/\\]*\.ya?ml$/i;
 const client = crypto.getRandomValues(new Uint32Array(2)).join("-");
 const form = ui.playground;
 const draft = new Draft();
 const editor = new Editor(ui.editor, typed);
 
-let path = ui.path.textContent; // of the file in the editor
+let path = ui.path.textContent;
 let items = []; // the alerts: {id, alert, integration}, and the group of a pasted one
 let body = null; // a webhook body in place of recent alerts
-let chosen = 0; // which alert
+let chosen = 0;
 let answer = null, results = [], hits = {}; // of the last try; as the items; alerts by rule
 let seq = 0, asking, timer;
 
@@ -74,7 +74,7 @@ async function useBody(text) {
   } catch {}
   if (!Array.isArray(data?.alerts)) await ask("/api/v1/mappings/render", text);
   const { alerts, ...group } = (body = data);
-  items = alerts.map((alert) => ({ group, alert: { labels: {}, annotations: {}, status: "firing", ...alert } }));
+  items = alerts.map((alert) => ({ group, integration: ui.integration.value, alert: { labels: {}, annotations: {}, status: "firing", ...alert } }));
 }
 
 function typed() {
@@ -270,7 +270,7 @@ function takeOut() {
   const entries = [...draft.entries];
   ui.changed.replaceChildren(...entries.map(([one, { text }]) =>
     h("li", {}, shown(one), " ", text === null ? _("removed") : button(_("Download"), () => download(one.split("/").at(-1), text)))));
-  ui.patch.value = entries.map(([one, { text, was }]) => patch(within(one), was, text)).join("");
+  ui.patch.value = ui.save.value = entries.map(([one, { text, was }]) => patch(within(one), was, text)).join("");
   ui.commands.value = ui.commands.defaultValue.replaceAll("FOLDER", quoted);
 }
 
@@ -285,7 +285,6 @@ function drop(one) {
   tryNow();
 }
 
-// On a narrow page.
 function toPane(name, focus) {
   form.elements.pane.value = name;
   focus?.focus();
@@ -319,7 +318,7 @@ const BUTTONS = {
   again: readAlerts, new: create, make: makeTest, revert: () => drop(path), drop: () => drop(), restart: () => drop(),
   compare: () => (draft.rebase(), showMoved(), tryNow()), remove: () => change(path, null, 1),
   previous: () => step(-1), next: () => step(1),
-  out: () => (takeOut(), ui.dialog.showModal()), save: () => download("mappings.patch", ui.patch.value),
+  out: () => (takeOut(), ui.dialog.showModal()), save: () => download("mappings.patch", ui.save.value),
   copy: () => (ui.patch.select(), document.execCommand("copy")), // without https there is no other way
 };
 

@@ -194,6 +194,7 @@ CATALOGUE: tuple[Case, ...] = (
         {"sizes": _twentieth(ATTACKS_ALONE), "seconds": 0.1, "most": math.inf},
     ),
     case(42, "bodies of millions of values", webhooks.dense, {"mebibytes": 15}, {"mebibytes": 2}),
+    full_only(42, "memory limits", existing_tests("tests/flow/test_memory_limit.py")),
     case(41, "files moved while served", disk.files_moved, {}, {}),
     full_only(39, "newer and foreign stores refused", existing_tests(f"{S}test_sqlite.py", "-k", "newer or another")),
     full_only(

@@ -109,10 +109,10 @@ async def takes_again(service: Adapter) -> None:
     assert (await ready(service))[0] == 200
 
 
-def trigger(does: str) -> str:
+def trigger(does: str, table: str = "report") -> str:
     return (
         f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; END$$;"
-        "CREATE TRIGGER refusing BEFORE INSERT ON report FOR EACH ROW EXECUTE FUNCTION refuse()"
+        f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
 
 
@@ -145,6 +145,7 @@ async def test_readiness_follows_what_intake_meets_on_postgresql(tmp_path: Path,
                 ),
                 (trigger("RAISE EXCEPTION 'no'"), "DROP TRIGGER refusing ON report", "report"),
                 (trigger("RETURN NULL"), "DROP TRIGGER refusing ON report", "the table report"),
+                (trigger("RETURN NULL", "alarm"), "DROP TRIGGER refusing ON alarm", ""),
             ):
                 await admin.execute(fault)
                 await refused_until_mended(service, named)

@@ -225,7 +225,8 @@ async def _write(
     if names := list(changed):
         alarms = [plan.alarms[name] for name in names]
         places = [ids[name] for name in names]
-        await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
+        done = await connection.execute(_CHANGE, intake.received, plan.superseded, places, *_alarm_columns(alarms))
+        check_kept("alarm", int(done.rpartition(" ")[2]), len(names))
     if plan.conflicts:
         await connection.execute(_CONFLICTS, [ids[name] for name in plan.conflicts], list(plan.conflicts.values()))
     webhook, group = intake.webhook, intake.webhook.group

@@ -167,6 +167,16 @@ async def test_an_alarm_that_fired_anew_where_it_was_is_sent_where_it_goes(place
     assert (await store.accept(resolved("a1"))).owed == (("a1", Kind.OK),)
 
 
+async def test_a_joined_alarm_was_last_seen_when_either_was_written_or_not(place: Place) -> None:
+    store = await place.open()
+    await store.accept(firing("a1"))
+    await store.accept(firing("a1", integration="old"))
+    await store.accept(replace(firing("a1", integration="old"), received=NOON + 5 * SECOND))  # a repeat
+    await move(store)
+    (row,) = await store.alarms(AlarmQuery())
+    assert row.last_seen == NOON + 5 * SECOND
+
+
 async def test_an_ok_is_not_superseded_by_what_was_sent_before_it(place: Place) -> None:
     store = await place.open()
     await store.accept(firing("a1"))

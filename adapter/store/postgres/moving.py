@@ -77,7 +77,7 @@ UPDATE alarm a SET integration = $4, episode = $5, coc_alarm_id = $6, starts = $
     accepted_body = $15, accepted_status = $16, accepted_at = $17, accepted_episode = $18, changed = n.changed,
     status = n.status, ends = n.ends, content = n.content,
     revision = n.revision, origin = n.origin, receiver = n.receiver, reconciled = n.reconciled, labels = n.labels,
-    first_seen = least(a.first_seen, m.first_seen), last_seen = greatest(a.last_seen, m.last_seen),
+    first_seen = least(a.first_seen, m.first_seen), last_seen = greatest(a.last_seen, $17::bigint),
     conflicts = a.conflicts + CASE WHEN m.id = a.id THEN 0 ELSE m.conflicts END,
     due = CASE WHEN $8::bigint > 0 THEN coalesce(least(a.due, m.due), now()) END
 FROM alarm n, alarm m WHERE n.id = $1 AND m.id = $2 AND a.id = $3
@@ -209,7 +209,8 @@ async def _write(
         labels = labels_from_json(newest.row["labels"])
         kind, (stored, body) = result.owed.value, owed_again(newest.side, labels, raw)
         await connection.execute(_OWE, to, into, alarm.episode, kind, alarm.coc_alarm_id, stored, now, body)
-    await connection.execute(_WRITE, newest.row["id"], from_, into, to, *_columns(result))
+    last_seen = max(one.side.last_seen for one in (moved, other) if one is not None)
+    await connection.execute(_WRITE, newest.row["id"], from_, into, to, *_columns(result), last_seen)
     if other is not None:
         await connection.execute(_FORGET, from_)
 

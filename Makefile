@@ -5,7 +5,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --univ
 	--generate-hashes --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check format lock faults bench audit sbom clean
+.PHONY: help run test e2e screenshots check format lock faults bench audit sbom clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: .venv/test.stamp ## all tests; those that need Debian parts skip with a re
 
 e2e: .venv/e2e.stamp ## the console in Chromium (Debian's): stories, accessibility, widths, themes
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+screenshots: .venv/e2e.stamp ## pictures of the console with the demo's data, into docs/images
+	$(BIN)/python -m tests.e2e.screenshots docs/images
 
 check: .venv/test.stamp ## format, lint, types
 	$(BIN)/ruff format --check .

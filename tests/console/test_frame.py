@@ -132,3 +132,18 @@ async def test_a_form_of_another_type_is_not_read(tmp_path: Path) -> None:
     async with site(tmp_path) as console:
         answer = await console.post("/ui/integrations/default/pause", {}, Content_Type="text/plain")
         assert answer.status == 415
+
+
+async def test_a_pause_says_which_user_asked_for_it_and_why(tmp_path: Path) -> None:
+    users = write_users(tmp_path / "web.yml", admin="secret")
+    async with site(tmp_path, "", f"--web.config.file={users}") as console:
+        auth = "Basic YWRtaW46c2VjcmV0"
+        because = {"because": "COC is being <b>moved</b>"}
+        answer = await console.post("/ui/integrations/default/pause", because, Authorization=auth)
+        assert answer.status == 303
+        page = (await console.get("/ui/", Authorization=auth)).text
+        assert "default was paused" in page
+        assert "by admin" in page
+        assert "COC is being &lt;b&gt;moved&lt;/b&gt;" in page
+        pause = json.loads((await console.get("/api/v1/integrations", Authorization=auth)).text)[0]["pause"]
+        assert (pause["by"], pause["because"]) == ("admin", because["because"])

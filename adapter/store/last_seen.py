@@ -51,6 +51,11 @@ class SeenLater:
             if alarm in self._last:
                 self._last[alarm] = seen.at
 
+    def joined(self, alarm: int, at: Micros) -> None:
+        """Another alarm, last seen then, has become one with it."""
+        if alarm in self._last:
+            self._last[alarm] = max(self._last[alarm], at)
+
     def last(self, alarm: int) -> Micros:
         """Since it was last written; 0 when nothing came. From any thread."""
         return self._last.get(alarm, 0)
@@ -69,7 +74,7 @@ class SeenLater:
             self._stale[alarm] += stale
 
     def tracked(self, rows: list[TrackedAlarm]) -> list[TrackedAlarm]:
-        return [row._replace(last_seen=max(row.last_seen, self.last(row.id))) for row in rows]
+        return [row._replace(last_seen=self._last[row.id]) if row.id in self._last else row for row in rows]
 
     def shown(self, row: AlarmRow) -> AlarmRow:
         """The row with what is not written yet. From any thread."""
@@ -77,7 +82,7 @@ class SeenLater:
         if last is None:
             return row
         repeats, stale = row.repeats + self._repeats[row.id], row.stale + self._stale[row.id]
-        return replace(row, last_seen=max(row.last_seen, last), repeats=repeats, stale=stale)
+        return replace(row, last_seen=last, repeats=repeats, stale=stale)
 
 
 class UnderWay:

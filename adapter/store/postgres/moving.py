@@ -148,6 +148,9 @@ class PostgresMoving:
                 changes.append(_Taken(one, result.alarm, before, result.owed is not None))
             await connection.execute(_HAND_OVER, plain, to)
             await connection.execute(_THEIR_REPORTS, plain, to)
+        for one in moved:
+            if other := others.get(one.side.alarm.fingerprint):
+                self.seen.joined(other.row["id"], one.side.last_seen)
         return self._counted(changes, integration, to)
 
     async def _lock(

@@ -89,8 +89,18 @@ class SqliteMoving:
         return await self.writer.call(self._each, integration, ids, partial(_discard, now=now))
 
     async def move_alarms(self, integration: str, ids: Sequence[int], to: str, now: Micros) -> Removed:
+        seen: dict[int, Micros] = {}
+
+        def committed(removed: Removed) -> Removed:
+            for id_, at in seen.items():
+                self.seen.joined(id_, at)
+            return removed
+
+        move = partial(self._move, to=to, now=now, seen=seen)
         async with self.claims.claiming:  # a claim under way may be of an alarm whose queue changes
-            return await self.writer.call(self._each, integration, ids, partial(self._move, to=to, now=now))
+            return await self.writer.commit(
+                lambda connection: self._each(connection, integration, ids, move), committed
+            )
 
     def _each(
         self,
@@ -108,7 +118,10 @@ class SqliteMoving:
                 removed = removed.plus(change(connection, row))
         return removed
 
-    def _move(self, connection: sqlite3.Connection, row: sqlite3.Row, to: str, now: Micros) -> Removed:
+    def _move(
+        self, connection: sqlite3.Connection, row: sqlite3.Row, to: str, now: Micros, seen: dict[int, Micros]
+    ) -> Removed:
+        """`seen` gets when the alarm it became was last seen."""
         alarm, letters = alarm_of(row), _letters(connection, row["id"])
         other = connection.execute(_BY_NAME, (to, alarm.fingerprint)).fetchone()
         before = alarm_of(other) if other else None
@@ -116,6 +129,7 @@ class SqliteMoving:
         result = merged(moved, others)
         newest = (row, moved) if result.moved_is_newer or others is None else (other, others)
         self._write(connection, row, other or row, newest, result, to, now)
+        seen[(other or row)["id"]] = max(side.last_seen for side in (moved, others) if side is not None)
         _add(connection, row["integration"], None, alarm, -letters)
         _add(connection, to, result.alarm, before, letters)
         return Removed(

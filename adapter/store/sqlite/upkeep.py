@@ -86,6 +86,6 @@ def _prune_dead(connection: sqlite3.Connection, before: Micros) -> int:
 
 def _write_seen(connection: sqlite3.Connection, seen: Mapping[int, Tally]) -> None:
     connection.executemany(
-        "UPDATE alarm SET last_seen = max(last_seen, ?), repeats = repeats + ?, stale = stale + ? WHERE id = ?",
+        "UPDATE alarm SET last_seen = ?, repeats = repeats + ?, stale = stale + ? WHERE id = ?",
         [(at, repeats, stale, alarm) for alarm, (at, repeats, stale) in seen.items()],
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from adapter.errors import AdapterError
+from adapter.errors import AdapterError, Finding
 from adapter.secret import Secret
 
 SECONDS: Final = 30.0
@@ -64,6 +64,13 @@ def ask(
         raise AdapterError(
             f"no adapter answers at {url} ({reason}); --adapter.url must be its admin address (--web.admin-address)"
         ) from exc
+
+
+def finding_of(found: Mapping[str, Any]) -> Finding:
+    """As the API gives it."""
+    return Finding(
+        found["file"], found["line"], found["column"], found["message"], found["hint"], severity=found["severity"]
+    )
 
 
 def _is_usable(url: str) -> bool:

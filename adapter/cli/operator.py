@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from adapter.cli.client import PAGE, ask, pages, with_password
-from adapter.errors import Finding
+from adapter.cli.client import PAGE, ask, finding_of, pages, with_password
 from adapter.table import cell, table
 from adapter.units import seconds
 
@@ -221,7 +220,7 @@ def _list_integrations(options: argparse.Namespace) -> int:
     text = table_of(_INTEGRATIONS, shown, "no integrations")
     if options.output == "table":
         found = ask(admin_url(options), "GET", "/api/v1/status")["mapping"]["findings"]
-        text = "\n".join([text, *([""] if found else []), *(cell(Finding(**finding)) for finding in found)])
+        text = "\n".join([text, *([""] if found else []), *(cell(finding_of(one)) for one in found)])
     return print_rows(options, rows, text)
 
 

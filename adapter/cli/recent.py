@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from adapter.cli.client import ask
-from adapter.errors import AdapterError, Finding, MappingError
+from adapter.cli.client import ask, finding_of
+from adapter.errors import AdapterError, MappingError
 
 if TYPE_CHECKING:
     from adapter.application import Directories
@@ -39,7 +39,11 @@ def diff_recent(new: Path, url: str, count: int, applications: Directories, out:
     except AdapterError as exc:
         print(f"coc-adapter: {exc}", file=sys.stderr)
         return 2
-    errors = [_finding(new, finding) for finding in answer["findings"] if finding["severity"] == "error"]
+    errors = [
+        finding_of(found | {"file": str(new / found["file"])})
+        for found in answer["findings"]
+        if found["severity"] == "error"
+    ]
     if answer["refused"]:
         raise MappingError(errors)
     for finding in errors:
@@ -53,11 +57,6 @@ def _listed(applications: Directories) -> list[dict[str, Any]]:
     known = {node for nodes in named.values() for node in nodes}
     rest = [node for node in applications[""].nodes if node not in known] if "" in applications else []
     return [{**node._asdict(), "integration": name} for name, nodes in {**named, "": rest}.items() for node in nodes]
-
-
-def _finding(folder: Path, found: dict[str, Any]) -> Finding:
-    file = str(folder / found["file"])
-    return Finding(file, found["line"], found["column"], found["message"], found["hint"], severity=found["severity"])
 
 
 def _print(alerts: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], out: TextIO) -> int:

@@ -34,7 +34,7 @@ function markOf(line, { column, severity }) {
 export class Editor {
   marks = new Map(); // line -> findings
   hits = new Map(); // line -> how many alerts its rule takes
-  leaving = false; // Esc was the last key
+  leaving = false;
 
   // changed() is called after each edit, but not inside of a composition.
   constructor(root, changed) {
@@ -124,7 +124,7 @@ export class Editor {
   }
 
   key(event) {
-    if (event.isComposing || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.altKey || event.metaKey) return;
     const tab = event.key === "Tab" && !this.leaving;
     if (tab || event.key === "Enter") event.preventDefault();
     if (tab) this.indent(event.shiftKey);

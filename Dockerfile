@@ -18,7 +18,7 @@ RUN ["/build/bin/pip", "--python", "/opt/coc-adapter/bin/python3", "install", "-
 RUN ["mkdir", "/data"]
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="coc-adapter" \
       org.opencontainers.image.description="Prometheus Alertmanager to Huawei Cloud COC, with nothing lost" \

@@ -140,11 +140,9 @@ class MemoryStore:
         for seq in plan.superseded:  # after what replaces it, so that the alarm keeps its place in the queue
             self._supersede(self._reports[seq], at)
         for fingerprint in plan.repeated:
-            row = alarms[fingerprint].row
-            alarms[fingerprint].update(last_seen=max(row.last_seen, at), repeats=row.repeats + 1)
+            alarms[fingerprint].update(last_seen=at, repeats=alarms[fingerprint].row.repeats + 1)
         for fingerprint in plan.stale:
-            row = alarms[fingerprint].row
-            alarms[fingerprint].update(last_seen=max(row.last_seen, at), stale=row.stale + 1)
+            alarms[fingerprint].update(last_seen=at, stale=alarms[fingerprint].row.stale + 1)
         self._keep_rejects(name, at, webhook.rejects)
         ids = {fingerprint: alarm.row.id for fingerprint, alarm in alarms.items()}
         return accept_result(plan, intake, ids, webhook=id_, **self._sums(name)).receipt

@@ -26,6 +26,7 @@ from adapter.cli.printable import Printable
 from adapter.coc.fields import clean_name, tidy
 from adapter.coc.verdict import judge, read_answer
 from adapter.config import load_config
+from adapter.console import shown
 from adapter.errors import ConfigError, one_line
 from adapter.mapping.rules.files import MAX_RULES
 from adapter.mapping.rules.filters import FILTERS
@@ -209,6 +210,8 @@ FED: dict[str, tuple[Case, ...]] = {
     "alertmanager:_SURROGATES": (Case(lambda text: parse_webhook(text.encode("latin-1")), JSON_ESCAPES),),
     "application:_ID": tuple(Case(FILTERS["application"], worst) for worst in (times("a"), times(" "), times("a/ "))),
     "cli/printable:_CONTROLS": tuple(Case(Printable(io.StringIO()).write, worst) for worst in TEXTS),
+    "console/shown:_CONTROLS": tuple(Case(shown.visible, worst) for worst in TEXTS),
+    "console/shown:is_link": tuple(Case(shown.is_link, worst) for worst in (*TEXTS, times("a", "http://"))),
     "coc/fields:_CONTROLS": tuple(Case(lambda text: tidy(text, lines=True), worst) for worst in TEXTS),
     "coc/fields:_BREAKS": (Case(lambda text: tidy(text, lines=False), times("\t\n", "a", "a")),),
     "coc/fields:_SURROGATES": (Case(lambda text: tidy(text, lines=False), times("\ud800")),),
@@ -279,7 +282,12 @@ NOT_FED = {
     "mapping/rules/filters:regex_replace": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/rules/filters:regex_search": "the mapping's own pattern, in the worker process under its deadline",
     "mapping/template/check:_value_problem": "compiles the mapping's own pattern and matches nothing",
-    "store/postgres/connection:_TABLES": "reads our own statements",
+    "console/language:_MESSAGE": "reads our own templates",
+    "console/modules:_EXPORT": "reads our own scripts",
+    "console/modules:_IMPORT": "reads our own scripts",
+    "mapping/tools/reference:_MARKUP": "reads our own docstrings",
+    "mapping/tools/reference:_NEXT_SENTENCE": "reads our own docstrings",
+    "store/tables:_TABLES": "reads our own statements",
     "store/postgres/migrations:_version": "a number that this program wrote",
     "matchers:_pattern": "an operator's own pattern, by an engine that takes linear time",
     "store/postgres/migrations:_check_server": "the name of an encoding, from the server",

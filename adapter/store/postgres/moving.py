@@ -77,7 +77,7 @@ UPDATE alarm a SET integration = $4, episode = $5, coc_alarm_id = $6, starts = $
     accepted_body = $15, accepted_status = $16, accepted_at = $17, accepted_episode = $18, changed = n.changed,
     status = n.status, ends = n.ends, content = n.content,
     revision = n.revision, origin = n.origin, receiver = n.receiver, reconciled = n.reconciled, labels = n.labels,
-    first_seen = least(a.first_seen, m.first_seen), last_seen = greatest(a.last_seen, $17::bigint),
+    first_seen = least(a.first_seen, m.first_seen), last_seen = greatest(a.last_seen, $19::bigint),
     conflicts = a.conflicts + CASE WHEN m.id = a.id THEN 0 ELSE m.conflicts END,
     due = CASE WHEN $8::bigint > 0 THEN coalesce(least(a.due, m.due), now()) END
 FROM alarm n, alarm m WHERE n.id = $1 AND m.id = $2 AND a.id = $3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -338,7 +339,8 @@ async def test_a_draft_too_large_for_the_memory_is_refused_and_the_next_one_is_t
         )
         compared = await process.compare(Draft({"a.yaml": huge + "}\n"}), [a_request()])
         assert compared.refused
-        assert "MemoryError" in errors(compared)[0][2]
+        # Where memory ends inside C code, Python says SystemError at times.
+        assert re.match("the files? cannot be read: .*(Memory|System)Error", errors(compared)[0][2])
         assert [row["serving"]["rule"] for row in compared.rows] == ["all"]
         assert (await process.compare(Draft(), [a_request()])).findings == []
 
